@@ -1,0 +1,8 @@
+"""The one exception that stands for a user's mistake."""
+
+
+class InputError(ValueError):
+    """Bad input whose message alone explains it: it names the file, the line, the key or the flag.
+
+    The command-line scripts print it as one line and exit with status 1; from Python it is a `ValueError`.
+    """

@@ -1,0 +1,31 @@
+"""Progress lines: tqdm in place on a terminal, one line every few seconds in a log file."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+_LOG_INTERVAL = 10.0  # seconds between lines where the output is not a terminal
+
+
+class _Lines:
+    """A stream that turns tqdm's carriage returns into lines."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n \x1b[A")
+        if line:
+            self._stream.write(line + "\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def progress_bar(**arguments: Any) -> tqdm:
+    """A `tqdm` bar on standard error; takes tqdm's own arguments."""
+    if sys.stderr.isatty():
+        return tqdm(**arguments)
+    interval = {"mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}
+    return tqdm(file=_Lines(sys.stderr), ascii=True, ncols=0, **interval, **arguments)
