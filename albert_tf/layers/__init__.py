@@ -1,0 +1,1 @@
+"""Keras layers of ALBERT: the paper, one idea a file."""

@@ -1,0 +1,233 @@
+"""`AlbertConfig`: the shape of a model, read from and written to the original's `albert_config.json`."""
+
+import dataclasses
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from albert_tf.errors import InputError
+
+ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
+SHARING_MODES = ("all", "attention", "ffn", "none")
+
+# Keys of released files that change nothing in the graph; they are carried back out as they came.
+_DEAD_KEYS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks", "layers_to_keep")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlbertConfig:
+    """The shape of an ALBERT model. Sizes are required: nothing is silently an xxlarge.
+
+    Args:
+      vocab_size: rows of the word embedding table.
+      embedding_size: E, the width of the embedding tables (paper 3.1, factorized embedding).
+      hidden_size: H, the width of the encoder. Equal to E means no projection between the two.
+      num_hidden_layers: L, layers applied.
+      num_attention_heads: attention heads of H / heads each.
+      intermediate_size: width inside the feed-forward network.
+      num_hidden_groups: distinct sets of weights; layer i uses group floor(i / L * groups).
+      inner_group_num: blocks with weights of their own inside each layer.
+      cross_layer_sharing: what the layers of a group share: "all", "attention" only, "ffn" only or "none"
+        (paper, Table 4). What is not shared has weights for every layer.
+      hidden_act: "gelu" (the tanh form), "relu", "tanh" or "linear".
+      hidden_dropout_prob: dropout on the embeddings and on both outputs of a block.
+      attention_probs_dropout_prob: dropout on the attention probabilities.
+      max_position_embeddings: longest sequence.
+      type_vocab_size: segments.
+      initializer_range: standard deviation of the truncated-normal initializer.
+      carried: keys of released files without meaning, kept so that they are written back.
+
+    Raises:
+      InputError: a value is impossible; the message names it.
+    """
+
+    vocab_size: int
+    embedding_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_hidden_groups: int = 1
+    inner_group_num: int = 1
+    cross_layer_sharing: str = "all"
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    carried: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InputError(f"{field.name} must be a whole number of at least 1, not {value!r}")
+            if field.type is float and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise InputError(f"{field.name} must be a number, not {value!r}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if not self.initializer_range > 0:
+            raise InputError(f"initializer_range must be above 0, not {self.initializer_range}")
+        if self.hidden_act not in ACTIVATIONS:
+            raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
+        if self.cross_layer_sharing not in SHARING_MODES:
+            raise InputError(
+                f"cross_layer_sharing must be one of {', '.join(SHARING_MODES)}, "
+                f"not {self.cross_layer_sharing!r}"
+            )
+        if self.hidden_size % self.num_attention_heads:
+            raise InputError(
+                f"hidden_size {self.hidden_size} is not divisible by "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        if self.num_hidden_groups > self.num_hidden_layers:
+            raise InputError(
+                f"num_hidden_groups {self.num_hidden_groups} is more than "
+                f"num_hidden_layers {self.num_hidden_layers}"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AlbertConfig":
+        """Builds a config from the keys of an `albert_config.json`.
+
+        Unknown keys are kept out with a warning that names them.
+
+        Raises:
+          InputError: a size is missing or a value impossible.
+        """
+        fields = {f.name: f for f in dataclasses.fields(cls) if f.name != "carried"}
+        required = [n for n, f in fields.items() if f.default is dataclasses.MISSING]
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise InputError(f"missing {', '.join(missing)}")
+        unknown = [k for k in values if k not in fields and k not in _DEAD_KEYS]
+        if unknown:
+            warnings.warn(f"config keys without meaning are ignored: {', '.join(unknown)}", stacklevel=2)
+        known = {k: v for k, v in values.items() if k in fields}
+        # The original writes the identity as an empty string or null.
+        if known.get("hidden_act", "linear") in ("", None):
+            known["hidden_act"] = "linear"
+        return cls(**known, carried={k: values[k] for k in _DEAD_KEYS if k in values})
+
+    @classmethod
+    def from_json_file(cls, path: str) -> "AlbertConfig":
+        """Reads an `albert_config.json`.
+
+        Raises:
+          InputError: the file is missing, is not JSON, or `from_dict` refuses it; the path is named.
+        """
+        if os.path.isdir(path):
+            raise InputError(f"{path} is a folder; a config file is needed")
+        try:
+            with open(path, encoding="utf-8") as file:
+                values = json.load(file)
+        except FileNotFoundError:
+            raise InputError(f"config file {path} does not exist") from None
+        except ValueError as error:
+            raise InputError(f"{path} is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise InputError(f"{path} holds no JSON object")
+        try:
+            return cls.from_dict(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_preset(cls, name: str) -> "AlbertConfig":
+        """The config of a released model: "base_v1", ..., "xxlarge_zh" (see `PRESETS`)."""
+        if name not in PRESETS:
+            raise InputError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as the keys of an `albert_config.json`.
+
+        `cross_layer_sharing` is left out at its default, so that the original release can read the file.
+        """
+        values = dataclasses.asdict(self)
+        carried = values.pop("carried")
+        if self.cross_layer_sharing == "all":
+            del values["cross_layer_sharing"]
+        return values | carried
+
+    def to_json_file(self, path: str) -> None:
+        """Writes an `albert_config.json`."""
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(self.to_dict(), file, indent=2, sort_keys=True)
+            file.write("\n")
+
+    @property
+    def has_projection(self) -> bool:
+        """Whether embeddings are projected from E to H; where the two are equal they are not."""
+        return self.embedding_size != self.hidden_size
+
+    def attention_group(self, layer: int) -> int:
+        """The set of attention weights that layer number `layer` (from 0) uses."""
+        return self._group(layer, shared=self.cross_layer_sharing in ("all", "attention"))
+
+    def ffn_group(self, layer: int) -> int:
+        """The set of feed-forward weights that layer number `layer` (from 0) uses."""
+        return self._group(layer, shared=self.cross_layer_sharing in ("all", "ffn"))
+
+    def _group(self, layer: int, shared: bool) -> int:
+        # In floating point, as the original: the same layers change group for every L and G.
+        return int(layer / self.num_hidden_layers * self.num_hidden_groups) if shared else layer
+
+    def parameter_count(self) -> dict[str, int]:
+        """Trainable parameters of each part; what a model has is the sum over its parts.
+
+        Returns:
+          Counts under "embeddings", "encoder", "pooler", "masked_lm" and "sentence_order".
+        """
+        v, e, h, f = self.vocab_size, self.embedding_size, self.hidden_size, self.intermediate_size
+        layers = range(self.num_hidden_layers)
+        attention = (4 * h * h + 4 * h + 2 * h) * len({self.attention_group(i) for i in layers})
+        ffn = (2 * h * f + f + h + 2 * h) * len({self.ffn_group(i) for i in layers})
+        projection = e * h + h if self.has_projection else 0
+        return {
+            "embeddings": (v + self.type_vocab_size + self.max_position_embeddings + 2) * e,
+            "encoder": projection + self.inner_group_num * (attention + ffn),
+            "pooler": h * h + h,
+            "masked_lm": h * e + e + 2 * e + v,
+            "sentence_order": 2 * h + 2,
+        }
+
+
+def _released_sizes() -> dict[str, AlbertConfig]:
+    """The released models: one table; v1 and v2 differ in dropout only."""
+    sizes = {  # name: hidden, layers, heads, intermediate
+        "base": (768, 12, 12, 3072),
+        "large": (1024, 24, 16, 4096),
+        "xlarge": (2048, 24, 16, 8192),
+        "xxlarge": (4096, 12, 64, 16384),
+    }
+    initializer_range_zh = {"xlarge": 0.014, "xxlarge": 0.01}
+    presets = {}
+    for name, (hidden, layers, heads, intermediate) in sizes.items():
+        common = {
+            "embedding_size": 128,
+            "hidden_size": hidden,
+            "num_hidden_layers": layers,
+            "intermediate_size": intermediate,
+        }
+        english = AlbertConfig(vocab_size=30000, num_attention_heads=heads, **common)
+        dropout = 0.0 if name == "xxlarge" else 0.1
+        presets[f"{name}_v1"] = dataclasses.replace(
+            english, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
+        )
+        presets[f"{name}_v2"] = english
+        presets[f"{name}_zh"] = AlbertConfig(
+            vocab_size=21128,
+            num_attention_heads=16 if name == "xxlarge" else heads,
+            hidden_act="relu",
+            initializer_range=initializer_range_zh.get(name, 0.02),
+            **common,
+        )
+    return presets
+
+
+PRESETS: Mapping[str, AlbertConfig] = _released_sizes()

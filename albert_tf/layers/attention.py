@@ -1,0 +1,99 @@
+"""Multi-head self-attention with its output projection, residual and LayerNorm."""
+
+import math
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.layers.dropout import dropout, split_seed
+from albert_tf.layers.normalization import layer_norm
+from albert_tf.layers.variables import build_in_scope, truncated_normal
+
+
+def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
+    """What is added to attention scores: 0 for real keys, -10000 for padding.
+
+    Args:
+      input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
+
+    Returns:
+      float32 `[batch, 1, 1, sequence]`: only keys are masked, padded queries are computed like others.
+    """
+    return (1.0 - tf.cast(input_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * -10000.0
+
+
+def attention_probabilities(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """softmax(q k' / sqrt(size) + bias), the softmax in float32.
+
+    Args:
+      query: `[batch, heads, queries, size]`.
+      key: `[batch, heads, sequence, size]`.
+      bias: float32, broadcast over `[batch, heads, queries, sequence]`.
+
+    Returns:
+      `[batch, heads, queries, sequence]` in the dtype of `query`.
+    """
+    scores = tf.matmul(query, key, transpose_b=True) * (1.0 / math.sqrt(query.shape[-1]))
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + bias), query.dtype)
+
+
+class SelfAttention(tf_keras.layers.Layer):
+    """The attention half of a block: LayerNorm(x + dropout(dense(attention(x))))."""
+
+    def __init__(self, config: AlbertConfig, scope: str, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.query = self._dense(f"{scope}/attention_1/self/query")
+        self.key = self._dense(f"{scope}/attention_1/self/key")
+        self.value = self._dense(f"{scope}/attention_1/self/value")
+        self.output_dense = self._dense(f"{scope}/attention_1/output/dense")
+        self.layer_norm = layer_norm(f"{scope}/LayerNorm", config.hidden_size, self.dtype_policy)
+
+    def _dense(self, scope: str) -> tf_keras.layers.Dense:
+        size = self.config.hidden_size
+        initializer = truncated_normal(self.config.initializer_range)
+        dense = tf_keras.layers.Dense(size, kernel_initializer=initializer, dtype=self.dtype_policy)
+        return build_in_scope(dense, scope, size)
+
+    def call(
+        self,
+        hidden: tf.Tensor,
+        bias: tf.Tensor,
+        queries: tf.Tensor | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Attends from some positions to all positions.
+
+        Args:
+          hidden: `[batch, sequence, H]`, what is attended to.
+          bias: from `attention_bias`.
+          queries: `[batch, queries, H]`, the rows of `hidden` to compute; default: all of them.
+          dropout_seed: int32 `[2]` to train with dropout.
+
+        Returns:
+          The output `[batch, queries, H]` and the probabilities `[batch, heads, queries, sequence]`.
+        """
+        config = self.config
+        queries = hidden if queries is None else queries
+        probs_seed, output_seed = split_seed(dropout_seed, 2)
+        flat = tf.reshape(hidden, [-1, config.hidden_size])
+        flat_queries = tf.reshape(queries, [-1, config.hidden_size])
+
+        probs = attention_probabilities(
+            self._split_heads(self.query(flat_queries), queries),
+            self._split_heads(self.key(flat), hidden),
+            bias,
+        )
+        dropped = dropout(probs, config.attention_probs_dropout_prob, probs_seed)
+        context = tf.matmul(dropped, self._split_heads(self.value(flat), hidden))
+        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, config.hidden_size])
+        output = dropout(self.output_dense(context), config.hidden_dropout_prob, output_seed)
+        output = self.layer_norm(output + flat_queries)
+        return tf.reshape(output, tf.shape(queries)), probs
+
+    def _split_heads(self, projected: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """[tokens, H] -> [batch, heads, length, H / heads], batch and length those of `like`."""
+        heads = self.config.num_attention_heads
+        shape = [tf.shape(like)[0], tf.shape(like)[1], heads, self.config.hidden_size // heads]
+        return tf.transpose(tf.reshape(projected, shape), [0, 2, 1, 3])

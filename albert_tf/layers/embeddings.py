@@ -1,0 +1,87 @@
+"""The factorized embedding (paper 3.1): tables of width E, projected to the encoder's width H."""
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.layers.dropout import dropout
+from albert_tf.layers.normalization import layer_norm
+from albert_tf.layers.variables import build_in_scope, truncated_normal
+
+
+class FactorizedEmbedding(tf_keras.layers.Layer):
+    """Word, segment and position embeddings, normalized, then projected to H unless E equals H."""
+
+    def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        width = config.embedding_size
+        self.word_embeddings = self._table(f"{scope}/embeddings/word_embeddings", config.vocab_size)
+        self.token_type_embeddings = self._table(
+            f"{scope}/embeddings/token_type_embeddings", config.type_vocab_size
+        )
+        self.position_embeddings = self._table(
+            f"{scope}/embeddings/position_embeddings", config.max_position_embeddings
+        )
+        self.layer_norm = layer_norm(f"{scope}/embeddings/LayerNorm", width, self.dtype_policy)
+        self.projection = None
+        if config.has_projection:
+            self.projection = build_in_scope(
+                tf_keras.layers.Dense(
+                    config.hidden_size,
+                    kernel_initializer=truncated_normal(config.initializer_range),
+                    dtype=self.dtype_policy,
+                ),
+                f"{scope}/encoder/embedding_hidden_mapping_in",
+                width,
+            )
+
+    def _table(self, name: str, rows: int) -> tf.Variable:
+        return self.add_weight(
+            name=name,
+            shape=[rows, self.config.embedding_size],
+            initializer=truncated_normal(self.config.initializer_range),
+            experimental_autocast=False,  # looked up in float32, cast after: the table is large
+        )
+
+    def call(
+        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout_seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Embeds a batch.
+
+        Args:
+          input_ids: int `[batch, sequence]`.
+          segment_ids: int `[batch, sequence]`.
+          dropout_seed: int32 `[2]` to train with dropout.
+
+        Returns:
+          The embedding output `[batch, sequence, E]` and the encoder's input `[batch, sequence, H]`.
+
+        Raises:
+          InputError: the sequence is longer than the position table.
+        """
+        length = self._checked_length(input_ids)
+        embedded = tf.gather(self.word_embeddings, input_ids)
+        embedded += tf.gather(self.token_type_embeddings, segment_ids)
+        embedded += self.position_embeddings[:length]
+        flat = self.layer_norm(tf.reshape(embedded, [-1, self.config.embedding_size]))
+        flat = dropout(flat, self.config.hidden_dropout_prob, dropout_seed)
+        embedding_output = tf.reshape(flat, tf.shape(embedded))
+        if self.projection is None:
+            return embedding_output, embedding_output
+        shape = [tf.shape(input_ids)[0], length, self.config.hidden_size]
+        return embedding_output, tf.reshape(self.projection(flat), shape)
+
+    def _checked_length(self, input_ids: tf.Tensor) -> int | tf.Tensor:
+        longest = self.config.max_position_embeddings
+        length = input_ids.shape[1]
+        problem = f"is longer than the {longest} positions of the model (max_position_embeddings)"
+        if length is None:
+            length = tf.shape(input_ids)[1]
+            check = tf.debugging.assert_less_equal(length, longest, f"the sequence {problem}")
+            with tf.control_dependencies([check] if check is not None else []):
+                return tf.identity(length)
+        if length > longest:
+            raise InputError(f"a sequence of {length} pieces {problem}")
+        return length

@@ -1,0 +1,74 @@
+"""The shared encoder (paper 3.1, cross-layer parameter sharing): which layer uses which weights."""
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.layers.attention import SelfAttention, attention_bias
+from albert_tf.layers.dropout import split_seed
+from albert_tf.layers.feed_forward import FeedForward
+
+
+class SharedEncoder(tf_keras.layers.Layer):
+    """L layers of `inner_group_num` blocks each, whose weights are shared as the config says.
+
+    A group's weights carry the original's names, `group_<g>/inner_group_<k>/...`. What
+    `cross_layer_sharing` leaves unshared has a group for every layer.
+    """
+
+    def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        prefix = f"{scope}/encoder/transformer/group_"
+        self.attention = self._blocks_by_layer(SelfAttention, config.attention_group, prefix)
+        self.feed_forward = self._blocks_by_layer(FeedForward, config.ffn_group, prefix)
+
+    def _blocks_by_layer(self, block_class, group_of_layer, prefix: str) -> list[list]:
+        """For each layer its inner blocks; layers of one group hold the same objects."""
+        groups = [group_of_layer(layer) for layer in range(self.config.num_hidden_layers)]
+        blocks = {
+            group: [
+                block_class(self.config, f"{prefix}{group}/inner_group_{inner}", dtype=self.dtype_policy)
+                for inner in range(self.config.inner_group_num)
+            ]
+            for group in sorted(set(groups))
+        }
+        return [blocks[group] for group in groups]
+
+    def call(
+        self,
+        hidden: tf.Tensor,
+        input_mask: tf.Tensor,
+        output_positions: tf.Tensor | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Encodes a batch.
+
+        Args:
+          hidden: `[batch, sequence, H]`.
+          input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
+          output_positions: int `[batch, outputs]`; the last block computes its queries, output and
+            feed-forward only there, with the same result as computing all and picking these.
+          dropout_seed: int32 `[2]` to train with dropout; each block draws its own masks.
+
+        Returns:
+          The output and the attention probabilities of each of the L x inner blocks. An output is
+          `[batch, sequence, H]`, the last one `[batch, outputs, H]` if positions are given.
+        """
+        bias = attention_bias(input_mask)
+        blocks = [
+            block
+            for attentions, ffns in zip(self.attention, self.feed_forward, strict=True)
+            for block in zip(attentions, ffns, strict=True)
+        ]
+        seeds = split_seed(dropout_seed, 2 * len(blocks))
+        outputs, probabilities = [], []
+        for number, (attention, feed_forward) in enumerate(blocks):
+            queries = None
+            if output_positions is not None and number == len(blocks) - 1:
+                queries = tf.gather(hidden, output_positions, batch_dims=1)
+            attended, probs = attention(hidden, bias, queries=queries, dropout_seed=seeds[2 * number])
+            hidden = feed_forward(attended, dropout_seed=seeds[2 * number + 1])
+            outputs.append(hidden)
+            probabilities.append(probs)
+        return outputs, probabilities

@@ -1,0 +1,74 @@
+"""What stands on the encoder in pretraining: the pooler, the masked-LM head, the sentence-order head."""
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.layers.activations import activation
+from albert_tf.layers.normalization import layer_norm
+from albert_tf.layers.variables import build_in_scope, truncated_normal
+
+
+def pooler(config: AlbertConfig, scope: str = "bert", dtype=None) -> tf_keras.layers.Dense:
+    """tanh(dense(.)) for the first position: `[batch, H]` to `[batch, H]`."""
+    dense = tf_keras.layers.Dense(
+        config.hidden_size,
+        activation="tanh",
+        kernel_initializer=truncated_normal(config.initializer_range),
+        dtype=dtype,
+    )
+    return build_in_scope(dense, f"{scope}/pooler/dense", config.hidden_size)
+
+
+class MaskedLMHead(tf_keras.layers.Layer):
+    """Predicts pieces: H -> E, activation, LayerNorm, then the transposed word embedding table."""
+
+    def __init__(self, config: AlbertConfig, scope: str = "cls/predictions", **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.dense = build_in_scope(
+            tf_keras.layers.Dense(
+                config.embedding_size,
+                activation=activation(config.hidden_act),
+                kernel_initializer=truncated_normal(config.initializer_range),
+                dtype=self.dtype_policy,
+            ),
+            f"{scope}/transform/dense",
+            config.hidden_size,
+        )
+        self.layer_norm = layer_norm(
+            f"{scope}/transform/LayerNorm", config.embedding_size, self.dtype_policy
+        )
+        self.output_bias = self.add_weight(
+            name=f"{scope}/output_bias",
+            shape=[config.vocab_size],
+            initializer="zeros",
+            experimental_autocast=False,
+        )
+
+    def call(self, sequence_output: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
+        """float32 logits `[batch, positions, V]` for `[batch, positions, H]`; the table is `[V, E]`."""
+        flat = tf.reshape(sequence_output, [-1, self.config.hidden_size])
+        transformed = self.layer_norm(self.dense(flat))
+        table = tf.cast(word_embeddings, transformed.dtype)
+        logits = tf.cast(tf.matmul(transformed, table, transpose_b=True), tf.float32) + self.output_bias
+        shape = tf.shape(sequence_output)
+        return tf.reshape(logits, [shape[0], shape[1], self.config.vocab_size])
+
+
+class SentenceOrderHead(tf_keras.layers.Layer):
+    """Tells whether two segments are in order (0) or swapped (1) from the pooled output."""
+
+    def __init__(self, config: AlbertConfig, scope: str = "cls/seq_relationship", **kwargs):
+        super().__init__(**kwargs)
+        self.output_weights = self.add_weight(
+            name=f"{scope}/output_weights",
+            shape=[2, config.hidden_size],
+            initializer=truncated_normal(config.initializer_range),
+        )
+        self.output_bias = self.add_weight(name=f"{scope}/output_bias", shape=[2], initializer="zeros")
+
+    def call(self, pooled_output: tf.Tensor) -> tf.Tensor:
+        """float32 logits `[batch, 2]` for `[batch, H]`."""
+        logits = tf.matmul(pooled_output, self.output_weights, transpose_b=True) + self.output_bias
+        return tf.cast(logits, tf.float32)

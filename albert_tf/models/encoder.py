@@ -1,0 +1,115 @@
+"""`AlbertEncoder`: ids in, contextual vectors out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.layers.dropout import split_seed
+from albert_tf.layers.embeddings import FactorizedEmbedding
+from albert_tf.layers.encoder import SharedEncoder
+from albert_tf.layers.heads import pooler
+
+
+def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor | None:
+    """The seed to train with: the given one, else one of TensorFlow's global generator; None otherwise."""
+    if not training:
+        return None
+    if seed is None:
+        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+    return seed
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertEncoder(tf_keras.Model):
+    """The ALBERT encoder.
+
+    Args:
+      config: the model's shape.
+      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+
+    Example:
+
+    ```python
+    encoder = AlbertEncoder(AlbertConfig.from_preset("base_v2"))
+    outputs = encoder({"input_ids": tf.constant([[2, 48, 25, 3]])})
+    outputs["pooled_output"].shape  # [1, 768]
+    ```
+    """
+
+    def __init__(self, config: AlbertConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.embeddings = FactorizedEmbedding(config, dtype=self.dtype_policy)
+        self.encoder = SharedEncoder(config, dtype=self.dtype_policy)
+        self.pooler = pooler(config, dtype=self.dtype_policy)
+
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        output_positions: tf.Tensor | None = None,
+        return_all_layers: bool = False,
+        return_attention_probs: bool = False,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Encodes a batch.
+
+        Args:
+          inputs: `input_ids` int `[batch, sequence]`, and if wanted `input_mask` (default: ones) and
+            `segment_ids` (default: zeros) of the same shape.
+          training: whether to apply the config's dropout.
+          output_positions: int `[batch, outputs]`; `sequence_output` then holds these positions only,
+            and the last block computes nothing else.
+          return_all_layers: adds `embedding_output` `[batch, sequence, E]` and `all_layer_outputs`, a
+            list with the output of each of the L x inner blocks.
+          return_attention_probs: adds `attention_probs`, a list of `[batch, heads, sequence, sequence]`.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          `sequence_output` `[batch, sequence, H]` and `pooled_output` `[batch, H]`, and what was asked for.
+
+        Raises:
+          InputError: the sequence is longer than the position table.
+        """
+        input_ids = tf.convert_to_tensor(inputs["input_ids"])
+        input_mask = inputs.get("input_mask")
+        segment_ids = inputs.get("segment_ids")
+        embedding_seed, encoder_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
+
+        embedding_output, hidden = self.embeddings(
+            input_ids,
+            tf.zeros_like(input_ids) if segment_ids is None else segment_ids,
+            dropout_seed=embedding_seed,
+        )
+        computed = output_positions
+        if output_positions is not None:
+            # The pooler reads position 0, whatever else is asked for.
+            computed = tf.pad(output_positions, [[0, 0], [1, 0]])
+        all_layers, attention_probs = self.encoder(
+            hidden,
+            tf.ones_like(input_ids) if input_mask is None else input_mask,
+            output_positions=computed,
+            dropout_seed=encoder_seed,
+        )
+        last = all_layers[-1]
+        if output_positions is not None:
+            all_layers[-1] = last[:, 1:]
+            attention_probs[-1] = attention_probs[-1][:, :, 1:]
+        outputs = {"sequence_output": all_layers[-1], "pooled_output": self.pooler(last[:, 0])}
+        if return_all_layers:
+            outputs |= {"embedding_output": embedding_output, "all_layer_outputs": all_layers}
+        if return_attention_probs:
+            outputs["attention_probs"] = attention_probs
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as JSON values."""
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "AlbertEncoder":
+        """Builds the model that `get_config` describes."""
+        return cls(**{**config, "config": AlbertConfig.from_dict(config["config"])})

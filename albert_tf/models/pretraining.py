@@ -1,0 +1,74 @@
+"""`AlbertForPreTraining`: the encoder with the masked-LM and sentence-order heads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.layers.heads import MaskedLMHead, SentenceOrderHead
+from albert_tf.models.encoder import AlbertEncoder
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertForPreTraining(tf_keras.Model):
+    """ALBERT with both pretraining heads.
+
+    Args:
+      config: the model's shape.
+      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+
+    Example:
+
+    ```python
+    model = AlbertForPreTraining(AlbertConfig.from_preset("base_v2"))
+    outputs = model({"input_ids": tf.constant([[2, 48, 4, 3]]), "masked_lm_positions": tf.constant([[2]])})
+    outputs["mlm_logits"].shape  # [1, 1, 30000]
+    ```
+    """
+
+    def __init__(self, config: AlbertConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
+        self.masked_lm = MaskedLMHead(config, dtype=self.dtype_policy)
+        self.sentence_order = SentenceOrderHead(config, dtype=self.dtype_policy)
+
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Predicts masked pieces and the order of the segments.
+
+        Args:
+          inputs: those of `AlbertEncoder`, and if wanted `masked_lm_positions`, int
+            `[batch, predictions]`: the positions to predict. Without it, every position is predicted.
+          training: whether to apply the config's dropout.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          float32 `mlm_logits` `[batch, predictions, V]` and `sop_logits` `[batch, 2]`.
+        """
+        encoded = self.encoder(
+            inputs,
+            training=training,
+            output_positions=inputs.get("masked_lm_positions"),
+            dropout_seed=dropout_seed,
+        )
+        table = self.encoder.embeddings.word_embeddings
+        return {
+            "mlm_logits": self.masked_lm(encoded["sequence_output"], table),
+            "sop_logits": self.sentence_order(encoded["pooled_output"]),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as JSON values."""
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "AlbertForPreTraining":
+        """Builds the model that `get_config` describes."""
+        return cls(**{**config, "config": AlbertConfig.from_dict(config["config"])})
