@@ -1,0 +1,32 @@
+"""Text to pieces to ids: SentencePiece for English models, WordPiece for Chinese ones."""
+
+from albert_tf.errors import InputError
+from albert_tf.tokenization.preprocessing import preprocess_text
+from albert_tf.tokenization.sentencepiece import SentencePieceTokenizer
+from albert_tf.tokenization.tokenizer import Tokenizer
+from albert_tf.tokenization.wordpiece import WordPieceTokenizer
+
+__all__ = [
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "WordPieceTokenizer",
+    "load_tokenizer",
+    "preprocess_text",
+]
+
+
+def load_tokenizer(
+    spm_model_file: str | None = None, vocab_file: str | None = None, do_lower_case: bool = True
+) -> Tokenizer:
+    """The tokenizer of a SentencePiece model, or of a WordPiece vocabulary where no model is given.
+
+    With both files the model decides, as in the original.
+
+    Raises:
+      InputError: neither is given, or the file is broken, of the other kind or lacks a special piece.
+    """
+    if spm_model_file:
+        return SentencePieceTokenizer(spm_model_file, do_lower_case)
+    if vocab_file:
+        return WordPieceTokenizer(vocab_file, do_lower_case)
+    raise InputError("a vocabulary is needed: --spm_model_file (SentencePiece) or --vocab_file (WordPiece)")

@@ -1,0 +1,61 @@
+"""Input files by glob, and output files that appear only when they are complete."""
+
+import contextlib
+import glob
+import os
+from collections.abc import Iterator, Sequence
+
+from albert_tf.errors import InputError
+
+
+def matching_files(patterns: Sequence[str]) -> list[str]:
+    """The files that a list of names and globs stands for, in order, each once.
+
+    Raises:
+      InputError: a name does not exist or is a folder, or a glob matches nothing.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        # A name that exists is meant literally, brackets and all.
+        names = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        if not names:
+            raise InputError(f"{pattern}: no such file, and no file name matches it")
+        for name in names:
+            if os.path.isdir(name):
+                raise InputError(f"{name} is a folder; a file is needed (for all files in it: {name}/*)")
+        found.update(dict.fromkeys(names))
+    if not found:
+        raise InputError("no input files were named")
+    return list(found)
+
+
+@contextlib.contextmanager
+def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
+    """Yields a temporary name beside each path; they become the paths when the block ends without error.
+
+    Missing folders are created. When the block fails the temporary files vanish and whatever the paths held
+    before stays.
+
+    Raises:
+      InputError: a path is a folder, or comes twice.
+    """
+    for path in paths:
+        if os.path.isdir(path):
+            raise InputError(f"{path} is a folder; the output is a file")
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise InputError(f"an output file is named twice: {', '.join(paths)}")
+    temporary = []
+    try:
+        for path in paths:
+            folder, name = os.path.split(path)
+            os.makedirs(folder or ".", exist_ok=True)
+            temporary.append(os.path.join(folder, f".{name}.{os.getpid()}.incomplete"))
+            with open(temporary[-1], "wb"):
+                pass  # says at once whether the folder can be written
+        yield temporary
+        for name, path in zip(temporary, paths, strict=True):
+            os.replace(name, path)
+    finally:
+        for name in temporary:
+            with contextlib.suppress(OSError):
+                os.remove(name)

@@ -1,0 +1,144 @@
+"""Training a SentencePiece model whose ids and symbols are those of the original's English model."""
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+
+import sentencepiece
+
+from albert_tf.errors import InputError
+from albert_tf.tokenization.sentencepiece import SPECIAL_PIECES
+
+CONTROL_SYMBOLS = ["[CLS]", "[SEP]", "[MASK]"]
+# A list, not a comma-separated string: in that, the quote opens a field and the rest becomes one symbol.
+USER_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
+_FIXED_PIECES = ["<pad>", "<unk>", *CONTROL_SYMBOLS, *USER_SYMBOLS]
+
+_LONGEST_SENTENCE = 4000  # bytes; SentencePiece leaves out sentences of more than 4192
+_SILENT = 2  # SentencePiece's level for errors, which also arrive as exceptions
+
+
+def train_sentencepiece(
+    sentences: Iterable[str],
+    vocab_size: int,
+    *,
+    character_coverage: float = 0.99995,
+    input_sentence_size: int = 10_000_000,
+    random_seed: int = 12345,
+    num_threads: int = 16,
+    normalization: str = "nmt_nfkc",
+    log: bool = False,
+) -> bytes:
+    """A unigram model of exactly `vocab_size` pieces.
+
+    Args:
+      sentences: preprocessed text, read once; long ones are divided.
+      vocab_size: all pieces, special ones included.
+      character_coverage: share of the characters of the text that get a piece of their own.
+      input_sentence_size: the most sentences held in memory: a random sample where there are more.
+      random_seed: of that sample.
+      num_threads: part of the result, as sums of floats depend on their order.
+      normalization: SentencePiece's name of the rule that the model applies to text by itself.
+      log: whether SentencePiece may write to standard error.
+
+    Raises:
+      InputError: no text, or not enough for the vocabulary, or a vocabulary too small for the text.
+    """
+    reading = _Reading(sentences)
+    model = io.BytesIO()
+    sentencepiece.set_random_generator_seed(random_seed)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(reading),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            character_coverage=character_coverage,
+            input_sentence_size=input_sentence_size,
+            shuffle_input_sentence=True,
+            num_threads=num_threads,
+            normalization_rule_name=normalization,
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            pad_piece=SPECIAL_PIECES.pad,
+            unk_piece=SPECIAL_PIECES.unk,
+            control_symbols=CONTROL_SYMBOLS,
+            user_defined_symbols=USER_SYMBOLS,
+            minloglevel=0 if log else _SILENT,
+        )
+    except RuntimeError as error:
+        if reading.error:
+            raise reading.error from None
+        raise InputError(_explain(str(error), vocab_size, reading.count)) from None
+    check_model(model.getvalue(), vocab_size)
+    return model.getvalue()
+
+
+def check_model(model: bytes, vocab_size: int) -> None:
+    """Raises RuntimeError unless the model has this many pieces, the fixed ones first and in order."""
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+    controls = [piece for i, piece in enumerate(pieces) if processor.is_control(i)]
+    if (
+        len(pieces) != vocab_size
+        or pieces[: len(_FIXED_PIECES)] != _FIXED_PIECES
+        or controls != ["<pad>", *CONTROL_SYMBOLS]
+    ):
+        raise RuntimeError(f"SentencePiece made {len(pieces)} pieces that begin with {pieces[:14]}")
+
+
+def vocabulary_listing(model: bytes) -> str:
+    """The text of the .vocab file: a piece and its score (log probability) a line."""
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    size = processor.get_piece_size()
+    return "".join(f"{processor.id_to_piece(i)}\t{processor.get_score(i):g}\n" for i in range(size))
+
+
+class _Reading:
+    """Counts the sentences that SentencePiece takes, and keeps an error that it would wrap."""
+
+    def __init__(self, sentences: Iterable[str]):
+        self._sentences = sentences
+        self.count = 0
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for sentence in self._sentences:
+                for part in _divided(sentence):
+                    self.count += 1
+                    yield part
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _divided(sentence: str) -> Iterator[str]:
+    """The sentence in parts that SentencePiece accepts, cut at a space where there is one."""
+    while len(sentence.encode()) > _LONGEST_SENTENCE:
+        window = sentence.encode()[:_LONGEST_SENTENCE].decode(errors="ignore")
+        cut = window.rfind(" ") if " " in window[1:] else len(window)
+        yield window[:cut]
+        sentence = sentence[cut:].lstrip(" ")
+    if sentence:
+        yield sentence
+
+
+def _explain(message: str, vocab_size: int, sentences: int) -> str:
+    if not sentences:
+        return "the input holds no text"
+    largest = re.search(r"set it to a value <= (\d+)", message)
+    if largest:
+        return (
+            f"the text is too small for --vocab_size {vocab_size}: "
+            f"the largest vocabulary it can give is {largest[1]}"
+        )
+    smallest = re.search(r"smaller than required_chars\. \d+ vs (\d+)", message)
+    if smallest:
+        return (
+            f"--vocab_size {vocab_size} is too small: the characters of the text alone take {smallest[1]} "
+            "pieces (a lower --character_coverage takes fewer)"
+        )
+    return f"SentencePiece could not make a vocabulary: {message}"

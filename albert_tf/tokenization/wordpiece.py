@@ -1,0 +1,127 @@
+"""BERT's WordPiece, which the original's Chinese models use."""
+
+import itertools
+import re
+import string
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+
+from albert_tf.errors import InputError
+from albert_tf.tokenization.tokenizer import SpecialPieces, Tokenizer
+
+CONTINUATION = "##"
+SPECIAL_PIECES = SpecialPieces(pad="[PAD]", unk="[UNK]")
+
+_LONGEST_WORD = 200  # characters; a longer word is unknown
+_CACHED_WORDS = 1 << 20
+_CJK_RANGES = (
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+class WordPieceTokenizer(Tokenizer):
+    """Greedy longest-match pieces of words; "##" marks a piece that continues one.
+
+    Example:
+      >>> from albert_tf import testing
+      >>> WordPieceTokenizer(testing.VOCAB_FILE).tokenize("The rivers!")
+      ['the', 'river', '##s', '!']
+    """
+
+    def __init__(self, vocab_file: str, do_lower_case: bool = True):
+        """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece."""
+        super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
+        self._do_lower_case = do_lower_case
+        self._clean = _CharacterTable()
+        self._cache: dict[str, list[int]] = {}
+
+    def tokenize(self, text: str) -> list[str]:
+        """See `Tokenizer.tokenize`."""
+        return self.ids_to_pieces(self._encode(text))
+
+    def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Tokenizer.encode_batch`."""
+        lists = [self._encode(text) for text in texts]
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        return np.fromiter(itertools.chain.from_iterable(lists), self.id_dtype, lengths.sum()), lengths
+
+    def _starts_word(self, piece: str) -> bool:
+        return not piece.startswith(CONTINUATION)
+
+    def _encode(self, text: str) -> list[int]:
+        ids = []
+        for word in text.translate(self._clean).split():
+            found = self._cache.get(word)
+            if found is None:
+                if len(self._cache) >= _CACHED_WORDS:
+                    self._cache.clear()
+                found = self._cache[word] = self._encode_word(word)
+            ids += found
+        return ids
+
+    def _encode_word(self, word: str) -> list[int]:
+        """The ids of a word that white space surrounds; punctuation inside it stands for itself."""
+        if self._do_lower_case:
+            decomposed = unicodedata.normalize("NFD", word.lower())
+            word = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+        spaced = "".join(f" {c} " if _is_punctuation(c) else c for c in word)
+        return [id for part in spaced.split() for id in self._longest_matches(part)]
+
+    def _longest_matches(self, word: str) -> list[int]:
+        ids: list[int] = []
+        start = 0 if len(word) <= _LONGEST_WORD else None
+        while start is not None and start < len(word):
+            prefix = CONTINUATION if start else ""
+            ends = range(len(word), start, -1)
+            end = next((end for end in ends if prefix + word[start:end] in self._ids), None)
+            if end is not None:
+                ids.append(self._ids[prefix + word[start:end]])
+            start = end
+        return [self.unk_id] if start is None else ids
+
+
+class _CharacterTable(dict):
+    """For `str.translate`: control characters go, CJK characters get spaces around them."""
+
+    def __missing__(self, code: int) -> str | None:
+        character = chr(code)
+        category = unicodedata.category(character)
+        if character in "\t\n\r" or category == "Zs":
+            result: str | None = " "
+        elif code == 0xFFFD or category in ("Cc", "Cf"):
+            result = None
+        elif any(low <= code <= high for low, high in _CJK_RANGES):
+            result = f" {character} "
+        else:
+            result = character
+        self[code] = result
+        return result
+
+
+def _is_punctuation(character: str) -> bool:
+    """ASCII that is neither letter, digit nor space counts, so "$" and "^" do too."""
+    return character in string.punctuation or unicodedata.category(character).startswith("P")
+
+
+def _read_vocabulary(vocab_file: str) -> list[str]:
+    """The first field of each line; an empty line is a space, a repeated piece keeps its first id."""
+    advice = "pass the SentencePiece .model as --spm_model_file"
+    try:
+        with open(vocab_file, encoding="utf-8") as file:
+            lines = file.read().removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{vocab_file} is not a text file with one piece a line (a SentencePiece model? {advice})"
+        ) from None
+    if re.fullmatch(r"<pad>\t\S+", lines[0]) or lines[0].startswith("<unk>\t"):
+        raise InputError(f"{vocab_file} lists the pieces of a SentencePiece model: {advice}")
+    return list(dict.fromkeys(line.split()[0] if line.strip() else " " for line in lines))
