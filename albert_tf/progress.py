@@ -27,5 +27,5 @@ def progress_bar(**arguments: Any) -> tqdm:
     """A `tqdm` bar on standard error; takes tqdm's own arguments."""
     if sys.stderr.isatty():
         return tqdm(**arguments)
-    interval = {"mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}
-    return tqdm(file=_Lines(sys.stderr), ascii=True, ncols=0, **interval, **arguments)
+    log = {"file": _Lines(sys.stderr), "mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}
+    return tqdm(**({"delay": 1e-6} | log | arguments))

@@ -85,7 +85,8 @@ def test_attention_probabilities_sum_to_one_and_skip_padding():
 def test_any_length_up_to_the_position_table():
     encoder = tiny_encoder()
     for length in (1, 8):
-        assert encoder({"input_ids": tf.ones([3, length], tf.int32)})["sequence_output"].shape == [3, length, 6]
+        outputs = encoder({"input_ids": tf.ones([3, length], tf.int32)})
+        assert outputs["sequence_output"].shape == [3, length, 6]
     with pytest.raises(InputError, match="9 pieces is longer than the 8 positions"):
         encoder({"input_ids": tf.ones([3, 9], tf.int32)})
 

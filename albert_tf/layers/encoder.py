@@ -20,20 +20,21 @@ class SharedEncoder(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.config = config
         prefix = f"{scope}/encoder/transformer/group_"
-        self.attention = self._blocks_by_layer(SelfAttention, config.attention_group, prefix)
-        self.feed_forward = self._blocks_by_layer(FeedForward, config.ffn_group, prefix)
+        # In the order in which they are applied; flat, because Keras saves no lists of lists.
+        self.attention = self._in_order(SelfAttention, config.attention_group, prefix)
+        self.feed_forward = self._in_order(FeedForward, config.ffn_group, prefix)
 
-    def _blocks_by_layer(self, block_class, group_of_layer, prefix: str) -> list[list]:
-        """For each layer its inner blocks; layers of one group hold the same objects."""
+    def _in_order(self, half_class, group_of_layer, prefix: str) -> list:
+        """One half of each of the L x inner blocks; layers of one group hold the same objects."""
         groups = [group_of_layer(layer) for layer in range(self.config.num_hidden_layers)]
-        blocks = {
+        halves = {
             group: [
-                block_class(self.config, f"{prefix}{group}/inner_group_{inner}", dtype=self.dtype_policy)
+                half_class(self.config, f"{prefix}{group}/inner_group_{inner}", dtype=self.dtype_policy)
                 for inner in range(self.config.inner_group_num)
             ]
             for group in sorted(set(groups))
         }
-        return [blocks[group] for group in groups]
+        return [half for group in groups for half in halves[group]]
 
     def call(
         self,
@@ -56,11 +57,7 @@ class SharedEncoder(tf_keras.layers.Layer):
           `[batch, sequence, H]`, the last one `[batch, outputs, H]` if positions are given.
         """
         bias = attention_bias(input_mask)
-        blocks = [
-            block
-            for attentions, ffns in zip(self.attention, self.feed_forward, strict=True)
-            for block in zip(attentions, ffns, strict=True)
-        ]
+        blocks = list(zip(self.attention, self.feed_forward, strict=True))
         seeds = split_seed(dropout_seed, 2 * len(blocks))
         outputs, probabilities = [], []
         for number, (attention, feed_forward) in enumerate(blocks):

@@ -29,9 +29,7 @@ class FeedForward(tf_keras.layers.Layer):
 
     def _dense(self, size: int, input_size: int, scope: str, **kwargs) -> tf_keras.layers.Dense:
         initializer = truncated_normal(self.config.initializer_range)
-        dense = tf_keras.layers.Dense(
-            size, kernel_initializer=initializer, dtype=self.dtype_policy, **kwargs
-        )
+        dense = tf_keras.layers.Dense(size, kernel_initializer=initializer, dtype=self.dtype_policy, **kwargs)
         return build_in_scope(dense, scope, input_size)
 
     def call(self, hidden: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:

@@ -36,9 +36,7 @@ class MaskedLMHead(tf_keras.layers.Layer):
             f"{scope}/transform/dense",
             config.hidden_size,
         )
-        self.layer_norm = layer_norm(
-            f"{scope}/transform/LayerNorm", config.embedding_size, self.dtype_policy
-        )
+        self.layer_norm = layer_norm(f"{scope}/transform/LayerNorm", config.embedding_size, self.dtype_policy)
         self.output_bias = self.add_weight(
             name=f"{scope}/output_bias",
             shape=[config.vocab_size],

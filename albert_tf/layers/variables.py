@@ -5,7 +5,7 @@ import tf_keras
 
 
 def variable_name(variable: tf.Variable) -> str:
-    """The name of a variable as checkpoints and exclusion patterns know it, such as `bert/pooler/dense/bias`."""
+    """The name as checkpoints and exclusion patterns know it, such as `bert/pooler/dense/bias`."""
     return variable.name.removesuffix(":0")
 
 

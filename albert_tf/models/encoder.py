@@ -45,6 +45,7 @@ class AlbertEncoder(tf_keras.Model):
         self.embeddings = FactorizedEmbedding(config, dtype=self.dtype_policy)
         self.encoder = SharedEncoder(config, dtype=self.dtype_policy)
         self.pooler = pooler(config, dtype=self.dtype_policy)
+        self.built = True
 
     def call(
         self,

@@ -34,6 +34,7 @@ class AlbertForPreTraining(tf_keras.Model):
         self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
         self.masked_lm = MaskedLMHead(config, dtype=self.dtype_policy)
         self.sentence_order = SentenceOrderHead(config, dtype=self.dtype_policy)
+        self.built = True
 
     def call(
         self,

@@ -1,0 +1,1 @@
+"""What a benchmark is: its data, its model, its losses and metrics."""

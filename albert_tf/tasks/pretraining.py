@@ -1,0 +1,153 @@
+"""Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf import records
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.task import Task, WeightedSum
+
+_SHUFFLED_RECORDS = 10_000
+_FILES_READ_AT_ONCE = 16
+_EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
+
+
+class PretrainingTask(Task):
+    """Masked-LM and sentence-order prediction, both losses weighted equally.
+
+    Args:
+      config: the model's shape.
+      input_files: TFRecord files to train on.
+      eval_files: TFRecord files to evaluate on.
+      max_seq_length: length of the records.
+      max_predictions_per_seq: masked positions a record has room for.
+    """
+
+    metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
+    losses = ("masked_lm_loss", "sentence_order_loss")
+    best_metric = "masked_lm_accuracy"
+    progress_metrics = {"masked_lm_accuracy": "MLM", "sentence_order_accuracy": "SOP"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: AlbertConfig,
+        input_files: Sequence[str],
+        eval_files: Sequence[str],
+        max_seq_length: int = 512,
+        max_predictions_per_seq: int = 20,
+    ):
+        self.config = config
+        self.input_files = tuple(input_files)
+        self.eval_files = tuple(eval_files)
+        self.max_seq_length = max_seq_length
+        self.max_predictions_per_seq = max_predictions_per_seq
+        self.tokens_per_example = max_seq_length
+
+    @property
+    def _all_files(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.input_files + self.eval_files))
+
+    def check_inputs(self) -> None:
+        """Checks the first record of each file, and the vocabulary its metadata names.
+
+        Raises:
+          InputError: what does not fit, with the file and the flag or config key.
+        """
+        positions = self.config.max_position_embeddings
+        if self.max_seq_length > positions:
+            raise InputError(
+                f"--max_seq_length {self.max_seq_length} is longer than the {positions} positions of the "
+                f"config (max_position_embeddings)"
+            )
+        problem = self._find_bad_record(limit=1)
+        if problem:
+            raise InputError(problem)
+        for path in self._all_files:
+            size = (records.read_metadata(path) or {}).get("vocab_size", self.config.vocab_size)
+            if size != self.config.vocab_size:
+                raise InputError(
+                    f"{path} was made with a vocabulary of {size} pieces, but the config's vocab_size is "
+                    f"{self.config.vocab_size}"
+                )
+
+    def explain_bad_record(self) -> str | None:
+        """Reads all records to find the one that cannot be used."""
+        return self._find_bad_record(limit=None)
+
+    def _find_bad_record(self, limit: int | None) -> str | None:
+        return records.find_bad_record(
+            self._all_files,
+            self.max_seq_length,
+            self.max_predictions_per_seq,
+            vocab_size=self.config.vocab_size,
+            limit=limit,
+        )
+
+    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+        """A fresh `AlbertForPreTraining`."""
+        return AlbertForPreTraining(self.config, dtype=dtype)
+
+    def train_dataset(
+        self, batch_size: int, seed: int, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """Endless batches; files and records are shuffled anew each time round, by the seed."""
+        files = tf.data.Dataset.from_tensor_slices(list(self.input_files))
+        shard_files = len(self.input_files) >= context.num_input_pipelines
+        if shard_files:
+            files = files.shard(context.num_input_pipelines, context.input_pipeline_id)
+        dataset = files.shuffle(len(self.input_files), seed=seed).interleave(
+            tf.data.TFRecordDataset, cycle_length=_FILES_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
+        )
+        if not shard_files:
+            dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
+        dataset = dataset.shuffle(_SHUFFLED_RECORDS, seed=seed + 1).repeat()
+        return self._parsed(dataset.batch(batch_size, drop_remainder=True))
+
+    def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        """The records of `eval_files` once, in order."""
+        dataset = tf.data.TFRecordDataset(list(self.eval_files))
+        dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
+        return self._parsed(dataset.batch(batch_size))
+
+    def _parsed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        def parse(serialized):
+            return records.parse_pretraining_batch(
+                serialized, self.max_seq_length, self.max_predictions_per_seq
+            )
+
+        return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Losses and accuracies: over real masked positions, and over examples."""
+        outputs = model(batch, training=training, dropout_seed=dropout_seed)
+        masked_ids, order = batch["masked_lm_ids"], batch["next_sentence_labels"]
+        weights = tf.cast(batch["masked_lm_weights"], tf.float32)
+        ones = tf.ones_like(order, tf.float32)
+        return {
+            "masked_lm_loss": _weighted(_nll(masked_ids, outputs["mlm_logits"]), weights, _EPSILON),
+            "masked_lm_accuracy": _weighted(_correct(masked_ids, outputs["mlm_logits"]), weights),
+            "sentence_order_loss": _weighted(_nll(order, outputs["sop_logits"]), ones),
+            "sentence_order_accuracy": _weighted(_correct(order, outputs["sop_logits"]), ones),
+        }
+
+
+def _nll(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.argmax(logits, -1, output_type=labels.dtype) == labels, tf.float32)
+
+
+def _weighted(values: tf.Tensor, weights: tf.Tensor, epsilon: float = 0.0) -> WeightedSum:
+    return WeightedSum(tf.reduce_sum(values * weights), tf.reduce_sum(weights), epsilon)

@@ -1,0 +1,69 @@
+"""`Task`: what the training loop needs to know of a job."""
+
+import abc
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import tensorflow as tf
+import tf_keras
+
+
+class WeightedSum(NamedTuple):
+    """A mean kept as its parts, so that parts of a batch on several devices add up to the exact mean.
+
+    The mean is total / (weight + epsilon), all float32 scalars.
+    """
+
+    total: tf.Tensor
+    weight: tf.Tensor
+    epsilon: float = 0.0
+
+
+class Task(abc.ABC):
+    """A job: data, model, losses and metrics. Batch sizes are per input pipeline.
+
+    Attributes:
+      metrics: names of the results of `measure`.
+      losses: those of them whose sum is minimized.
+      best_metric: name of the result, higher is better, by which the best checkpoint is chosen.
+      progress_metrics: results that the progress line shows, with their short names.
+      tokens_per_example: positions in one example, padding included.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    losses: ClassVar[tuple[str, ...]]
+    best_metric: ClassVar[str]
+    progress_metrics: ClassVar[Mapping[str, str]]
+    tokens_per_example: int
+
+    @abc.abstractmethod
+    def check_inputs(self) -> None:
+        """Raises `InputError` if the data cannot be meant for this model; looks at little of it."""
+
+    @abc.abstractmethod
+    def explain_bad_record(self) -> str | None:
+        """After reading failed: one line that names the file and the record, or None if all are good."""
+
+    @abc.abstractmethod
+    def build_model(self, dtype: str) -> tf_keras.Model:
+        """The model with fresh weights; `dtype` is a Keras policy such as "mixed_bfloat16"."""
+
+    @abc.abstractmethod
+    def train_dataset(
+        self, batch_size: int, seed: int, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """Endless shuffled batches."""
+
+    @abc.abstractmethod
+    def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        """The evaluation examples once, in order; the last batch may be smaller."""
+
+    @abc.abstractmethod
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Runs the model on a batch; returns losses and metrics by name."""

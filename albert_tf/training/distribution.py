@@ -1,0 +1,39 @@
+"""Devices: the strategies of `official.common.distribute_utils` behind one function."""
+
+import tensorflow as tf
+from official.common import distribute_utils
+
+from albert_tf.errors import InputError
+from albert_tf.flags import TrainingOptions
+
+
+def make_strategy(options: TrainingOptions) -> tf.distribute.Strategy:
+    """The strategy that the options ask for.
+
+    Raises:
+      InputError: flags that contradict each other, or devices that are not there.
+    """
+    name = options.distribution_strategy
+    found = len(tf.config.list_physical_devices("GPU"))
+    num_gpus = found if options.num_gpus is None else options.num_gpus
+    if num_gpus > found:
+        raise InputError(f"--num_gpus={num_gpus}, but this machine has {found}")
+    if options.num_gpus is None and name in ("off", "one_device"):
+        num_gpus = min(num_gpus, 1)
+    if name == "tpu" and options.tpu_name is None:
+        raise InputError("--distribution_strategy=tpu needs --tpu_name")
+    try:
+        if name == "multi_worker_mirrored":
+            distribute_utils.configure_cluster(options.worker_hosts, options.task_index)
+        return distribute_utils.get_distribution_strategy(
+            name, num_gpus=num_gpus, tpu_address=options.tpu_name
+        )
+    except ValueError as error:
+        raise InputError(f"--distribution_strategy={name}: {error}") from error
+
+
+def check_batch_size(flag: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:
+    """Refuses a global batch that cannot be divided evenly over the devices."""
+    devices = strategy.num_replicas_in_sync
+    if batch_size % devices:
+        raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices")

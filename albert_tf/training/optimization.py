@@ -1,0 +1,160 @@
+"""AdamW, LAMB and the learning-rate schedule, exactly as the original has them.
+
+Neither optimizer corrects the bias of its moments. Variables whose names match `EXCLUDED` are not decayed
+and, in LAMB, not adapted. Gradients are clipped by the training loop, once, after they are summed.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.layers.variables import variable_name
+
+EXCLUDED = ("LayerNorm", "layer_norm", "bias")
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class WarmupPolynomialDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Polynomial decay to 0 over all steps, replaced by a linear rise during warm-up.
+
+    The rise aims at the full rate, not at the decayed one, so that the rate drops a little where warm-up
+    ends. Step 0 of a run with warm-up has rate 0.
+
+    Args:
+      learning_rate: the peak.
+      num_train_steps: where the rate reaches 0.
+      num_warmup_steps: length of the rise; 0 for none.
+      power: exponent of the decay.
+      start_warmup_step: the step at which the rise starts. Before it the rate is 0 (the original's is
+        negative there).
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        num_train_steps: int,
+        num_warmup_steps: int = 0,
+        power: float = 1.0,
+        start_warmup_step: int = 0,
+    ):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.num_train_steps = num_train_steps
+        self.num_warmup_steps = num_warmup_steps
+        self.power = power
+        self.start_warmup_step = start_warmup_step
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """float32 rate of the update that follows `step` updates."""
+        step = tf.cast(step, tf.float32)
+        done = tf.minimum(step, self.num_train_steps) / self.num_train_steps
+        rate = self.learning_rate * (1.0 - done) ** self.power
+        if self.num_warmup_steps:
+            since_start = step - self.start_warmup_step
+            rise = self.learning_rate * tf.maximum(since_start, 0.0) / self.num_warmup_steps
+            rate = tf.where(since_start < self.num_warmup_steps, rise, rate)
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {
+            "learning_rate": self.learning_rate,
+            "num_train_steps": self.num_train_steps,
+            "num_warmup_steps": self.num_warmup_steps,
+            "power": self.power,
+            "start_warmup_step": self.start_warmup_step,
+        }
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class AdamW(tf_keras.optimizers.Optimizer):
+    """Adam with decoupled weight decay and without bias correction.
+
+    Args:
+      learning_rate: a number or a schedule of the step.
+      weight_decay_rate: share of the weights added to each update.
+      beta_1: decay of the first moment.
+      beta_2: decay of the second moment.
+      epsilon: added to the root of the second moment.
+      excluded: regular expressions; matching variables are not decayed.
+      name: the optimizer's name.
+      **kwargs: of `tf_keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | tf_keras.optimizers.schedules.LearningRateSchedule,
+        weight_decay_rate: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        excluded: Sequence[str] = EXCLUDED,
+        name: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(name=name or type(self).__name__, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.weight_decay_rate = weight_decay_rate
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.excluded = tuple(excluded)
+
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        """Creates the moments `adam_m` and `adam_v` of each variable."""
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self._built = True
+        self._moments = [
+            [self.add_variable_from_reference(v, slot) for v in var_list] for slot in ("adam_m", "adam_v")
+        ]
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Applies a dense gradient to a variable."""
+        index = self._index_dict[self._var_key(variable)]
+        m, v = self._moments[0][index], self._moments[1][index]
+        m.assign(self.beta_1 * m + (1.0 - self.beta_1) * gradient)
+        v.assign(self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient))
+        update = m / (tf.sqrt(v) + self.epsilon)
+        included = not any(re.search(pattern, variable_name(variable)) for pattern in self.excluded)
+        if included:
+            update += self.weight_decay_rate * variable
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        variable.assign_sub(rate * self._trust_ratio(variable, update, included) * update)
+
+    def _trust_ratio(self, variable: tf.Variable, update: tf.Tensor, included: bool) -> float | tf.Tensor:
+        return 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, exclusions included."""
+        return {
+            **super().get_config(),
+            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "weight_decay_rate": self.weight_decay_rate,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "excluded": list(self.excluded),
+        }
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class LAMB(AdamW):
+    """AdamW whose update is scaled by |w| / |update| for each variable (arXiv 1904.00962).
+
+    The ratio is 1 where either norm is 0 and for excluded variables. A shared weight has one ratio,
+    however many layers use it.
+    """
+
+    def _trust_ratio(self, variable: tf.Variable, update: tf.Tensor, included: bool) -> float | tf.Tensor:
+        if not included:
+            return 1.0
+        weight_norm, update_norm = tf.norm(variable), tf.norm(update)
+        return tf.where((weight_norm > 0) & (update_norm > 0), weight_norm / update_norm, 1.0)
+
+
+OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}

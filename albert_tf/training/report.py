@@ -1,0 +1,90 @@
+"""What the user sees of a run: the progress line and the result files."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from albert_tf.progress import progress_bar
+
+_REFRESH_SECONDS = 0.5
+_BAR = "step {n_fmt}/{total_fmt} {bar:10} {postfix}, {remaining} left"
+_LINE = "step {n_fmt}/{total_fmt} {postfix}, {remaining} left"
+
+
+class TrainingProgress:
+    """The progress line of training.
+
+    Args:
+      first_step: where this run starts.
+      last_step: where it ends.
+      tokens_per_step: positions in a global batch.
+      metrics: result names with the short names to show.
+      results: gives the current means; called only when the line is due.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_step: int,
+        last_step: int,
+        tokens_per_step: int,
+        metrics: Mapping[str, str],
+        results: Callable[[], Mapping[str, tf.Tensor]],
+    ):
+        self._tokens_per_step = tokens_per_step
+        self._metrics = metrics
+        self._results = results
+        self._bar = progress_bar(
+            initial=first_step, total=last_step, bar_format=_BAR if sys.stderr.isatty() else _LINE
+        )
+        self._pending = 0
+        self._shown = time.monotonic()
+
+    def advance(self, steps: int) -> bool:
+        """Counts steps that were done; returns whether the line was due."""
+        self._pending += steps
+        due = time.monotonic() - self._shown >= _REFRESH_SECONDS
+        if due:
+            results = {name: float(value) for name, value in self._results().items()}
+            rate = (self._bar.format_dict["rate"] or 0.0) * self._tokens_per_step
+            shown = [f"loss {results['loss']:.4f}"]
+            shown += [f"{short} {results[name]:.3f}" for name, short in self._metrics.items()]
+            shown += [f"lr {results['learning_rate']:.2e}", f"{rate:,.0f} tokens/s"]
+            self._bar.set_postfix_str(" ".join(shown), refresh=False)
+            self._bar.update(self._pending)
+            self._pending, self._shown = 0, time.monotonic()
+        return due
+
+    def close(self) -> None:
+        """Shows the last state and ends the line."""
+        self._bar.update(self._pending)
+        self._bar.close()
+
+
+def say(text: str) -> None:
+    """Prints a line on standard error, above a progress line if there is one."""
+    tqdm.write(text, file=sys.stderr)
+
+
+def format_results(results: Mapping[str, float]) -> str:
+    """Results as the original writes them: lines `key = value`, sorted."""
+    return "".join(f"{name} = {results[name]}\n" for name in sorted(results))
+
+
+def write_results(folder: str, results: Mapping[str, Any]) -> None:
+    """Writes `eval_results.txt` and the same as `eval_results.json`, each whole or not at all."""
+    _write(os.path.join(folder, "eval_results.txt"), format_results(results))
+    _write(os.path.join(folder, "eval_results.json"), json.dumps(results, indent=2, sort_keys=True) + "\n")
+
+
+def _write(path: str, text: str) -> None:
+    temporary = f"{path}.tmp"
+    with tf.io.gfile.GFile(temporary, "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
