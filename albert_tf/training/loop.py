@@ -110,7 +110,7 @@ class _Run:
     @property
     def step(self) -> int:
         """Updates done so far, over all runs in this folder."""
-        return int(self.optimizer.iterations)
+        return int(self.optimizer.iterations.numpy())
 
     def execute(self) -> dict[str, float]:
         """Trains and evaluates; returns the results of the last evaluation."""

@@ -76,12 +76,12 @@ class Trainer(orbit.AbstractTrainer):
     def results(self) -> dict[str, tf.Tensor]:
         """Means since the current loop began, `loss` and `learning_rate` among them."""
         results = self._metrics.results()
-        results["learning_rate"] = self.optimizer.learning_rate
+        results["learning_rate"] = tf.identity(self.optimizer.learning_rate)
         return results
 
     def first_bad_step(self) -> int | None:
         """The first step whose loss or gradients were not finite, if any."""
-        step = int(self._first_bad_step)
+        step = int(self._first_bad_step.numpy())
         return None if step < 0 else step
 
     @tf.function

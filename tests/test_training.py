@@ -1,0 +1,205 @@
+"""The training loop: devices change nothing, runs continue, divergence stops."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_tf.checkpoints.original import load_original
+from albert_tf.errors import InputError
+from albert_tf.flags import TrainingOptions
+from albert_tf.layers.variables import variable_name
+from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.pretraining import PretrainingTask
+from albert_tf.training import loop
+from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
+
+
+def options(folder: pathlib.Path, **changes) -> TrainingOptions:
+    defaults = {
+        "output_dir": str(folder / "model"),
+        "optimizer": "lamb",
+        "learning_rate": 0.01,
+        "train_batch_size": 8,
+        "eval_batch_size": 8,
+        "num_train_steps": 6,
+        "num_warmup_steps": 2,
+        "save_checkpoints_steps": 3,
+        "do_eval": True,
+    }
+    return TrainingOptions(**(defaults | changes))
+
+
+def task(folder: pathlib.Path, config=CONFIG, **records) -> PretrainingTask:
+    train = write_records(str(folder / "train.tfrecord"), **records)
+    held_out = write_records(str(folder / "eval.tfrecord"), count=21, seed=1)
+    return PretrainingTask(config, [train], [held_out], SEQ_LENGTH, PREDICTIONS)
+
+
+def weights_at(prefix: pathlib.Path) -> dict[str, np.ndarray]:
+    model = AlbertForPreTraining(CONFIG)
+    tf.train.Checkpoint(model=model).restore(str(prefix)).expect_partial()
+    return {variable_name(v): v.numpy() for v in model.variables}
+
+
+def save_as_original(prefix: pathlib.Path, tensors: dict[str, np.ndarray]) -> str:
+    """A TF1 name-based checkpoint, as the original's Saver writes it."""
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tensors[name] for name in names],
+    )
+    return str(prefix)
+
+
+def test_two_devices_train_the_weights_of_one(tmp_path):
+    results = []
+    for name, strategy in [("one", None), ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))]:
+        folder = tmp_path / name
+        folder.mkdir()
+        # Every third record holds fewer predictions: the two halves of a batch differ in weight.
+        results.append(loop.run(task(folder), options(folder), strategy))
+    one, two = (weights_at(tmp_path / name / "model" / "model.ckpt-6") for name in ("one", "two"))
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
+    assert results[0].keys() == results[1].keys()
+    for name in results[0]:
+        np.testing.assert_allclose(results[1][name], results[0][name], rtol=1e-4, err_msg=name)
+
+
+def test_one_seed_gives_one_model_and_another_seed_another(tmp_path):
+    config = dataclasses.replace(CONFIG, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+    weights = []
+    for name, seed in [("first", 1), ("again", 1), ("other", 2)]:
+        folder = tmp_path / name
+        folder.mkdir()
+        loop.run(task(folder, config), options(folder, seed=seed))
+        weights.append(weights_at(folder / "model" / "model.ckpt-6"))
+    first, again, other = weights
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name], err_msg=name)
+    assert any(np.any(first[name] != other[name]) for name in first)
+
+
+def test_training_lowers_the_loss_and_writes_what_it_promises(tmp_path, capsys):
+    changes = {"optimizer": "adamw", "learning_rate": 0.003}
+    changes |= {"num_train_steps": 150, "save_checkpoints_steps": 50}
+    results = loop.run(task(tmp_path, count=512), options(tmp_path, **changes))
+    assert results["loss"] < 2.5 < np.log(20)
+    assert results["masked_lm_accuracy"] > 0.25
+    folder = tmp_path / "model"
+    assert json.loads((folder / "eval_results.json").read_text()) == results
+    text = (folder / "eval_results.txt").read_text()
+    assert text in capsys.readouterr().out
+    assert [line.split(" = ")[0] for line in text.splitlines()] == [
+        "global_step",
+        "loss",
+        "masked_lm_accuracy",
+        "masked_lm_loss",
+        "sentence_order_accuracy",
+        "sentence_order_loss",
+    ]
+    best = json.loads((folder / "best_masked_lm_accuracy.json").read_text())
+    assert best >= results["masked_lm_accuracy"]
+    assert (folder / "model.ckpt-best.index").exists()
+    assert list(folder.glob("events*"))
+    assert list((folder / "eval").glob("events*"))
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    changes = {"num_train_steps": 5, "save_checkpoints_steps": 1, "keep_checkpoint_max": 2}
+    loop.run(task(tmp_path), options(tmp_path, **changes))
+    kept = {path.name for path in (tmp_path / "model").glob("model.ckpt-*.index")}
+    assert kept == {"model.ckpt-4.index", "model.ckpt-5.index", "model.ckpt-best.index"}
+
+
+def test_a_run_continues_where_it_stopped_and_ends_where_it_should(tmp_path, capsys):
+    job = task(tmp_path)
+    first = loop.run(job, options(tmp_path, num_train_steps=3))
+    assert first["global_step"] == 3
+    second = loop.run(job, options(tmp_path, num_train_steps=6))
+    assert second["global_step"] == 6
+    assert "continuing from" in capsys.readouterr().err
+    before = weights_at(tmp_path / "model" / "model.ckpt-6")
+    assert loop.run(job, options(tmp_path)) == pytest.approx(second)
+    assert "nothing left to train" in capsys.readouterr().err
+    after = weights_at(tmp_path / "model" / "model.ckpt-6")
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_evaluation_alone_takes_the_newest_checkpoint(tmp_path):
+    job = task(tmp_path)
+    trained = loop.run(job, options(tmp_path))
+    evaluated = loop.run(job, options(tmp_path, do_train=False))
+    assert evaluated == pytest.approx(trained)
+    with pytest.raises(InputError, match="no checkpoint in .* to evaluate: train first"):
+        loop.run(job, options(tmp_path, output_dir=str(tmp_path / "empty"), do_train=False))
+
+
+def test_evaluation_counts_every_record_once_whatever_the_batch(tmp_path):
+    job = task(tmp_path)
+    trained = loop.run(job, options(tmp_path))
+    for batch_size in (1, 21, 64):
+        again = loop.run(job, options(tmp_path, do_train=False, eval_batch_size=batch_size))
+        assert again == pytest.approx(trained, rel=1e-5)
+
+
+def test_divergence_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    job = task(tmp_path)
+    loop.run(job, options(tmp_path, num_train_steps=3))
+    bad = options(tmp_path, learning_rate=1e30, num_train_steps=50, num_warmup_steps=0)
+    with pytest.raises(InputError, match=r"not finite at step \d+.*--learning_rate.*model\.ckpt-3"):
+        loop.run(job, bad)
+    names = {path.name for path in (tmp_path / "model").glob("model.ckpt-*.index")}
+    assert names == {"model.ckpt-3.index", "model.ckpt-best.index"}
+    assert all(np.all(np.isfinite(v)) for v in weights_at(tmp_path / "model" / "model.ckpt-3").values())
+
+
+def test_mixed_bfloat16_trains_float32_weights(tmp_path):
+    results = loop.run(task(tmp_path), options(tmp_path, mixed_precision="bfloat16"))
+    assert np.isfinite(results["loss"])
+    weights = weights_at(tmp_path / "model" / "model.ckpt-6")
+    assert all(value.dtype == np.float32 for value in weights.values())
+
+
+def test_training_starts_from_an_original_checkpoint(tmp_path, capsys):
+    source = {variable_name(v): v.numpy() for v in AlbertForPreTraining(CONFIG).variables}
+    slots = {f"{name}/adam_m": value for name, value in source.items()}
+    prefix = save_as_original(tmp_path / "model.ckpt-best", source | slots)
+    loop.run(task(tmp_path), options(tmp_path, init_checkpoint=prefix, num_train_steps=1))
+    assert "32 variables loaded, 32 tensors not needed" in capsys.readouterr().err
+    # With warm-up, the first update has rate 0.
+    weights = weights_at(tmp_path / "model" / "model.ckpt-1")
+    for name, value in source.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=name)
+
+
+def test_every_group_can_start_from_group_0(tmp_path):
+    source = {variable_name(v): v.numpy() for v in AlbertForPreTraining(CONFIG).variables}
+    prefix = save_as_original(tmp_path / "model.ckpt-best", source)
+    model = AlbertForPreTraining(dataclasses.replace(CONFIG, num_hidden_groups=2))
+    assert load_original(model.variables, prefix).missing
+    report = load_original(model.variables, prefix, init_from_group0=True)
+    assert report.missing == report.unexpected == ()
+    for variable in model.variables:
+        name = variable_name(variable).replace("group_1", "group_0")
+        np.testing.assert_array_equal(variable, source[name])
+
+
+def test_foreign_and_misshapen_checkpoints_are_refused(tmp_path):
+    variables = AlbertForPreTraining(CONFIG).variables
+    with pytest.raises(InputError, match="none is no checkpoint"):
+        load_original(variables, str(tmp_path / "none"))
+    foreign = save_as_original(tmp_path / "foreign", {"resnet/kernel": np.ones(3, np.float32)})
+    with pytest.raises(InputError, match="holds no weights of an ALBERT encoder"):
+        load_original(variables, foreign)
+    tensors = {variable_name(v): v.numpy() for v in variables}
+    tensors["bert/embeddings/word_embeddings"] = np.ones([7, 8], np.float32)
+    with pytest.raises(InputError, match=r"word_embeddings has shape \[7, 8\], the config asks for \[20, 8\]"):
+        load_original(variables, save_as_original(tmp_path / "other", tensors))
