@@ -330,13 +330,13 @@ def _problem(
         if found is None:
             return f"no feature {name}: these are not pretraining records"
         if found != kind:
-            return f"{name} is a {found}, not a {kind}: these are not pretraining records"
+            return f"{name} is of kind {found}, not {kind}: these are not pretraining records"
         values = getattr(feature, found).value
         if len(values) != length:
             wanted = f"{flag} is {length}" if flag else f"{length} is needed"
             return f"{name} has {len(values)} values, but {wanted}"
         bound = bounds.get(name)
-        if bound is not None and not (0 <= min(values) and max(values) < bound):
+        if bound is not None and not (min(values) >= 0 and max(values) < bound):
             wrong = next(v for v in values if not 0 <= v < bound)
             what = "positions" if name == "masked_lm_positions" else "pieces in the vocabulary"
             return f"{name} holds {wrong}, but there are {bound} {what}"

@@ -1,0 +1,208 @@
+"""Documents into pairs of texts: chunks, A and B, their order, their truncation.
+
+Everything is planned for all passes over the corpus at once, as ranges of `Corpus.ids`; no text is copied.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from albert_tf import flags
+from data_prep.corpus import Corpus
+
+SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentOptions(flags.ScriptOptions):
+    """How documents become pairs of texts."""
+
+    max_seq_length: int = flags.option(
+        512, at_least=SPECIAL_PIECES + 2, help="pieces in an example, [CLS] and two [SEP] included"
+    )
+    dupe_factor: int = flags.option(
+        40, at_least=1, help="passes over the text, each with other pairs and masks"
+    )
+    short_seq_prob: float = flags.option(
+        0.1, at_least=0, help="share of documents whose examples have a random shorter length in a pass"
+    )
+    random_next_sentence: bool = flags.option(
+        False, help="BERT's next sentence prediction (B from another document) in place of sentence order"
+    )
+    single_segment_chunks: str = flags.option(
+        "split",
+        choices=("split", "random_document"),
+        help="what to do in sentence order prediction where one line fills an example: split it between two "
+        "words, or take B from another document as the original does",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.short_seq_prob > 1:
+            raise flags.UsageError(f"--short_seq_prob must be at most 1, not {self.short_seq_prob}")
+
+    @property
+    def budget(self) -> int:
+        """Pieces that A and B may have together."""
+        return self.max_seq_length - SPECIAL_PIECES
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Where A and B of each example lie in `Corpus.ids`; every array is int [pairs].
+
+    Attributes:
+      starts: int64 [pairs, 2]. The first piece of A and of B.
+      lengths: int32 [pairs, 2]. Their pieces, at least one each.
+      labels: uint8 [pairs]. 0 in order, 1 swapped (SOP) or from another document.
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "Pairs":
+        """The pairs at these indices, in their order."""
+        return Pairs(self.starts[indices], self.lengths[indices], self.labels[indices])
+
+
+def plan_pairs(
+    corpus: Corpus, is_word_start: np.ndarray, options: SegmentOptions, rng: np.random.Generator
+) -> tuple[Pairs, int]:
+    """All pairs of all passes, in the order of the text (not shuffled).
+
+    Args:
+      corpus: the text.
+      is_word_start: bool [vocab_size].
+      options: what pairs are wanted.
+      rng: the only source of chance.
+
+    Returns:
+      The pairs, and the number of chunks left out because they are one single word.
+    """
+    documents = np.tile(np.arange(corpus.documents), options.dupe_factor)
+    targets = np.full(documents.size, options.budget)
+    short = rng.random(documents.size) < options.short_seq_prob
+    targets[short] = rng.integers(2, options.budget, np.count_nonzero(short), endpoint=True)
+
+    chunks = _divide_into_chunks(corpus, documents, targets, options.random_next_sentence, rng)
+    documents, targets = documents[chunks.row], targets[chunks.row]
+    pieces = corpus.segment_starts
+    begin, cut, end = pieces[chunks.begin], pieces[chunks.cut], pieces[chunks.end]
+    from_elsewhere = chunks.b_elsewhere
+    left_out = 0
+    if not options.random_next_sentence and options.single_segment_chunks == "split":
+        cut = _cut_between_words(corpus, is_word_start, begin, cut, end, rng)
+        from_elsewhere = np.zeros(len(cut), bool)
+        kept = cut < end
+        left_out = int(kept.size - np.count_nonzero(kept))
+        begin, cut, end, from_elsewhere = begin[kept], cut[kept], end[kept], from_elsewhere[kept]
+        documents, targets = documents[kept], targets[kept]
+
+    starts = np.stack([begin, cut], axis=1)
+    ends = np.stack([cut, end], axis=1)
+    elsewhere = np.flatnonzero(from_elsewhere)
+    wanted = targets[elsewhere] - (cut - begin)[elsewhere]
+    starts[elsewhere, 1], ends[elsewhere, 1] = _other_texts(corpus, documents[elsewhere], wanted, rng)
+    if options.random_next_sentence:
+        swapped = np.zeros(len(starts), bool)
+    else:
+        swapped = ~from_elsewhere & (rng.random(len(starts)) < 0.5)
+    starts[swapped], ends[swapped] = starts[swapped, ::-1], ends[swapped, ::-1]
+    starts, lengths = _truncate(starts, ends - starts, options.budget, rng)
+    return Pairs(starts, lengths.astype(np.int32), (from_elsewhere | swapped).astype(np.uint8)), left_out
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chunks:
+    """Runs of segments of one document; `cut` is the first segment after A, `end` the first after B."""
+
+    row: np.ndarray
+    begin: np.ndarray
+    cut: np.ndarray
+    end: np.ndarray
+    b_elsewhere: np.ndarray
+
+
+def _divide_into_chunks(
+    corpus: Corpus, documents: np.ndarray, targets: np.ndarray, random_next: bool, rng: np.random.Generator
+) -> _Chunks:
+    """Takes segments until a chunk has its target of pieces or the document ends.
+
+    The first chunks of all documents and passes are found together, then all second ones, and so on.
+    """
+    pieces = corpus.segment_starts
+    row = np.arange(documents.size)
+    begin, last = corpus.document_starts[documents], corpus.document_starts[documents + 1]
+    found = []
+    while row.size:
+        end = np.minimum(np.searchsorted(pieces, pieces[begin] + targets), last)
+        chance = rng.random((2, row.size))
+        cut = begin + 1 + (chance[0] * (end - begin - 1)).astype(np.int64)
+        elsewhere = cut == end
+        if random_next:
+            elsewhere |= chance[1] < 0.5
+        found.append((row, begin, cut, end, elsewhere))
+        begin = np.where(elsewhere, cut, end)  # segments that B does not use begin the next chunk
+        more = begin < last
+        row, begin, last, targets = row[more], begin[more], last[more], targets[more]
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return _Chunks(*(column[order] for column in columns))
+
+
+def _cut_between_words(
+    corpus: Corpus,
+    is_word_start: np.ndarray,
+    begin: np.ndarray,
+    cut: np.ndarray,
+    end: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Moves the cut of single-segment chunks to a random word inside; it stays at `end` if there is none."""
+    single = np.flatnonzero(cut == end)
+    if not single.size:
+        return cut
+    small = np.uint32 if corpus.ids.size < 1 << 32 else np.int64
+    words = np.flatnonzero(is_word_start[corpus.ids]).astype(small)
+    first = np.searchsorted(words, begin[single].astype(small), side="right")
+    count = np.searchsorted(words, end[single].astype(small)) - first
+    chosen = first + (rng.random(single.size) * count).astype(np.int64)
+    divisible = count > 0
+    cut[single[divisible]] = words[chosen[divisible]]
+    return cut
+
+
+def _other_texts(
+    corpus: Corpus, documents: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """From a random segment of another document (of the same if it is the only one) to `wanted` pieces."""
+    chance = rng.random((2, documents.size))
+    if corpus.documents > 1:
+        other = (chance[0] * (corpus.documents - 1)).astype(np.int64)
+        documents = other + (other >= documents)
+    first, last = corpus.document_starts[documents], corpus.document_starts[documents + 1]
+    begin = first + (chance[1] * (last - first)).astype(np.int64)
+    pieces = corpus.segment_starts
+    end = np.searchsorted(pieces, pieces[begin] + np.maximum(wanted, 1))
+    return pieces[begin], pieces[np.minimum(end, last)]
+
+
+def _truncate(
+    starts: np.ndarray, lengths: np.ndarray, budget: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drops pieces until A and B have `budget` together.
+
+    One after the other, a piece of the longer goes (of B where they are equal), from its front or its back
+    with equal chance. How many go from each is thus certain, and how many of them from the front binomial.
+    """
+    excess = np.maximum(lengths.sum(axis=1) - budget, 0)
+    difference = lengths[:, 0] - lengths[:, 1]
+    levelling = np.minimum(excess, np.abs(difference))
+    rest = excess - levelling
+    drop_a = np.where(difference > 0, levelling, 0) + rest // 2
+    drop = np.stack([drop_a, excess - drop_a], axis=1)
+    return starts + rng.binomial(drop, 0.5), lengths - drop

@@ -1,0 +1,104 @@
+"""Raw text into a SentencePiece model: python -m data_prep.train_tokenizer --help."""
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from albert_tf import flags
+from albert_tf.files import appear_when_complete, matching_files
+from albert_tf.progress import progress_bar
+from albert_tf.script import script
+from albert_tf.tokenization.preprocessing import preprocess_text
+from albert_tf.tokenization.training import train_sentencepiece, vocabulary_listing
+from data_prep.corpus import read_blocks
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(flags.ScriptOptions):
+    """Trains a SentencePiece model with the ids and symbols of the original English model.
+
+    Example:
+
+      python -m data_prep.train_tokenizer --input_file='text/*.txt' --output_prefix=vocab --vocab_size=8000
+    """
+
+    input_file: tuple[str, ...] = flags.option(help="text files, UTF-8: names and globs, comma-separated")
+    output_prefix: str = flags.option(help="the model becomes <prefix>.model, its listing <prefix>.vocab")
+    vocab_size: int = flags.option(30000, at_least=14, help="pieces, special ones included")
+    do_lower_case: bool = flags.option(True, help="lower-case the text")
+    character_coverage: float = flags.option(
+        0.99995, at_least=0.5, help="share of the characters of the text that get a piece of their own"
+    )
+    input_sentence_size: int = flags.option(
+        10_000_000, at_least=1, help="lines used: a random sample where the text has more"
+    )
+    random_seed: int = flags.option(12345, at_least=0, help="decides the sample")
+    num_threads: int = flags.option(16, at_least=1, help="threads; another number may give other rounding")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.character_coverage > 1:
+            raise flags.UsageError(f"--character_coverage must be at most 1, not {self.character_coverage}")
+
+
+def train_tokenizer(options: Options) -> dict[str, Any]:
+    """Trains, checks and writes the model and its listing; returns the figures of the run.
+
+    Raises:
+      InputError: the text is missing, not UTF-8, or does not fit the vocabulary size.
+    """
+    started = time.perf_counter()
+    files = matching_files(options.input_file)
+    outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
+    lines = 0
+
+    def counted(sentences: Iterator[str]) -> Iterator[str]:
+        nonlocal lines
+        for lines, sentence in enumerate(sentences, 1):  # noqa: B007 (the count is what is wanted)
+            yield sentence
+        print("training (silent; minutes for many lines)", file=sys.stderr)
+
+    with appear_when_complete(outputs) as temporary:
+        size = sum(os.path.getsize(path) for path in files)
+        with progress_bar(total=size, desc="reading", unit="B", unit_scale=True) as bar:
+            model = train_sentencepiece(
+                counted(_sentences(files, options.do_lower_case, bar.update)),
+                options.vocab_size,
+                character_coverage=options.character_coverage,
+                input_sentence_size=options.input_sentence_size,
+                random_seed=options.random_seed,
+                num_threads=options.num_threads,
+                log=options.verbosity == "info",
+            )
+        with open(temporary[0], "wb") as file:
+            file.write(model)
+        with open(temporary[1], "w", encoding="utf-8") as file:
+            file.write(vocabulary_listing(model))
+    return {"lines": lines, "vocab_size": options.vocab_size, "seconds": time.perf_counter() - started}
+
+
+def _sentences(files: Sequence[str], lower: bool, on_progress: Callable[[int], None]) -> Iterator[str]:
+    for path in files:
+        for block, size in read_blocks(path):
+            for line in block.split("\n"):
+                sentence = preprocess_text(line, lower)
+                if sentence:
+                    yield sentence
+            on_progress(size)
+
+
+@script(Options)
+def main(options: Options) -> None:
+    """The command."""
+    figures = train_tokenizer(options)
+    print(
+        f"{figures['vocab_size']:,} pieces from {figures['lines']:,} lines in {figures['seconds']:.1f} s: "
+        f"{options.output_prefix}.model and .vocab"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

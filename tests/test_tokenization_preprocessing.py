@@ -1,0 +1,34 @@
+"""`preprocess_text` against strings that the original release produced."""
+
+import subprocess
+import sys
+
+import pytest
+
+from albert_tf.tokenization import preprocess_text
+
+
+@pytest.mark.parametrize(
+    ("text", "lower", "remove_space", "expected"),
+    [
+        ("  Caf\u00e9\tau  lait ", True, True, "cafe au lait"),
+        ("  Caf\u00e9\tau  lait ", False, True, "Cafe au lait"),
+        ("``Quoted'' \u201cx\u201d", True, True, "``quoted'' \u201cx\u201d"),
+        ("\ufb01ne \u2163 \u00bd \u00a0y", True, True, "fine iv 1\u20442 y"),
+        ("\u0130stanbul \u1e9e", True, True, "istanbul \u00df"),
+        ("a  b", True, False, "a  b"),
+        ("\ud55c\uad6d\uc5b4", True, True, "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165"),
+        ("\u529b\u52a0", True, True, "\u529b\u52a0"),
+    ],
+)
+def test_preprocess_text_equals_the_original(text, lower, remove_space, expected):
+    assert preprocess_text(text, lower, remove_space) == expected
+
+
+def test_accents_go_from_cased_text_too():
+    assert preprocess_text("\u00c9t\u00e9", lower=False) == "Ete"
+
+
+def test_tokenization_does_not_import_tensorflow():
+    code = "import sys, albert_tf.tokenization, albert_tf.records; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
