@@ -1,6 +1,6 @@
 """Documents into pairs of texts: chunks, A and B, their order, their truncation.
 
-Everything is planned for all passes over the corpus at once, as ranges of `Corpus.ids`; no text is copied.
+Pairs are planned for many documents and passes at once, as ranges of `Corpus.ids`; no text is copied.
 """
 
 import dataclasses
@@ -11,6 +11,8 @@ from albert_tf import flags
 from data_prep.corpus import Corpus
 
 SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
+
+_PAIRS_TOGETHER = 200_000  # planned at once, about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,28 @@ def plan_pairs(
     Returns:
       The pairs, and the number of chunks left out because they are one single word.
     """
-    documents = np.tile(np.arange(corpus.documents), options.dupe_factor)
+    # Few passes at a time where they are large: the memory of planning is several times that of a plan.
+    pairs_of_pass = corpus.ids.size // options.budget + corpus.documents
+    together = max(1, _PAIRS_TOGETHER // pairs_of_pass)
+    parts, left_out = [], 0
+    for done in range(0, options.dupe_factor, together):
+        passes = min(together, options.dupe_factor - done)
+        pairs, words = _plan_passes(corpus, is_word_start, passes, options, rng)
+        parts.append(pairs)
+        left_out += words
+    columns = ("starts", "lengths", "labels")
+    return Pairs(*(np.concatenate([getattr(part, c) for part in parts]) for c in columns)), left_out
+
+
+def _plan_passes(
+    corpus: Corpus,
+    is_word_start: np.ndarray,
+    passes: int,
+    options: SegmentOptions,
+    rng: np.random.Generator,
+) -> tuple[Pairs, int]:
+    """The pairs of some passes, and the number of chunks left out."""
+    documents = np.tile(np.arange(corpus.documents), passes)
     targets = np.full(documents.size, options.budget)
     short = rng.random(documents.size) < options.short_seq_prob
     targets[short] = rng.integers(2, options.budget, np.count_nonzero(short), endpoint=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -53,31 +54,26 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
     started = time.perf_counter()
     files = matching_files(options.input_file)
     outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
-    lines = 0
-
-    def counted(sentences: Iterator[str]) -> Iterator[str]:
-        nonlocal lines
-        for lines, sentence in enumerate(sentences, 1):  # noqa: B007 (the count is what is wanted)
-            yield sentence
-        print("training (silent; minutes for many lines)", file=sys.stderr)
-
     with appear_when_complete(outputs) as temporary:
         size = sum(os.path.getsize(path) for path in files)
         with progress_bar(total=size, desc="reading", unit="B", unit_scale=True) as bar:
-            model = train_sentencepiece(
-                counted(_sentences(files, options.do_lower_case, bar.update)),
-                options.vocab_size,
-                character_coverage=options.character_coverage,
-                input_sentence_size=options.input_sentence_size,
-                random_seed=options.random_seed,
-                num_threads=options.num_threads,
-                log=options.verbosity == "info",
-            )
+            sentences = _sentences(files, options.do_lower_case, bar.update)
+            lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
+        used = len(sample)
+        print(f"training on {used:,} of {lines:,} lines; this part is silent", file=sys.stderr)
+        model = train_sentencepiece(
+            (sample.pop() for _ in range(used)),  # SentencePiece keeps its own copy
+            options.vocab_size,
+            character_coverage=options.character_coverage,
+            num_threads=options.num_threads,
+            log=options.verbosity == "info",
+        )
         with open(temporary[0], "wb") as file:
             file.write(model)
         with open(temporary[1], "w", encoding="utf-8") as file:
             file.write(vocabulary_listing(model))
-    return {"lines": lines, "vocab_size": options.vocab_size, "seconds": time.perf_counter() - started}
+    seconds = time.perf_counter() - started
+    return {"lines": lines, "lines_used": used, "vocab_size": options.vocab_size, "seconds": seconds}
 
 
 def _sentences(files: Sequence[str], lower: bool, on_progress: Callable[[int], None]) -> Iterator[str]:
@@ -90,13 +86,29 @@ def _sentences(files: Sequence[str], lower: bool, on_progress: Callable[[int], N
             on_progress(size)
 
 
+def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[str]]:
+    """How many sentences there are, and `size` of them (all if they are fewer), each as likely as any.
+
+    SentencePiece samples too, but its choice cannot be seeded.
+    """
+    rng = random.Random(seed)
+    sample: list[str] = []
+    count = 0
+    for count, sentence in enumerate(sentences, 1):
+        if count <= size:
+            sample.append(sentence)
+        elif (place := rng.randrange(count)) < size:
+            sample[place] = sentence
+    return count, sample
+
+
 @script(Options)
 def main(options: Options) -> None:
     """The command."""
     figures = train_tokenizer(options)
     print(
-        f"{figures['vocab_size']:,} pieces from {figures['lines']:,} lines in {figures['seconds']:.1f} s: "
-        f"{options.output_prefix}.model and .vocab"
+        f"{figures['vocab_size']:,} pieces from {figures['lines_used']:,} lines "
+        f"in {figures['seconds']:.1f} s: {options.output_prefix}.model and .vocab"
     )
 
 

@@ -23,20 +23,16 @@ def train_sentencepiece(
     vocab_size: int,
     *,
     character_coverage: float = 0.99995,
-    input_sentence_size: int = 10_000_000,
-    random_seed: int = 12345,
     num_threads: int = 16,
     normalization: str = "nmt_nfkc",
     log: bool = False,
 ) -> bytes:
-    """A unigram model of exactly `vocab_size` pieces.
+    """A unigram model of exactly `vocab_size` pieces; the same sentences give the same model.
 
     Args:
       sentences: preprocessed text, read once; long ones are divided.
       vocab_size: all pieces, special ones included.
       character_coverage: share of the characters of the text that get a piece of their own.
-      input_sentence_size: the most sentences held in memory: a random sample where there are more.
-      random_seed: of that sample.
       num_threads: part of the result, as sums of floats depend on their order.
       normalization: SentencePiece's name of the rule that the model applies to text by itself.
       log: whether SentencePiece may write to standard error.
@@ -44,18 +40,14 @@ def train_sentencepiece(
     Raises:
       InputError: no text, or not enough for the vocabulary, or a vocabulary too small for the text.
     """
-    reading = _Reading(sentences)
     model = io.BytesIO()
-    sentencepiece.set_random_generator_seed(random_seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(reading),
+            sentence_iterator=(part for sentence in sentences for part in _divided(sentence)),
             model_writer=model,
             model_type="unigram",
             vocab_size=vocab_size,
             character_coverage=character_coverage,
-            input_sentence_size=input_sentence_size,
-            shuffle_input_sentence=True,
             num_threads=num_threads,
             normalization_rule_name=normalization,
             pad_id=0,
@@ -69,9 +61,7 @@ def train_sentencepiece(
             minloglevel=0 if log else _SILENT,
         )
     except RuntimeError as error:
-        if reading.error:
-            raise reading.error from None
-        raise InputError(_explain(str(error), vocab_size, reading.count)) from None
+        raise InputError(_explain(str(error), vocab_size)) from None
     check_model(model.getvalue(), vocab_size)
     return model.getvalue()
 
@@ -96,25 +86,6 @@ def vocabulary_listing(model: bytes) -> str:
     return "".join(f"{processor.id_to_piece(i)}\t{processor.get_score(i):g}\n" for i in range(size))
 
 
-class _Reading:
-    """Counts the sentences that SentencePiece takes, and keeps an error that it would wrap."""
-
-    def __init__(self, sentences: Iterable[str]):
-        self._sentences = sentences
-        self.count = 0
-        self.error: Exception | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            for sentence in self._sentences:
-                for part in _divided(sentence):
-                    self.count += 1
-                    yield part
-        except Exception as error:
-            self.error = error
-            raise
-
-
 def _divided(sentence: str) -> Iterator[str]:
     """The sentence in parts that SentencePiece accepts, cut at a space where there is one."""
     while len(sentence.encode()) > _LONGEST_SENTENCE:
@@ -126,8 +97,8 @@ def _divided(sentence: str) -> Iterator[str]:
         yield sentence
 
 
-def _explain(message: str, vocab_size: int, sentences: int) -> str:
-    if not sentences:
+def _explain(message: str, vocab_size: int) -> str:
+    if "!sentences_.empty()" in message:
         return "the input holds no text"
     largest = re.search(r"set it to a value <= (\d+)", message)
     if largest:

@@ -1,0 +1,308 @@
+"""The real command: reproducible files, the distributions of the algorithm, one clear line for bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from albert_tf import records, testing
+from albert_tf.tokenization import load_tokenizer
+from data_prep.create_pretraining_data import main
+
+# Words of one piece in the tiny WordPiece vocabulary.
+WORDS = ["about", "baker", "boats", "bread", "bridge", "cattle", "daughter", "farmers", "fish", "heron"]
+
+
+def write_text(path, documents=40, segments=40, words=15, seed=0):
+    rng = np.random.default_rng(seed)
+    lines = [" ".join(rng.choice(WORDS, words)) for _ in range(documents * segments)]
+    texts = ["\n".join(lines[i : i + segments]) for i in range(0, len(lines), segments)]
+    path.write_text("\n\n".join(texts) + "\n")
+    return str(path)
+
+
+def run(folder, *arguments, output="out.tfrecord", text=None, vocabulary="vocab_file"):
+    """Runs the command on `text`; returns its exit status."""
+    file = testing.VOCAB_FILE if vocabulary == "vocab_file" else testing.SPM_MODEL_FILE
+    text = text or str(folder / "text.txt")
+    if not os.path.exists(text) and text == str(folder / "text.txt"):
+        write_text(folder / "text.txt")
+    return main(
+        [
+            "create_pretraining_data.py",
+            f"--input_file={text}",
+            f"--output_file={folder / output}",
+            f"--{vocabulary}={file}",
+            *arguments,
+        ]
+    )
+
+
+def load(path, length, predictions):
+    batch = records.parse_pretraining_batch(list(records.read_records(str(path))), length, predictions)
+    return {name: values.numpy() for name, values in batch.items()}
+
+
+# ------------------------------------------------------------------------------------- distributions
+
+
+@pytest.fixture(scope="module")
+def real_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    assert run(folder, "--max_seq_length=128", "--dupe_factor=10") == 0
+    return folder / "out.tfrecord"
+
+
+def test_masking_of_a_run(real_run):
+    examples = load(real_run, 128, 20)
+    weights = examples["masked_lm_weights"] == 1
+    seen = np.take_along_axis(examples["input_ids"], examples["masked_lm_positions"], axis=1)[weights]
+    labels = examples["masked_lm_ids"][weights]
+    tokenizer = load_tokenizer(vocab_file=testing.VOCAB_FILE)
+    chance = 0.1 / tokenizer.vocab_size  # of drawing the very piece, or [MASK]
+    assert np.mean(seen == tokenizer.mask_id) == pytest.approx(0.8 + chance, abs=0.01)
+    assert np.mean(seen == labels) == pytest.approx(0.1 + chance, abs=0.01)
+    real = examples["input_mask"].sum(axis=1)
+    wanted = np.minimum(20, np.maximum(1, np.rint(real * 0.15)))
+    assert (weights.sum(axis=1) == wanted).all()  # with words of one piece every quota is filled
+
+
+def test_sentence_order_of_a_run(real_run):
+    examples = load(real_run, 128, 20)
+    assert np.mean(examples["next_sentence_labels"]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_short_examples_of_a_run(real_run):
+    # A document of 600 pieces gives 4 examples of 135 (9 lines) that truncation fills, and one of 60 from
+    # the rest. A tenth of the documents has shorter targets, uniform in 2..125: so more, shorter examples.
+    examples = load(real_run, 128, 20)
+    filled = np.count_nonzero(examples["input_mask"].sum(axis=1) == 128)
+    documents = 40 * 10
+    # A short target t takes ceil(t / 15) lines: 9 lines, which fill an example, for t above 120.
+    assert filled / documents == pytest.approx(4 * (0.9 + 0.1 * 5 / 124), abs=0.2)
+
+
+def test_ngrams_of_a_run(tmp_path):
+    # Three predictions in a long example: one trigram with 2/11; a pair and a single with 3/11 (pair first)
+    # plus 6/11 * 5/11 (single first, then at least a pair, cut down to two); three singles with (6/11)^2.
+    arguments = ("--max_seq_length=512", "--dupe_factor=40", "--max_predictions_per_seq=3")
+    assert run(tmp_path, *arguments, "--short_seq_prob=0", text=write_text(tmp_path / "t", segments=70)) == 0
+    examples = load(tmp_path / "out.tfrecord", 512, 3)
+    whole = examples["masked_lm_weights"].sum(axis=1) == 3
+    runs = 3 - np.count_nonzero(np.diff(examples["masked_lm_positions"][whole], axis=1) == 1, axis=1)
+    shares = np.bincount(runs, minlength=4)[1:] / runs.size
+    assert runs.size > 3000
+    # Words that are neighbours by chance make a percent or so of the runs longer.
+    np.testing.assert_allclose(shares, [2 / 11, 3 / 11 + 30 / 121, 36 / 121], atol=0.035)
+
+
+def test_the_summary_counts_what_was_written(real_run):
+    examples = load(real_run, 128, 20)
+    metadata = records.read_metadata(str(real_run))
+    summary = metadata["summary"]
+    pieces = int(examples["input_mask"].sum())
+    assert metadata["records"] == summary["examples"] == len(examples["input_ids"])
+    assert (metadata["vocab_size"], metadata["max_seq_length"], metadata["seed"]) == (143, 128, 12345)
+    assert metadata["max_predictions_per_seq"] == 20
+    assert metadata["settings"]["dupe_factor"] == 10
+    assert (summary["documents"], summary["segments"]) == (40, 1600)
+    assert summary["corpus_pieces"] == 1600 * 15
+    assert (summary["unknown_share"], summary["single_words_left_out"]) == (0, 0)
+    assert summary["pieces"] == pieces
+    assert summary["mean_fill"] == pytest.approx(pieces / examples["input_mask"].size, abs=1e-4)
+    assert summary["label_1_share"] == pytest.approx(examples["next_sentence_labels"].mean(), abs=1e-4)
+    assert summary["masked_pieces"] == examples["masked_lm_weights"].sum()
+
+
+def test_the_examples_of_documents_and_passes_are_mixed(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join("\n".join([f"{word} {word}"] * 30) for word in WORDS))
+    assert run(tmp_path, "--max_seq_length=23", "--masked_lm_prob=0", "--dupe_factor=5") == 0
+    words = load(tmp_path / "out.tfrecord", 23, 20)["input_ids"][:, 1]
+    assert np.count_nonzero(np.diff(words)) > 0.7 * words.size
+
+
+# ----------------------------------------------------------------------------------- reproducibility
+
+
+def test_one_seed_gives_one_file_and_another_seed_another(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run(tmp_path, f"--random_seed={seed}", "--dupe_factor=2", output=name) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
+
+
+def test_several_outputs_hold_the_records_of_one_in_turn(tmp_path):
+    assert run(tmp_path, "--dupe_factor=2") == 0
+    assert run(tmp_path, "--dupe_factor=2", output=f"a,{tmp_path / 'b'}") == 0
+    whole = list(records.read_records(str(tmp_path / "out.tfrecord")))
+    for i, name in enumerate("ab"):
+        assert list(records.read_records(str(tmp_path / name))) == whole[i::2]
+
+
+def test_globs_and_lists_are_read_in_order(tmp_path):
+    for name in ("b1.txt", "a2.txt", "a1.txt"):
+        write_text(tmp_path / name, documents=3, seed=ord(name[0]) + ord(name[1]))
+    both = tmp_path / "both.txt"
+    both.write_text("\n".join((tmp_path / n).read_text() for n in ("b1.txt", "a1.txt", "a2.txt")))
+    assert run(tmp_path, output="one", text=str(both)) == 0
+    assert run(tmp_path, output="three", text=f"{tmp_path}/b1.txt,{tmp_path}/a*.txt,{tmp_path}/a1.txt") == 0
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "three").read_bytes()
+
+
+# ------------------------------------------------------------------------------------ other settings
+
+
+def test_sentencepiece_and_permutation_and_next_sentence_prediction(tmp_path):
+    arguments = ("--do_permutation", "--random_next_sentence", "--max_seq_length=64", "--dupe_factor=3")
+    assert run(tmp_path, *arguments, vocabulary="spm_model_file") == 0
+    examples = load(tmp_path / "out.tfrecord", 64, 40)
+    metadata = records.read_metadata(str(tmp_path / "out.tfrecord"))
+    assert metadata["max_predictions_per_seq"] == 40
+    assert metadata["vocab_size"] == 160
+    assert examples["masked_lm_weights"].sum(axis=1).max() > 15
+    assert 0.5 <= examples["next_sentence_labels"].mean() < 0.7
+
+
+def test_the_command_line_of_the_original_is_understood(tmp_path):
+    text = write_text(tmp_path / "text.txt")
+    arguments = [
+        f"--input_file={text}",
+        f"--output_file={tmp_path / 'new folder' / 'out'}",
+        "--vocab_file=30k-clean.vocab",
+        f"--spm_model_file={testing.SPM_MODEL_FILE}",
+        *("--input_file_mode", "rb", "--do_lower_case", "--do_whole_word_mask", "--nodo_permutation"),
+        *("--favor_shorter_ngram", "--norandom_next_sentence", "--max_seq_length=64", "--ngram=3"),
+        *("--max_predictions_per_seq=10", "--random_seed=12345", "--dupe_factor=2"),
+        *("--masked_lm_prob=0.15", "--short_seq_prob=0.1"),
+    ]
+    assert main(["create_pretraining_data.py", *arguments]) == 0
+    assert (tmp_path / "new folder" / "out").exists()
+
+
+def test_the_command_needs_no_tensorflow(tmp_path):
+    text = write_text(tmp_path / "text.txt")
+    code = (
+        "import sys; from data_prep.create_pretraining_data import main\n"
+        f"assert main(['x', '--input_file={text}', '--output_file={tmp_path / 'o'}',"
+        f" '--vocab_file={testing.VOCAB_FILE}', '--dupe_factor=1']) == 0\n"
+        "assert main(['x', '--help']) == 0\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "--max_predictions_per_seq" in done.stdout
+
+
+# ----------------------------------------------------------------------------------------- bad input
+
+
+def bad_text(name, content):
+    def prepare(folder):
+        path = folder / name
+        path.write_bytes(content)
+        return str(path)
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (lambda folder: str(folder / "none.txt"), "none.txt: no such file"),
+        (lambda folder: str(folder / "*.text"), "*.text: no such file, and no file name matches it"),
+        (lambda folder: str(folder), "is a folder; a file is needed"),
+        (bad_text("empty.txt", b""), "no text in"),
+        (bad_text("blank.txt", b"\n  \n\n"), "no text in"),
+        (bad_text("words.txt", b"bread\n\nfish\n"), "no examples: "),
+        (bad_text("latin.txt", b"bread\nf\xefsh\n"), "latin.txt, line 2: not UTF-8"),
+    ],
+)
+def test_bad_text_is_named_in_one_line_and_earlier_output_stays(tmp_path, capsys, text, message):
+    output = tmp_path / "out" / "out.tfrecord"
+    output.parent.mkdir()
+    output.write_bytes(b"earlier")
+    assert run(tmp_path, text=text(tmp_path), output="out/out.tfrecord") == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert output.read_bytes() == b"earlier"
+    assert os.listdir(output.parent) == ["out.tfrecord"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("text.txt", "text.txt is among the input files and would be overwritten"),
+        ("folder", "folder is a folder; the output is a file"),
+        ("file/out.tfrecord", "file: "),
+        ("out.tfrecord,out.tfrecord", "an output file is named twice"),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_named(tmp_path, capsys, monkeypatch, output, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    text = write_text(tmp_path / "text.txt")
+    before = (tmp_path / "text.txt").read_bytes()
+    arguments = [f"--input_file={text}", f"--output_file={output}", f"--vocab_file={testing.VOCAB_FILE}"]
+    assert main(["create_pretraining_data.py", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "text.txt").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "text.txt"]
+
+
+def test_a_folder_without_permission_is_named(tmp_path, capsys):
+    if os.geteuid() == 0:
+        folder = "/proc"  # nobody may create files here
+    else:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        folder = tmp_path / "locked"
+    text = write_text(tmp_path / "text.txt")
+    arguments = [f"--input_file={text}", f"--output_file={folder}/out", f"--vocab_file={testing.VOCAB_FILE}"]
+    assert main(["create_pretraining_data.py", *arguments]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--max_seq_length=4", "--max_seq_length must be at least 5"),
+        ("--max_predictions_per_seq=0", "--max_predictions_per_seq must be at least 1"),
+        ("--masked_lm_prob=1.5", "--masked_lm_prob must be at most 1"),
+        ("--short_seq_prob=-1", "--short_seq_prob must be at least 0"),
+        ("--dupe_factor=0", "--dupe_factor must be at least 1"),
+        ("--random_seed=-1", "--random_seed must be at least 0"),
+        ("--ngram=x", "ngram"),
+        ("--ngrams=2", "ngrams"),
+        ("--single_segment_chunks=merge", "split"),
+    ],
+)
+def test_bad_flags_are_named_with_exit_status_2(tmp_path, capsys, flag, message):
+    assert run(tmp_path, flag) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.tfrecord").exists()
+
+
+def test_a_vocabulary_is_needed(tmp_path, capsys):
+    text = write_text(tmp_path / "text.txt")
+    assert main(["x", f"--input_file={text}", f"--output_file={tmp_path / 'out'}"]) == 1
+    assert "--spm_model_file" in capsys.readouterr().err
+    assert main(["x", f"--input_file={text}"]) == 2
+    assert "missing required flag --output_file" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data_prep.create_pretraining_data.make_examples", interrupt)
+    assert run(tmp_path, output="out") == 130
+    assert os.listdir(tmp_path) == ["text.txt"]
+
+
+def test_the_description_is_json_beside_the_output(tmp_path):
+    assert run(tmp_path, "--dupe_factor=1", output="out") == 0
+    assert json.loads((tmp_path / "out.json").read_text())["summary"]["documents"] == 40

@@ -1,0 +1,127 @@
+"""Training a SentencePiece model: its ids and symbols, its seed, what text it refuses."""
+
+import os
+
+import numpy as np
+import pytest
+
+from albert_tf.tokenization import load_tokenizer
+from albert_tf.tokenization.training import check_model, train_sentencepiece
+from data_prep.train_tokenizer import main
+
+FIXED = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "(", ")", '"', "-", ".", "–", "£", "€"]
+
+
+def write_text(path, lines=300, seed=0):
+    rng = np.random.default_rng(seed)
+    words = ["".join(rng.choice(list("abcdefghij"), rng.integers(1, 6))) for _ in range(300)]
+    path.write_text("".join(" ".join(rng.choice(words, 12)).capitalize() + ".\n" for _ in range(lines)))
+    return str(path)
+
+
+def run(folder, *arguments, text=None, prefix="vocab"):
+    text = text or write_text(folder / "text.txt")
+    return main(
+        ["train_tokenizer.py", f"--input_file={text}", f"--output_prefix={folder / prefix}", *arguments]
+    )
+
+
+def test_the_model_has_the_ids_and_symbols_of_the_original(tmp_path, capsys):
+    assert run(tmp_path, "--vocab_size=150") == 0
+    assert "150 pieces from 300 lines" in capsys.readouterr().out
+    tokenizer = load_tokenizer(str(tmp_path / "vocab.model"))
+    assert tokenizer.pieces[:13] == FIXED
+    assert tokenizer.vocab_size == 150
+    assert tokenizer.tokenize('a "b" (c-d). £') == [
+        *("▁a", "▁", '"', "b", '"', "▁", "(", "c", "-", "d", ")", ".", "▁", "£"),
+    ]
+    listing = (tmp_path / "vocab.vocab").read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t")[0] for line in listing] == tokenizer.pieces
+    assert listing[0] == "<pad>\t0"
+    assert float(listing[-1].split("\t")[1]) < 0
+    assert sorted(os.listdir(tmp_path)) == ["text.txt", "vocab.model", "vocab.vocab"]
+
+
+def test_cased_text_keeps_its_case(tmp_path):
+    assert run(tmp_path, "--vocab_size=100", "--nodo_lower_case") == 0
+    pieces = load_tokenizer(str(tmp_path / "vocab.model"), do_lower_case=False).pieces
+    assert any(piece != piece.lower() for piece in pieces[13:])
+
+
+def test_the_seed_decides_the_sample(tmp_path):
+    text = write_text(tmp_path / "text.txt", lines=3000)
+    for prefix, seed in (("a", 1), ("b", 1), ("c", 2)):
+        arguments = ("--vocab_size=100", "--input_sentence_size=200", f"--random_seed={seed}")
+        assert run(tmp_path, *arguments, text=text, prefix=prefix) == 0
+    assert (tmp_path / "a.model").read_bytes() == (tmp_path / "b.model").read_bytes()
+    assert (tmp_path / "a.model").read_bytes() != (tmp_path / "c.model").read_bytes()
+
+
+def test_several_globs_are_read(tmp_path, capsys):
+    for name in ("a1", "a2", "b1"):
+        write_text(tmp_path / name, lines=100, seed=ord(name[0]))
+    assert run(tmp_path, "--vocab_size=100", text=f"{tmp_path}/a*,{tmp_path}/b1") == 0
+    assert "from 300 lines" in capsys.readouterr().out
+
+
+def test_long_lines_are_divided_and_not_left_out():
+    line = "boat sea " * 2000 + "quay" * 2000
+    model = train_sentencepiece([line], 24, character_coverage=1.0, normalization="identity")
+    check_model(model, 24)
+
+
+def test_other_ids_do_not_pass_the_check():
+    model = train_sentencepiece(["the sea and the boat"] * 9, 24, normalization="identity")
+    with pytest.raises(RuntimeError, match="SentencePiece made 24 pieces"):
+        check_model(model, 25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--vocab_size=5000"],
+            "the text is too small for --vocab_size 5000: the largest vocabulary it can give",
+        ),
+        (["--vocab_size=15"], "--vocab_size 15 is too small: the characters of the text alone take"),
+    ],
+)
+def test_a_vocabulary_size_that_does_not_fit_the_text_is_named(tmp_path, capfd, arguments, message):
+    assert run(tmp_path, *arguments) == 1
+    errors = capfd.readouterr().err
+    assert message in errors
+    assert "trainer_interface" not in errors
+    assert os.listdir(tmp_path) == ["text.txt"]
+
+
+def test_the_largest_vocabulary_named_is_possible(tmp_path, capsys):
+    assert run(tmp_path, "--vocab_size=5000") == 1
+    largest = int(capsys.readouterr().err.split()[-1])
+    assert run(tmp_path, f"--vocab_size={largest}") == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the input holds no text"),
+        (b"\n \n", "the input holds no text"),
+        (b"sea\nri\xffver\n", "text.txt, line 2: not UTF-8"),
+    ],
+)
+def test_bad_text_is_named_and_earlier_output_stays(tmp_path, capsys, content, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    (tmp_path / "vocab.model").write_bytes(b"earlier")
+    assert run(tmp_path, text=str(tmp_path / "text.txt")) == 1
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "vocab.model").read_bytes() == b"earlier"
+    assert sorted(os.listdir(tmp_path)) == ["text.txt", "vocab.model"]
+
+
+def test_missing_text_and_bad_flags(tmp_path, capsys):
+    assert run(tmp_path, text=str(tmp_path / "none")) == 1
+    assert "none: no such file" in capsys.readouterr().err
+    assert run(tmp_path, text=str(tmp_path)) == 1
+    assert "is a folder" in capsys.readouterr().err
+    assert run(tmp_path, "--character_coverage=1.5") == 2
+    assert run(tmp_path, "--vocab_size=3") == 2
+    assert run(tmp_path, "--vocabulary_size=3") == 2
