@@ -37,7 +37,7 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     before stays.
 
     Raises:
-      InputError: a path is a folder, or comes twice.
+      InputError: a path is a folder, comes twice or cannot be written.
     """
     for path in paths:
         if os.path.isdir(path):
@@ -48,10 +48,13 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     try:
         for path in paths:
             folder, name = os.path.split(path)
-            os.makedirs(folder or ".", exist_ok=True)
             temporary.append(os.path.join(folder, f".{name}.{os.getpid()}.incomplete"))
-            with open(temporary[-1], "wb"):
-                pass  # says at once whether the folder can be written
+            try:
+                os.makedirs(folder or ".", exist_ok=True)
+                with open(temporary[-1], "wb"):
+                    pass  # says at once whether the folder can be written
+            except OSError as error:
+                raise InputError(f"{path} cannot be written: {error.strerror}") from None
         yield temporary
         for name, path in zip(temporary, paths, strict=True):
             os.replace(name, path)

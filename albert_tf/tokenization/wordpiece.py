@@ -33,8 +33,8 @@ class WordPieceTokenizer(Tokenizer):
 
     Example:
       >>> from albert_tf import testing
-      >>> WordPieceTokenizer(testing.VOCAB_FILE).tokenize("The rivers!")
-      ['the', 'river', '##s', '!']
+      >>> WordPieceTokenizer(testing.VOCAB_FILE).tokenize("The rivers,")
+      ['the', 'river', '##s', ',']
     """
 
     def __init__(self, vocab_file: str, do_lower_case: bool = True):
