@@ -5,7 +5,6 @@ import dataclasses
 import sys
 
 from albert_tf import flags
-from albert_tf.files import matching_files
 from albert_tf.flags import option
 from albert_tf.script import script
 
@@ -39,14 +38,14 @@ class PretrainingOptions(flags.TrainingOptions):
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
     from albert_tf.config import AlbertConfig
+    from albert_tf.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask
     from albert_tf.training import loop
 
-    # TensorFlow is imported here, after the flags are known to be good.
-    input_files = matching_files(options.input_file)
+    input_files = record_files(options.input_file)
     eval_files = input_files
     if options.eval_input_file:
-        eval_files = matching_files(options.eval_input_file)
+        eval_files = record_files(options.eval_input_file)
     task = PretrainingTask(
         AlbertConfig.from_json_file(options.albert_config_file),
         input_files,

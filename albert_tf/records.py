@@ -29,7 +29,7 @@ import google_crc32c
 import numpy as np
 
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete
+from albert_tf.files import appear_when_complete, matching_files
 
 FORMAT = "albert_tf pretraining records 1"
 
@@ -171,10 +171,11 @@ class RecordWriter:
         self._next = (self._next + len(records)) % len(self._files)
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Sets the description of every file, to which format and number of records are added."""
-        for name, count in zip(self._names, self._counts, strict=True):
+        """Sets the description of every file, to which format, number of records and size are added."""
+        for name, records, count in zip(self._names, self._files, self._counts, strict=True):
+            own = {"format": FORMAT, "records": count, "bytes": records.tell()}
             with open(name, "w", encoding="utf-8") as file:
-                json.dump({"format": FORMAT, "records": count, **metadata}, file, indent=2)
+                json.dump(own | dict(metadata), file, indent=2)
                 file.write("\n")
 
 
@@ -201,8 +202,8 @@ def metadata_path(path: str) -> str:
 def read_metadata(path: str) -> dict[str, Any] | None:
     """The description of a record file; None where there is none or it is not ours.
 
-    Keys: format, records, vocab_size, max_seq_length, max_predictions_per_seq (length of the arrays), seed,
-    settings (the flags), summary (the run's figures).
+    Keys: format, records, bytes, vocab_size, max_seq_length, max_predictions_per_seq (length of the arrays),
+    seed, settings (the flags), summary (the run's figures).
     """
     try:
         with open(metadata_path(path), encoding="utf-8") as file:
@@ -240,6 +241,17 @@ def parse_pretraining_batch(
         },
     )
     return {n: tf.cast(v, tf.int32) if v.dtype == tf.int64 else v for n, v in parsed.items()}
+
+
+def record_files(patterns: Sequence[str]) -> list[str]:
+    """The files that names and globs stand for, without the descriptions beside record files.
+
+    Raises:
+      InputError: a name does not exist or is a folder, or a glob matches nothing.
+    """
+    found = matching_files(patterns)
+    descriptions = {metadata_path(path) for path in found}
+    return [path for path in found if path not in descriptions]
 
 
 def find_bad_record(

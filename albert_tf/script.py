@@ -35,11 +35,10 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
             try:
                 options = flags.parse(options_class, argv)
             except flags.HelpRequested as help_requested:
-                print(help_requested)
-                return OK
+                return _print_help(str(help_requested))
             except flags.UsageError as error:
                 return _fail(name, f"{error} (see {name} --help)", USAGE_ERROR)
-            _quiet_start(options.verbosity)
+            quiet_start(options.verbosity)
             try:
                 run(options)
             except InputError as error:
@@ -49,7 +48,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                     raise
                 return _fail(name, f"{error.filename}: {error.strerror}", FAILED)
             except KeyboardInterrupt:
-                return _fail(name, "interrupted; run the same command again to continue", INTERRUPTED)
+                return _fail(name, "interrupted", INTERRUPTED)
             return OK
 
         return main
@@ -57,12 +56,20 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
     return decorate
 
 
+def _print_help(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # of `--help | head`; nothing must be flushed again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
+
+
 def _fail(name: str, message: str, status: int) -> int:
     print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
-def _quiet_start(verbosity: str) -> None:
+def quiet_start(verbosity: str) -> None:
     """Sets what TensorFlow reads from the environment; takes effect if it is not imported yet.
 
     oneDNN is switched on unless the user has decided: TensorFlow leaves it off on many processors,

@@ -27,9 +27,7 @@ def make_features(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     first, second = np.where(swapped[:, None], b, a), np.where(swapped[:, None], a, b)
     column = np.ones([count, 1], int)
     ids = np.concatenate([CLS * column, first, SEP * column, second, SEP * column, 0 * column], axis=1)
-    positions = np.sort(
-        rng.permuted(np.tile([1, 2, 3, 4, 6, 7, 8, 9], [count, 1]), axis=1)[:, :PREDICTIONS]
-    )
+    positions = np.sort(rng.permuted(np.tile([1, 2, 3, 4, 6, 7, 8, 9], [count, 1]), axis=1)[:, :PREDICTIONS])
     labels = np.take_along_axis(ids, positions, axis=1)
     np.put_along_axis(ids, positions, MASK, axis=1)
     weights = np.ones([count, PREDICTIONS], np.float32)

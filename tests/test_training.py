@@ -201,5 +201,7 @@ def test_foreign_and_misshapen_checkpoints_are_refused(tmp_path):
         load_original(variables, foreign)
     tensors = {variable_name(v): v.numpy() for v in variables}
     tensors["bert/embeddings/word_embeddings"] = np.ones([7, 8], np.float32)
-    with pytest.raises(InputError, match=r"word_embeddings has shape \[7, 8\], the config asks for \[20, 8\]"):
+    with pytest.raises(
+        InputError, match=r"word_embeddings has shape \[7, 8\], the config asks for \[20, 8\]"
+    ):
         load_original(variables, save_as_original(tmp_path / "other", tensors))

@@ -1,5 +1,6 @@
 """Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -67,12 +68,18 @@ class PretrainingTask(Task):
         if problem:
             raise InputError(problem)
         for path in self._all_files:
-            size = (records.read_metadata(path) or {}).get("vocab_size", self.config.vocab_size)
-            if size != self.config.vocab_size:
+            metadata = records.read_metadata(path) or {}
+            vocab_size = metadata.get("vocab_size", self.config.vocab_size)
+            if vocab_size != self.config.vocab_size:
                 raise InputError(
-                    f"{path} was made with a vocabulary of {size} pieces, but the config's vocab_size is "
-                    f"{self.config.vocab_size}"
+                    f"{path} was made with a vocabulary of {vocab_size} pieces, but the config's vocab_size "
+                    f"is {self.config.vocab_size}"
                 )
+            size = os.path.getsize(path)
+            if size != metadata.get("bytes", size):
+                # TensorFlow takes a file that was cut inside a record's header for one that ends there.
+                problem = self.explain_bad_record()
+                raise InputError(problem or f"{path} has {size} bytes, but {metadata['bytes']} were written")
 
     def explain_bad_record(self) -> str | None:
         """Reads all records to find the one that cannot be used."""

@@ -153,7 +153,7 @@ class _Run:
         except KeyboardInterrupt:
             self._stop_if_diverged()
             self.controller.save_checkpoint()
-            say(f"saved step {self.step}")
+            say(f"saved step {self.step}; the same command continues from there")
             raise
 
     def _trainer(self) -> Trainer:

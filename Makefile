@@ -1,0 +1,30 @@
+# demo: from raw text to a pretrained model, in about a quarter of an hour.  test: all tests.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(RUN)python examples/demo.py
+
+test: $(VENV)/installed
+	$(RUN)python -m pytest
+
+lint: $(VENV)/installed
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+	$(RUN)lint-imports
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Made anew when the requirements are newer. The marker comes last, so that a broken installation is repeated.
+$(VENV)/installed: requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing TensorFlow and the other requirements; this takes a few minutes."
+	$(RUN)python -m pip install --quiet --requirement requirements-dev.txt --editable .
+	touch $@

@@ -1,0 +1,138 @@
+"""Time and memory of a pretraining step, with oneDNN on and off in turn, against the machine's matmul peak.
+
+Run: python -m benchmarks.pretraining_step --preset=base_v2 --batch_size=8 --max_seq_length=128
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+from albert_tf import flags
+from albert_tf.flags import option
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOptions(flags.ScriptOptions):
+    """Times the pretraining step of a preset on random records."""
+
+    preset: str = option("base_v2", help="name of a released size")
+    batch_size: int = option(8, at_least=1, help="records in a step")
+    max_seq_length: int = option(128, at_least=8, help="length of the records")
+    max_predictions_per_seq: int = option(20, at_least=1, help="predictions of a record")
+    steps: int = option(8, at_least=1, help="timed steps, after two that are not")
+    rounds: int = option(2, at_least=1, help="how often each setting is measured, in turn")
+    mixed_precision: str = option("float32", choices=("float32", "bfloat16"), help="precision of the layers")
+    measure_one: bool = option(False, help="measure in this process and print JSON")
+
+
+@script(BenchmarkOptions)
+def main(options: BenchmarkOptions) -> None:
+    """Measures each setting in a process of its own."""
+    if options.measure_one:
+        print(json.dumps(_measure(options)))
+        return
+    rows = {"oneDNN on": [], "oneDNN off": []}
+    for _ in range(options.rounds):
+        for name, one_dnn in (("oneDNN on", "1"), ("oneDNN off", "0")):
+            command = [sys.executable, "-m", "benchmarks.pretraining_step", *sys.argv[1:], "--measure_one"]
+            output = subprocess.run(
+                command,
+                env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": one_dnn},
+                check=True,
+                stdout=subprocess.PIPE,
+            )
+            rows[name].append(json.loads(output.stdout))
+    print("| setting | step ms | of matmul peak | first step s | peak memory MB |")
+    print("|---|---|---|---|---|")
+    for name, runs in rows.items():
+        median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        print(
+            f"| {name} | {median['step_ms']:.0f} | {median['of_peak']:.0%} | {median['first_s']:.1f} "
+            f"| {median['memory_mb']:.0f} |"
+        )
+
+
+def _measure(options: BenchmarkOptions) -> dict[str, float]:
+    import tensorflow as tf
+
+    from albert_tf.config import AlbertConfig
+    from albert_tf.tasks.pretraining import PretrainingTask
+    from albert_tf.training.optimization import LAMB
+    from albert_tf.training.trainer import Trainer
+
+    config = AlbertConfig.from_preset(options.preset)
+    length, predictions = options.max_seq_length, options.max_predictions_per_seq
+    task = PretrainingTask(config, [], [], length, predictions)
+    policy = "mixed_bfloat16" if options.mixed_precision == "bfloat16" else "float32"
+    model = task.build_model(policy)
+    optimizer = LAMB(1e-4)
+    optimizer.build(model.trainable_variables)
+    shape = [options.batch_size, length]
+    ids = tf.random.uniform(shape, maxval=config.vocab_size, dtype=tf.int32)
+    batch = {
+        "input_ids": ids,
+        "input_mask": tf.ones(shape, tf.int32),
+        "segment_ids": tf.zeros(shape, tf.int32),
+        "masked_lm_positions": tf.random.uniform([shape[0], predictions], maxval=length, dtype=tf.int32),
+        "masked_lm_ids": ids[:, :predictions],
+        "masked_lm_weights": tf.ones([shape[0], predictions]),
+        "next_sentence_labels": tf.zeros([shape[0]], tf.int32),
+    }
+    trainer = Trainer(
+        task=task,
+        model=model,
+        optimizer=optimizer,
+        strategy=tf.distribute.get_strategy(),
+        make_batches=lambda: tf.data.Dataset.from_tensors(batch).repeat(),
+        seed=1,
+        after_step=lambda steps: None,
+    )
+    seconds = []
+    for _ in range(options.steps + 2):
+        start = time.perf_counter()
+        trainer.train(1)
+        seconds.append(time.perf_counter() - start)
+    step = statistics.median(seconds[2:])
+    return {
+        "step_ms": 1000 * step,
+        "of_peak": _step_flops(config, options) / step / _matmul_peak(),
+        "first_s": seconds[0],
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _step_flops(config, options: BenchmarkOptions) -> float:
+    """Multiply-adds of the matmuls, counted twice, forward and twice that backward."""
+    h, f, t = config.hidden_size, config.intermediate_size, options.max_seq_length
+    e, v = config.embedding_size, config.vocab_size
+    per_token = e * h + config.num_hidden_layers * (4 * h * h + 2 * h * f + 2 * t * h)
+    last = options.max_predictions_per_seq + 1
+    saved = (t - last) / t * (2 * h * h + 2 * h * f + 2 * t * h)
+    head = options.max_predictions_per_seq * (h * e + e * v)
+    return 3 * 2 * options.batch_size * (t * (per_token - saved) + head)
+
+
+def _matmul_peak() -> float:
+    """Floating-point operations a second of a large matmul in this process."""
+    import tensorflow as tf
+
+    n = 2048
+    a = tf.random.normal([n, n])
+    multiply = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
+    multiply()
+    seconds = []
+    for _ in range(8):
+        start = time.perf_counter()
+        multiply().numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * n**3 / min(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

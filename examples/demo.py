@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""From raw text to a pretrained ALBERT, with the commands that do it. Run again, it continues."""
+
+import collections
+import itertools
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path("demo")
+CONFIG = "examples/sotu_albert_config.json"
+LENGTH, PREDICTIONS = 128, 20
+STEPS = 1800
+
+MASKED_SENTENCES = """\
+The state of the [MASK] is strong.
+I ask the [MASK] to pass this bill.
+Our treaty with Great [MASK] was signed this year.
+We must cut taxes and create new [MASK] for our workers.
+The Secretary of the [MASK] has sent me his annual report.
+"""
+
+
+def main() -> int:
+    """Runs every stage whose output is not there yet; returns the exit status."""
+    if not pathlib.Path(CONFIG).exists():
+        print("demo.py: error: run it from the folder of the project", file=sys.stderr)
+        return 2
+    try:
+        _run_stages()
+    except subprocess.CalledProcessError as error:
+        print(
+            f"the stage failed with status {error.returncode}; make demo continues from here", file=sys.stderr
+        )
+        return error.returncode if error.returncode > 0 else 1
+    except KeyboardInterrupt:
+        print("interrupted; make demo continues from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run_stages() -> None:
+    text, held_out_text = ROOT / "corpus" / "train.txt", ROOT / "corpus" / "heldout.txt"
+    tokenizer = ROOT / "tokenizer.model"
+    train, held_out = ROOT / "train.tfrecord", ROOT / "heldout.tfrecord"
+    model = ROOT / "model"
+    sizes = [f"--max_seq_length={LENGTH}", f"--max_predictions_per_seq={PREDICTIONS}"]
+
+    _stage("Text: 249 addresses, a sentence a line", text, [
+        "examples/sotu_corpus.py", f"--output_dir={text.parent}",
+    ])  # fmt: skip
+    _stage("Vocabulary", tokenizer, [
+        "-m", "data_prep.train_tokenizer", f"--input_file={text}",
+        f"--output_prefix={tokenizer.with_suffix('')}", f"--vocab_size={_config()['vocab_size']}",
+    ])  # fmt: skip
+    for source, target, passes in [(text, train, 4), (held_out_text, held_out, 1)]:
+        _stage(f"Records of {source}", target, [
+            "-m", "data_prep.create_pretraining_data", f"--input_file={source}", f"--output_file={target}",
+            f"--spm_model_file={tokenizer}", *sizes, f"--dupe_factor={passes}",
+        ])  # fmt: skip
+    _stage("Pretraining", None, [
+        "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={train}",
+        f"--eval_input_file={held_out}", f"--output_dir={model}", *sizes, "--do_eval",
+        "--train_batch_size=32", "--optimizer=adamw", "--learning_rate=3e-4",
+        f"--num_train_steps={STEPS}", "--num_warmup_steps=100", "--save_checkpoints_steps=200",
+    ])  # fmt: skip
+    baseline = _commonest_piece_accuracy(train, held_out)
+    _show_results(json.loads((model / "eval_results.json").read_text()), baseline)
+    best = model / "model.ckpt-best"
+    _stage("Filled-in masks", None, [
+        "examples/fill_masks.py", f"--albert_config_file={CONFIG}", f"--checkpoint={best}",
+        f"--spm_model_file={tokenizer}",
+    ], text=MASKED_SENTENCES)  # fmt: skip
+    picture = ROOT / "learning_curves.png"
+    _stage("Learning curves", None, [
+        "examples/learning_curves.py", f"--model_dir={model}", f"--output_file={picture}",
+        f"--masked_lm_baseline={baseline:.4f}",
+    ])  # fmt: skip
+    print(
+        f"\nEverything is in {ROOT}/: the picture {picture}, the table {ROOT / 'results.md'}, the model {best}. "
+        "Next: your own text in place of the addresses, see README.md."
+    )
+
+
+def _stage(title: str, output: pathlib.Path | None, command: list[str], text: str | None = None) -> None:
+    """Prints a command and runs it, unless its output is there already."""
+    print(f"\n== {title}\n$ python {shlex.join(command)}", flush=True)
+    if output is not None and output.exists():
+        print(f"{output} is there already")
+        return
+    start = time.monotonic()
+    if text is not None:
+        print(text)
+    subprocess.run([sys.executable, *command], check=True, input=text, text=True)
+    print(f"({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def _config() -> dict:
+    return json.loads(pathlib.Path(CONFIG).read_text())
+
+
+def _commonest_piece_accuracy(train: pathlib.Path, held_out: pathlib.Path) -> float:
+    """Held-out accuracy of always answering the piece that is masked most often in training."""
+    from albert_tf.script import quiet_start
+
+    quiet_start("error")
+    import tensorflow as tf
+
+    from albert_tf.records import parse_pretraining_batch
+
+    def answers(path: pathlib.Path, batches: int | None) -> collections.Counter:
+        counts = collections.Counter()
+        for batch in itertools.islice(tf.data.TFRecordDataset(str(path)).batch(256), batches):
+            parsed = parse_pretraining_batch(batch, LENGTH, PREDICTIONS)
+            counts.update(parsed["masked_lm_ids"].numpy()[parsed["masked_lm_weights"].numpy() > 0].tolist())
+        return counts
+
+    [(commonest, _)] = answers(train, 40).most_common(1)
+    counts = answers(held_out, None)
+    return counts[commonest] / counts.total()
+
+
+def _show_results(results: dict[str, float], baseline: float) -> None:
+    rows = [
+        ("masked-LM accuracy", results["masked_lm_accuracy"], baseline, "always the commonest piece"),
+        ("sentence-order accuracy", results["sentence_order_accuracy"], 0.5, "chance"),
+    ]
+    table = f"| held out, step {results['global_step']} | model | baseline | |\n|---|---|---|---|\n"
+    table += "".join(
+        f"| {name} | {ours:.4f} | {theirs:.4f} | {what} |\n" for name, ours, theirs, what in rows
+    )
+    (ROOT / "results.md").write_text(table)
+    print(f"\n== Results\n{table}", end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

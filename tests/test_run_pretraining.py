@@ -1,0 +1,195 @@
+"""run_pretraining.py as a user calls it: what works, and one clear line for what cannot."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import run_pretraining
+from albert_tf.records import RecordWriter
+from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def flags(tmp_path) -> dict[str, str]:
+    CONFIG.to_json_file(str(tmp_path / "albert_config.json"))
+    return {
+        "albert_config_file": str(tmp_path / "albert_config.json"),
+        "input_file": write_records(str(tmp_path / "train.tfrecord")),
+        "output_dir": str(tmp_path / "model"),
+        "max_seq_length": str(SEQ_LENGTH),
+        "max_predictions_per_seq": str(PREDICTIONS),
+        "train_batch_size": "8",
+        "eval_batch_size": "8",
+        "num_train_steps": "4",
+        "num_warmup_steps": "1",
+        "save_checkpoints_steps": "2",
+    }
+
+
+def run(flags: dict[str, str], *more: str) -> int:
+    return run_pretraining.main(["run_pretraining.py", *(f"--{n}={v}" for n, v in flags.items()), *more])
+
+
+def refusal(capsys, status: int, expected_status: int = 1) -> str:
+    """The one line on standard error after what a run that got going says of itself."""
+    assert status == expected_status
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("run_pretraining.py: error: ")
+    return last
+
+
+def test_trains_evaluates_and_continues_by_globs(flags, tmp_path, capsys):
+    write_records(str(tmp_path / "train2.tfrecord"), seed=2)
+    write_records(str(tmp_path / "held_out.tfrecord"), seed=3)
+    flags["input_file"] = str(tmp_path / "train*")  # also matches the descriptions beside the records
+    flags["eval_input_file"] = str(tmp_path / "held_out.tfrecord")
+    assert run(flags, "--do_eval") == 0
+    printed = capsys.readouterr()
+    assert printed.out == (tmp_path / "model" / "eval_results.txt").read_text()
+    assert "evaluation at step 2" in printed.err
+    assert run({**flags, "num_train_steps": "6"}, "--do_eval") == 0
+    assert "global_step = 6" in capsys.readouterr().out
+
+
+def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
+    monkeypatch.setattr("albert_tf.progress._LOG_INTERVAL", 0.0)
+    monkeypatch.setattr("albert_tf.training.report._REFRESH_SECONDS", 0.0)
+    assert run(flags) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    for part in ("step 3/4", "loss ", "MLM ", "SOP ", "lr ", "tokens/s", "left"):
+        assert any(part in line for line in lines), part
+
+
+def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    command = [sys.executable, str(ROOT / "run_pretraining.py"), *(f"--{n}={v}" for n, v in flags.items())]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == ""
+    for line in done.stderr.splitlines():
+        assert line.startswith(("step ", "3,134 parameters on 1 device", "checkpoints, results")), line
+
+
+def test_help_needs_no_tensorflow():
+    code = (
+        "import sys, run_pretraining; status = run_pretraining.main(['run_pretraining.py', '--help']); "
+        "sys.exit(status or 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    for flag in ("--input_file", "--eval_input_file", "--distribution_strategy", "--num_warmup_steps"):
+        assert flag in done.stdout
+
+
+def test_defaults_are_the_originals():
+    options = run_pretraining.PretrainingOptions(input_file=("a",), albert_config_file="b", output_dir="c")
+    assert options.train_batch_size == 4096
+    assert options.eval_batch_size == 64
+    assert options.optimizer == "lamb"
+    assert options.learning_rate == 0.00176
+    assert (options.num_train_steps, options.num_warmup_steps) == (125_000, 3125)
+    assert (options.save_checkpoints_steps, options.keep_checkpoint_max) == (5000, 5)
+    assert (options.max_seq_length, options.max_predictions_per_seq) == (512, 20)
+    assert (options.do_train, options.do_eval, options.max_eval_steps) == (True, False, 100)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ("--learning_rat=1", "Unknown command line flag 'learning_rat'. Did you mean: learning_rate"),
+    ("--use_tpu", "--use_tpu of the original release is gone: use --distribution_strategy=tpu"),
+    ("--train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
+    ("--train_batch_size=many", "--train_batch_size=many"),
+    ("--optimizer=lamp", "--optimizer"),
+    ("stray", "'stray' is not a flag"),
+])  # fmt: skip
+def test_bad_flags_end_with_status_2(flags, capsys, more, message):
+    assert message in refusal(capsys, run(flags, more), expected_status=2)
+
+
+def test_missing_required_flags_are_named(capsys):
+    message = refusal(capsys, run_pretraining.main(["run_pretraining.py"]), expected_status=2)
+    for flag in ("--input_file", "--albert_config_file", "--output_dir"):
+        assert flag in message
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"input_file": "{folder}/none*.tfrecord"}, "none*.tfrecord"),
+    ({"eval_input_file": "{folder}/none.tfrecord"}, "none.tfrecord"),
+    ({"input_file": "{folder}"}, "is a folder"),
+    ({"albert_config_file": "{folder}/none.json"}, "none.json does not exist"),
+    ({"albert_config_file": "{folder}"}, "is a folder"),
+    ({"max_seq_length": "13"}, "--max_seq_length 13 is longer than the 12 positions of the config"),
+    ({"max_seq_length": "10"}, "train.tfrecord, record 1: input_ids has 12 values, but --max_seq_length is 10"),
+    ({"max_predictions_per_seq": "4"}, "masked_lm_positions has 3 values, but --max_predictions_per_seq is 4"),
+    ({"init_checkpoint": "{folder}/none"}, "none is no checkpoint"),
+    ({"output_dir": "{folder}/train.tfrecord/model"}, "--output_dir={folder}/train.tfrecord/model"),
+    ({"output_dir": "/proc/model"}, "--output_dir=/proc/model"),
+    ({"do_train": "false"}, "nothing to do"),
+    ({"do_train": "false", "do_eval": "true"}, "no checkpoint in"),
+    ({"distribution_strategy": "tpu"}, "needs --tpu_name"),
+    ({"distribution_strategy": "mirrored", "num_gpus": "9"}, "--num_gpus=9, but this machine has 0"),
+])  # fmt: skip
+def test_what_does_not_fit_is_named_in_one_line(flags, tmp_path, capsys, changes, message):
+    changes = {name: value.format(folder=tmp_path) for name, value in changes.items()}
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert message.format(folder=tmp_path) in refusal(capsys, run({**flags, **changes}))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"num_attention_heads": 3}, "hidden_size 16 is not divisible by num_attention_heads 3"),
+    ({"vocab_size": 30}, "was made with a vocabulary of 20 pieces, but the config's vocab_size is 30"),
+    ({"vocab_size": 7}, "but there are 7 pieces in the vocabulary"),
+    ({"embedding_size": None}, "missing embedding_size"),
+])  # fmt: skip
+def test_configs_that_cannot_be_are_named(flags, capsys, change, message):
+    config = {k: v for k, v in {**CONFIG.to_dict(), **change}.items() if v is not None}
+    pathlib.Path(flags["albert_config_file"]).write_text(json.dumps(config))
+    assert message in refusal(capsys, run(flags))
+
+
+def test_empty_and_foreign_records_are_named(flags, tmp_path, capsys):
+    path = pathlib.Path(flags["input_file"])
+    path.write_bytes(b"")
+    assert f"{path} holds no records" in refusal(capsys, run(flags))
+    path.write_bytes(b"just text, long enough to look like something")
+    assert f"{path}, record 1 is damaged, or the file is no TFRecord" in refusal(capsys, run(flags))
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(tf.train.Example().SerializeToString())
+    assert f"{path}, record 1: no feature input_ids" in refusal(capsys, run(flags))
+
+
+@pytest.mark.parametrize("left_of_the_record", [5, 50])
+def test_truncated_file_is_found_in_training_and_checkpoints_stay(
+    flags, tmp_path, capsys, left_of_the_record
+):
+    assert run(flags) == 0
+    kept = sorted(path.name for path in (tmp_path / "model").glob("model.ckpt*"))
+    path = pathlib.Path(flags["input_file"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 48 // 64 + left_of_the_record])
+    message = refusal(capsys, run({**flags, "num_train_steps": "100"}))
+    assert f"{path}, record 49: the file ends inside the record" in message
+    assert set(kept) <= {file.name for file in (tmp_path / "model").glob("model.ckpt*")}
+
+
+def test_bad_record_in_the_middle_is_found(flags, capsys):
+    features = make_features(64)
+    features["input_ids"] = np.array(features["input_ids"])
+    features["input_ids"][40, 3] = 25
+    with RecordWriter([flags["input_file"]]) as writer:
+        writer.write(features)
+    message = refusal(capsys, run({**flags, "num_train_steps": "20"}))
+    assert "record 41: input_ids holds 25, but there are 20 pieces in the vocabulary" in message
+
+
+def test_batch_must_divide_over_the_devices(flags, capsys, monkeypatch):
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    monkeypatch.setattr("albert_tf.training.loop.make_strategy", lambda options: two)
+    message = refusal(capsys, run({**flags, "train_batch_size": "7"}))
+    assert "--train_batch_size=7 is not divisible by the 2 devices" in message
