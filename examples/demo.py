@@ -80,8 +80,8 @@ def _run_stages() -> None:
         f"--masked_lm_baseline={baseline:.4f}",
     ])  # fmt: skip
     print(
-        f"\nEverything is in {ROOT}/: the picture {picture}, the table {ROOT / 'results.md'}, the model {best}. "
-        "Next: your own text in place of the addresses, see README.md."
+        f"\nAll is in {ROOT}/: {picture}, the table {ROOT / 'results.md'}, the model {best}. "
+        "Next: the same commands with your own text."
     )
 
 

@@ -30,16 +30,18 @@ def main(options: CorpusOptions) -> None:
 
     speeches = _speeches()
     outputs = [str(pathlib.Path(options.output_dir) / name) for name in ("train.txt", "heldout.txt")]
-    with appear_when_complete(outputs) as names:
-        train, held_out = (open(name, "w", encoding="utf-8") for name in names)
-        with train, held_out:
-            for number, speech in enumerate(progress_bar(iterable=speeches, unit="address")):
-                file = held_out if number % _HELD_OUT_EVERY == _HELD_OUT_EVERY // 2 else train
-                for paragraph in speech.read_text(encoding="utf-8").split("\n\n"):
-                    for sentence in sentencex.segment("en", " ".join(paragraph.split())):
-                        if sentence.strip():
-                            file.write(sentence.strip() + "\n")
-                file.write("\n")
+    with (
+        appear_when_complete(outputs) as names,
+        open(names[0], "w", encoding="utf-8") as train,
+        open(names[1], "w", encoding="utf-8") as held_out,
+    ):
+        for number, speech in enumerate(progress_bar(iterable=speeches, unit="address")):
+            file = held_out if number % _HELD_OUT_EVERY == _HELD_OUT_EVERY // 2 else train
+            for paragraph in speech.read_text(encoding="utf-8").split("\n\n"):
+                for sentence in sentencex.segment("en", " ".join(paragraph.split())):
+                    if sentence.strip():
+                        file.write(sentence.strip() + "\n")
+            file.write("\n")
     print(f"{len(speeches)} addresses: {' and '.join(outputs)}")
 
 

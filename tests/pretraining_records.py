@@ -2,19 +2,11 @@
 
 import numpy as np
 
-from albert_tf.config import AlbertConfig
 from albert_tf.records import RecordWriter
+from albert_tf.testing import tiny_config
 
 SEQ_LENGTH, PREDICTIONS = 12, 3
-CONFIG = AlbertConfig(
-    vocab_size=20,
-    embedding_size=8,
-    hidden_size=16,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=32,
-    max_position_embeddings=SEQ_LENGTH,
-)
+CONFIG = tiny_config(vocab_size=20, max_position_embeddings=SEQ_LENGTH)
 CLS, SEP, MASK = 2, 3, 4
 
 

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.encoder import AlbertEncoder
+from albert_tf.testing import tiny_config
 from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
 
 ENCODERS = ["encoder_shared", "encoder_4layers_2groups_inner2", "encoder_E_equals_H", "encoder_relu"]
@@ -154,18 +154,11 @@ def test_dropout_stands_only_where_the_original_has_it():
 
 def test_mixed_bfloat16_stays_close_and_keeps_float32_variables():
     tf_keras.utils.set_random_seed(1)
-    config = AlbertConfig(
-        vocab_size=50,
-        embedding_size=16,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
+    config = tiny_config()
     exact = AlbertEncoder(config)
     mixed = AlbertEncoder(config, dtype="mixed_bfloat16")
     mixed.set_weights(exact.get_weights())
-    batch = {"input_ids": tf.random.uniform([2, 10], maxval=50, dtype=tf.int32)}
+    batch = {"input_ids": tf.random.uniform([2, 10], maxval=160, dtype=tf.int32)}
     output = mixed(batch)["sequence_output"]
     assert output.dtype == tf.bfloat16
     assert all(v.dtype == tf.float32 for v in mixed.trainable_variables)

@@ -138,7 +138,7 @@ def test_evaluation_alone_takes_the_newest_checkpoint(tmp_path):
     trained = loop.run(job, options(tmp_path))
     evaluated = loop.run(job, options(tmp_path, do_train=False))
     assert evaluated == pytest.approx(trained)
-    with pytest.raises(InputError, match="no checkpoint in .* to evaluate: train first"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* to evaluate: train first"):
         loop.run(job, options(tmp_path, output_dir=str(tmp_path / "empty"), do_train=False))
 
 
