@@ -58,7 +58,7 @@ def make_examples(
 
     cells = cell[masked.predicted]
     rows = cells // max_seq_length
-    nth = np.arange(rows.size) - np.searchsorted(rows, rows)  # the how manieth prediction of its example
+    nth = np.arange(rows.size) - np.searchsorted(rows, rows)  # which prediction of its example
     predictions = (examples, options.predictions_length)
     positions = np.zeros(predictions, np.uint16 if max_seq_length <= 1 << 16 else np.uint32)
     labels = np.zeros(predictions, tokenizer.id_dtype)

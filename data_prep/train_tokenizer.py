@@ -60,7 +60,10 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
             sentences = _sentences(files, options.do_lower_case, bar.update)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
-        print(f"training on {used:,} of {lines:,} lines; this part is silent", file=sys.stderr)
+        print(
+            f"training on {used:,} of {lines:,} lines, silently (--verbosity=info shows SentencePiece's log)",
+            file=sys.stderr,
+        )
         model = train_sentencepiece(
             (sample.pop() for _ in range(used)),  # SentencePiece keeps its own copy
             options.vocab_size,

@@ -1,5 +1,7 @@
 """Devices: the strategies of `official.common.distribute_utils` behind one function."""
 
+import os
+
 import tensorflow as tf
 from official.common import distribute_utils
 
@@ -30,6 +32,17 @@ def make_strategy(options: TrainingOptions) -> tf.distribute.Strategy:
         )
     except ValueError as error:
         raise InputError(f"--distribution_strategy={name}: {error}") from error
+
+
+def worker_folder(output_dir: str, strategy: tf.distribute.Strategy) -> str:
+    """Where this process writes: `output_dir`, or a folder of its own in it if it is not the first worker.
+
+    All workers of a cluster save alike, and none overwrites what another one writes.
+    """
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver.task_id == 0:
+        return output_dir
+    return os.path.join(output_dir, f"worker-{resolver.task_id}")
 
 
 def check_batch_size(flag: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:

@@ -12,7 +12,7 @@ from albert_tf.checkpoints.original import load_original
 from albert_tf.errors import InputError
 from albert_tf.flags import TrainingOptions
 from albert_tf.tasks.task import Task
-from albert_tf.training.distribution import check_batch_size, make_strategy
+from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.report import TrainingProgress, format_results, say, write_results
 from albert_tf.training.trainer import Evaluator, Trainer
@@ -42,14 +42,15 @@ def run(
     """
     if not (options.do_train or options.do_eval):
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
-    _make_folder(options.output_dir)
     task.check_inputs()
     strategy = strategy or make_strategy(options)
+    folder = worker_folder(options.output_dir, strategy)
+    _make_folder(folder)
     check_batch_size("train_batch_size", options.train_batch_size, strategy)
     check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
         with _without_orbits_prints(options.verbosity):
-            results = _Run(task, options, strategy).execute()
+            results = _Run(task, options, strategy, folder).execute()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
         problem = task.explain_bad_record()
         if problem is None:
@@ -63,10 +64,11 @@ def run(
 class _Run:
     """The objects of one run and what they do."""
 
-    def __init__(self, task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy):
+    def __init__(self, task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, folder: str):
         self.task = task
         self.options = options
         self.strategy = strategy
+        self.folder = folder
         self.results: dict[str, float] = {}
         tf_keras.utils.set_random_seed(options.seed)
         with strategy.scope():
@@ -83,7 +85,7 @@ class _Run:
             self.optimizer.build(self.model.trainable_variables)
         self.checkpoints = tf.train.CheckpointManager(
             tf.train.Checkpoint(model=self.model, optimizer=self.optimizer),
-            options.output_dir,
+            self.folder,
             max_to_keep=options.keep_checkpoint_max,
             checkpoint_name=CHECKPOINT_NAME,
             step_counter=self.optimizer.iterations,
@@ -91,7 +93,7 @@ class _Run:
             init_fn=self._initialize,
         )
         self.best = orbit.actions.NewBestMetric(
-            task.best_metric, filename=os.path.join(options.output_dir, f"best_{task.best_metric}.json")
+            task.best_metric, filename=os.path.join(self.folder, f"best_{task.best_metric}.json")
         )
         self.trainer = self._trainer() if options.do_train else None
         self.controller = orbit.Controller(
@@ -103,8 +105,8 @@ class _Run:
             eval_actions=[self._keep_results],
             steps_per_loop=min(options.iterations_per_loop, options.save_checkpoints_steps),
             checkpoint_manager=self.checkpoints,
-            summary_dir=options.output_dir,
-            eval_summary_dir=os.path.join(options.output_dir, "eval"),
+            summary_dir=self.folder,
+            eval_summary_dir=os.path.join(self.folder, "eval"),
         )
 
     @property
@@ -118,7 +120,7 @@ class _Run:
         if self.checkpoints.latest_checkpoint:
             say(f"continuing from {self.checkpoints.latest_checkpoint}")
         elif not options.do_train and not options.init_checkpoint:
-            raise InputError(f"no checkpoint in {options.output_dir} to evaluate: train first")
+            raise InputError(f"no checkpoint in {self.folder} to evaluate: train first")
         say(
             f"{self.model.count_params():,} parameters on {self.strategy.num_replicas_in_sync} device(s), "
             f"{options.mixed_precision}, seed {options.seed}"
@@ -130,7 +132,7 @@ class _Run:
                 say(f"nothing left to train: {self.step} of --num_train_steps={options.num_train_steps} done")
             if options.do_eval:
                 self.controller.evaluate(options.max_eval_steps)
-        say(f"checkpoints, results and TensorBoard scalars are in {options.output_dir}")
+        say(f"checkpoints, results and TensorBoard scalars are in {self.folder}")
         return self.results
 
     def _train(self) -> None:
@@ -212,10 +214,10 @@ class _Run:
     def _keep_results(self, output: dict[str, tf.Tensor]) -> None:
         names = ("loss", *self.task.metrics)
         self.results = {"global_step": self.step} | {name: float(output[name]) for name in names}
-        write_results(self.options.output_dir, self.results)
+        write_results(self.folder, self.results)
         is_best = self.best.test(output)
         if is_best:
-            self.checkpoints.checkpoint.write(os.path.join(self.options.output_dir, BEST_CHECKPOINT))
+            self.checkpoints.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
             self.best.commit(output)
         shown = " ".join(f"{name} {self.results[name]:.4f}" for name in names)
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")

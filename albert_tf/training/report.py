@@ -13,8 +13,9 @@ from tqdm import tqdm
 from albert_tf.progress import progress_bar
 
 _REFRESH_SECONDS = 0.5
-_BAR = "step {n_fmt}/{total_fmt} {bar:10} {postfix}, {remaining} left"
-_LINE = "step {n_fmt}/{total_fmt} {postfix}, {remaining} left"
+# tqdm puts a comma before the postfix.
+_LINE = "step {n_fmt}/{total_fmt}{postfix}, {remaining} left"
+_BAR = "{percentage:3.0f}% {bar:10} " + _LINE
 
 
 class TrainingProgress:
@@ -52,10 +53,11 @@ class TrainingProgress:
         due = time.monotonic() - self._shown >= _REFRESH_SECONDS
         if due:
             results = {name: float(value) for name, value in self._results().items()}
-            rate = (self._bar.format_dict["rate"] or 0.0) * self._tokens_per_step
             shown = [f"loss {results['loss']:.4f}"]
             shown += [f"{short} {results[name]:.3f}" for name, short in self._metrics.items()]
-            shown += [f"lr {results['learning_rate']:.2e}", f"{rate:,.0f} tokens/s"]
+            shown.append(f"lr {results['learning_rate']:.2e}")
+            if steps_per_second := self._bar.format_dict["rate"]:
+                shown.append(f"{steps_per_second * self._tokens_per_step:,.0f} tokens/s")
             self._bar.set_postfix_str(" ".join(shown), refresh=False)
             self._bar.update(self._pending)
             self._pending, self._shown = 0, time.monotonic()
