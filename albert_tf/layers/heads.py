@@ -1,4 +1,4 @@
-"""What stands on the encoder in pretraining: the pooler, the masked-LM head, the sentence-order head."""
+"""What stands on the encoder: the pooler, the masked-LM head, and heads of one matrix."""
 
 import tensorflow as tf
 import tf_keras
@@ -54,19 +54,36 @@ class MaskedLMHead(tf_keras.layers.Layer):
         return tf.reshape(logits, [shape[0], shape[1], self.config.vocab_size])
 
 
-class SentenceOrderHead(tf_keras.layers.Layer):
-    """Tells whether two segments are in order (0) or swapped (1) from the pooled output."""
+class OutputHead(tf_keras.layers.Layer):
+    """Logits x W' + b, the weights output-major as the original stores them.
 
-    def __init__(self, config: AlbertConfig, scope: str = "cls/seq_relationship", **kwargs):
+    Args:
+      size: number of logits.
+      hidden_size: width of the input.
+      scope: where `output_weights` and `output_bias` are; "" is the root.
+      standard_deviation: of the initial weights.
+    """
+
+    def __init__(
+        self, size: int, hidden_size: int, scope: str = "", standard_deviation: float = 0.02, **kwargs
+    ):
         super().__init__(**kwargs)
+        prefix = f"{scope}/" if scope else ""
         self.output_weights = self.add_weight(
-            name=f"{scope}/output_weights",
-            shape=[2, config.hidden_size],
-            initializer=truncated_normal(config.initializer_range),
+            name=f"{prefix}output_weights",
+            shape=[size, hidden_size],
+            initializer=truncated_normal(standard_deviation),
         )
-        self.output_bias = self.add_weight(name=f"{scope}/output_bias", shape=[2], initializer="zeros")
+        self.output_bias = self.add_weight(name=f"{prefix}output_bias", shape=[size], initializer="zeros")
 
-    def call(self, pooled_output: tf.Tensor) -> tf.Tensor:
-        """float32 logits `[batch, 2]` for `[batch, H]`."""
-        logits = tf.matmul(pooled_output, self.output_weights, transpose_b=True) + self.output_bias
-        return tf.cast(logits, tf.float32)
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        """float32 logits `[..., size]` for `[..., H]`."""
+        size, hidden_size = self.output_weights.shape
+        flat = tf.reshape(hidden, [-1, hidden_size])
+        logits = tf.matmul(flat, self.output_weights, transpose_b=True) + self.output_bias
+        return tf.cast(tf.reshape(logits, tf.concat([tf.shape(hidden)[:-1], [size]], 0)), tf.float32)
+
+
+def sentence_order_head(config: AlbertConfig, dtype=None) -> OutputHead:
+    """Tells from the pooled output whether two segments are in order (0) or swapped (1)."""
+    return OutputHead(2, config.hidden_size, "cls/seq_relationship", config.initializer_range, dtype=dtype)

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
-from albert_tf.layers.heads import MaskedLMHead, SentenceOrderHead
+from albert_tf.layers.heads import MaskedLMHead, sentence_order_head
 from albert_tf.models.encoder import AlbertEncoder
 
 
@@ -33,7 +33,7 @@ class AlbertForPreTraining(tf_keras.Model):
         self.config = config
         self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
         self.masked_lm = MaskedLMHead(config, dtype=self.dtype_policy)
-        self.sentence_order = SentenceOrderHead(config, dtype=self.dtype_policy)
+        self.sentence_order = sentence_order_head(config, dtype=self.dtype_policy)
         self.built = True
 
     def call(

@@ -1,0 +1,75 @@
+"""The head of SQuAD 2.0: a start, an end that depends on it, and whether there is an answer at all."""
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.config import AlbertConfig
+from albert_tf.layers.dropout import dropout
+from albert_tf.layers.normalization import layer_norm
+from albert_tf.layers.variables import build_in_scope, truncated_normal
+
+
+class SpanHead(tf_keras.layers.Layer):
+    """Scores starts, ends given a start, and answerability, as the original's SQuAD 2.0 model."""
+
+    def __init__(self, config: AlbertConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        hidden = config.hidden_size
+        self.start = self._dense("start_logits/dense", hidden, 1)
+        self.end_hidden = self._dense("end_logits/dense_0", 2 * hidden, hidden, activation="tanh")
+        self.end_norm = layer_norm("end_logits/LayerNorm", hidden, self.dtype_policy)
+        self.end = self._dense("end_logits/dense_1", hidden, 1)
+        self.answer_hidden = self._dense("answer_class/dense_0", 2 * hidden, hidden, activation="tanh")
+        self.answer = self._dense("answer_class/dense_1", hidden, 1, use_bias=False)
+
+    def _dense(self, scope: str, input_size: int, size: int, **kwargs) -> tf_keras.layers.Dense:
+        initializer = truncated_normal(self.config.initializer_range)
+        dense = tf_keras.layers.Dense(size, kernel_initializer=initializer, dtype=self.dtype_policy, **kwargs)
+        return build_in_scope(dense, scope, input_size)
+
+    def start_log_probs(self, sequence: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
+        """float32 `[batch, sequence]` for `[batch, sequence, H]`; where `p_mask` is 1 nothing starts."""
+        return _masked_log_softmax(self._per_position(self.start, sequence), p_mask)
+
+    def end_log_probs(self, sequence: tf.Tensor, starts: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
+        """For each start, the log-probabilities of ends.
+
+        Args:
+          sequence: `[batch, sequence, H]`.
+          starts: int `[batch, starts]`, positions.
+          p_mask: `[batch, sequence]`, 1 where no answer may end.
+
+        Returns:
+          float32 `[batch, starts, sequence]`.
+        """
+        vectors = tf.gather(sequence, starts, batch_dims=1)
+        shape = tf.shape(sequence)
+        pairs_shape = [shape[0], tf.shape(starts)[1], shape[1], self.config.hidden_size]
+        positions = tf.broadcast_to(sequence[:, tf.newaxis], pairs_shape)
+        pairs = tf.concat([positions, tf.broadcast_to(vectors[:, :, tf.newaxis], pairs_shape)], -1)
+        flat = tf.reshape(pairs, [-1, 2 * self.config.hidden_size])
+        scores = tf.reshape(self.end(self.end_norm(self.end_hidden(flat))), pairs_shape[:3])
+        return _masked_log_softmax(scores, p_mask[:, tf.newaxis])
+
+    def unanswerable_logits(
+        self,
+        sequence: tf.Tensor,
+        start_log_probs: tf.Tensor,
+        dropout_prob: float = 0.0,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """float32 `[batch]`, high where the question has no answer."""
+        start_probs = tf.cast(tf.exp(start_log_probs), sequence.dtype)
+        start_vector = tf.squeeze(tf.matmul(start_probs[:, tf.newaxis], sequence), 1)
+        hidden = self.answer_hidden(tf.concat([start_vector, sequence[:, 0]], -1))
+        return tf.cast(tf.squeeze(self.answer(dropout(hidden, dropout_prob, dropout_seed)), -1), tf.float32)
+
+    def _per_position(self, dense: tf_keras.layers.Dense, sequence: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(sequence, [-1, self.config.hidden_size])
+        return tf.reshape(dense(flat), tf.shape(sequence)[:2])
+
+
+def _masked_log_softmax(scores: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
+    p_mask = tf.cast(p_mask, tf.float32)
+    return tf.nn.log_softmax(tf.cast(scores, tf.float32) * (1 - p_mask) - 1e30 * p_mask)
