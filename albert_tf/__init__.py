@@ -9,9 +9,15 @@ from typing import Any
 _HOMES = {
     "AlbertConfig": "albert_tf.config",
     "AlbertEncoder": "albert_tf.models.encoder",
+    "AlbertForMultipleChoice": "albert_tf.models.multiple_choice",
     "AlbertForPreTraining": "albert_tf.models.pretraining",
+    "AlbertForQuestionAnswering": "albert_tf.models.question_answering",
+    "AlbertForQuestionAnsweringV2": "albert_tf.models.question_answering",
+    "AlbertForSequenceClassification": "albert_tf.models.classification",
+    "AlbertForTokenClassification": "albert_tf.models.token_classification",
     "InputError": "albert_tf.errors",
     "load_tokenizer": "albert_tf.tokenization",
+    "load_weights": "albert_tf.checkpoints.loading",
 }
 
 __all__ = sorted(_HOMES)

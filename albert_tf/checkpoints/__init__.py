@@ -1,1 +1,1 @@
-"""Other people's weights."""
+"""Other people's weights, in and out."""

@@ -1,72 +1,73 @@
 """Checkpoints of the original release: TF1, name-based, under the names our variables carry."""
 
-import dataclasses
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
+from albert_tf.checkpoints import native
+from albert_tf.checkpoints.source import NATIVE, ORIGINAL, WeightSource, split_slots, without_hub_prefix
 from albert_tf.errors import InputError
-from albert_tf.layers.variables import variable_name
 
-_GROUP = re.compile(r"/group_\d+/")
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadReport:
-    """What a load did, by variable name.
-
-    Attributes:
-      loaded: variables that got their values.
-      missing: variables of the model that the checkpoint lacks; they keep their values.
-      unexpected: tensors of the checkpoint that the model has no variable for.
-    """
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-
-    def __str__(self) -> str:
-        counts = f"{len(self.loaded)} variables loaded, {len(self.unexpected)} tensors not needed"
-        if not self.missing:
-            return counts
-        return f"{counts}, {len(self.missing)} left at their initial values: {', '.join(self.missing)}"
+_ERRORS = (ValueError, RuntimeError, tf.errors.OpError)
 
 
-def load_original(
-    variables: Sequence[tf.Variable], prefix: str, init_from_group0: bool = False
-) -> LoadReport:
-    """Gives variables the tensors of the same name in a TF1 checkpoint.
+def read_checkpoint(prefix: str, path: str) -> WeightSource:
+    """The weights of a TensorFlow checkpoint, name-based (the original's) or object-based (this package's).
 
     Args:
-      variables: of a model.
       prefix: path of the checkpoint without `.index`.
-      init_from_group0: every group of layers gets the weights of group 0.
+      path: what the user gave, for the report.
 
     Raises:
-      InputError: there is no such checkpoint, a shape differs, or nothing of the encoder is in it.
+      InputError: it is no checkpoint, or a file of it is missing or broken.
     """
-    prefix = prefix.removesuffix(".index")
     try:
         reader = tf.train.load_checkpoint(prefix)
-    except (ValueError, tf.errors.OpError) as error:
-        raise InputError(f"{prefix} is no checkpoint that can be read: {error}") from None
-    shapes = reader.get_variable_to_shape_map()
-    loaded, missing, used = [], [], set()
-    for variable in variables:
-        name = variable_name(variable)
-        source = _GROUP.sub("/group_0/", name) if init_from_group0 else name
-        if source not in shapes:
-            missing.append(name)
-            continue
-        if shapes[source] != variable.shape.as_list():
+        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+    except _ERRORS as error:
+        raise InputError(f"{prefix} is no checkpoint that can be read: {_one_line(error)}") from None
+    get_tensor = _reader_of_tensors(reader, prefix)
+    if native.OBJECT_GRAPH in shapes:
+        graph = native.read_object_graph(get_tensor(native.OBJECT_GRAPH))
+        weights = {name: shapes[key] for name, key in graph.weights.items()}
+        slots, keys, kind, head = graph.state, graph.weights, NATIVE, graph.head
+    else:
+        keys = without_hub_prefix(shapes)
+        weights, slots = split_slots({name: shapes[key] for name, key in keys.items()})
+        kind, head = ORIGINAL, None
+    return WeightSource(
+        path=path, kind=kind, shapes=weights, read=lambda name: get_tensor(keys[name]), slots=slots, head=head
+    )
+
+
+def _reader_of_tensors(reader, prefix: str) -> Callable[[str], np.ndarray]:
+    def read(key: str) -> np.ndarray:
+        try:
+            return reader.get_tensor(key)
+        except _ERRORS as error:
+            if not tf.io.gfile.glob(f"{prefix}.data-*"):
+                raise InputError(
+                    f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
+                ) from None
             raise InputError(
-                f"{prefix}: {source} has shape {shapes[source]}, the config asks for "
-                f"{variable.shape.as_list()}"
-            )
-        variable.assign(reader.get_tensor(source))
-        loaded.append(name)
-        used.add(source)
-    if not any(name.startswith("bert/") for name in loaded):
-        raise InputError(f"{prefix} holds no weights of an ALBERT encoder")
-    return LoadReport(tuple(loaded), tuple(missing), tuple(sorted(set(shapes) - used)))
+                f"{prefix}: {key} cannot be read, a file is damaged: {_one_line(error)}"
+            ) from None
+
+    return read
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(getattr(error, "message", error)).split())
+
+
+def write_original(prefix: str, weights: Mapping[str, np.ndarray]) -> None:
+    """Writes a TF1 checkpoint that the original code restores: the weights and a `global_step` of 0."""
+    tensors = {**weights, "global_step": np.int64(0)}
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tensors[name] for name in names],
+    )

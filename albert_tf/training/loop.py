@@ -8,7 +8,7 @@ import orbit
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.original import load_original
+from albert_tf.checkpoints.loading import load_weights
 from albert_tf.errors import InputError
 from albert_tf.flags import TrainingOptions
 from albert_tf.tasks.task import Task
@@ -191,10 +191,7 @@ class _Run:
     def _initialize(self) -> None:
         if not self.options.init_checkpoint:
             return
-        report = load_original(
-            self.model.variables, self.options.init_checkpoint, self.options.init_from_group0
-        )
-        say(f"{self.options.init_checkpoint}: {report}")
+        say(load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0))
 
     def _after_step(self, steps: int) -> None:
         if self.progress.advance(steps):

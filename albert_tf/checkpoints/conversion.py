@@ -1,0 +1,241 @@
+"""`convert`: weights of any kind in, a folder or checkpoint of one kind out, with all that belongs to it."""
+
+import dataclasses
+import filecmp
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+import tf_keras
+
+from albert_tf.checkpoints import heads, huggingface, native, original
+from albert_tf.checkpoints.loading import assign
+from albert_tf.checkpoints.opening import open_source
+from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.sidecars import write_sidecars
+from albert_tf.checkpoints.source import WeightSource
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.layers.variables import variable_name
+from albert_tf.tokenization import load_tokenizer
+
+FORMATS = ("original", "huggingface", "tf2")
+_NATIVE_NAME = "model.ckpt"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What to convert into what.
+
+    Attributes:
+      input: see `albert_tf.load_weights`.
+      output: a folder; for "original", the prefix of the checkpoint.
+      output_format: one of `FORMATS`.
+      albert_config_file: the config, where the input carries none; it goes before the input's.
+      spm_model_file: the SentencePiece model, likewise.
+      vocab_file: the WordPiece vocabulary, likewise.
+      head: which model the weights belong to, where names cannot tell (see `heads.SHARED_NAMES`).
+      best: of the folder of a training run, take the best checkpoint instead of the newest.
+      overwrite: whether files that exist may be replaced.
+    """
+
+    input: str
+    output: str
+    output_format: str
+    albert_config_file: str | None = None
+    spm_model_file: str | None = None
+    vocab_file: str | None = None
+    head: str | None = None
+    best: bool = False
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """What came out: the model, its head, the report of the load, and the files written, in order."""
+
+    model: tf_keras.Model
+    head: str
+    report: LoadReport
+    files: tuple[str, ...]
+
+
+def convert(conversion: Conversion) -> Converted:
+    """Converts; the output appears when it is complete.
+
+    What the input lacks is not written, except in the format "tf2", which holds whole models: there it has
+    its initial value, and the report names it.
+
+    Raises:
+      InputError: see `load_weights`; or the output exists, the config is missing, the vocabulary does not
+        fit, or the format cannot express the model.
+    """
+    folder, _ = _folder_and_name(conversion)
+    _check_output(conversion)
+    with open_source(conversion.input, conversion.best) as source:
+        config = _config(conversion, source)
+        spm_model_file, vocab_file = _vocabulary(conversion, source, config)
+        head = _head(conversion, source)
+        model = heads.build_model(head, config, source.shapes)
+        report = assign(model, source)
+        report = dataclasses.replace(report, notes=(*report.notes, *_notes(conversion, source, head)))
+        if not (spm_model_file or vocab_file):
+            note = "no vocabulary was found, so none is written; --spm_model_file or --vocab_file adds one"
+            report = dataclasses.replace(report, notes=(*report.notes, note))
+
+        def write(place: str) -> None:
+            _write(conversion, place, model, head, set(report.loaded), spm_model_file, vocab_file)
+
+        files = _appear(folder, write, conversion.overwrite)
+    return Converted(model, head, report, tuple(files))
+
+
+def written_weights(conversion: Conversion) -> str:
+    """The path of what a conversion writes, as `load_weights` takes it."""
+    if conversion.output_format == "tf2":
+        return os.path.join(conversion.output, _NATIVE_NAME)
+    return conversion.output
+
+
+def _folder_and_name(conversion: Conversion) -> tuple[str, str]:
+    if conversion.output_format == "original":
+        folder, name = os.path.split(conversion.output)
+        if not name or os.path.isdir(conversion.output):
+            raise InputError(
+                f"--output={conversion.output} is a folder; for the format original it is the prefix of the "
+                "checkpoint, such as folder/model.ckpt-best"
+            )
+        return folder or ".", name
+    return conversion.output.rstrip("/") or "/", _NATIVE_NAME
+
+
+def _check_output(conversion: Conversion) -> None:
+    if conversion.overwrite:
+        return
+    taken = conversion.output
+    if conversion.output_format == "original":
+        exists = os.path.exists(f"{taken}.index")
+    else:
+        exists = os.path.isfile(taken) or (os.path.isdir(taken) and os.listdir(taken))
+    if exists:
+        raise InputError(f"--output={taken} exists; --overwrite replaces it")
+
+
+def _config(conversion: Conversion, source: WeightSource) -> AlbertConfig:
+    if conversion.albert_config_file:
+        return AlbertConfig.from_json_file(conversion.albert_config_file)
+    if source.config is None:
+        raise InputError(
+            f"there is no albert_config.json beside {conversion.input}: pass --albert_config_file"
+        )
+    return source.config
+
+
+def _vocabulary(
+    conversion: Conversion, source: WeightSource, config: AlbertConfig
+) -> tuple[str | None, str | None]:
+    given = conversion.spm_model_file, conversion.vocab_file
+    spm_model_file, vocab_file = given if any(given) else (source.spm_model_file, source.vocab_file)
+    if not (spm_model_file or vocab_file):
+        return None, None
+    size = load_tokenizer(spm_model_file, vocab_file).vocab_size
+    if size != config.vocab_size:
+        raise InputError(
+            f"{spm_model_file or vocab_file} has {size} pieces, but the config's vocab_size is "
+            f"{config.vocab_size}"
+        )
+    return spm_model_file, vocab_file
+
+
+def _head(conversion: Conversion, source: WeightSource) -> str:
+    told = heads.head_of(source.shapes)
+    if conversion.head:
+        if conversion.head not in (told, "encoder") and told not in heads.SHARED_NAMES:
+            raise InputError(f"--head={conversion.head}: the weights are those of {told}")
+        return conversion.head
+    if told in heads.SHARED_NAMES and source.head in heads.SHARED_NAMES:
+        return source.head
+    return told
+
+
+def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]:
+    notes = []
+    labels = source.shapes.get("output_weights", (0,))[0]
+    if head == "classification" and source.head is None and not conversion.head and labels == 1:
+        notes.append("taken for a regression; if it is multiple choice (RACE), pass --head=multiple_choice")
+    if head == "question_answering_v2" and conversion.output_format == "huggingface":
+        notes.append(
+            "Hugging Face's ALBERT has no head like that of SQuAD 2.0: it is kept in model.safetensors under "
+            "its own names, and `from_pretrained` loads the encoder alone"
+        )
+    return notes
+
+
+def _write(
+    conversion: Conversion,
+    place: str,
+    model: tf_keras.Model,
+    head: str,
+    loaded: set[str],
+    spm_model_file: str | None,
+    vocab_file: str | None,
+) -> None:
+    """Writes all files into an empty folder."""
+    values = {variable_name(v): v.numpy() for v in model.variables}
+    weights: dict[str, np.ndarray] = {name: value for name, value in values.items() if name in loaded}
+    if conversion.output_format == "huggingface":
+        dropout = getattr(model, "classifier_dropout_prob", 0.1)
+        huggingface.write_folder(place, model.config, weights, head, dropout, spm_model_file, vocab_file)
+        return
+    _, name = _folder_and_name(conversion)
+    if conversion.output_format == "original":
+        original.write_original(os.path.join(place, name), weights)
+    else:
+        native.write_native(os.path.join(place, name), model)
+    write_sidecars(place, model.config, spm_model_file, vocab_file)
+
+
+def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[str]:
+    """Lets `write` fill a temporary folder beside or in `folder`, then moves its files there.
+
+    Returns:
+      The paths of the files.
+
+    Raises:
+      InputError: the folder cannot be written, or a file is there with other content.
+    """
+    exists = os.path.isdir(folder)
+    parent = folder if exists else os.path.dirname(os.path.abspath(folder))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=".incomplete_", dir=parent)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        write(temporary)
+        # The index of a checkpoint last: without it there is no checkpoint.
+        names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
+        if not exists:
+            os.chmod(temporary, 0o777 & ~_umask())
+            os.rename(temporary, folder)
+            return [os.path.join(folder, name) for name in names]
+        for name in names:
+            target = os.path.join(folder, name)
+            same = os.path.exists(target) and filecmp.cmp(
+                target, os.path.join(temporary, name), shallow=False
+            )
+            if os.path.exists(target) and not (same or overwrite):
+                raise InputError(f"{target} exists with other content; --overwrite replaces it")
+        for name in names:
+            os.replace(os.path.join(temporary, name), os.path.join(folder, name))
+        return [os.path.join(folder, name) for name in names]
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,187 @@
+"""Hugging Face folders: `config.json`, `model.safetensors` and the tokenizer's files."""
+
+import json
+import os
+from collections.abc import Mapping
+
+import ml_dtypes  # noqa: F401  (makes numpy, and so safetensors, know bfloat16)
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from albert_tf.checkpoints.huggingface_config import expressible, head_in, read_config, write_config
+from albert_tf.checkpoints.huggingface_names import is_transposed, to_huggingface, to_original
+from albert_tf.checkpoints.huggingface_tokenizer import special_ids, write_tokenizer
+from albert_tf.checkpoints.sidecars import find_sidecars
+from albert_tf.checkpoints.source import HUGGINGFACE, WeightSource
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
+# The output layer is tied to the word embeddings; positions are a constant.
+_TIED = {
+    "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+    "predictions.decoder.bias": "predictions.bias",
+}
+_CONSTANTS = ("albert.embeddings.position_ids", "embeddings.position_ids")
+
+
+def is_folder(folder: str) -> bool:
+    """Whether a folder has weights in Hugging Face's form; `InputError` if they are a pickle."""
+    if any(os.path.exists(os.path.join(folder, name)) for name in (_WEIGHTS, _INDEX)):
+        return True
+    for name in _PICKLES:
+        if os.path.exists(os.path.join(folder, name)):
+            raise _pickle_refused(os.path.join(folder, name), folder)
+    return False
+
+
+def is_safetensors(path: str) -> bool:
+    """Whether a file begins like safetensors: the length of a JSON header, then the header."""
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def refuse_pickle(path: str) -> None:
+    """Raises `InputError` if a file is a pickle, as PyTorch writes them."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start[:1] == b"\x80" or start == b"PK\x03\x04":
+        raise _pickle_refused(path, os.path.dirname(path) or ".")
+
+
+def _pickle_refused(path: str, folder: str) -> InputError:
+    return InputError(
+        f"{path} is a pickle, which can run any code when it is read. Where you trust it, convert it: "
+        f'python -c "from transformers import AutoModelForPreTraining as M; '
+        f"M.from_pretrained('{folder}').save_pretrained('{folder}')\" writes {_WEIGHTS}"
+    )
+
+
+def read_folder(folder: str, path: str) -> WeightSource:
+    """The weights of a folder, by the original's names; `path` is what the user gave.
+
+    Raises:
+      InputError: a file is missing or damaged, or the model cannot be expressed in the original's form.
+    """
+    config_file = os.path.join(folder, "config.json")
+    if not os.path.exists(config_file):
+        raise InputError(f"{folder} has {_WEIGHTS} but no config.json beside it")
+    config, values, notes = read_config(config_file)
+    tensors = _Tensors(folder)
+    _check_tied(tensors, folder)
+    skipped = {*_TIED, *_CONSTANTS}
+    names = {to_original(name): name for name in tensors.files if name not in skipped}
+    shapes = {}
+    for ours, theirs in names.items():
+        shape = tensors.shape(theirs)
+        shapes[ours] = shape[::-1] if is_transposed(ours) else shape
+
+    def read(name: str) -> np.ndarray:
+        value = tensors.read(names[name])
+        return np.ascontiguousarray(value.T) if is_transposed(name) else value
+
+    if not config.has_projection:
+        _drop_identity(shapes, read, folder)
+    found = find_sidecars(folder)
+    return WeightSource(
+        path=path,
+        kind=HUGGINGFACE,
+        shapes=shapes,
+        read=read,
+        config=config,
+        spm_model_file=found.spm_model_file,
+        vocab_file=found.vocab_file,
+        head=head_in(values),
+        notes=tuple(notes),
+    )
+
+
+class _Tensors:
+    """The tensors of one or several safetensors files, by Hugging Face's names, as float32."""
+
+    def __init__(self, folder: str):
+        index, files = os.path.join(folder, _INDEX), [_WEIGHTS]
+        if os.path.exists(index):
+            with open(index, encoding="utf-8") as file:
+                files = sorted(set(json.load(file)["weight_map"].values()))
+        self.files = {}
+        for name in files:
+            path = os.path.join(folder, name)
+            try:
+                opened = safetensors.safe_open(path, "np")
+            except FileNotFoundError:
+                raise InputError(f"{path} does not exist, though {_INDEX} names it") from None
+            except safetensors.SafetensorError as error:
+                raise InputError(f"{path} is damaged: {error}") from None
+            self.files.update(dict.fromkeys(opened.keys(), opened))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.files[name].get_slice(name).get_shape())
+
+    def read(self, name: str) -> np.ndarray:
+        return np.asarray(self.files[name].get_tensor(name), np.float32)
+
+
+def _check_tied(tensors: _Tensors, folder: str) -> None:
+    for name, source in _TIED.items():
+        both = name in tensors.files and source in tensors.files
+        if both and not np.array_equal(tensors.read(name), tensors.read(source)):
+            raise InputError(f"{folder}: {name} differs from {source}; ALBERT's output layer is tied to it")
+
+
+def _drop_identity(shapes: dict[str, tuple[int, ...]], read, folder: str) -> None:
+    """Takes out the projection that Hugging Face always has, where the original has none."""
+    if f"{_MAPPING}/kernel" not in shapes:
+        return
+    kernel, bias = read(f"{_MAPPING}/kernel"), read(f"{_MAPPING}/bias")
+    if not np.array_equal(kernel, np.eye(*kernel.shape)) or np.any(bias):
+        raise InputError(
+            f"{folder}: embedding_hidden_mapping_in is not the identity, but embedding_size equals "
+            "hidden_size, where ALBERT has no projection"
+        )
+    del shapes[f"{_MAPPING}/kernel"], shapes[f"{_MAPPING}/bias"]
+
+
+def write_folder(
+    folder: str,
+    config: AlbertConfig,
+    weights: Mapping[str, np.ndarray],
+    head: str,
+    dropout: float = 0.1,
+    spm_model_file: str | None = None,
+    vocab_file: str | None = None,
+) -> None:
+    """Writes what `from_pretrained` loads: config, weights, and the tokenizer where there is a vocabulary.
+
+    Args:
+      folder: exists, and is empty.
+      config: the model's shape.
+      weights: by the original's names.
+      head: see `albert_tf.checkpoints.heads`.
+      dropout: of the classifier.
+      spm_model_file: a SentencePiece model.
+      vocab_file: a WordPiece vocabulary, used if there is no SentencePiece model.
+
+    Raises:
+      InputError: Hugging Face's ALBERT cannot express the model.
+    """
+    expressible(config)
+    tensors = dict(weights)
+    if not config.has_projection:
+        size = config.hidden_size
+        tensors[f"{_MAPPING}/kernel"] = np.eye(size, dtype=np.float32)
+        tensors[f"{_MAPPING}/bias"] = np.zeros(size, np.float32)
+    labels = len(weights["output_bias"]) if "output_bias" in weights else None
+    write_config(folder, config, head, labels, dropout, special_ids(spm_model_file, vocab_file))
+    safetensors.numpy.save_file(
+        {
+            to_huggingface(name): np.ascontiguousarray(value.T if is_transposed(name) else value)
+            for name, value in sorted(tensors.items())
+        },
+        os.path.join(folder, _WEIGHTS),
+        metadata={"format": "pt"},
+    )
+    write_tokenizer(folder, config.max_position_embeddings, spm_model_file, vocab_file)

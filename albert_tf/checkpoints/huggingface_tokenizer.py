@@ -1,0 +1,139 @@
+"""The files from which Hugging Face's `AutoTokenizer` makes a tokenizer with our ids."""
+
+import base64
+import json
+import os
+import shutil
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.tokenization import Tokenizer, load_tokenizer
+from albert_tf.tokenization.wordpiece import CONTINUATION
+
+_LONGEST_WORD = 200
+
+
+def special_ids(spm_model_file: str | None, vocab_file: str | None) -> dict[str, int]:
+    """The ids that `config.json` names; those of the English models where there is no vocabulary."""
+    if not (spm_model_file or vocab_file):
+        return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    tokenizer = load_tokenizer(spm_model_file, vocab_file)
+    return {
+        "pad_token_id": tokenizer.pad_id,
+        "bos_token_id": tokenizer.cls_id,
+        "eos_token_id": tokenizer.sep_id,
+    }
+
+
+def write_tokenizer(folder: str, max_length: int, spm_model_file: str | None, vocab_file: str | None) -> None:
+    """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary; nothing if there is none."""
+    if not (spm_model_file or vocab_file):
+        return
+    tokenizer = load_tokenizer(spm_model_file, vocab_file)
+    if spm_model_file:
+        shutil.copyfile(spm_model_file, os.path.join(folder, "spiece.model"))
+        parts = _unigram(spm_model_file)
+    else:
+        shutil.copyfile(vocab_file, os.path.join(folder, "vocab.txt"))
+        parts = _wordpiece(tokenizer)
+    special = tokenizer.special
+    settings = {
+        # A class that takes tokenizer.json as it is: AlbertTokenizer would put rules of its own in its place.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "bos_token": special.cls,
+        "eos_token": special.sep,
+        "unk_token": special.unk,
+        "sep_token": special.sep,
+        "pad_token": special.pad,
+        "cls_token": special.cls,
+        "mask_token": special.mask,
+    }
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [_added_token(tokenizer, id) for id in sorted(tokenizer.special_ids)],
+        "post_processor": _template(tokenizer),
+        **parts,
+    }
+    for name, content in (("tokenizer_config.json", settings), ("tokenizer.json", whole)):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            json.dump(content, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+
+
+def _unigram(spm_model_file: str) -> dict[str, Any]:
+    """`preprocess_text` and the SentencePiece model."""
+    model = sentencepiece_model_pb2.ModelProto()
+    with open(spm_model_file, "rb") as file:
+        model.ParseFromString(file.read())
+    normal = [piece.score for piece in model.pieces if piece.type == piece.NORMAL]
+    # SentencePiece scores a symbol that always stands alone a little below the best piece.
+    alone = max(normal) - 0.1
+    vocab = [
+        [piece.piece, alone * len(piece.piece) if piece.type == piece.USER_DEFINED else piece.score]
+        for piece in model.pieces
+    ]
+    normalizers: list[dict[str, Any]] = [{"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}]
+    charsmap = model.normalizer_spec.precompiled_charsmap
+    if charsmap:
+        precompiled = base64.b64encode(charsmap).decode()
+        normalizers.append({"type": "Precompiled", "precompiled_charsmap": precompiled})
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    return {
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
+        "decoder": metaspace,
+        "model": {
+            "type": "Unigram",
+            "unk_id": model.trainer_spec.unk_id,
+            "vocab": vocab,
+            "byte_fallback": False,
+        },
+    }
+
+
+def _wordpiece(tokenizer: Tokenizer) -> dict[str, Any]:
+    """BERT's rules and the vocabulary."""
+    return {
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": tokenizer.special.unk,
+            "continuing_subword_prefix": CONTINUATION,
+            "max_input_chars_per_word": _LONGEST_WORD,
+            "vocab": {piece: id for id, piece in enumerate(tokenizer.pieces)},
+        },
+    }
+
+
+def _added_token(tokenizer: Tokenizer, id: int) -> dict[str, Any]:
+    # As in BERT, the space before a mask belongs to it.
+    piece, is_mask = tokenizer.pieces[id], id == tokenizer.mask_id
+    flags = {"single_word": False, "lstrip": is_mask, "rstrip": False, "normalized": False, "special": True}
+    return {"id": id, "content": piece, **flags}
+
+
+def _template(tokenizer: Tokenizer) -> dict[str, Any]:
+    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP] with segment ids 0 and 1."""
+
+    def special(piece: str, segment: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": piece, "type_id": segment}}
+
+    cls, sep = tokenizer.special.cls, tokenizer.special.sep
+    single = [special(cls, 0), {"Sequence": {"id": "A", "type_id": 0}}, special(sep, 0)]
+    pair = [*single, {"Sequence": {"id": "B", "type_id": 1}}, special(sep, 1)]
+    ids = {cls: tokenizer.cls_id, sep: tokenizer.sep_id}
+    tokens = {piece: {"id": piece, "ids": [id], "tokens": [piece]} for piece, id in ids.items()}
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}

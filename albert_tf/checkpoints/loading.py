@@ -1,0 +1,107 @@
+"""`load_weights`: any weights into any model, every variable accounted for."""
+
+import re
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf.checkpoints.opening import open_source
+from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.source import WeightSource
+from albert_tf.checkpoints.traps import config_notes, name_notes
+from albert_tf.errors import InputError
+from albert_tf.layers.variables import variable_name
+
+_GROUP = re.compile(r"/group_\d+/")
+_LAYERS = "bert/encoder/transformer/"
+
+# The config keys behind each dimension; the first pattern that a name contains decides.
+_KEYS = (
+    (r"word_embeddings$", ("vocab_size", "embedding_size")),
+    (r"token_type_embeddings$", ("type_vocab_size", "embedding_size")),
+    (r"position_embeddings$", ("max_position_embeddings", "embedding_size")),
+    (r"bert/embeddings/LayerNorm|transform/LayerNorm|transform/dense/bias", ("embedding_size",)),
+    (r"transform/dense/kernel", ("hidden_size", "embedding_size")),
+    (r"predictions/output_bias", ("vocab_size",)),
+    (r"embedding_hidden_mapping_in/kernel", ("embedding_size", "hidden_size")),
+    (r"intermediate/dense/kernel", ("hidden_size", "intermediate_size")),
+    (r"intermediate/dense/bias", ("intermediate_size",)),
+    (r"intermediate/output/dense/kernel", ("intermediate_size", "hidden_size")),
+    (r"(^|seq_relationship/|squad/)output_weights", ("the number of labels", "hidden_size")),
+    (r"(^|seq_relationship/|squad/)output_bias", ("the number of labels",)),
+)
+
+
+def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) -> LoadReport:
+    """Loads weights into a model; what they are stored as is told by content.
+
+    Args:
+      model: an encoder, or a model with a head.
+      path: a checkpoint of the original or of this package (prefix, `.index` file or folder), a released
+        archive (`.tar.gz`, or unpacked), a Hugging Face folder, or a TF-Hub module (TF1 or TF2 format).
+      init_from_group0: every group of layers gets the weights of group 0.
+
+    Returns:
+      What happened to each variable. Its notes are also issued as warnings.
+
+    Raises:
+      InputError: there are no weights, a file is damaged, a shape differs, or nothing of the encoder is
+        there. The model is then as it was before.
+    """
+    with open_source(path) as source:
+        report = assign(model, source, init_from_group0)
+    for note in report.notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return report
+
+
+def assign(model: tf.Module, source: WeightSource, init_from_group0: bool = False) -> LoadReport:
+    """Gives the model's variables the weights of the same name; see `load_weights`."""
+    variables = {variable_name(variable): variable for variable in model.variables}
+    wanted = {name: _GROUP.sub("/group_0/", name) if init_from_group0 else name for name in variables}
+    found = {name: stored for name, stored in wanted.items() if stored in source.shapes}
+    if not any(name.startswith(_LAYERS) for name in found):
+        raise InputError(
+            f"{source.path} ({source.kind}) holds no weights of an ALBERT encoder{_foreign(source)}"
+        )
+    _check_shapes(found, variables, source)
+    # All are read before any is assigned, so that a damaged file leaves the model alone.
+    values = {stored: source.read(stored) for stored in set(found.values())}
+    for name, stored in found.items():
+        variables[name].assign(np.asarray(values[stored], np.float32))
+    missing = tuple(name for name in variables if name not in found)
+    unexpected = tuple(sorted(source.shapes.keys() - found.values()))
+    notes = [*source.notes, *config_notes(model.config, source.config), *name_notes(missing, unexpected)]
+    return LoadReport(source.path, source.kind, tuple(found), missing, unexpected, source.slots, tuple(notes))
+
+
+def _check_shapes(found: dict[str, str], variables: dict[str, tf.Variable], source: WeightSource) -> None:
+    wrong = [n for n, stored in found.items() if tuple(variables[n].shape) != tuple(source.shapes[stored])]
+    if not wrong:
+        return
+    name = wrong[0]
+    stored, wanted = list(source.shapes[found[name]]), variables[name].shape.as_list()
+    more = f"; {len(wrong) - 1} other variables differ too" if len(wrong) > 1 else ""
+    raise InputError(
+        f"{source.path}: {found[name]} has shape {stored}, the model asks for {wanted}: "
+        f"look at {_config_keys(name, stored, wanted)}{more}"
+    )
+
+
+def _config_keys(name: str, stored: list[int], wanted: list[int]) -> str:
+    keys = next((keys for pattern, keys in _KEYS if re.search(pattern, name)), ())
+    if len(keys) != len(stored) or len(stored) != len(wanted):
+        return "hidden_size of the config"
+    differing = [key for key, a, b in zip(keys, stored, wanted, strict=True) if a != b]
+    return " and ".join(f"{key} of the config" if "label" not in key else key for key in differing)
+
+
+def _foreign(source: WeightSource) -> str:
+    """What the weights seem to be instead."""
+    if any(name.startswith("bert/encoder/layer_0/") for name in source.shapes):
+        return ": this is BERT"
+    if any(name.startswith("bert/encoder/layer_shared/") for name in source.shapes):
+        return ": this is an ALBERT of the repository albert_zh, another architecture"
+    names = sorted(source.shapes)[:3]
+    return f"; it has {', '.join(names)}" if names else ""

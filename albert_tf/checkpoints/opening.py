@@ -1,0 +1,122 @@
+"""Telling what is at a path, by content, and opening it."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.archive import extract, is_archive
+from albert_tf.checkpoints.original import read_checkpoint
+from albert_tf.checkpoints.sidecars import find_sidecars
+from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+
+_BEST = "model.ckpt-best"
+_SAVED_MODEL = "saved_model.pb"
+_CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
+
+
+@contextlib.contextmanager
+def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
+    """Opens weights of any kind; an archive is extracted to a temporary folder until the block ends.
+
+    Args:
+      path: see `albert_tf.load_weights`.
+      best: of the folder of a training run, take the best checkpoint instead of the newest.
+
+    Raises:
+      InputError: there are no weights, or a file is damaged or not to be trusted.
+    """
+    if is_archive(path):
+        with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
+            extract(path, folder)
+            yield dataclasses.replace(_open_folder(folder, path, best), path=path)
+    elif tf.io.gfile.isdir(path):
+        yield _open_folder(path.rstrip("/") or path, path, best)
+    else:
+        yield _open_file(path)
+
+
+def _open_folder(folder: str, path: str, best: bool) -> WeightSource:
+    if tf.io.gfile.exists(os.path.join(folder, _SAVED_MODEL)):
+        return _with_sidecars(_open_hub_module(folder, path), folder)
+    if huggingface.is_folder(folder):
+        return huggingface.read_folder(folder, path)
+    prefix = _checkpoint_in(folder, path, best)
+    if prefix:
+        return _with_sidecars(read_checkpoint(prefix, path), folder)
+    inside = [os.path.join(folder, name.rstrip("/")) for name in _visible(folder)]
+    folders = [name for name in inside if tf.io.gfile.isdir(name)]
+    if len(folders) == 1:  # as in the released archives
+        return _open_folder(folders[0], path, best)
+    raise InputError(
+        f"{path} holds no weights: neither a checkpoint (*.index), nor {_SAVED_MODEL}, nor model.safetensors"
+    )
+
+
+def _open_file(path: str) -> WeightSource:
+    prefix = _CHECKPOINT_FILE.sub("", path)
+    if tf.io.gfile.exists(f"{prefix}.index"):
+        return _with_sidecars(read_checkpoint(prefix, path), os.path.dirname(prefix) or ".")
+    if tf.io.gfile.glob(f"{prefix}.data-*"):
+        raise InputError(f"{prefix} has data files but no {prefix}.index: half of the checkpoint is missing")
+    if not tf.io.gfile.exists(path):
+        raise InputError(f"{path} does not exist (nor does {prefix}.index): no weights to load")
+    huggingface.refuse_pickle(path)
+    if huggingface.is_safetensors(path):
+        return huggingface.read_folder(os.path.dirname(path) or ".", path)
+    raise InputError(f"{path} is neither a checkpoint, an archive nor safetensors")
+
+
+def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
+    """The prefix of the checkpoint that a folder means: the best if asked for, the newest, or the only."""
+    names = [name.removesuffix(".index") for name in _visible(folder) if name.endswith(".index")]
+    if best:
+        if _BEST not in names:
+            raise InputError(
+                f"{path} has no best checkpoint ({_BEST}.index): it appears when a run evaluates"
+            )
+        return os.path.join(folder, _BEST)
+    state = tf.train.get_checkpoint_state(folder)
+    if state:
+        # By its last part: folders move.
+        newest = os.path.basename(state.model_checkpoint_path)
+        if newest not in names:
+            raise InputError(f"{path}: the file `checkpoint` names {newest}, but {newest}.index is not there")
+        return os.path.join(folder, newest)
+    if len(names) > 1 and _BEST not in names:
+        raise InputError(f"{path} has several checkpoints; name one of {', '.join(names)}")
+    if names:
+        return os.path.join(folder, _BEST if _BEST in names else names[0])
+    if any(re.search(r"\.data-\d+-of-\d+$", name) for name in _visible(folder)):
+        raise InputError(f"{path} has data files of a checkpoint but no .index: half of it is missing")
+    return None
+
+
+def _open_hub_module(folder: str, path: str) -> WeightSource:
+    """A TF-Hub module: a SavedModel, whose variables are a checkpoint."""
+    prefix = os.path.join(folder, "variables", "variables")
+    if not tf.io.gfile.exists(f"{prefix}.index"):
+        raise InputError(f"{path} has no variables/variables.index, which a hub module keeps its weights in")
+    source = read_checkpoint(prefix, path)
+    return dataclasses.replace(source, kind=HUB_TF1 if source.kind == ORIGINAL else HUB_TF2)
+
+
+def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
+    found = find_sidecars(folder)
+    return dataclasses.replace(
+        source,
+        config=AlbertConfig.from_json_file(found.config_file) if found.config_file else None,
+        spm_model_file=found.spm_model_file,
+        vocab_file=found.vocab_file,
+    )
+
+
+def _visible(folder: str) -> list[str]:
+    return sorted(name for name in tf.io.gfile.listdir(folder) if not name.startswith("."))

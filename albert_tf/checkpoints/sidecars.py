@@ -1,0 +1,63 @@
+"""The files that stand beside weights: a config, a SentencePiece model or a WordPiece vocabulary."""
+
+import os
+import shutil
+from typing import NamedTuple
+
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer
+from albert_tf.tokenization.training import vocabulary_listing
+
+CONFIG_FILE = "albert_config.json"
+# The names that the original's export_to_tfhub looks for.
+_SPM_MODEL_FILE, _SPM_VOCAB_FILE = "30k-clean.model", "30k-clean.vocab"
+_WORDPIECE_FILE = "vocab_chinese.txt"
+
+
+class Sidecars(NamedTuple):
+    """Paths of what was found; None for what was not."""
+
+    config_file: str | None = None
+    spm_model_file: str | None = None
+    vocab_file: str | None = None
+
+
+def find_sidecars(folder: str) -> Sidecars:
+    """Looks in a folder and its `assets`. A file counts by what is in it; of two, neither."""
+    paths = []
+    for place in (folder, os.path.join(folder, "assets")):
+        if os.path.isdir(place):
+            visible = sorted(name for name in os.listdir(place) if not name.startswith("."))
+            paths += [os.path.join(place, name) for name in visible]
+    configs = [path for path in paths if os.path.basename(path) == CONFIG_FILE]
+    models = [p for p in paths if p.endswith(".model") and _loads(SentencePieceTokenizer, p)]
+    vocabularies = [p for p in paths if p.endswith(".txt") and _loads(WordPieceTokenizer, p)]
+    return Sidecars(
+        configs[0] if configs else None,
+        models[0] if len(models) == 1 else None,
+        vocabularies[0] if len(vocabularies) == 1 else None,
+    )
+
+
+def _loads(tokenizer_class: type, path: str) -> bool:
+    try:
+        tokenizer_class(path)
+    except (InputError, OSError):
+        return False
+    return True
+
+
+def write_sidecars(
+    folder: str, config: AlbertConfig, spm_model_file: str | None, vocab_file: str | None
+) -> None:
+    """Writes config and vocabulary under the names of the released archives."""
+    config.to_json_file(os.path.join(folder, CONFIG_FILE))
+    if spm_model_file:
+        shutil.copyfile(spm_model_file, os.path.join(folder, _SPM_MODEL_FILE))
+        with open(spm_model_file, "rb") as model:
+            listing = vocabulary_listing(model.read())
+        with open(os.path.join(folder, _SPM_VOCAB_FILE), "w", encoding="utf-8") as file:
+            file.write(listing)
+    elif vocab_file:
+        shutil.copyfile(vocab_file, os.path.join(folder, _WORDPIECE_FILE))

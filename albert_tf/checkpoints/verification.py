@@ -1,0 +1,114 @@
+"""Running the model that went in and what came out of a conversion on the same random input."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.checkpoints import heads
+from albert_tf.checkpoints.conversion import Conversion, Converted, written_weights
+from albert_tf.checkpoints.huggingface_config import ARCHITECTURES
+from albert_tf.checkpoints.loading import assign
+from albert_tf.checkpoints.opening import open_source
+from albert_tf.errors import InputError
+
+_ROUNDING = 1e-4
+_TRANSFORMERS_OUTPUTS = {
+    "sequence_output": "last_hidden_state",
+    "pooled_output": "pooler_output",
+    "mlm_logits": "prediction_logits",
+}
+
+
+def verify(conversion: Conversion, converted: Converted) -> Iterator[tuple[str, float]]:
+    """Compares a conversion's output with its input.
+
+    Yields:
+      What was compared with the input, and the largest absolute difference of any output: first what was
+      written, loaded anew; then `transformers` on a Hugging Face folder, if there is one and it is installed.
+      Parts of the model that the input lacks are left out.
+    """
+    head, model = converted.head, converted.model
+    batch = random_batch(model, head)
+    expected = _outputs(model, batch)
+    for name in _without_weights(converted):
+        expected.pop(name)
+    with open_source(written_weights(conversion)) as source:
+        again = heads.build_model(head, model.config, source.shapes)
+        assign(again, source)
+    yield "the output, loaded anew", _largest_difference(expected, _outputs(again, batch))
+    folder = next((p for p in (conversion.output, conversion.input) if _is_huggingface(p)), None)
+    if folder is not None and importlib.util.find_spec("transformers"):
+        theirs = transformers_outputs(folder, head, batch)
+        shared = {name: value for name, value in expected.items() if name in theirs}
+        if shared:
+            yield f"transformers' {ARCHITECTURES[head]} on {folder}", _largest_difference(shared, theirs)
+
+
+def random_batch(model: tf_keras.Model, head: str, seed: int = 0) -> dict[str, tf.Tensor]:
+    """Random ids in two segments, the second row padded: int32 `[2, sequence]`, or `[2, 3, sequence]`."""
+    config, rng = model.config, np.random.default_rng(seed)
+    length = min(config.max_position_embeddings, 64)
+    shape = (2, 3, length) if head == "multiple_choice" else (2, length)
+    mask, segments = np.ones(shape, np.int32), np.zeros(shape, np.int32)
+    mask[1, ..., length * 3 // 4 :] = 0
+    segments[..., length // 2 :] = config.type_vocab_size - 1
+    ids = rng.integers(1, config.vocab_size, shape, np.int32)
+    arrays = {"input_ids": ids * mask, "input_mask": mask, "segment_ids": segments * mask}
+    return {name: tf.constant(value) for name, value in arrays.items()}
+
+
+def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    """What Hugging Face's model of that folder gives, under the names of our outputs."""
+    import torch
+    import transformers
+
+    model = getattr(transformers, ARCHITECTURES[head]).from_pretrained(folder).eval()
+    names = {"input_ids": "input_ids", "attention_mask": "input_mask", "token_type_ids": "segment_ids"}
+    tensors = {theirs: torch.tensor(batch[ours].numpy().astype(np.int64)) for theirs, ours in names.items()}
+    with torch.no_grad():
+        outputs = dict(model(**tensors))
+    renamed = {theirs: ours for ours, theirs in _TRANSFORMERS_OUTPUTS.items()}
+    return {renamed.get(name, name): value.numpy() for name, value in outputs.items() if value is not None}
+
+
+def _outputs(model: tf_keras.Model, batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in model(batch, training=False).items()}
+
+
+def _without_weights(converted: Converted) -> list[str]:
+    """Outputs that random initial values decide, because the input lacks their weights."""
+    missing = converted.report.missing
+    pooler = any(name.startswith("bert/pooler/") for name in missing)
+    lacking = {
+        "pooled_output": pooler,
+        "sop_logits": pooler or any(name.startswith("cls/seq_relationship/") for name in missing),
+        "mlm_logits": any(name.startswith("cls/predictions/") for name in missing),
+    }
+    outputs = {"encoder": ("pooled_output",), "pretraining": ("mlm_logits", "sop_logits")}
+    return [name for name in outputs.get(converted.head, ()) if lacking[name]]
+
+
+def _largest_difference(expected: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> float:
+    return max(float(np.max(np.abs(value - given[name]))) for name, value in expected.items())
+
+
+def _is_huggingface(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, "model.safetensors"))
+
+
+def check(conversion: Conversion, converted: Converted) -> str:
+    """The comparisons as text, a line each.
+
+    Raises:
+      InputError: what was written differs by more than rounding.
+    """
+    lines = []
+    for what, difference in verify(conversion, converted):
+        lines.append(f"largest difference from the input: {difference:.2g} ({what})")
+        if difference > _ROUNDING and conversion.input not in what:
+            raise InputError(f"the conversion is wrong: {lines[-1]}")
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Converts ALBERT weights between the original release, Hugging Face and this package."""
+
+import dataclasses
+import sys
+
+from albert_tf import flags
+from albert_tf.flags import option
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionOptions(flags.ScriptOptions):
+    """Converts ALBERT weights, with config and vocabulary, and reports what became of every tensor.
+
+    The kind of the input is told by its content. The output appears when it is complete.
+    """
+
+    input: str = option(
+        help="checkpoint (prefix, .index or folder), .tar.gz, Hugging Face folder, hub module, or the "
+        "--output_dir of a training script"
+    )
+    output: str = option(help="folder to write; for --output_format=original the prefix of the checkpoint")
+    output_format: str = option(choices=("original", "huggingface", "tf2"), help="what to write")
+    albert_config_file: str | None = option(None, help="the config, where the input carries none")
+    spm_model_file: str | None = option(None, help="SentencePiece model, where the input carries none")
+    vocab_file: str | None = option(None, help="WordPiece vocabulary, where the input carries none")
+    best: bool = option(False, help="take the best checkpoint of a training script's folder, not the newest")
+    head: str | None = option(
+        None,
+        choices=(
+            "encoder",
+            "pretraining",
+            "classification",
+            "multiple_choice",
+            "token_classification",
+            "question_answering",
+            "question_answering_v2",
+        ),
+        help="which model it is, where names cannot tell: three kinds have an output_weights",
+    )
+    verify: bool = option(False, help="run both sides on random text and print the largest difference")
+    list_tensors: bool = option(False, help="print the name of every tensor and what became of it")
+    overwrite: bool = option(False, help="replace files that exist")
+
+
+@script(ConversionOptions)
+def main(options: ConversionOptions) -> None:
+    """Converts, and prints the report."""
+    from albert_tf.checkpoints.conversion import Conversion, convert
+    from albert_tf.checkpoints.verification import check
+
+    conversion = Conversion(
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(Conversion)}
+    )
+    converted = convert(conversion)
+    print(converted.report)
+    if options.list_tensors:
+        print(converted.report.listing())
+    print(f"{converted.head} written: {', '.join(converted.files)}")
+    if options.verify:
+        print(check(conversion, converted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
