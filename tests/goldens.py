@@ -34,3 +34,10 @@ def fill_variables(block: dict[str, Any], variables: list[tf.Variable]) -> None:
     assert {name: v.shape.as_list() for name, v in by_name.items()} == dict(block["variables"])
     for k, (name, shape) in enumerate(block["variables"]):
         by_name[name].assign(fill(shape, k, name.endswith("gamma")))
+
+
+def tensors(block: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The weights of a block by name, as a checkpoint holds them."""
+    return {
+        name: fill(shape, k, name.endswith("gamma")) for k, (name, shape) in enumerate(block["variables"])
+    }

@@ -9,7 +9,7 @@ from albert_tf.checkpoints import native
 from albert_tf.checkpoints.source import NATIVE, ORIGINAL, WeightSource, split_slots, without_hub_prefix
 from albert_tf.errors import InputError
 
-_ERRORS = (ValueError, RuntimeError, tf.errors.OpError)
+_ERRORS = (ValueError, RuntimeError, LookupError, tf.errors.OpError)
 
 
 def read_checkpoint(prefix: str, path: str) -> WeightSource:

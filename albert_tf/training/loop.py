@@ -191,7 +191,8 @@ class _Run:
     def _initialize(self) -> None:
         if not self.options.init_checkpoint:
             return
-        say(load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0))
+        report = load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0)
+        say(str(report))
 
     def _after_step(self, steps: int) -> None:
         if self.progress.advance(steps):
