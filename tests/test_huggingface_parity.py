@@ -58,7 +58,8 @@ def test_a_model_of_theirs_gives_the_same_here(name, change, tmp_path):
     torch.manual_seed(0)
     config = tiny_config(**change)
     keys = {key: value for key, value in config.to_dict().items() if key != "hidden_act"}
-    theirs = getattr(transformers, name)(transformers.AlbertConfig(**keys, num_labels=3))
+    labels = 3 if MODELS[name] in ("classification", "token_classification") else 2
+    theirs = getattr(transformers, name)(transformers.AlbertConfig(**keys, num_labels=labels))
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     theirs.save_pretrained(tmp_path)
@@ -184,6 +185,12 @@ def test_real_weights_load_with_nothing_left_over_and_give_their_outputs(shared_
     assert len(report.loaded) == len(arrays) == 23
     assert report.unexpected == ()
     assert report.missing == ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
+    # Their keys begin with the name of an attribute, which transformers does not know.
+    theirs = transformers.AlbertModel(transformers.AlbertConfig(**config), add_pooling_layer=False)
+    parameters = {name.removeprefix("bert."): torch.tensor(value) for name, value in arrays.items()}
+    theirs.load_state_dict(parameters)
     batch = random_batch(model, "encoder")
-    theirs = transformers_outputs(str(tmp_path), "encoder", batch)
-    assert_same_outputs(model(batch), theirs, ["sequence_output"])
+    with torch.no_grad():
+        expected = theirs.eval()(**_as_torch(batch)).last_hidden_state.numpy()
+    # Twelve trained layers add up more rounding than two random ones.
+    np.testing.assert_allclose(model(batch)["sequence_output"], expected, atol=5e-5)

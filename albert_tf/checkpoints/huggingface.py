@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from albert_tf.checkpoints.huggingface_config import expressible, head_in, read_config, write_config
-from albert_tf.checkpoints.huggingface_names import is_transposed, to_huggingface, to_original
+from albert_tf.checkpoints.huggingface_names import encoder_prefix, is_transposed, to_huggingface, to_original
 from albert_tf.checkpoints.huggingface_tokenizer import special_ids, write_tokenizer
 from albert_tf.checkpoints.sidecars import find_sidecars
 from albert_tf.checkpoints.source import HUGGINGFACE, WeightSource
@@ -20,12 +20,11 @@ from albert_tf.errors import InputError
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _MAPPING = "bert/encoder/embedding_hidden_mapping_in"
-# The output layer is tied to the word embeddings; positions are a constant.
+# The output layer is tied to the word embeddings.
 _TIED = {
-    "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+    "predictions.decoder.weight": "{prefix}embeddings.word_embeddings.weight",
     "predictions.decoder.bias": "predictions.bias",
 }
-_CONSTANTS = ("albert.embeddings.position_ids", "embeddings.position_ids")
 
 
 def is_folder(folder: str) -> bool:
@@ -71,9 +70,10 @@ def read_folder(folder: str, path: str) -> WeightSource:
         raise InputError(f"{folder} has {_WEIGHTS} but no config.json beside it")
     config, values, notes = read_config(config_file)
     tensors = _Tensors(folder)
-    _check_tied(tensors, folder)
-    skipped = {*_TIED, *_CONSTANTS}
-    names = {to_original(name): name for name in tensors.files if name not in skipped}
+    prefix = encoder_prefix(tensors.files)
+    _check_tied(tensors, prefix, folder)
+    skipped = {*_TIED, f"{prefix}embeddings.position_ids"}
+    names = {to_original(name, prefix): name for name in tensors.files if name not in skipped}
     shapes = {}
     for ours, theirs in names.items():
         shape = tensors.shape(theirs)
@@ -125,8 +125,9 @@ class _Tensors:
         return np.asarray(self.files[name].get_tensor(name), np.float32)
 
 
-def _check_tied(tensors: _Tensors, folder: str) -> None:
-    for name, source in _TIED.items():
+def _check_tied(tensors: _Tensors, prefix: str, folder: str) -> None:
+    for name, template in _TIED.items():
+        source = template.format(prefix=prefix)
         both = name in tensors.files and source in tensors.files
         if both and not np.array_equal(tensors.read(name), tensors.read(source)):
             raise InputError(f"{folder}: {name} differs from {source}; ALBERT's output layer is tied to it")

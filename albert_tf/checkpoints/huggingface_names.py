@@ -1,6 +1,7 @@
 """The table of names: Hugging Face's parameters and the original's variables."""
 
 import re
+from collections.abc import Iterable
 
 # Without the last part, which follows from the kind: kernel or gamma is "weight", beta or bias is "bias".
 _DENSE = {
@@ -53,10 +54,18 @@ _THEIR_LAYER = re.compile(r"albert\.encoder\.albert_layer_groups\.(\d+)\.albert_
 _OUR_LAYER = re.compile(r"bert/encoder/transformer/group_(\d+)/inner_group_(\d+)/(.+)")
 
 
-def to_original(name: str) -> str:
+def encoder_prefix(names: Iterable[str]) -> str:
+    """What stands before the encoder's parameters: "albert.", "" for `AlbertModel`, or a user's attribute."""
+    end = "embeddings.word_embeddings.weight"
+    return next((name.removesuffix(end) for name in names if name.endswith(end)), "albert.")
+
+
+def to_original(name: str, prefix: str = "albert.") -> str:
     """The original's name; a name that is not in the table is its own."""
-    if name.startswith(("embeddings.", "encoder.", "pooler.")):
-        name = f"albert.{name}"  # the bare AlbertModel
+    if prefix != "albert." and name.startswith(
+        (f"{prefix}embeddings.", f"{prefix}encoder.", f"{prefix}pooler.")
+    ):
+        name = f"albert.{name.removeprefix(prefix)}"
     layer = _THEIR_LAYER.fullmatch(name)
     if layer and layer[3] in NAMES_IN_LAYER:
         return f"bert/encoder/transformer/group_{layer[1]}/inner_group_{layer[2]}/{NAMES_IN_LAYER[layer[3]]}"

@@ -66,6 +66,12 @@ def assign(model: tf.Module, source: WeightSource, init_from_group0: bool = Fals
             f"{source.path} ({source.kind}) holds no weights of an ALBERT encoder{_foreign(source)}"
         )
     _check_shapes(found, variables, source)
+    heads = model.config.num_attention_heads
+    if source.num_attention_heads not in (None, heads):
+        raise InputError(
+            f"{source.path} has {source.num_attention_heads} attention heads, the model {heads}: look at "
+            "num_attention_heads of the config"
+        )
     # All are read before any is assigned, so that a damaged file leaves the model alone.
     values = {stored: source.read(stored) for stored in set(found.values())}
     for name, stored in found.items():
@@ -82,7 +88,7 @@ def _check_shapes(found: dict[str, str], variables: dict[str, tf.Variable], sour
         return
     name = wrong[0]
     stored, wanted = list(source.shapes[found[name]]), variables[name].shape.as_list()
-    more = f"; {len(wrong) - 1} other variables differ too" if len(wrong) > 1 else ""
+    more = f"; {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
     raise InputError(
         f"{source.path}: {found[name]} has shape {stored}, the model asks for {wanted}: "
         f"look at {_config_keys(name, stored, wanted)}{more}"

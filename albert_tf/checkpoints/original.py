@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.checkpoints import native
+from albert_tf.checkpoints import model_garden, native
 from albert_tf.checkpoints.source import NATIVE, ORIGINAL, WeightSource, split_slots, without_hub_prefix
 from albert_tf.errors import InputError
 
@@ -36,9 +36,10 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         keys = without_hub_prefix(shapes)
         weights, slots = split_slots({name: shapes[key] for name, key in keys.items()})
         kind, head = ORIGINAL, None
-    return WeightSource(
+    source = WeightSource(
         path=path, kind=kind, shapes=weights, read=lambda name: get_tensor(keys[name]), slots=slots, head=head
     )
+    return model_garden.with_our_names(source)
 
 
 def _reader_of_tensors(reader, prefix: str) -> Callable[[str], np.ndarray]:

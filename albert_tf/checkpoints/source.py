@@ -27,6 +27,7 @@ class WeightSource:
       spm_model_file: the SentencePiece model, where the source carries one.
       vocab_file: the WordPiece vocabulary, where the source carries one.
       head: which model the weights belong to (see `albert_tf.checkpoints.heads`), where that can be told.
+      num_attention_heads: where shapes tell it, as the original's do not.
       notes: what the user should know.
     """
 
@@ -39,6 +40,7 @@ class WeightSource:
     spm_model_file: str | None = None
     vocab_file: str | None = None
     head: str | None = None
+    num_attention_heads: int | None = None
     notes: tuple[str, ...] = ()
 
 
