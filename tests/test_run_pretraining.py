@@ -11,7 +11,11 @@ import pytest
 import tensorflow as tf
 
 import run_pretraining
+from albert_tf import load_weights
+from albert_tf.checkpoints import huggingface
+from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.records import RecordWriter
+from tests.checkpoint_files import assert_same_weights, weights_of
 from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -57,6 +61,19 @@ def test_trains_evaluates_and_continues_by_globs(flags, tmp_path, capsys):
     assert "evaluation at step 2" in printed.err
     assert run({**flags, "num_train_steps": "6"}, "--do_eval") == 0
     assert "global_step = 6" in capsys.readouterr().out
+
+
+def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
+    model = AlbertForPreTraining(CONFIG)
+    (tmp_path / "hf").mkdir()
+    huggingface.write_folder(str(tmp_path / "hf"), CONFIG, weights_of(model), "pretraining")
+    assert run({**flags, "init_checkpoint": str(tmp_path / "hf"), "num_train_steps": "1"}) == 0
+    expected = f"{tmp_path / 'hf'} (Hugging Face folder): 32 variables loaded, 0 missing, 0 unexpected"
+    assert expected in capsys.readouterr().err
+    # With warm-up, the first update has rate 0.
+    trained = AlbertForPreTraining(CONFIG)
+    load_weights(trained, str(tmp_path / "model"))
+    assert_same_weights(trained, weights_of(model))
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
@@ -126,7 +143,7 @@ def test_missing_required_flags_are_named(capsys):
     ({"max_seq_length": "13"}, "--max_seq_length 13 is longer than the 12 positions of the config"),
     ({"max_seq_length": "10"}, "record 1: input_ids has 12 values, but --max_seq_length is 10"),
     ({"max_predictions_per_seq": "4"}, "has 3 values, but --max_predictions_per_seq is 4"),
-    ({"init_checkpoint": "{folder}/none"}, "none is no checkpoint"),
+    ({"init_checkpoint": "{folder}/none"}, "none does not exist"),
     ({"output_dir": "{folder}/train.tfrecord/model"}, "--output_dir={folder}/train.tfrecord/model"),
     ({"output_dir": "/proc/model"}, "--output_dir=/proc/model"),
     ({"do_train": "false"}, "nothing to do"),

@@ -215,10 +215,13 @@ def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[
         raise InputError(f"{folder} cannot be written: {error.strerror}") from None
     try:
         write(temporary)
+        mask = _umask()
+        for name in os.listdir(temporary):  # temporary files and folders are for their owner alone
+            os.chmod(os.path.join(temporary, name), 0o666 & ~mask)
         # The index of a checkpoint last: without it there is no checkpoint.
         names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
         if not exists:
-            os.chmod(temporary, 0o777 & ~_umask())
+            os.chmod(temporary, 0o777 & ~mask)
             os.rename(temporary, folder)
             return [os.path.join(folder, name) for name in names]
         for name in names:

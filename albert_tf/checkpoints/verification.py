@@ -66,6 +66,8 @@ def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) ->
     import torch
     import transformers
 
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     model = getattr(transformers, ARCHITECTURES[head]).from_pretrained(folder).eval()
     names = {"input_ids": "input_ids", "attention_mask": "input_mask", "token_type_ids": "segment_ids"}
     tensors = {theirs: torch.tensor(batch[ours].numpy().astype(np.int64)) for theirs, ours in names.items()}
