@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import tensorflow as tf
 import convert_checkpoint
 from albert_tf.checkpoints import heads, huggingface
 from albert_tf.checkpoints.conversion import Conversion, convert
+from albert_tf.checkpoints.huggingface_names import to_huggingface, to_original
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.verification import check
 from albert_tf.config import AlbertConfig
@@ -138,6 +140,20 @@ def test_a_chinese_vocabulary_goes_along(tmp_path):
     assert json.loads((tmp_path / "hf" / "tokenizer.json").read_text())["model"]["type"] == "WordPiece"
     run(tmp_path / "hf", tmp_path / "tf2", "tf2")
     assert (tmp_path / "tf2" / "vocab_chinese.txt").read_text() == pathlib.Path(VOCAB_FILE).read_text()
+
+
+def test_the_documented_table_of_names_is_the_one_in_use():
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text()
+    rows = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", page, re.MULTILINE))
+    in_use = set()
+    for head, shapes in HEADS.items():
+        in_use |= weights_of(heads.build_model(head, tiny_config(), shapes)).keys()
+    assert {name.replace("_G/", "_0/").replace("_K/", "_0/") for name in rows} == in_use
+    for ours, theirs in rows.items():
+        ours, theirs = (text.replace("_G/", "_0/").replace("_K/", "_0/") for text in (ours, theirs))
+        theirs = theirs.replace(".G.", ".0.").replace(".K.", ".0.")
+        assert to_huggingface(ours) == theirs
+        assert to_original(theirs) == ours
 
 
 def test_without_a_vocabulary_the_report_says_so(tmp_path):

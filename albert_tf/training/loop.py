@@ -192,7 +192,7 @@ class _Run:
         if not self.options.init_checkpoint:
             return
         report = load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0)
-        say(report.listing() if self.options.verbosity == "info" else str(report))
+        say(f"{report}\n{report.listing()}" if self.options.verbosity == "info" else str(report))
 
     def _after_step(self, steps: int) -> None:
         if self.progress.advance(steps):
