@@ -1,9 +1,13 @@
 """The files from which Hugging Face's `AutoTokenizer` makes a tokenizer with our ids."""
 
 import base64
+import itertools
 import json
 import os
+import re
 import shutil
+import sys
+import unicodedata
 from typing import Any
 
 from sentencepiece import sentencepiece_model_pb2
@@ -12,6 +16,7 @@ from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.tokenization.wordpiece import CONTINUATION
 
 _LONGEST_WORD = 200
+_NEVER = -1e4  # a score so low that the piece is in no best division of a text
 
 
 def special_ids(spm_model_file: str | None, vocab_file: str | None) -> dict[str, int]:
@@ -73,11 +78,17 @@ def _unigram(spm_model_file: str) -> dict[str, Any]:
     normal = [piece.score for piece in model.pieces if piece.type == piece.NORMAL]
     # SentencePiece scores a symbol that always stands alone a little below the best piece.
     alone = max(normal) - 0.1
-    vocab = [
-        [piece.piece, alone * len(piece.piece) if piece.type == piece.USER_DEFINED else piece.score]
-        for piece in model.pieces
+    vocab = []
+    for piece in model.pieces:
+        score = alone * len(piece.piece) if piece.type == piece.USER_DEFINED else piece.score
+        if re.search(r"\d,$", piece.piece):
+            score = _NEVER  # the digit-comma rule divides these pieces
+        vocab.append([piece.piece, score])
+    normalizers: list[dict[str, Any]] = [
+        {"type": "NFKD"},
+        {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""},
+        {"type": "Lowercase"},
     ]
-    normalizers: list[dict[str, Any]] = [{"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}]
     charsmap = model.normalizer_spec.precompiled_charsmap
     if charsmap:
         precompiled = base64.b64encode(charsmap).decode()
@@ -94,6 +105,14 @@ def _unigram(spm_model_file: str) -> dict[str, Any]:
             "byte_fallback": False,
         },
     }
+
+
+def _combining_marks() -> str:
+    """A regular expression for the characters that `preprocess_text` drops."""
+    marks = [code for code in range(sys.maxunicode + 1) if unicodedata.combining(chr(code))]
+    runs = itertools.groupby(enumerate(marks), key=lambda pair: pair[1] - pair[0])
+    ranges = [[code for _, code in run] for _, run in runs]
+    return "[" + "".join(rf"\x{{{run[0]:x}}}-\x{{{run[-1]:x}}}" for run in ranges) + "]"
 
 
 def _wordpiece(tokenizer: Tokenizer) -> dict[str, Any]:
