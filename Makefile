@@ -22,7 +22,7 @@ clean:
 
 # Made anew when the requirements are newer. The marker comes last, so that a broken installation is repeated.
 $(VENV)/installed: requirements.txt requirements-dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11")'
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing TensorFlow and the other requirements; this takes a few minutes."

@@ -17,9 +17,9 @@ class PretrainingOptions(flags.TrainingOptions):
     """
 
     albert_config_file: str = option(help="the model's albert_config.json")
-    input_file: tuple[str, ...] = option(help="comma list of globs of TFRecords to train on")
+    input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
-        None, help="comma list of globs of held-out TFRecords; --input_file when left out"
+        None, help="globs of held-out TFRecords; --input_file when left out"
     )
     max_seq_length: int = option(512, at_least=4, help="length of the records")
     max_predictions_per_seq: int = option(20, at_least=1, help="masked positions a record has room for")

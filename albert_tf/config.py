@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 
 ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
 SHARING_MODES = ("all", "attention", "ffn", "none")
@@ -18,7 +19,7 @@ _DEAD_KEYS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AlbertConfig:
-    """The shape of an ALBERT model. Sizes are required: nothing is silently an xxlarge.
+    """The shape of an ALBERT model. The sizes without a default are required: none is silently xxlarge's.
 
     Args:
       vocab_size: rows of the word embedding table.
@@ -65,7 +66,8 @@ class AlbertConfig:
             value = getattr(self, field.name)
             if field.type is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise InputError(f"{field.name} must be a whole number of at least 1, not {value!r}")
-            if field.type is float and (isinstance(value, bool) or not isinstance(value, int | float)):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if field.type is float and not (is_number and math.isfinite(value)):
                 raise InputError(f"{field.name} must be a number, not {value!r}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
@@ -106,7 +108,8 @@ class AlbertConfig:
             raise InputError(f"missing {', '.join(missing)}")
         unknown = [k for k in values if k not in fields and k not in _DEAD_KEYS]
         if unknown:
-            warnings.warn(f"config keys without meaning are ignored: {', '.join(unknown)}", stacklevel=2)
+            message = f"config keys without meaning are ignored: {', '.join(unknown)}"
+            warnings.warn(message, InputWarning, stacklevel=2)
         known = {k: v for k, v in values.items() if k in fields}
         # The original writes the identity as an empty string or null.
         if known.get("hidden_act", "linear") in ("", None):
@@ -198,7 +201,11 @@ class AlbertConfig:
 
 
 def _released_sizes() -> dict[str, AlbertConfig]:
-    """The released models: one table; v1 and v2 differ in dropout only."""
+    """The released models: one table; v1 and v2 differ in dropout only.
+
+    Of xlarge v2 the releases disagree whether it has 16 heads or 32. The initializer range of xxlarge zh
+    is not certain; it matters for fresh weights only.
+    """
     sizes = {  # name: hidden, layers, heads, intermediate
         "base": (768, 12, 12, 3072),
         "large": (1024, 24, 16, 4096),

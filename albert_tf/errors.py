@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""What stands for a user's mistake: one exception, one warning."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command-line scripts print it as one line and exit with status 1; from Python it is a `ValueError`.
     """
+
+
+class InputWarning(UserWarning):
+    """Input that can be used but is probably not what was meant; scripts print it as one line."""

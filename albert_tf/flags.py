@@ -7,6 +7,7 @@ same thing. Nothing here imports TensorFlow.
 
 import dataclasses
 import inspect
+import math
 import os
 import types
 import typing
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import flags as absl_flags
+
+_LARGEST = 2**31 - 1  # of whole numbers: TensorFlow counts in int32 in many places
 
 
 class UsageError(Exception):
@@ -30,10 +33,9 @@ def option(
     help: str,
     choices: Sequence[str] | None = None,
     at_least: float | None = None,
-    below: float | None = None,
 ) -> Any:
     """A dataclass field that is also a flag; without a default the flag is required."""
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "below": below}
+    metadata = {"help": help, "choices": choices, "at_least": at_least}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -65,11 +67,13 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     annotations = typing.get_type_hints(options_class)
     for name, field in fields.items():
         _define(values, name, annotations[name], field, program)
-    absl_flags.DEFINE_boolean("help", False, "show this text", flag_values=values, module_name=program)
+    absl_flags.DEFINE_boolean(
+        "help", False, "show this text", short_name="h", flag_values=values, module_name=program
+    )
     try:
         rest = values(list(argv))
     except absl_flags.Error as error:
-        raise UsageError(_explain(str(error), options_class)) from None
+        raise UsageError(_explain(str(error).removeprefix("ERROR:: "), options_class)) from None
     if values.help:
         raise HelpRequested(f"{inspect.getdoc(options_class)}\n{values.get_help()}")
     if len(rest) > 1:
@@ -78,7 +82,9 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     if missing:
         raise UsageError(f"missing required flag {', '.join(missing)}")
     given = {name: values[name].value for name in fields}
-    return options_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()})
+    # A flag of several values comes as a list, in which each element may itself be a comma list.
+    lists = {n: tuple(",".join(v).split(",")) for n, v in given.items() if isinstance(v, list)}
+    return options_class(**given | lists)
 
 
 def _define(values, name: str, annotation: Any, field: dataclasses.Field, program: str) -> None:
@@ -90,7 +96,7 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     text = field.metadata["help"] + (" (required)" if required else "")
     where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
-        absl_flags.DEFINE_list(name, default, text, **where)
+        absl_flags.DEFINE_multi_string(name, default, text + " (comma-separated, or repeated)", **where)
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)
     else:
@@ -108,13 +114,17 @@ def _is_required(field: dataclasses.Field) -> bool:
 
 
 def _check_range(field: dataclasses.Field, value: Any) -> None:
-    at_least, below = field.metadata.get("at_least"), field.metadata.get("below")
+    at_least = field.metadata.get("at_least")
     if value is None:
         return
+    if value == "" or (isinstance(value, tuple) and not all(value)):
+        raise UsageError(f"--{field.name} is empty")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"--{field.name} must be a finite number, not {value}")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise UsageError(f"--{field.name} must be at most {_LARGEST}, not {value}")
     if at_least is not None and not value >= at_least:
         raise UsageError(f"--{field.name} must be at least {at_least}, not {value}")
-    if below is not None and not value < below:
-        raise UsageError(f"--{field.name} must be below {below}, not {value}")
     choices = field.metadata.get("choices")
     if choices and value not in choices:
         raise UsageError(f"--{field.name} must be one of {', '.join(choices)}, not {value}")
@@ -170,6 +180,11 @@ class TrainingOptions(ScriptOptions):
         None, help="comma list of host:port for multi_worker_mirrored, unless TF_CONFIG is set"
     )
     task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, from 0")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.init_from_group0 and not self.init_checkpoint:
+            raise UsageError("--init_from_group0 needs --init_checkpoint")
 
     REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
         "use_tpu": "use --distribution_strategy=tpu with --tpu_name",

@@ -15,7 +15,7 @@ class _Lines:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        line = text.strip("\r\n \x1b[A")
+        line = text.replace("\x1b[A", "").strip()
         if line:
             self._stream.write(line + "\n")
 

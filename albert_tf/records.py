@@ -258,17 +258,30 @@ def find_bad_record(
     paths: Sequence[str],
     max_seq_length: int,
     max_predictions_per_seq: int,
-    vocab_size: int | None = None,
+    vocab_size: int,
+    type_vocab_size: int = 2,
     limit: int | None = None,
 ) -> str | None:
     """One line about the first thing wrong in record files, naming file and record (from 1), or None.
 
     Args:
-      vocab_size: if given, ids must be below it.
+      paths: record files.
+      max_seq_length: length they should have.
+      max_predictions_per_seq: length of their arrays of predictions.
+      vocab_size: what ids must be below.
+      type_vocab_size: what segment ids must be below.
       limit: the most records to look at in each file.
     """
     schema = _schema(max_seq_length, max_predictions_per_seq)
-    bounds = {"input_ids": vocab_size, "masked_lm_ids": vocab_size, "masked_lm_positions": max_seq_length}
+    bounds = {
+        "input_ids": (vocab_size, "there are {} pieces in the vocabulary"),
+        "masked_lm_ids": (vocab_size, "there are {} pieces in the vocabulary"),
+        "masked_lm_positions": (max_seq_length, "there are {} positions"),
+        "segment_ids": (type_vocab_size, "there are {} segments (type_vocab_size)"),
+        "input_mask": (2, "it is 0 or 1"),
+        "next_sentence_labels": (2, "it is 0 or 1"),
+        "masked_lm_weights": (float("inf"), "weights are finite and not negative"),
+    }
     for path in paths:
         number = 0
         try:
@@ -326,7 +339,7 @@ def _schema(max_seq_length: int, max_predictions_per_seq: int) -> dict[str, tupl
 
 
 def _problem(
-    record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, int | None]
+    record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, tuple[float, str]]
 ) -> str | None:
     """What is wrong with a record, without its place."""
     import tensorflow as tf
@@ -347,9 +360,8 @@ def _problem(
         if len(values) != length:
             wanted = f"{flag} is {length}" if flag else f"{length} is needed"
             return f"{name} has {len(values)} values, but {wanted}"
-        bound = bounds.get(name)
-        if bound is not None and not (min(values) >= 0 and max(values) < bound):
-            wrong = next(v for v in values if not 0 <= v < bound)
-            what = "positions" if name == "masked_lm_positions" else "pieces in the vocabulary"
-            return f"{name} holds {wrong}, but there are {bound} {what}"
+        bound, what = bounds[name]
+        wrong = next((v for v in values if not 0 <= v < bound), None)
+        if wrong is not None:
+            return f"{name} holds {wrong}, but {what.format(bound)}"
     return None

@@ -1,14 +1,17 @@
 """The frame every command-line script runs in: quiet start, errors as one line, exit statuses."""
 
+import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from albert_tf import flags
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -23,8 +26,8 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
     """Makes `run(options)` the `main(argv)` of a script whose flags are the fields of `options_class`.
 
     The returned `main` parses `argv` (default: `sys.argv`), runs, and returns the exit status: 0, 1 for
-    bad input, 2 for bad flags, 130 when interrupted. TensorFlow must be imported inside `run`, so that
-    `--help` answers at once.
+    bad input, 2 for bad flags, 130 when interrupted by Ctrl-C or SIGTERM. TensorFlow must be imported
+    inside `run`, so that `--help` answers at once.
     """
 
     def decorate(run: Callable[[flags.ScriptOptions], None]) -> Callable[..., int]:
@@ -40,13 +43,13 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                 return _fail(name, f"{error} (see {name} --help)", USAGE_ERROR)
             quiet_start(options.verbosity)
             try:
-                run(options)
+                with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
+                    run(options)
             except InputError as error:
                 return _fail(name, str(error), FAILED)
             except OSError as error:
-                if error.filename is None:
-                    raise
-                return _fail(name, f"{error.filename}: {error.strerror}", FAILED)
+                where = f"{error.filename}: " if error.filename else ""
+                return _fail(name, f"{where}{error.strerror or error}", FAILED)
             except KeyboardInterrupt:
                 return _fail(name, "interrupted", INTERRUPTED)
             return OK
@@ -62,6 +65,34 @@ def _print_help(text: str) -> int:
     except BrokenPipeError:  # of `--help | head`; nothing must be flushed again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
+
+
+@contextlib.contextmanager
+def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
+    """Our own warnings as one line each; those of other packages only if `verbosity` asks."""
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        print(f"{name}: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        if verbosity == "error":
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("always", InputWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM do what Ctrl-C does, so that a run that is taken away can save."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(name: str, message: str, status: int) -> int:
@@ -80,5 +111,3 @@ def quiet_start(verbosity: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", cpp_level)
     for logger in ("absl", "tensorflow"):
         logging.getLogger(logger).setLevel(level)
-    if verbosity == "error":
-        warnings.simplefilter("ignore")

@@ -34,9 +34,9 @@ class Options(MaskingOptions, SegmentOptions):
         --spm_model_file=vocab.model
     """
 
-    input_file: tuple[str, ...] = flags.option(help="text files, UTF-8: names and globs, comma-separated")
+    input_file: tuple[str, ...] = flags.option(help="text files, UTF-8: names and globs")
     output_file: tuple[str, ...] = flags.option(
-        help="TFRecord files, comma-separated; examples are dealt out over them in turn"
+        help="TFRecord files; examples are dealt out over them in turn"
     )
     spm_model_file: str | None = flags.option(None, help="SentencePiece model")
     vocab_file: str | None = flags.option(

@@ -26,7 +26,7 @@ class Options(flags.ScriptOptions):
       python -m data_prep.train_tokenizer --input_file='text/*.txt' --output_prefix=vocab --vocab_size=8000
     """
 
-    input_file: tuple[str, ...] = flags.option(help="text files, UTF-8: names and globs, comma-separated")
+    input_file: tuple[str, ...] = flags.option(help="text files, UTF-8: names and globs")
     output_prefix: str = flags.option(help="the model becomes <prefix>.model, its listing <prefix>.vocab")
     vocab_size: int = flags.option(30000, at_least=14, help="pieces, special ones included")
     do_lower_case: bool = flags.option(True, help="lower-case the text")

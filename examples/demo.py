@@ -12,8 +12,8 @@ import time
 
 ROOT = pathlib.Path("demo")
 CONFIG = "examples/sotu_albert_config.json"
-LENGTH, PREDICTIONS = 128, 20
-STEPS = 1800
+LENGTH, PREDICTIONS = 64, 10
+STEPS = 4000
 
 MASKED_SENTENCES = """\
 The state of the [MASK] is strong.
@@ -64,8 +64,8 @@ def _run_stages() -> None:
     _stage("Pretraining", None, [
         "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={train}",
         f"--eval_input_file={held_out}", f"--output_dir={model}", *sizes, "--do_eval",
-        "--train_batch_size=32", "--optimizer=adamw", "--learning_rate=3e-4",
-        f"--num_train_steps={STEPS}", "--num_warmup_steps=100", "--save_checkpoints_steps=200",
+        "--train_batch_size=64", "--optimizer=lamb", "--learning_rate=3e-3",
+        f"--num_train_steps={STEPS}", "--num_warmup_steps=100", "--save_checkpoints_steps=500",
     ])  # fmt: skip
     baseline = _commonest_piece_accuracy(train, held_out)
     _show_results(json.loads((model / "eval_results.json").read_text()), baseline)
@@ -94,7 +94,14 @@ def _stage(title: str, output: pathlib.Path | None, command: list[str], text: st
     start = time.monotonic()
     if text is not None:
         print(text)
-    subprocess.run([sys.executable, *command], check=True, input=text, text=True)
+    process = subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE if text else None, text=True)
+    try:
+        process.communicate(text)
+    except KeyboardInterrupt:
+        process.wait()  # it got the same signal, and saves
+        raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     print(f"({time.monotonic() - start:.0f} s)", flush=True)
 
 

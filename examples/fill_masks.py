@@ -35,9 +35,12 @@ def main(options: FillOptions) -> None:
     tokenizer = load_tokenizer(spm_model_file=options.spm_model_file, do_lower_case=options.do_lower_case)
     model = AlbertForPreTraining(AlbertConfig.from_json_file(options.albert_config_file))
     try:
-        tf.train.Checkpoint(model=model).restore(options.checkpoint).expect_partial()
-    except tf.errors.NotFoundError:
-        raise InputError(f"--checkpoint={options.checkpoint} does not exist") from None
+        restored = tf.train.Checkpoint(model=model).restore(options.checkpoint)
+        restored.expect_partial().assert_existing_objects_matched()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"--checkpoint={options.checkpoint} is not of this model: {problem}") from None
+    top_k = min(options.top_k, tokenizer.vocab_size)
 
     for line in sys.stdin:
         text = line.strip()
@@ -53,7 +56,7 @@ def main(options: FillOptions) -> None:
         ids.append(tokenizer.sep_id)
         positions = [i for i, piece in enumerate(ids) if piece == tokenizer.mask_id]
         outputs = model({"input_ids": tf.constant([ids]), "masked_lm_positions": tf.constant([positions])})
-        probabilities, guesses = tf.math.top_k(tf.nn.softmax(outputs["mlm_logits"][0]), options.top_k)
+        probabilities, guesses = tf.math.top_k(tf.nn.softmax(outputs["mlm_logits"][0]), top_k)
         print(text)
         for row, pieces in zip(probabilities.numpy(), guesses.numpy().tolist(), strict=True):
             names = tokenizer.ids_to_pieces(pieces)

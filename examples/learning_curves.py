@@ -67,6 +67,8 @@ def _scalars(folder: str) -> dict[str, tuple[list[int], list[float]]]:
         by_step = {event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
         steps = sorted(by_step)
         curves[tag] = (steps, [by_step[step] for step in steps])
+    if not curves:
+        raise InputError(f"{folder} holds no TensorBoard scalars")
     return curves
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from albert_tf.checkpoints.huggingface_names import to_huggingface, to_original
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.verification import check
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.testing import SPM_MODEL_FILE, VOCAB_FILE, tiny_config
 from tests.checkpoint_files import randomize, weights_of, write_checkpoint
 
@@ -48,7 +49,10 @@ def tensors_in(prefix: str) -> dict[str, np.ndarray]:
 
 
 def run(input, output, output_format, **options):
-    return convert(Conversion(input=str(input), output=str(output), output_format=output_format, **options))
+    conversion = Conversion(input=str(input), output=str(output), output_format=output_format, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        return convert(conversion)
 
 
 @pytest.mark.parametrize("change", [{}, GROUPED, {"embedding_size": 16}], ids=["1x1", "2x2", "equal widths"])
@@ -114,6 +118,15 @@ def test_the_script_converts_verifies_and_reports(output_format, tmp_path, capsy
     assert convert_checkpoint.main(["convert_checkpoint.py", *argv]) == 1
     assert "exists; --overwrite replaces it" in capsys.readouterr().err
     assert convert_checkpoint.main(["convert_checkpoint.py", *argv, "--overwrite"]) == 0
+
+
+def test_the_script_prints_notes_as_warnings(tmp_path, capsys):
+    start = original_of(tmp_path / "start", "multiple_choice")
+    argv = [f"--input={start}", f"--output={tmp_path / 'end'}", "--output_format=tf2"]
+    assert convert_checkpoint.main(["convert_checkpoint.py", *argv]) == 0
+    assert "convert_checkpoint.py: warning: " in (err := capsys.readouterr().err)
+    assert "if it is multiple choice (RACE), pass --head=multiple_choice" in err
+    assert err.count("\n") == 1
 
 
 def test_the_best_checkpoint_of_a_run_is_taken_on_request(tmp_path):

@@ -43,9 +43,9 @@ def test_flags_that_cannot_be_are_refused(changes, message):
         make_strategy(options(**changes))
 
 
-def test_batch_must_divide():
+def test_batch_must_divide(two_devices):
     with pytest.raises(InputError, match="--eval_batch_size=3 is not divisible by the 2 devices"):
-        check_batch_size("eval_batch_size", 3, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+        check_batch_size("eval_batch_size", 3, two_devices)
 
 
 def free_ports(count: int) -> list[int]:

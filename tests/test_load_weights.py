@@ -18,7 +18,7 @@ from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
 from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, HUGGINGFACE, NATIVE, ORIGINAL
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.encoder import AlbertEncoder
@@ -362,7 +362,7 @@ def test_groups_and_equal_widths_load_from_every_kind(change, tmp_path):
 def test_every_group_can_start_from_group_0(source, tmp_path):
     path = write_checkpoint(tmp_path / "m", source)
     config = dataclasses.replace(CONFIG, num_hidden_groups=2)
-    with pytest.warns(UserWarning, match="more groups of layers than the weights; --init_from_group0"):
+    with pytest.warns(InputWarning, match="more groups of layers than the weights; --init_from_group0"):
         _, report = load(path, AlbertForPreTraining(config))
     assert len(report.missing) == 16
     model, report = load(path, AlbertForPreTraining(config), init_from_group0=True)
@@ -374,7 +374,7 @@ def test_every_group_can_start_from_group_0(source, tmp_path):
 
 def test_weights_with_more_groups_than_the_model_are_told(tmp_path):
     weights = weights_of(AlbertForPreTraining(dataclasses.replace(CONFIG, num_hidden_groups=2)))
-    with pytest.warns(UserWarning, match="look at num_hidden_groups"):
+    with pytest.warns(InputWarning, match="look at num_hidden_groups"):
         _, report = load(write_checkpoint(tmp_path / "m", weights))
     assert len(report.unexpected) == 16
     assert "and 8 more" in str(report)
@@ -384,7 +384,7 @@ def test_weights_with_more_groups_than_the_model_are_told(tmp_path):
 def test_a_config_beside_the_weights_that_disagrees_earns_a_warning(source, tmp_path):
     folder = write_release(tmp_path / "release", source)
     config = dataclasses.replace(CONFIG, num_attention_heads=4)
-    with pytest.warns(UserWarning, match="num_attention_heads is 4 in the model and 2 in the config beside"):
+    with pytest.warns(InputWarning, match="num_attention_heads is 4 in the model and 2 in the config beside"):
         load(folder, AlbertForPreTraining(config))
 
 

@@ -1,6 +1,7 @@
 """Pretraining records: equal to the protocol buffer library's, read back whole, diagnosed when broken."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -109,6 +110,7 @@ def test_several_files_are_dealt_their_records_in_turn(tmp_path):
         assert records.read_metadata(path) == {
             "format": records.FORMAT,
             "records": len(expected[i::3]),
+            "bytes": os.path.getsize(path),
             "seed": 7,
         }
 
@@ -174,7 +176,7 @@ def test_the_bad_record_among_good_ones_is_named(tmp_path):
         f"{path}, record 4: input_ids holds 40000"
     )
     assert diagnosis(path, limit=3) is None
-    assert diagnosis(path, vocab_size=None) is None
+    assert diagnosis(path, vocab_size=40001) is None
 
 
 def test_a_file_cut_short_is_named_with_its_record(tmp_path):

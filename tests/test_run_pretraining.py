@@ -3,18 +3,22 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import convert_checkpoint
 import run_pretraining
 from albert_tf import load_weights
 from albert_tf.checkpoints import huggingface
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.records import RecordWriter
+from albert_tf.tasks.pretraining import PretrainingTask
 from tests.checkpoint_files import assert_same_weights, weights_of
 from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
 
@@ -74,6 +78,10 @@ def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
     trained = AlbertForPreTraining(CONFIG)
     load_weights(trained, str(tmp_path / "model"))
     assert_same_weights(trained, weights_of(model))
+    # What a run leaves converts as it is.
+    argv = [f"--input={tmp_path / 'model'}", f"--output={tmp_path / 'out' / 'm'}", "--output_format=original"]
+    assert convert_checkpoint.main(["convert_checkpoint.py", *argv]) == 0
+    assert "(albert_tf checkpoint): 32 variables loaded, 0 missing" in capsys.readouterr().out
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
@@ -122,6 +130,14 @@ def test_defaults_are_the_originals():
     ("--train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
     ("--train_batch_size=many", "--train_batch_size=many"),
     ("--optimizer=lamp", "--optimizer"),
+    ("--init_checkpoint=", "--init_checkpoint is empty"),
+    ("--output_dir=", "--output_dir is empty"),
+    ("--input_file=a,", "--input_file is empty"),
+    ("--init_from_group0", "--init_from_group0 needs --init_checkpoint"),
+    ("--learning_rate=nan", "--learning_rate must be"),
+    ("--learning_rate=inf", "--learning_rate must be a finite number"),
+    ("--seed=99999999999", "--seed must be at most 2147483647"),
+    ("--flagfile=/nonexistent", "error: Unable to open flagfile"),
     ("stray", "'stray' is not a flag"),
 ])  # fmt: skip
 def test_bad_flags_end_with_status_2(flags, capsys, more, message):
@@ -170,6 +186,67 @@ def test_configs_that_cannot_be_are_named(flags, capsys, change, message):
     assert message in refusal(capsys, run(flags))
 
 
+def test_doubtful_config_keys_are_one_line_and_do_not_stop(flags, capsys):
+    config = {**CONFIG.to_dict(), "hiden_dropout_prob": 0.1}
+    pathlib.Path(flags["albert_config_file"]).write_text(json.dumps(config))
+    assert run(flags) == 0
+    warning = "run_pretraining.py: warning: config keys without meaning are ignored: hiden_dropout_prob"
+    assert warning in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(("feature", "value", "message"), [
+    ("segment_ids", 2, "segment_ids holds 2, but there are 2 segments (type_vocab_size)"),
+    ("input_mask", 7, "input_mask holds 7, but it is 0 or 1"),
+    ("next_sentence_labels", 2, "next_sentence_labels holds 2, but it is 0 or 1"),
+    ("masked_lm_weights", np.nan, "masked_lm_weights holds nan, but weights are finite and not negative"),
+])  # fmt: skip
+def test_values_that_cannot_be_are_named(flags, capsys, feature, value, message):
+    features = make_features(4)
+    features[feature][0, 0] = value
+    with RecordWriter([flags["input_file"]]) as writer:
+        writer.write(features)
+    assert f"record 1: {message}" in refusal(capsys, run(flags))
+
+
+def test_repeated_input_flags_add_up(flags, tmp_path, capsys):
+    message = refusal(capsys, run(flags, f"--input_file={tmp_path / 'none'}"))
+    assert f"{tmp_path / 'none'}: no such file" in message
+    other = write_records(str(tmp_path / "other.tfrecord"), seed=5)
+    assert run(flags, f"--input_file={other}") == 0
+
+
+def test_input_deleted_during_the_run_is_named(flags, tmp_path, capsys, monkeypatch):
+    write_records(str(tmp_path / "gone.tfrecord"))
+    check = PretrainingTask.check_inputs
+
+    def check_then_delete(task):
+        check(task)
+        (tmp_path / "gone.tfrecord").unlink()
+
+    monkeypatch.setattr(PretrainingTask, "check_inputs", check_then_delete)
+    message = refusal(capsys, run({**flags, "input_file": str(tmp_path / "gone.tfrecord")}))
+    assert f"{tmp_path / 'gone.tfrecord'}: No such file or directory" in message
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_saves_and_continues(flags, tmp_path, capsys, kill):
+    flags |= {"num_train_steps": "100000", "save_checkpoints_steps": "100000"}
+    command = [sys.executable, str(ROOT / "run_pretraining.py"), *(f"--{n}={v}" for n, v in flags.items())]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    events = tmp_path / "model"
+    while process.poll() is None and not any(path.stat().st_size > 1000 for path in events.glob("events*")):
+        time.sleep(0.1)
+    process.send_signal(kill)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    [saved] = events.glob("model.ckpt-*.index")
+    step = int(saved.name.removeprefix("model.ckpt-").removesuffix(".index"))
+    assert step >= 100
+    assert run({**flags, "num_train_steps": str(step + 1)}) == 0
+    assert f"continuing from {events / f'model.ckpt-{step}'}" in capsys.readouterr().err
+
+
 def test_empty_and_foreign_records_are_named(flags, tmp_path, capsys):
     path = pathlib.Path(flags["input_file"])
     path.write_bytes(b"")
@@ -205,8 +282,7 @@ def test_bad_record_in_the_middle_is_found(flags, capsys):
     assert "record 41: input_ids holds 25, but there are 20 pieces in the vocabulary" in message
 
 
-def test_batch_must_divide_over_the_devices(flags, capsys, monkeypatch):
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    monkeypatch.setattr("albert_tf.training.loop.make_strategy", lambda options: two)
+def test_batch_must_divide_over_the_devices(flags, capsys, monkeypatch, two_devices):
+    monkeypatch.setattr("albert_tf.training.loop.make_strategy", lambda options: two_devices)
     message = refusal(capsys, run({**flags, "train_batch_size": "7"}))
     assert "--train_batch_size=7 is not divisible by the 2 devices" in message

@@ -12,10 +12,12 @@ from albert_tf.errors import InputError
 from albert_tf.flags import TrainingOptions
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.records import RecordWriter
 from albert_tf.tasks.pretraining import PretrainingTask
+from albert_tf.tasks.task import WeightedSum
 from albert_tf.training import loop
 from tests.checkpoint_files import write_checkpoint
-from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
+from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
 
 
 def options(folder: pathlib.Path, **changes) -> TrainingOptions:
@@ -39,15 +41,20 @@ def task(folder: pathlib.Path, config=CONFIG, **records) -> PretrainingTask:
     return PretrainingTask(config, [train], [held_out], SEQ_LENGTH, PREDICTIONS)
 
 
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    names = (path.name for path in (folder / "model").glob("model.ckpt-[0-9]*.index"))
+    return sorted(int(name.removeprefix("model.ckpt-").removesuffix(".index")) for name in names)
+
+
 def weights_at(prefix: pathlib.Path) -> dict[str, np.ndarray]:
     model = AlbertForPreTraining(CONFIG)
     tf.train.Checkpoint(model=model).restore(str(prefix)).expect_partial()
     return {variable_name(v): v.numpy() for v in model.variables}
 
 
-def test_two_devices_train_the_weights_of_one(tmp_path):
+def test_two_devices_train_the_weights_of_one(tmp_path, two_devices):
     results = []
-    for name, strategy in [("one", None), ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))]:
+    for name, strategy in [("one", None), ("two", two_devices)]:
         folder = tmp_path / name
         folder.mkdir()
         # Every third record holds fewer predictions: the two halves of a batch differ in weight.
@@ -99,11 +106,35 @@ def test_training_lowers_the_loss_and_writes_what_it_promises(tmp_path, capsys):
     assert list((folder / "eval").glob("events*"))
 
 
+def test_checkpoints_and_evaluations_come_every_so_many_steps_and_at_the_end(tmp_path, capsys):
+    changes = {"num_train_steps": 10, "save_checkpoints_steps": 4, "iterations_per_loop": 2}
+    loop.run(task(tmp_path), options(tmp_path, **changes))
+    assert saved_steps(tmp_path) == [4, 8, 10]
+    evaluations = [line for line in capsys.readouterr().err.splitlines() if "evaluation at" in line]
+    assert [int(line.split(":")[0].split()[-1]) for line in evaluations] == [4, 8, 10]
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     changes = {"num_train_steps": 5, "save_checkpoints_steps": 1, "keep_checkpoint_max": 2}
     loop.run(task(tmp_path), options(tmp_path, **changes))
-    kept = {path.name for path in (tmp_path / "model").glob("model.ckpt-*.index")}
-    assert kept == {"model.ckpt-4.index", "model.ckpt-5.index", "model.ckpt-best.index"}
+    assert saved_steps(tmp_path) == [4, 5]
+    assert (tmp_path / "model" / "model.ckpt-best.index").exists()
+
+
+def test_best_checkpoint_is_the_one_with_the_best_metric(tmp_path):
+    class FallingAccuracy(PretrainingTask):
+        def measure(self, model, batch, training, dropout_seed=None):
+            measured = super().measure(model, batch, training, dropout_seed)
+            self.steps.assign_add(int(training))
+            accuracy = 1.0 - tf.cast(self.steps, tf.float32) / 100
+            return measured | {"masked_lm_accuracy": WeightedSum(accuracy, tf.constant(1.0))}
+
+    job = task(tmp_path)
+    job.__class__ = FallingAccuracy
+    job.steps = tf.Variable(0)
+    loop.run(job, options(tmp_path, num_train_steps=9))
+    reader = tf.train.load_checkpoint(str(tmp_path / "model" / "model.ckpt-best"))
+    assert reader.get_tensor("optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE") == 3
 
 
 def test_a_run_continues_where_it_stopped_and_ends_where_it_should(tmp_path, capsys):
@@ -113,6 +144,12 @@ def test_a_run_continues_where_it_stopped_and_ends_where_it_should(tmp_path, cap
     second = loop.run(job, options(tmp_path, num_train_steps=6))
     assert second["global_step"] == 6
     assert "continuing from" in capsys.readouterr().err
+    third, sixth = (tf.train.load_checkpoint(str(tmp_path / "model" / f"model.ckpt-{n}")) for n in (3, 6))
+    slots = [n for n in third.get_variable_to_shape_map() if n.startswith("optimizer/_variables/")]
+    slots = [n for n in slots if third.get_tensor(n).ndim and np.all(third.get_tensor(n) >= 0)]
+    assert len(slots) >= 32  # the second moments, which shrink by no more than this in three steps
+    for name in slots:
+        assert np.all(sixth.get_tensor(name) >= 0.99 * third.get_tensor(name)), name
     before = weights_at(tmp_path / "model" / "model.ckpt-6")
     assert loop.run(job, options(tmp_path)) == pytest.approx(second)
     assert "nothing left to train" in capsys.readouterr().err
@@ -122,10 +159,11 @@ def test_a_run_continues_where_it_stopped_and_ends_where_it_should(tmp_path, cap
 
 
 def test_evaluation_alone_takes_the_newest_checkpoint(tmp_path):
-    job = task(tmp_path)
+    config = dataclasses.replace(CONFIG, hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5)
+    job = task(tmp_path, config)
     trained = loop.run(job, options(tmp_path))
-    evaluated = loop.run(job, options(tmp_path, do_train=False))
-    assert evaluated == pytest.approx(trained)
+    for _ in range(2):  # without dropout: the same numbers each time
+        assert loop.run(job, options(tmp_path, do_train=False)) == pytest.approx(trained)
     with pytest.raises(InputError, match=r"no checkpoint in .* to evaluate: train first"):
         loop.run(job, options(tmp_path, output_dir=str(tmp_path / "empty"), do_train=False))
 
@@ -138,15 +176,64 @@ def test_evaluation_counts_every_record_once_whatever_the_batch(tmp_path):
         assert again == pytest.approx(trained, rel=1e-5)
 
 
+def test_evaluation_ends_after_max_eval_steps(tmp_path):
+    job = task(tmp_path)
+    whole = loop.run(job, options(tmp_path, num_train_steps=1))
+    part = loop.run(job, options(tmp_path, do_train=False, max_eval_steps=1))
+    with RecordWriter([str(tmp_path / "eight")]) as writer:
+        writer.write({name: values[:8] for name, values in make_features(21, seed=1).items()})
+    eight = PretrainingTask(CONFIG, job.input_files, [str(tmp_path / "eight")], SEQ_LENGTH, PREDICTIONS)
+    assert loop.run(eight, options(tmp_path, do_train=False)) == pytest.approx(part)
+    assert part["loss"] != whole["loss"]
+
+
 def test_divergence_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
     job = task(tmp_path)
     loop.run(job, options(tmp_path, num_train_steps=3))
     bad = options(tmp_path, learning_rate=1e30, num_train_steps=50, num_warmup_steps=0)
     with pytest.raises(InputError, match=r"not finite at step \d+.*--learning_rate.*model\.ckpt-3"):
         loop.run(job, bad)
-    names = {path.name for path in (tmp_path / "model").glob("model.ckpt-*.index")}
-    assert names == {"model.ckpt-3.index", "model.ckpt-best.index"}
+    assert saved_steps(tmp_path) == [3]
     assert all(np.all(np.isfinite(v)) for v in weights_at(tmp_path / "model" / "model.ckpt-3").values())
+
+
+def test_ruined_weights_are_neither_best_nor_a_result(tmp_path):
+    job = task(tmp_path)
+    loop.run(job, options(tmp_path, num_train_steps=3))
+    before = (tmp_path / "model" / "eval_results.json").read_text()
+    best = (tmp_path / "model" / "model.ckpt-best.index").read_bytes()
+    bad = options(tmp_path, learning_rate=1e30, num_train_steps=4, num_warmup_steps=0)
+    with pytest.raises(InputError, match="loss of the evaluation at step 4 is nan"):
+        loop.run(job, bad)
+    assert (tmp_path / "model" / "eval_results.json").read_text() == before
+    assert (tmp_path / "model" / "model.ckpt-best.index").read_bytes() == best
+
+
+def test_another_config_is_refused_on_continuing(tmp_path):
+    loop.run(task(tmp_path), options(tmp_path, num_train_steps=1))
+    other = task(tmp_path, dataclasses.replace(CONFIG, num_attention_heads=4))
+    with pytest.raises(InputError, match="have another config: num_attention_heads 2, not 4"):
+        loop.run(other, options(tmp_path))
+
+
+def test_checkpoints_that_cannot_be_found_or_read_are_not_overwritten(tmp_path):
+    job = task(tmp_path)
+    loop.run(job, options(tmp_path))
+    folder = tmp_path / "model"
+    state, data = folder / "checkpoint", folder / "model.ckpt-6.data-00000-of-00001"
+    kept, whole = state.read_bytes(), data.read_bytes()
+    for content, message in [
+        (None, "state file 'checkpoint' is missing or damaged"),
+        (b"garbage", "state file 'checkpoint' is missing or damaged"),
+        (b"\xff\xfe", "checkpoint is no list of checkpoints"),
+    ]:
+        state.unlink() if content is None else state.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            loop.run(job, options(tmp_path))
+    state.write_bytes(kept)
+    data.write_bytes(whole[:100])
+    with pytest.raises(InputError, match=r"model\.ckpt-6 cannot be restored"):
+        loop.run(job, options(tmp_path))
 
 
 def test_mixed_bfloat16_trains_float32_weights(tmp_path):

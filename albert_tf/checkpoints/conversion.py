@@ -11,7 +11,7 @@ import numpy as np
 import tf_keras
 
 from albert_tf.checkpoints import heads, huggingface, native, original
-from albert_tf.checkpoints.loading import assign
+from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
 from albert_tf.checkpoints.sidecars import write_sidecars
@@ -89,6 +89,7 @@ def convert(conversion: Conversion) -> Converted:
             _write(conversion, place, model, head, set(report.loaded), spm_model_file, vocab_file)
 
         files = _appear(folder, write, conversion.overwrite)
+    warn_of(report)
     return Converted(model, head, report, tuple(files))
 
 

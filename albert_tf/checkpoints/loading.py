@@ -10,7 +10,7 @@ from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
 from albert_tf.checkpoints.source import WeightSource
 from albert_tf.checkpoints.traps import config_notes, name_notes
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.layers.variables import variable_name
 
 _GROUP = re.compile(r"/group_\d+/")
@@ -43,7 +43,7 @@ def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) ->
       init_from_group0: every group of layers gets the weights of group 0.
 
     Returns:
-      What happened to each variable. Its notes are also issued as warnings.
+      What happened to each variable. Its notes are also issued as `InputWarning`s.
 
     Raises:
       InputError: there are no weights, a file is damaged, a shape differs, or nothing of the encoder is
@@ -51,9 +51,14 @@ def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) ->
     """
     with open_source(path) as source:
         report = assign(model, source, init_from_group0)
-    for note in report.notes:
-        warnings.warn(f"{path}: {note}", stacklevel=2)
+    warn_of(report)
     return report
+
+
+def warn_of(report: LoadReport) -> None:
+    """Issues the notes of a report as warnings, as if from where the function that calls this was called."""
+    for note in report.notes:
+        warnings.warn(f"{report.path}: {note}", InputWarning, stacklevel=3)
 
 
 def assign(model: tf.Module, source: WeightSource, init_from_group0: bool = False) -> LoadReport:

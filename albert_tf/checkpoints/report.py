@@ -17,7 +17,7 @@ class LoadReport:
       missing: variables of the model that the source lacks; they keep their values.
       unexpected: weights of the source that the model has no variable for.
       slots: optimizer state and counters in the source, not meant for a model.
-      notes: what to look at, such as a value that shapes cannot show.
+      notes: what to look at, such as a value that shapes cannot show; they were issued as warnings.
     """
 
     path: str
@@ -37,7 +37,7 @@ class LoadReport:
             lines.append(f"  missing, left at their initial values: {_some(self.missing)}")
         if self.unexpected:
             lines.append(f"  unexpected, ignored: {_some(self.unexpected)}")
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+        return "\n".join(lines)
 
     def listing(self) -> str:
         """Every name, a line each, under what happened to it."""

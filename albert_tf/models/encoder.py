@@ -67,6 +67,7 @@ class AlbertEncoder(tf_keras.Model):
           return_all_layers: adds `embedding_output` `[batch, sequence, E]` and `all_layer_outputs`, a
             list with the output of each of the L x inner blocks.
           return_attention_probs: adds `attention_probs`, a list of `[batch, heads, sequence, sequence]`.
+            With output positions, the last of either list has `outputs` in place of its query `sequence`.
           dropout_seed: int32 `[2]`; the same seed gives the same dropout.
 
         Returns:
@@ -108,7 +109,7 @@ class AlbertEncoder(tf_keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as JSON values."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        return {"config": self.config.to_dict(), "name": self.name, "dtype": self.dtype_policy.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "AlbertEncoder":

@@ -26,7 +26,12 @@ class HeadModel(tf_keras.Model):
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as JSON values."""
         arguments = {name: getattr(self, name) for name in self.arguments}
-        return {**super().get_config(), "config": self.config.to_dict(), **arguments}
+        return {
+            "config": self.config.to_dict(),
+            **arguments,
+            "name": self.name,
+            "dtype": self.dtype_policy.name,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "HeadModel":

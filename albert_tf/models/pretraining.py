@@ -67,7 +67,7 @@ class AlbertForPreTraining(tf_keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as JSON values."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        return {"config": self.config.to_dict(), "name": self.name, "dtype": self.dtype_policy.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "AlbertForPreTraining":

@@ -91,6 +91,7 @@ class PretrainingTask(Task):
             self.max_seq_length,
             self.max_predictions_per_seq,
             vocab_size=self.config.vocab_size,
+            type_vocab_size=self.config.type_vocab_size,
             limit=limit,
         )
 

@@ -7,6 +7,8 @@ from typing import ClassVar, NamedTuple
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.config import AlbertConfig
+
 
 class WeightedSum(NamedTuple):
     """A mean kept as its parts, so that parts of a batch on several devices add up to the exact mean.
@@ -27,6 +29,7 @@ class Task(abc.ABC):
       losses: those of them whose sum is minimized.
       best_metric: name of the result, higher is better, by which the best checkpoint is chosen.
       progress_metrics: results that the progress line shows, with their short names.
+      config: the model's shape.
       tokens_per_example: positions in one example, padding included.
     """
 
@@ -34,6 +37,7 @@ class Task(abc.ABC):
     losses: ClassVar[tuple[str, ...]]
     best_metric: ClassVar[str]
     progress_metrics: ClassVar[Mapping[str, str]]
+    config: AlbertConfig
     tokens_per_example: int
 
     @abc.abstractmethod

@@ -30,7 +30,7 @@ def make_strategy(options: TrainingOptions) -> tf.distribute.Strategy:
         return distribute_utils.get_distribution_strategy(
             name, num_gpus=num_gpus, tpu_address=options.tpu_name
         )
-    except ValueError as error:
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise InputError(f"--distribution_strategy={name}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 
 import orbit
@@ -9,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints.loading import load_weights
+from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.flags import TrainingOptions
 from albert_tf.tasks.task import Task
@@ -19,6 +21,15 @@ from albert_tf.training.trainer import Evaluator, Trainer
 
 CHECKPOINT_NAME = "model.ckpt"
 BEST_CHECKPOINT = "model.ckpt-best"
+CONFIG_FILE = "albert_config.json"
+
+# What TensorFlow raises for records that it cannot read or use.
+_READING_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
 
 
 def run(
@@ -44,18 +55,22 @@ def run(
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
     task.check_inputs()
     strategy = strategy or make_strategy(options)
+    if options.do_train:
+        check_batch_size("train_batch_size", options.train_batch_size, strategy)
+    if options.do_eval:
+        check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     folder = worker_folder(options.output_dir, strategy)
     _make_folder(folder)
-    check_batch_size("train_batch_size", options.train_batch_size, strategy)
-    check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
         with _without_orbits_prints(options.verbosity):
             results = _Run(task, options, strategy, folder).execute()
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
-        problem = task.explain_bad_record()
-        if problem is None:
+    except tf.errors.OpError as error:
+        if options.verbosity == "info":
             raise
-        raise InputError(problem) from None
+        problem = None
+        if isinstance(error, _READING_ERRORS):
+            problem = task.explain_bad_record()
+        raise InputError(problem or f"TensorFlow: {_reason(error)}") from error
     if results:
         print(format_results(results), end="")
     return results
@@ -83,18 +98,14 @@ class _Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
-        self.checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=self.model, optimizer=self.optimizer),
-            self.folder,
-            max_to_keep=options.keep_checkpoint_max,
-            checkpoint_name=CHECKPOINT_NAME,
-            step_counter=self.optimizer.iterations,
-            checkpoint_interval=options.save_checkpoints_steps,
-            init_fn=self._initialize,
-        )
-        self.best = orbit.actions.NewBestMetric(
-            task.best_metric, filename=os.path.join(self.folder, f"best_{task.best_metric}.json")
-        )
+        self.checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
+        try:
+            self.checkpoints = tf.train.CheckpointManager(
+                self.checkpoint, folder, options.keep_checkpoint_max, checkpoint_name=CHECKPOINT_NAME
+            )
+        except UnicodeDecodeError:
+            raise InputError(f"{folder}/checkpoint is no list of checkpoints") from None
+        self.best = _best_metric(task.best_metric, folder)
         self.trainer = self._trainer() if options.do_train else None
         self.controller = orbit.Controller(
             global_step=self.optimizer.iterations,
@@ -103,10 +114,9 @@ class _Run:
             strategy=strategy,
             train_actions=[self._stop_if_diverged],
             eval_actions=[self._keep_results],
-            steps_per_loop=min(options.iterations_per_loop, options.save_checkpoints_steps),
-            checkpoint_manager=self.checkpoints,
-            summary_dir=self.folder,
-            eval_summary_dir=os.path.join(self.folder, "eval"),
+            steps_per_loop=options.iterations_per_loop,
+            summary_dir=folder,
+            eval_summary_dir=os.path.join(folder, "eval"),
         )
 
     @property
@@ -117,14 +127,11 @@ class _Run:
     def execute(self) -> dict[str, float]:
         """Trains and evaluates; returns the results of the last evaluation."""
         options = self.options
-        if self.checkpoints.latest_checkpoint:
-            say(f"continuing from {self.checkpoints.latest_checkpoint}")
-        elif not options.do_train and not options.init_checkpoint:
-            raise InputError(f"no checkpoint in {self.folder} to evaluate: train first")
         say(
             f"{self.model.count_params():,} parameters on {self.strategy.num_replicas_in_sync} device(s), "
             f"{options.mixed_precision}, seed {options.seed}"
         )
+        self._find_weights()
         if options.do_train and self.step < options.num_train_steps:
             self._train()
         else:
@@ -135,7 +142,47 @@ class _Run:
         say(f"checkpoints, results and TensorBoard scalars are in {self.folder}")
         return self.results
 
+    def _find_weights(self) -> None:
+        """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
+        # All workers of a cluster continue from what the first one saved.
+        newest = tf.train.latest_checkpoint(self.options.output_dir) or self.checkpoints.latest_checkpoint
+        if newest:
+            self._check_config()
+            try:
+                with self.strategy.scope():
+                    self.checkpoint.restore(newest).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+                raise InputError(
+                    f"{newest} cannot be restored ({str(error).splitlines()[0]}): to continue from an older "
+                    f"checkpoint, name it in {self.folder}/checkpoint"
+                ) from error
+            say(f"continuing from {newest}")
+            return
+        if tf.io.gfile.glob(os.path.join(self.folder, f"{CHECKPOINT_NAME}-[0-9]*.index")):
+            raise InputError(
+                f"{self.folder} holds checkpoints, but its state file 'checkpoint' is missing or damaged"
+            )
+        if self.options.init_checkpoint:
+            report = load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0)
+            say(f"{report}\n{report.listing()}" if self.options.verbosity == "info" else str(report))
+        elif not self.options.do_train:
+            raise InputError(f"no checkpoint in {self.folder} to evaluate: train first")
+        self.task.config.to_json_file(os.path.join(self.folder, CONFIG_FILE))
+
+    def _check_config(self) -> None:
+        path = os.path.join(self.folder, CONFIG_FILE)
+        if not tf.io.gfile.exists(path):
+            return
+        ours, saved = self.task.config.to_dict(), AlbertConfig.from_json_file(path).to_dict()
+        differing = sorted(key for key in ours | saved if ours.get(key) != saved.get(key))
+        if differing:
+            raise InputError(
+                f"the checkpoints in {self.folder} have another config: "
+                + ", ".join(f"{key} {saved.get(key)}, not {ours.get(key)}" for key in differing)
+            )
+
     def _train(self) -> None:
+        """Trains to each multiple of `save_checkpoints_steps`, saves there, and evaluates if asked."""
         options = self.options
         self.progress = TrainingProgress(
             first_step=self.step,
@@ -146,16 +193,17 @@ class _Run:
         )
         try:
             with contextlib.closing(self.progress):
-                if options.do_eval:
-                    self.controller.train_and_evaluate(
-                        options.num_train_steps, options.max_eval_steps, options.save_checkpoints_steps
-                    )
-                else:
-                    self.controller.train(options.num_train_steps)
+                while self.step < options.num_train_steps:
+                    interval = options.save_checkpoints_steps
+                    next_stop = (self.step // interval + 1) * interval
+                    self.controller.train(min(next_stop, options.num_train_steps))
+                    self.checkpoints.save(self.step)
+                    if options.do_eval:
+                        self.controller.evaluate(options.max_eval_steps)
         except KeyboardInterrupt:
             self._stop_if_diverged()
-            self.controller.save_checkpoint()
-            say(f"saved step {self.step}; the same command continues from there")
+            path = self.checkpoints.save(self.step)
+            say(f"saved {path}; the same command continues from there")
             raise
 
     def _trainer(self) -> Trainer:
@@ -188,37 +236,51 @@ class _Run:
         batches = self.strategy.distribute_datasets_from_function(dataset)
         return Evaluator(task=self.task, model=self.model, strategy=self.strategy, batches=batches)
 
-    def _initialize(self) -> None:
-        if not self.options.init_checkpoint:
-            return
-        report = load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0)
-        say(f"{report}\n{report.listing()}" if self.options.verbosity == "info" else str(report))
-
     def _after_step(self, steps: int) -> None:
         if self.progress.advance(steps):
             self._stop_if_diverged()
 
     def _stop_if_diverged(self, _=None) -> None:
         step = self.trainer.first_bad_step()
-        if step is None:
-            return
+        if step is not None:
+            raise self._divergence(f"the loss or a gradient is not finite at step {step}")
+
+    def _divergence(self, what: str) -> InputError:
         kept = self.checkpoints.latest_checkpoint
-        raise InputError(
-            f"the loss or a gradient is not finite at step {step}. Try a lower --learning_rate, more "
-            f"--num_warmup_steps or a larger --train_batch_size. "
-            + (f"The last good checkpoint is {kept}" if kept else "No checkpoint was saved before")
+        return InputError(
+            f"{what}. Try a lower --learning_rate, more --num_warmup_steps or a larger --train_batch_size. "
+            + (f"The last checkpoint is {kept}" if kept else "No checkpoint was saved before")
         )
 
     def _keep_results(self, output: dict[str, tf.Tensor]) -> None:
         names = ("loss", *self.task.metrics)
-        self.results = {"global_step": self.step} | {name: float(output[name]) for name in names}
-        write_results(self.folder, self.results)
+        results = {"global_step": self.step} | {name: float(output[name]) for name in names}
+        if not math.isfinite(results["loss"]):
+            raise self._divergence(f"the loss of the evaluation at step {self.step} is {results['loss']}")
+        self.results = results
+        write_results(self.folder, results)
         is_best = self.best.test(output)
         if is_best:
-            self.checkpoints.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
+            self.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
             self.best.commit(output)
-        shown = " ".join(f"{name} {self.results[name]:.4f}" for name in names)
+        shown = " ".join(f"{name} {results[name]:.4f}" for name in names)
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
+
+
+def _best_metric(name: str, folder: str) -> orbit.actions.NewBestMetric:
+    path = os.path.join(folder, f"best_{name}.json")
+    try:
+        return orbit.actions.NewBestMetric(name, filename=path)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The line of TensorFlow's message that says what is wrong, without where it came about."""
+    context = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
+    lines = [line.strip() for line in error.message.splitlines()]
+    told = [line for line in lines if line and not line.startswith(context)]
+    return told[-1] if told else error.message
 
 
 def _make_folder(folder: str) -> None:

@@ -1,0 +1,128 @@
+"""One training step: what is clipped, what is normalized, what compiles."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.tasks.pretraining import PretrainingTask
+from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
+from albert_tf.training.trainer import Trainer
+from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features
+
+
+class SlopeTask(Task):
+    """A loss of known gradient: the weighted mean over examples of 3 w0 + 4 w1, or of another slope."""
+
+    metrics = losses = ("loss_of_slopes",)
+    best_metric = "loss_of_slopes"
+    progress_metrics = {}  # noqa: RUF012
+    tokens_per_example = 1
+    slope = (3.0, 4.0)
+
+    def check_inputs(self): ...
+    def explain_bad_record(self): ...
+    def train_dataset(self, batch_size, seed, context): ...
+    def eval_dataset(self, batch_size, context): ...
+
+    def build_model(self, dtype):
+        model = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+        model.build([None, 2])
+        return model
+
+    def measure(self, model, batch, training, dropout_seed=None):
+        weights = batch["weights"]
+        values = model(tf.ones_like(weights)[:, None] * tf.constant([self.slope]))[:, 0]
+        return {"loss_of_slopes": WeightedSum(tf.reduce_sum(values * weights), tf.reduce_sum(weights))}
+
+
+def trainer(task, optimizer, strategy=None) -> Trainer:
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        model = task.build_model("float32")
+        optimizer = optimizer()
+        optimizer.build(model.trainable_variables)
+    return Trainer(
+        task=task,
+        model=model,
+        optimizer=optimizer,
+        strategy=strategy,
+        make_batches=lambda: strategy.distribute_datasets_from_function(weights_batches),
+        seed=1,
+        after_step=lambda steps: None,
+    )
+
+
+def weights_batches(context):
+    per_device = context.get_per_replica_batch_size(4)
+    weights = tf.data.Dataset.from_tensor_slices({"weights": [1.0, 1.0, 1.0, 5.0]})
+    return weights.batch(per_device).repeat()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_gradients_are_summed_then_clipped_once_to_norm_1(devices, two_devices):
+    steps = trainer(SlopeTask(), lambda: AdamW(learning_rate=0.0), two_devices if devices == 2 else None)
+    results = steps.train(tf.constant(1))
+    # The examples weigh 1, 1, 1 and 5, so that the second device has three quarters of the weight.
+    np.testing.assert_allclose(results["gradient_norm"], 5.0, rtol=1e-6)
+    np.testing.assert_allclose(results["loss"], 7.0, rtol=1e-6)
+    moment = next(v for v in steps.optimizer.variables if "adam_m" in v.name)
+    np.testing.assert_allclose(np.ravel(moment.numpy()), [0.06, 0.08], rtol=1e-5)
+
+
+def test_gradients_of_norm_below_1_are_left_alone():
+    task = SlopeTask()
+    task.slope = (0.3, 0.4)
+    steps = trainer(task, lambda: AdamW(learning_rate=0.0))
+    steps.train(tf.constant(1))
+    moment = next(v for v in steps.optimizer.variables if "adam_m" in v.name)
+    np.testing.assert_allclose(np.ravel(moment.numpy()), [0.03, 0.04], rtol=1e-5)
+
+
+def test_learning_rate_of_a_step_is_that_of_the_updates_before_it():
+    schedule = WarmupPolynomialDecay(1.0, num_train_steps=10, num_warmup_steps=4, start_warmup_step=1)
+    steps = trainer(SlopeTask(), lambda: AdamW(schedule))
+    rates = [float(steps.train(tf.constant(1))["learning_rate"]) for _ in range(6)]
+    np.testing.assert_allclose(rates, [0, 0, 0.25, 0.5, 0.75, 0.5], atol=1e-6)
+
+
+def test_first_step_that_is_not_finite_is_remembered():
+    task = SlopeTask()
+    steps = trainer(task, lambda: AdamW(learning_rate=1.0))
+    steps.train(tf.constant(2))
+    assert steps.first_bad_step() is None
+    steps.model.trainable_variables[0].assign([[np.nan], [1.0]])
+    steps.train(tf.constant(2))
+    assert steps.first_bad_step() == 2
+
+
+def test_whole_step_compiles_with_xla_and_does_the_same():
+    features = make_features(8)
+    batch = {
+        name: tf.constant(values, tf.float32 if name.endswith("weights") else tf.int32)
+        for name, values in features.items()
+    }
+    batch["next_sentence_labels"] = batch["next_sentence_labels"][:, 0]
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH, PREDICTIONS)
+    weights = []
+    for compiled in (False, True):
+        tf_keras.utils.set_random_seed(1)
+        model = task.build_model()
+        optimizer = LAMB(0.01)
+        optimizer.build(model.trainable_variables)
+        steps = Trainer(
+            task=task,
+            model=model,
+            optimizer=optimizer,
+            strategy=tf.distribute.get_strategy(),
+            make_batches=lambda: None,
+            seed=1,
+            after_step=lambda steps: None,
+        )
+        step = tf.function(steps._replica_step, jit_compile=compiled)
+        for _ in range(2):
+            step(batch)
+        weights.append(model.get_weights())
+    for plain, compiled in zip(*weights, strict=True):
+        np.testing.assert_allclose(compiled, plain, atol=1e-5)
