@@ -154,6 +154,14 @@ def test_an_archive_with_a_dangerous_member_is_refused_by_name(change, message, 
     assert not (tmp_path.parent / "evil").exists()
 
 
+def test_an_archive_larger_than_the_disk_is_refused(source, tmp_path, monkeypatch):
+    archive = write_archive(tmp_path / "a.tar.gz", write_release(tmp_path / "albert_tiny", source))
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=r"a\.tar\.gz holds [\d,]+ bytes, but .* has room for 1,000"):
+        load(archive)
+
+
 def test_a_truncated_archive_is_one_line(source, tmp_path):
     archive = write_archive(tmp_path / "a.tar.gz", write_release(tmp_path / "albert_tiny", source))
     archive.write_bytes(archive.read_bytes()[:2000])

@@ -14,6 +14,8 @@ CONFIG_FILE = "albert_config.json"
 _SPM_MODEL_FILE, _SPM_VOCAB_FILE = "30k-clean.model", "30k-clean.vocab"
 _WORDPIECE_FILE = "vocab_chinese.txt"
 
+_LARGEST = 1 << 26  # bytes; a larger file is a corpus, not a vocabulary
+
 
 class Sidecars(NamedTuple):
     """Paths of what was found; None for what was not."""
@@ -41,6 +43,8 @@ def find_sidecars(folder: str) -> Sidecars:
 
 
 def _loads(tokenizer_class: type, path: str) -> bool:
+    if not 0 < os.path.getsize(path) < _LARGEST:
+        return False
     try:
         tokenizer_class(path)
     except (InputError, OSError):
