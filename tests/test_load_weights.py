@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -9,6 +10,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 import tf_keras
 
@@ -238,6 +240,24 @@ def test_a_hugging_face_folder_or_its_file_loads(source, tmp_path):
     huggingface.write_folder(str(tmp_path), CONFIG, source, "pretraining")
     assert_all_loaded(tmp_path, source, HUGGINGFACE)
     assert_all_loaded(tmp_path / "model.safetensors", source, HUGGINGFACE)
+
+
+def test_a_hugging_face_folder_of_several_files_loads(source, tmp_path):
+    huggingface.write_folder(str(tmp_path), CONFIG, source, "pretraining")
+    whole = tmp_path / "model.safetensors"
+    tensors = safetensors.numpy.load_file(whole)
+    whole.unlink()
+    parts = {name: f"part-{i % 2}.safetensors" for i, name in enumerate(tensors)}
+    for part in set(parts.values()):
+        mine = {name: value for name, value in tensors.items() if parts[name] == part}
+        safetensors.numpy.save_file(mine, tmp_path / part)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    assert_all_loaded(tmp_path, source, HUGGINGFACE)
+    (tmp_path / "part-1.safetensors").unlink()
+    with pytest.raises(
+        InputError, match=r"part-1\.safetensors does not exist, though .*index\.json names it"
+    ):
+        load(tmp_path)
 
 
 def test_a_pickle_is_refused_with_the_reason_and_the_way(tmp_path):
