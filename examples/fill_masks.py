@@ -17,7 +17,7 @@ class FillOptions(flags.ScriptOptions):
     """Prints the likeliest pieces for every [MASK] in each line of standard input."""
 
     albert_config_file: str = option(help="the model's albert_config.json")
-    checkpoint: str = option(help="checkpoint of run_pretraining.py, such as model/model.ckpt-best")
+    checkpoint: str = option(help="weights of any kind, such as model/model.ckpt-best")
     spm_model_file: str = option(help="the model's SentencePiece model")
     do_lower_case: bool = option(True, help="lower-case the text")
     top_k: int = option(5, at_least=1, help="guesses for each mask")
@@ -28,18 +28,16 @@ def main(options: FillOptions) -> None:
     """Reads sentences, predicts, prints."""
     import tensorflow as tf
 
+    from albert_tf import load_weights
     from albert_tf.config import AlbertConfig
     from albert_tf.models.pretraining import AlbertForPreTraining
     from albert_tf.tokenization import load_tokenizer
 
     tokenizer = load_tokenizer(spm_model_file=options.spm_model_file, do_lower_case=options.do_lower_case)
     model = AlbertForPreTraining(AlbertConfig.from_json_file(options.albert_config_file))
-    try:
-        restored = tf.train.Checkpoint(model=model).restore(options.checkpoint)
-        restored.expect_partial().assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(f"--checkpoint={options.checkpoint} is not of this model: {problem}") from None
+    report = load_weights(model, options.checkpoint)
+    if report.missing:
+        raise InputError(f"--checkpoint={options.checkpoint} lacks {', '.join(report.missing)}")
     top_k = min(options.top_k, tokenizer.vocab_size)
 
     for line in sys.stdin:
