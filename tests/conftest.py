@@ -2,11 +2,14 @@ import pathlib
 
 import pytest
 
+from albert_tf.script import quiet_start
+
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure(config):
-    """Two logical CPU devices, so that distribution is tested everywhere; set before TensorFlow starts."""
+    """Starts TensorFlow as the scripts do, with two logical CPU devices so that distribution is tested."""
+    quiet_start("error")
     import tensorflow as tf
 
     [cpu] = tf.config.list_physical_devices("CPU")

@@ -11,6 +11,7 @@ from albert_tf.layers.dropout import split_seed
 from albert_tf.layers.embeddings import FactorizedEmbedding
 from albert_tf.layers.encoder import SharedEncoder
 from albert_tf.layers.heads import pooler
+from albert_tf.models.base import ConfiguredModel
 
 
 def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor | None:
@@ -23,7 +24,7 @@ def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
-class AlbertEncoder(tf_keras.Model):
+class AlbertEncoder(ConfiguredModel):
     """The ALBERT encoder.
 
     Args:
@@ -40,12 +41,10 @@ class AlbertEncoder(tf_keras.Model):
     """
 
     def __init__(self, config: AlbertConfig, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         self.embeddings = FactorizedEmbedding(config, dtype=self.dtype_policy)
         self.encoder = SharedEncoder(config, dtype=self.dtype_policy)
         self.pooler = pooler(config, dtype=self.dtype_policy)
-        self.built = True
 
     def call(
         self,
@@ -106,12 +105,3 @@ class AlbertEncoder(tf_keras.Model):
         if return_attention_probs:
             outputs["attention_probs"] = attention_probs
         return outputs
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON values."""
-        return {"config": self.config.to_dict(), "name": self.name, "dtype": self.dtype_policy.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "AlbertEncoder":
-        """Builds the model that `get_config` describes."""
-        return cls(**{**config, "config": AlbertConfig.from_dict(config["config"])})

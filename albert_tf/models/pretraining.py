@@ -1,18 +1,17 @@
 """`AlbertForPreTraining`: the encoder with the masked-LM and sentence-order heads."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.heads import MaskedLMHead, sentence_order_head
-from albert_tf.models.encoder import AlbertEncoder
+from albert_tf.models.head_model import HeadModel
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
-class AlbertForPreTraining(tf_keras.Model):
+class AlbertForPreTraining(HeadModel):
     """ALBERT with both pretraining heads.
 
     Args:
@@ -29,12 +28,9 @@ class AlbertForPreTraining(tf_keras.Model):
     """
 
     def __init__(self, config: AlbertConfig, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
-        self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
+        super().__init__(config, **kwargs)
         self.masked_lm = MaskedLMHead(config, dtype=self.dtype_policy)
         self.sentence_order = sentence_order_head(config, dtype=self.dtype_policy)
-        self.built = True
 
     def call(
         self,
@@ -64,12 +60,3 @@ class AlbertForPreTraining(tf_keras.Model):
             "mlm_logits": self.masked_lm(encoded["sequence_output"], table),
             "sop_logits": self.sentence_order(encoded["pooled_output"]),
         }
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON values."""
-        return {"config": self.config.to_dict(), "name": self.name, "dtype": self.dtype_policy.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "AlbertForPreTraining":
-        """Builds the model that `get_config` describes."""
-        return cls(**{**config, "config": AlbertConfig.from_dict(config["config"])})
