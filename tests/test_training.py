@@ -205,6 +205,7 @@ def test_ruined_weights_are_neither_best_nor_a_result(tmp_path):
     bad = options(tmp_path, learning_rate=1e30, num_train_steps=4, num_warmup_steps=0)
     with pytest.raises(InputError, match="loss of the evaluation at step 4 is nan"):
         loop.run(job, bad)
+    assert saved_steps(tmp_path) == [3]
     assert (tmp_path / "model" / "eval_results.json").read_text() == before
     assert (tmp_path / "model" / "model.ckpt-best.index").read_bytes() == best
 

@@ -182,7 +182,7 @@ class _Run:
             )
 
     def _train(self) -> None:
-        """Trains to each multiple of `save_checkpoints_steps`, saves there, and evaluates if asked."""
+        """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
         options = self.options
         self.progress = TrainingProgress(
             first_step=self.step,
@@ -197,9 +197,10 @@ class _Run:
                     interval = options.save_checkpoints_steps
                     next_stop = (self.step // interval + 1) * interval
                     self.controller.train(min(next_stop, options.num_train_steps))
-                    self.checkpoints.save(self.step)
+                    # Evaluated before it is saved: weights that are ruined must not be the newest ones.
                     if options.do_eval:
                         self.controller.evaluate(options.max_eval_steps)
+                    self.checkpoints.save(self.step)
         except KeyboardInterrupt:
             self._stop_if_diverged()
             path = self.checkpoints.save(self.step)
