@@ -145,6 +145,19 @@ def test_the_best_checkpoint_of_a_run_is_taken_on_request(tmp_path):
             np.testing.assert_array_equal(tensors_in(str(output))[name], value)
 
 
+def test_best_is_refused_where_there_can_be_none(tmp_path):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "model.safetensors").write_bytes(b"")
+    with (
+        pytest.raises(InputError, match="has no best checkpoint"),
+        open_source(str(tmp_path / "hf"), best=True),
+    ):
+        pass
+    file = str(tmp_path / "hf" / "model.safetensors")
+    with pytest.raises(InputError, match="is one file"), open_source(file, best=True):
+        pass
+
+
 def test_a_chinese_vocabulary_goes_along(tmp_path):
     config = tiny_config(vocab_size=len(pathlib.Path(VOCAB_FILE).read_text().splitlines()))
     start = original_of(tmp_path / "start", config=config)

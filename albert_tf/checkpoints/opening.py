@@ -39,15 +39,18 @@ def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
             yield dataclasses.replace(_open_folder(folder, path, best), path=path)
     elif tf.io.gfile.isdir(path):
         yield _open_folder(path.rstrip("/") or path, path, best)
+    elif best:
+        raise InputError(f"{path} is one file; the best checkpoint is that of a training run's folder")
     else:
         yield _open_file(path)
 
 
 def _open_folder(folder: str, path: str, best: bool) -> WeightSource:
-    if tf.io.gfile.exists(os.path.join(folder, _SAVED_MODEL)):
-        return _with_sidecars(_open_hub_module(folder, path), folder)
-    if huggingface.is_folder(folder):
-        return huggingface.read_folder(folder, path)
+    if not best:
+        if tf.io.gfile.exists(os.path.join(folder, _SAVED_MODEL)):
+            return _with_sidecars(_open_hub_module(folder, path), folder)
+        if huggingface.is_folder(folder):
+            return huggingface.read_folder(folder, path)
     prefix = _checkpoint_in(folder, path, best)
     if prefix:
         return _with_sidecars(read_checkpoint(prefix, path), folder)
