@@ -17,7 +17,7 @@ from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSourc
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
-_BEST = "model.ckpt-best"
+BEST_CHECKPOINT = "model.ckpt-best"
 _SAVED_MODEL = "saved_model.pb"
 _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 
@@ -81,11 +81,11 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
     """The prefix of the checkpoint that a folder means: the best if asked for, the newest, or the only."""
     names = [name.removesuffix(".index") for name in _visible(folder) if name.endswith(".index")]
     if best:
-        if _BEST not in names:
+        if BEST_CHECKPOINT not in names:
             raise InputError(
-                f"{path} has no best checkpoint ({_BEST}.index): it appears when a run evaluates"
+                f"{path} has no best checkpoint ({BEST_CHECKPOINT}.index): it appears when a run evaluates"
             )
-        return os.path.join(folder, _BEST)
+        return os.path.join(folder, BEST_CHECKPOINT)
     state = tf.train.get_checkpoint_state(folder)
     if state:
         # By its last part: folders move.
@@ -93,10 +93,10 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
         if newest not in names:
             raise InputError(f"{path}: the file `checkpoint` names {newest}, but {newest}.index is not there")
         return os.path.join(folder, newest)
-    if len(names) > 1 and _BEST not in names:
+    if len(names) > 1 and BEST_CHECKPOINT not in names:
         raise InputError(f"{path} has several checkpoints; name one of {', '.join(names)}")
     if names:
-        return os.path.join(folder, _BEST if _BEST in names else names[0])
+        return os.path.join(folder, BEST_CHECKPOINT if BEST_CHECKPOINT in names else names[0])
     if any(re.search(r"\.data-\d+-of-\d+$", name) for name in _visible(folder)):
         raise InputError(f"{path} has data files of a checkpoint but no .index: half of it is missing")
     return None

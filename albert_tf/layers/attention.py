@@ -6,9 +6,9 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
+from albert_tf.layers.dense import dense
 from albert_tf.layers.dropout import dropout, split_seed
 from albert_tf.layers.normalization import layer_norm
-from albert_tf.layers.variables import build_in_scope, truncated_normal
 
 
 def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
@@ -52,9 +52,7 @@ class SelfAttention(tf_keras.layers.Layer):
 
     def _dense(self, scope: str) -> tf_keras.layers.Dense:
         size = self.config.hidden_size
-        initializer = truncated_normal(self.config.initializer_range)
-        dense = tf_keras.layers.Dense(size, kernel_initializer=initializer, dtype=self.dtype_policy)
-        return build_in_scope(dense, scope, size)
+        return dense(scope, size, size, self.config.initializer_range, dtype=self.dtype_policy)
 
     def call(
         self,

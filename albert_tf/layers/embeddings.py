@@ -5,9 +5,10 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.layers.dense import dense
 from albert_tf.layers.dropout import dropout
 from albert_tf.layers.normalization import layer_norm
-from albert_tf.layers.variables import build_in_scope, truncated_normal
+from albert_tf.layers.variables import truncated_normal
 
 
 class FactorizedEmbedding(tf_keras.layers.Layer):
@@ -27,14 +28,12 @@ class FactorizedEmbedding(tf_keras.layers.Layer):
         self.layer_norm = layer_norm(f"{scope}/embeddings/LayerNorm", width, self.dtype_policy)
         self.projection = None
         if config.has_projection:
-            self.projection = build_in_scope(
-                tf_keras.layers.Dense(
-                    config.hidden_size,
-                    kernel_initializer=truncated_normal(config.initializer_range),
-                    dtype=self.dtype_policy,
-                ),
+            self.projection = dense(
                 f"{scope}/encoder/embedding_hidden_mapping_in",
                 width,
+                config.hidden_size,
+                config.initializer_range,
+                dtype=self.dtype_policy,
             )
 
     def _table(self, name: str, rows: int) -> tf.Variable:

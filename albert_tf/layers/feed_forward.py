@@ -5,9 +5,9 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.activations import activation
+from albert_tf.layers.dense import dense
 from albert_tf.layers.dropout import dropout
 from albert_tf.layers.normalization import layer_norm
-from albert_tf.layers.variables import build_in_scope, truncated_normal
 
 
 class FeedForward(tf_keras.layers.Layer):
@@ -16,21 +16,22 @@ class FeedForward(tf_keras.layers.Layer):
     def __init__(self, config: AlbertConfig, scope: str, **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        self.intermediate = self._dense(
+        self.intermediate = dense(
+            f"{scope}/ffn_1/intermediate/dense",
+            config.hidden_size,
+            config.intermediate_size,
+            config.initializer_range,
+            activation=activation(config.hidden_act),
+            dtype=self.dtype_policy,
+        )
+        self.output_dense = dense(
+            f"{scope}/ffn_1/intermediate/output/dense",
             config.intermediate_size,
             config.hidden_size,
-            f"{scope}/ffn_1/intermediate/dense",
-            activation=activation(config.hidden_act),
-        )
-        self.output_dense = self._dense(
-            config.hidden_size, config.intermediate_size, f"{scope}/ffn_1/intermediate/output/dense"
+            config.initializer_range,
+            dtype=self.dtype_policy,
         )
         self.layer_norm = layer_norm(f"{scope}/LayerNorm_1", config.hidden_size, self.dtype_policy)
-
-    def _dense(self, size: int, input_size: int, scope: str, **kwargs) -> tf_keras.layers.Dense:
-        initializer = truncated_normal(self.config.initializer_range)
-        dense = tf_keras.layers.Dense(size, kernel_initializer=initializer, dtype=self.dtype_policy, **kwargs)
-        return build_in_scope(dense, scope, input_size)
 
     def call(self, hidden: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
         """Maps `[batch, sequence, H]` to the same shape; `dropout_seed` int32 `[2]` trains with dropout."""

@@ -5,19 +5,17 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.activations import activation
+from albert_tf.layers.dense import dense
 from albert_tf.layers.normalization import layer_norm
-from albert_tf.layers.variables import build_in_scope, truncated_normal
+from albert_tf.layers.variables import truncated_normal
 
 
 def pooler(config: AlbertConfig, scope: str = "bert", dtype=None) -> tf_keras.layers.Dense:
     """tanh(dense(.)) for the first position: `[batch, H]` to `[batch, H]`."""
-    dense = tf_keras.layers.Dense(
-        config.hidden_size,
-        activation="tanh",
-        kernel_initializer=truncated_normal(config.initializer_range),
-        dtype=dtype,
+    size = config.hidden_size
+    return dense(
+        f"{scope}/pooler/dense", size, size, config.initializer_range, activation="tanh", dtype=dtype
     )
-    return build_in_scope(dense, f"{scope}/pooler/dense", config.hidden_size)
 
 
 class MaskedLMHead(tf_keras.layers.Layer):
@@ -26,15 +24,13 @@ class MaskedLMHead(tf_keras.layers.Layer):
     def __init__(self, config: AlbertConfig, scope: str = "cls/predictions", **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        self.dense = build_in_scope(
-            tf_keras.layers.Dense(
-                config.embedding_size,
-                activation=activation(config.hidden_act),
-                kernel_initializer=truncated_normal(config.initializer_range),
-                dtype=self.dtype_policy,
-            ),
+        self.dense = dense(
             f"{scope}/transform/dense",
             config.hidden_size,
+            config.embedding_size,
+            config.initializer_range,
+            activation=activation(config.hidden_act),
+            dtype=self.dtype_policy,
         )
         self.layer_norm = layer_norm(f"{scope}/transform/LayerNorm", config.embedding_size, self.dtype_policy)
         self.output_bias = self.add_weight(

@@ -4,9 +4,9 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
+from albert_tf.layers.dense import dense
 from albert_tf.layers.dropout import dropout
 from albert_tf.layers.normalization import layer_norm
-from albert_tf.layers.variables import build_in_scope, truncated_normal
 
 
 class SpanHead(tf_keras.layers.Layer):
@@ -24,9 +24,8 @@ class SpanHead(tf_keras.layers.Layer):
         self.answer = self._dense("answer_class/dense_1", hidden, 1, use_bias=False)
 
     def _dense(self, scope: str, input_size: int, size: int, **kwargs) -> tf_keras.layers.Dense:
-        initializer = truncated_normal(self.config.initializer_range)
-        dense = tf_keras.layers.Dense(size, kernel_initializer=initializer, dtype=self.dtype_policy, **kwargs)
-        return build_in_scope(dense, scope, input_size)
+        deviation = self.config.initializer_range
+        return dense(scope, input_size, size, deviation, dtype=self.dtype_policy, **kwargs)
 
     def start_log_probs(self, sequence: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
         """float32 `[batch, sequence]` for `[batch, sequence, H]`; where `p_mask` is 1 nothing starts."""

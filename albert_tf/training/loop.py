@@ -10,6 +10,8 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints.loading import load_weights
+from albert_tf.checkpoints.opening import BEST_CHECKPOINT
+from albert_tf.checkpoints.sidecars import CONFIG_FILE
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.flags import TrainingOptions
@@ -20,8 +22,6 @@ from albert_tf.training.report import TrainingProgress, format_results, say, wri
 from albert_tf.training.trainer import Evaluator, Trainer
 
 CHECKPOINT_NAME = "model.ckpt"
-BEST_CHECKPOINT = "model.ckpt-best"
-CONFIG_FILE = "albert_config.json"
 
 # What TensorFlow raises for records that it cannot read or use.
 _READING_ERRORS = (
