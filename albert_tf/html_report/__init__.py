@@ -1,0 +1,22 @@
+"""A run as one HTML page that opens anywhere: no network, no scripts, light and dark, screen and paper.
+
+A section of the page is what a pure function returns; `write_report` puts sections together.
+"""
+
+from albert_tf.html_report.charts import curves, scatter
+from albert_tf.html_report.examples import largest_errors, wrong_examples
+from albert_tf.html_report.page import Section, write_report
+from albert_tf.html_report.tables import accuracy_by_part, confusion_matrix, facts, results
+
+__all__ = [
+    "Section",
+    "accuracy_by_part",
+    "confusion_matrix",
+    "curves",
+    "facts",
+    "largest_errors",
+    "results",
+    "scatter",
+    "write_report",
+    "wrong_examples",
+]

@@ -1,0 +1,142 @@
+"""Sections of pictures: learning curves and scores, as SVG by matplotlib that takes the page's colours."""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from albert_tf.html_report.page import Section, escaped
+from albert_tf.html_report.tables import number, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_POINTS = 300  # of a curve; a longer one shows means of neighbours
+_FEW_POINTS = 40  # up to here each is marked
+_CURVE_INCHES = (3.4, 2.3)
+_SCATTER_INCHES = (4.6, 4.4)
+
+# Charts are drawn in the first of each pair, of which the page has a light and a dark form.
+_INK, _LINE, _BLUE, _ORANGE = "#5c6670", "#dbe0e4", "#0b65a8", "#b84e00"
+_PAGE_COLORS = {_INK: "var(--soft)", _LINE: "var(--line)", _BLUE: "var(--blue)", _ORANGE: "var(--orange)"}
+_PICTURE_BLUE = "#3793d8"  # of points that are embedded as a picture: seen on light and on dark
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": _LINE,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+
+
+def curves(
+    history: Sequence[Mapping[str, float]], metrics: Sequence[str], best_step: int | None = None
+) -> Section:
+    """A chart of each metric by step; a metric that was measured only once is a row of a table.
+
+    Args:
+      history: "step" and the metrics that were measured then, in the order of steps.
+      metrics: what to show.
+      best_step: that of the best checkpoint, to be marked.
+    """
+    charts, rows = [], []
+    for metric in metrics:
+        points = [(entry["step"], entry[metric]) for entry in history if metric in entry]
+        if len(points) > 1:
+            charts.append(_curve(metric, points, best_step))
+        else:
+            rows += [[escaped(metric), f"{step:,}", number(value)] for step, value in points]
+    html = ""
+    if charts and best_step is not None:
+        html += f"<p>Dashed: the best checkpoint, step {best_step:,}; beside each name its value there.</p>\n"
+    if charts:
+        html += f'<div class="charts">\n{"".join(charts)}</div>\n'
+    if rows:
+        html += table(["", "step", "value"], rows)
+    return Section("Learning curves" if charts else "Evaluation", html)
+
+
+def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
+    """The predicted score of each example over its true one.
+
+    Args:
+      labels: float [examples].
+      scores: float [examples].
+    """
+
+    def draw(axes: "Axes") -> None:
+        # The points are one picture: as elements of the page, those of a large split would fill it.
+        axes.plot(labels, scores, "o", color=_PICTURE_BLUE, alpha=0.45, ms=4.5, mew=0, rasterized=True)
+        axes.axline((0, 0), slope=1, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
+        axes.set(xlabel="true score", ylabel="predicted score")
+
+    alt = f"Scatter plot of predicted over true scores of {len(labels):,} examples"
+    caption = f"{len(labels):,} examples. On the dashed line prediction and truth are equal."
+    return Section("Scores", _chart(caption, alt, _SCATTER_INCHES, draw))
+
+
+def _curve(metric: str, points: Sequence[tuple[int, float]], best_step: int | None) -> str:
+    best = dict(points).get(best_step)
+    together = -(-len(points) // _MOST_POINTS)
+    steps, values = _means(np.array(points, np.float64), together).T
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import EngFormatter, MaxNLocator
+
+        marker = "o" if len(points) <= _FEW_POINTS else ""
+        axes.plot(steps, values, color=_BLUE, marker=marker, ms=3.5)
+        if best_step is not None:
+            axes.axvline(best_step, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
+        if best is not None:
+            axes.plot(best_step, best, "o", color=_ORANGE, ms=7)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+    notes = [number(best)] * (best is not None) + [f"smoothed over {together}"] * (together > 1)
+    caption = f"<b>{escaped(metric)}</b> {', '.join(notes)}"
+    alt = f"Line chart of {metric} from step {points[0][0]:,} to step {points[-1][0]:,}"
+    return _chart(caption, alt, _CURVE_INCHES, draw)
+
+
+def _means(points: np.ndarray, together: int) -> np.ndarray:
+    """Means of as many neighbours: [points, 2] -> [fewer points, 2]."""
+    begins = np.arange(0, len(points), together)
+    counts = np.diff(begins, append=len(points))
+    return np.add.reduceat(points, begins) / counts[:, None]
+
+
+def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[["Axes"], None]) -> str:
+    """A figure of the page; the same bytes for the same drawing, whatever the user's matplotlibrc."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    drawing = io.StringIO()
+    with style.context(["default", {**_STYLE, "svg.hashsalt": alt}]):
+        figure = Figure(inches, layout="constrained")
+        draw(figure.subplots())
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(drawing, format="svg", dpi=150, transparent=True, metadata=no_metadata)
+    svg = _for_page(drawing.getvalue(), alt)
+    return f'<figure class="chart">\n<figcaption>{caption}</figcaption>\n{svg}</figure>\n'
+
+
+def _for_page(svg: str, alt: str) -> str:
+    """An SVG file as an element of a page, in the page's colours and letters and as wide as there is room."""
+    box = re.search(r'viewBox="[^"]*"', svg)[0]
+    svg = svg[svg.index("</defs>") + len("</defs>") :]  # after the file's own head and style
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # every chart has the same; those of clips and marks differ
+    svg = re.sub(r" font-family: [^;]*;", "", svg)
+    for color, variable in _PAGE_COLORS.items():
+        svg = svg.replace(color, variable)
+    return f'<svg {box} role="img" aria-label="{escaped(alt)}">{svg}'

@@ -1,0 +1,79 @@
+"""Sections of single examples: those that the model got most wrong."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from albert_tf.html_report.page import Section, escaped
+from albert_tf.html_report.tables import percent
+
+_MOST_EXAMPLES = 20
+_SHORT_TEXT = 400  # characters of a text before the rest folds away
+
+
+def wrong_examples(
+    true: Sequence[str], predicted: Sequence[str], confidence: np.ndarray, texts: Mapping[str, Sequence[str]]
+) -> Section:
+    """The wrong examples that the model was surest of, 20 at most.
+
+    Args:
+      true: the right answer of each example.
+      predicted: the model's.
+      confidence: float [examples]. The probability that the model gave its answer.
+      texts: name -> a text of each example.
+    """
+    wrong = np.flatnonzero([a != b for a, b in zip(true, predicted, strict=True)])
+    if not wrong.size:
+        return Section("Wrong examples", "<p>No example is wrong.</p>")
+    surest = wrong[np.argsort(-np.asarray(confidence)[wrong], kind="stable")][:_MOST_EXAMPLES].tolist()
+    intro = f"{wrong.size:,} of {len(true):,} examples are wrong"
+    if wrong.size > len(surest):
+        intro += f"; these are the {len(surest)} that the model was surest of"
+    cards = [
+        _card({"true": true[i], "predicted": predicted[i], "confidence": percent(confidence[i])}, texts, i)
+        for i in surest
+    ]
+    return Section("Wrong examples", f"<p>{intro}.</p>\n" + "\n".join(cards))
+
+
+def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, Sequence[str]]) -> Section:
+    """The examples whose score is furthest from the label, 20 at most.
+
+    Args:
+      labels: float [examples].
+      scores: float [examples].
+      texts: name -> a text of each example.
+    """
+    errors = scores - labels
+    furthest = np.argsort(-np.abs(errors), kind="stable")[:_MOST_EXAMPLES].tolist()
+    intro = f"The {len(furthest)} of {len(labels):,} examples whose score is furthest from the true one."
+    cards = [
+        _card(
+            {"true": f"{labels[i]:.2f}", "predicted": f"{scores[i]:.2f}", "error": f"{errors[i]:+.2f}"},
+            texts,
+            i,
+        )
+        for i in furthest
+    ]
+    return Section("Largest errors", f"<p>{intro}</p>\n" + "\n".join(cards))
+
+
+def _card(answers: Mapping[str, str], texts: Mapping[str, Sequence[str]], index: int) -> str:
+    head = "".join(
+        f"<div><dt>{name}</dt><dd>{escaped(answer)}</dd></div>" for name, answer in answers.items()
+    )
+    body = "".join(
+        f'<dt>{escaped(name)}</dt><dd dir="auto">{_folded(column[index])}</dd>\n'
+        for name, column in texts.items()
+    )
+    return f'<article>\n<dl class="answers">{head}</dl>\n<dl class="texts">\n{body}</dl>\n</article>'
+
+
+def _folded(text: str) -> str:
+    if len(text) <= _SHORT_TEXT:
+        return escaped(text)
+    beginning = text[:_SHORT_TEXT].rsplit(" ", 1)[0]
+    return (
+        f"<details><summary><span>{escaped(beginning)} … <u>more</u></span><u>less</u></summary>"
+        f"{escaped(text)}</details>"
+    )

@@ -1,0 +1,151 @@
+"""Sections of figures: facts, results, accuracy by part, the confusion matrix."""
+
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+
+import numpy as np
+
+from albert_tf.html_report.page import Section, escaped
+
+_MOST_CLASSES = 30  # of a whole confusion matrix
+_ROOMY_CLASSES = 8  # up to here its cells show shares, too
+_MOST_CONFUSIONS = 20
+
+
+def facts(values: Mapping[str, object]) -> Section:
+    """What the run was: name -> value, such as task, checkpoint, step, seed, command, versions."""
+    lines = "".join(f"<dt>{escaped(name)}</dt><dd>{_command(value)}</dd>\n" for name, value in values.items())
+    return Section("The run", f'<dl class="facts">\n{lines}</dl>')
+
+
+def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
+    """What came of it: name -> metric -> value; a name is that of a split, a part or a seed.
+
+    A single row becomes large figures, several become a table with a column for each metric.
+    """
+    if len(rows) == 1:
+        [metrics] = rows.values()
+        figures = "".join(
+            f"<div><dt>{escaped(name)}</dt><dd>{number(value)}</dd></div>\n"
+            for name, value in metrics.items()
+        )
+        return Section("Results", f'<dl class="figures">\n{figures}</dl>')
+    columns = dict.fromkeys(metric for row in rows.values() for metric in row)
+    cells = [[escaped(name), *(number(row.get(c)) for c in columns)] for name, row in rows.items()]
+    return Section("Results", table(["", *columns], cells))
+
+
+def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section:
+    """Accuracy of each part of a split, such as the questions of middle and of high schools, and of all.
+
+    Args:
+      correct: bool [examples].
+      parts: by name, what selects their examples.
+    """
+    cells = []
+    for name, part in {**parts, "all": slice(None)}.items():
+        right, total = int(np.sum(correct[part])), len(correct[part])
+        accuracy = _share(right, total)
+        bar = f'<div class="bar"><i style="width:{100 * accuracy:.1f}%"></i></div>'
+        cells.append([escaped(name), f"{total:,}", f"{right:,}", number(accuracy), bar])
+    return Section("Accuracy by part", table(["", "examples", "right", "accuracy", ""], cells))
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
+    """How often each class was taken for each; of more than 30 classes only the most confused pairs.
+
+    Args:
+      labels: int [examples].
+      predicted: int [examples].
+      label_names: of the classes.
+    """
+    classes = len(label_names)
+    pairs = np.asarray(labels, np.int64) * classes + predicted
+    counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    names = [escaped(name) for name in label_names]
+    if classes > _MOST_CLASSES:
+        return Section("Most confused classes", _most_confused(counts, names))
+    heads = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>{_matrix_cells(row, i)}</tr>\n'
+        for i, (name, row) in enumerate(zip(names, counts.tolist(), strict=True))
+    )
+    kind = "matrix" if classes <= _ROOMY_CLASSES else "matrix dense"
+    return Section(
+        "Confusion matrix",
+        "<p>A row for each true class, a column for each predicted one. The deeper the colour, the larger "
+        "the share of the row: blue is right, orange wrong.</p>\n"
+        f'<div class="wide"><table class="{kind}">\n'
+        f'<thead><tr><th scope="col">true \\ predicted</th>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>",
+    )
+
+
+def _command(value: object) -> str:
+    """A value in which no flag of a command is broken where a line ends."""
+    return re.sub(r"(?<!\S)-\S+", r"<span>\g<0></span>", escaped(value))
+
+
+def _matrix_cells(row: Sequence[int], right: int) -> str:
+    cells = []
+    for i, count in enumerate(row):
+        part = _share(count, sum(row))
+        roomy = f"{count:,}<small>{percent(part)}</small>"
+        shown = roomy if len(row) <= _ROOMY_CLASSES else f"{count or ''}"
+        kind = "right" if i == right else "wrong"
+        # The root, so that rare mistakes are seen.
+        cells.append(
+            f'<td class="{kind}" style="--depth:{part**0.5:.2f}" title="{percent(part)}">{shown}</td>'
+        )
+    return "".join(cells)
+
+
+def _most_confused(counts: np.ndarray, names: Sequence[str]) -> str:
+    wrong = counts - np.diag(np.diag(counts))
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
+    cells = [
+        [names[i], names[j], f"{wrong[i, j]:,}", percent(_share(wrong[i, j], counts[i].sum()))]
+        for i, j in zip(*np.unravel_index(largest, wrong.shape), strict=True)
+        if wrong[i, j]
+    ]
+    if not cells:
+        return "<p>No example is wrong.</p>"
+    return table(["true", "predicted", "examples", "share of the true class"], cells, kind="pairs")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """A table whose first column names the rows.
+
+    Args:
+      heads: plain text.
+      rows: cells of HTML.
+      kind: its CSS class.
+    """
+    head = "".join(f'<th scope="col">{escaped(text)}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>\n'
+        for first, *others in rows
+    )
+    return (
+        f'<div class="wide"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>"
+    )
+
+
+def number(value: float | None) -> str:
+    """A count with its thousands apart, any other value to four places or, if small, as a power of ten."""
+    if value is None:
+        return "–"
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
+
+
+def percent(share: float) -> str:
+    """With a space that does not break."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _share(count: int, total: int) -> float:
+    return count / total if total else 0.0
