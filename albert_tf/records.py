@@ -163,7 +163,10 @@ class RecordWriter:
 
     def write(self, features: Mapping[str, np.ndarray]) -> None:
         """Appends a record per row of the arrays, dealing them out over the files in turn."""
-        records = serialize_examples(features)
+        self.write_serialized(serialize_examples(features))
+
+    def write_serialized(self, records: Sequence[bytes]) -> None:
+        """Appends records as `serialize_examples` makes them, dealing them out over the files in turn."""
         for i, file in enumerate(self._files):
             own = records[(i - self._next) % len(self._files) :: len(self._files)]
             file.writelines(part for record in own for part in framed(record))
@@ -171,7 +174,10 @@ class RecordWriter:
         self._next = (self._next + len(records)) % len(self._files)
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Sets the description of every file, to which format, number of records and size are added."""
+        """Sets the description of every file, to which number of records, size and format are added.
+
+        `metadata` may name a format of its own in place of that of pretraining records.
+        """
         for name, records, count in zip(self._names, self._files, self._counts, strict=True):
             own = {"format": FORMAT, "records": count, "bytes": records.tell()}
             with open(name, "w", encoding="utf-8") as file:
@@ -199,18 +205,18 @@ def metadata_path(path: str) -> str:
     return f"{path}.json"
 
 
-def read_metadata(path: str) -> dict[str, Any] | None:
-    """The description of a record file; None where there is none or it is not ours.
+def read_metadata(path: str, format: str = FORMAT) -> dict[str, Any] | None:
+    """The description of a record file; None where there is none or it is of another format.
 
-    Keys: format, records, bytes, vocab_size, max_seq_length, max_predictions_per_seq (length of the arrays),
-    seed, settings (the flags), summary (the run's figures).
+    Keys of pretraining records: format, records, bytes, vocab_size, max_seq_length, max_predictions_per_seq
+    (length of the arrays), seed, settings (the flags), summary (the run's figures).
     """
     try:
         with open(metadata_path(path), encoding="utf-8") as file:
             metadata = json.load(file)
     except (OSError, ValueError):
         return None
-    return metadata if isinstance(metadata, dict) and metadata.get("format") == FORMAT else None
+    return metadata if isinstance(metadata, dict) and metadata.get("format") == format else None
 
 
 # ---------------------------------------------------------------------------------------------- reading

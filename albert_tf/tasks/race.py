@@ -1,0 +1,207 @@
+"""RACE: reading comprehension with four options, from the files of its authors to features."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from albert_tf.errors import InputError
+from albert_tf.tasks.features import Features, encode_column, join
+from albert_tf.tokenization import Tokenizer
+
+LEVELS = ("middle", "high")
+NUM_OPTIONS = 4
+
+_READING = b"RACE 1"  # changes when the same files come to mean other questions
+_KINDS = {"id": str, "article": str, "questions": list, "options": list, "answers": list}
+_ANSWERS = "ABCD"
+_BLANKS = re.compile("[_\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f]")  # "_", and what NFKD makes a "_"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RaceQuestions:
+    """The questions of one split, column by column, in file order.
+
+    Attributes:
+      articles: each once.
+      article_of: int32 [questions]. The article that a question is about.
+      questions: raw text; "_" stands for the option where there is one.
+      options: four columns of raw text, each [questions].
+      names: the id of the passage and the number of the question in it, such as "high1234.txt-0".
+      labels: int32 [questions], 0 to 3; None where the split has no answers.
+      parts: the questions of each level, "middle" and "high".
+      digest: of the files' content and of how they were read; equal digests mean equal questions.
+    """
+
+    articles: Sequence[str]
+    article_of: np.ndarray
+    questions: Sequence[str]
+    options: tuple[Sequence[str], ...]
+    names: Sequence[str]
+    labels: np.ndarray | None
+    parts: Mapping[str, slice]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+
+def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> RaceQuestions:
+    """Reads RACE/<split>/<level>/ in `data_dir`, which may itself be the folder RACE.
+
+    A level's folder holds one JSON file a passage, `<number>.txt`, as published, or `all.txt` with one JSON
+    object a line, which is then read instead.
+
+    Args:
+      data_dir: the folder.
+      split: "train", "dev" or "test"; only the last may lack answers.
+      levels: which to read, in this order.
+
+    Raises:
+      InputError: a folder is missing, or a file cannot be used; names file, line and question.
+    """
+    digest = hashlib.sha256(_READING)
+    passages: list[Mapping[str, Any]] = []
+    parts = {}
+    count = 0
+    for level in levels:
+        begin = count
+        digest.update(level.encode())
+        for place, data in _passage_texts(_folder(data_dir, split, level)):
+            digest.update(b"%d " % len(data) + data)
+            passage = _passage(data, place, may_lack_answers=split == "test")
+            if passages and ("answers" in passage) != ("answers" in passages[0]):
+                raise InputError(f"{place}: either all passages of a split have answers, or none has")
+            passages.append(passage)
+            count += len(passage["questions"])
+        parts[level] = slice(begin, count)
+    sizes = [len(passage["questions"]) for passage in passages]
+    options = [four for passage in passages for four in passage["options"]]
+    answers = [answer for passage in passages for answer in passage.get("answers", [])]
+    return RaceQuestions(
+        articles=[passage["article"] for passage in passages],
+        article_of=np.repeat(np.arange(len(passages), dtype=np.int32), sizes),
+        questions=[question for passage in passages for question in passage["questions"]],
+        options=tuple([four[i] for four in options] for i in range(NUM_OPTIONS)),
+        names=[f"{passage['id']}-{i}" for passage in passages for i in range(len(passage["questions"]))],
+        labels=np.array([_ANSWERS.index(answer) for answer in answers], np.int32) if answers else None,
+        parts=parts,
+        digest=digest.hexdigest(),
+    )
+
+
+def race_features(
+    tokenizer: Tokenizer, questions: RaceQuestions, max_seq_length: int = 512, max_qa_length: int = 128
+) -> Features:
+    """[CLS] article [SEP] question and option [SEP], four sequences a question.
+
+    The option takes the place of every "_" of the question; where there is none it follows the question. Of
+    the two together the last `max_qa_length` pieces stay, and as much of the article's beginning as then fits
+    into `max_seq_length`, which is to be more than `max_qa_length` + 3.
+    """
+    articles = encode_column(tokenizer, questions.articles, "tokenizing articles")
+    articles = articles.take(np.repeat(questions.article_of, NUM_OPTIONS))
+    texts = [
+        text
+        for question, *options in zip(questions.questions, *questions.options, strict=True)
+        for text in _with_options(question, options)
+    ]
+    qa = encode_column(tokenizer, texts, "tokenizing questions")
+    kept = qa.last(np.minimum(qa.lengths, max_qa_length))
+    return join(
+        tokenizer,
+        [articles.first(np.minimum(articles.lengths, max_seq_length - 3 - kept.lengths)), kept],
+        full_lengths=articles.lengths + qa.lengths + 3,
+        labels=questions.labels,
+        num_choices=NUM_OPTIONS,
+    )
+
+
+def _with_options(question: str, options: Sequence[str]) -> list[str]:
+    """The question with each of its options, such that the tokenizer's preprocessing may come afterwards."""
+    question = _BLANKS.sub("_", question)
+    if "_" in question:
+        return [question.replace("_", option.strip()) for option in options]
+    return [f"{question} {option}" for option in options]
+
+
+def _folder(data_dir: str, split: str, level: str) -> str:
+    candidates = [os.path.join(data_dir, "RACE", split, level), os.path.join(data_dir, split, level)]
+    found = next(filter(os.path.isdir, candidates), None)
+    if found is None:
+        raise InputError(f"{candidates[0]}: no such folder; it should hold RACE's passages")
+    return found
+
+
+def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
+    """The JSON of each passage, with where it stands for messages."""
+    together = os.path.join(folder, "all.txt")
+    if os.path.exists(together):
+        with open(together, "rb") as file:
+            lines = file.read().splitlines()
+        found = [(f"{together}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
+        if not found:
+            raise InputError(f"{together} holds no passages")
+        yield from found
+        return
+    numbers = sorted(int(name[:-4]) for name in os.listdir(folder) if re.fullmatch(r"[0-9]+\.txt", name))
+    if not numbers:
+        raise InputError(f"{folder} holds neither all.txt nor passages (1.txt, 2.txt and so on)")
+    for number in numbers:
+        path = os.path.join(folder, f"{number}.txt")
+        with open(path, "rb") as file:
+            yield path, file.read()
+
+
+def _passage(data: bytes, place: str, may_lack_answers: bool) -> Mapping[str, Any]:
+    """A passage of which everything has been checked."""
+    passage = _json_object(data, place)
+    kinds = dict(_KINDS)
+    if may_lack_answers and "answers" not in passage:
+        del kinds["answers"]
+    for key, kind in kinds.items():
+        if key not in passage:
+            raise InputError(f'{place}: no "{key}"')
+        if not isinstance(passage[key], kind):
+            raise InputError(f'{place}: "{key}" is no {"text" if kind is str else "list"}')
+    if not passage["article"].strip():
+        raise InputError(f"{place}: the article is empty")
+    counts = {key: len(passage[key]) for key, kind in kinds.items() if kind is list}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} {key}" for key, count in counts.items())
+        raise InputError(f"{place}: {found}; as many of each are needed")
+    for i, (question, options) in enumerate(zip(passage["questions"], passage["options"], strict=True)):
+        where = f"{place}, question {i + 1}"
+        if not isinstance(question, str) or not question.strip():
+            raise InputError(f"{where}: the question is empty or no text")
+        if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+            raise InputError(f"{where}: the options should be a list of texts")
+        if len(options) != NUM_OPTIONS:
+            raise InputError(f"{where}: {len(options)} options; {NUM_OPTIONS} are needed")
+        if "answers" in kinds and passage["answers"][i] not in tuple(_ANSWERS):
+            found = json.dumps(passage["answers"][i])
+            raise InputError(f"{where}: the answer is {found}; A, B, C or D is needed")
+    return passage
+
+
+def _json_object(data: bytes, place: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data.decode("utf-8-sig"))
+        if b"\\u" in data:
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeDecodeError:
+        raise InputError(f"{place} is not UTF-8") from None
+    except UnicodeEncodeError as error:
+        raise InputError(f"{place}: {error.object[error.start]!a} alone is no character") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place} is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except (RecursionError, ValueError):  # too deeply nested, or a number of thousands of digits
+        raise InputError(f"{place} is not the JSON of a passage") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{place} is not a JSON object")
+    return found

@@ -1,0 +1,100 @@
+"""Tokenization on all cores, by processes that import the tokenizer and little else."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from albert_tf.errors import InputWarning
+from albert_tf.progress import progress_bar
+from albert_tf.tokenization.tokenizer import Tokenizer
+
+_CHUNK = 1 << 19  # characters
+_WORTH_PROCESSES = 20_000_000  # characters; one core takes a second for them, processes a third to start
+_SILENT_SECONDS = 3
+
+_Encoded = tuple[np.ndarray, np.ndarray]
+
+
+def encode_in_parallel(tokenizer: Tokenizer, texts: Sequence[str], description: str) -> _Encoded:
+    """What `tokenizer.encode_batch(texts)` gives, by processes where the text is long enough to pay for them.
+
+    The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
+
+    Args:
+      tokenizer: is pickled once for each process.
+      texts: any number.
+      description: of the progress line that is shown when it takes long.
+
+    Returns:
+      ids: `id_dtype` [pieces]; lengths: int64 [texts].
+    """
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    chunks = _chunks(texts, sizes)
+    cores = len(os.sched_getaffinity(0))
+    if sizes.sum() >= _WORTH_PROCESSES and cores > 1:
+        encoded = _encode_by_processes(tokenizer, chunks, min(cores, len(chunks)))
+    else:
+        encoded = map(tokenizer.encode_batch, chunks)
+    all_ids, all_lengths = [], []
+    with progress_bar(total=len(texts), desc=description, unit=" texts", delay=_SILENT_SECONDS) as bar:
+        for ids, lengths in encoded:
+            all_ids.append(ids)
+            all_lengths.append(lengths)
+            bar.update(len(lengths))
+    return np.concatenate(all_ids), np.concatenate(all_lengths)
+
+
+def _chunks(texts: Sequence[str], sizes: np.ndarray) -> list[Sequence[str]]:
+    """The texts in consecutive parts of about `_CHUNK` characters; at least one part."""
+    ends = np.flatnonzero(np.diff(np.cumsum(sizes) // _CHUNK)) + 1
+    return [texts[begin:end] for begin, end in zip([0, *ends], [*ends, len(texts)], strict=True)]
+
+
+def _encode_by_processes(
+    tokenizer: Tokenizer, chunks: Sequence[Sequence[str]], workers: int
+) -> Iterator[_Encoded]:
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(tokenizer,)
+    )
+    done = 0
+    try:
+        with _ctrl_c_blocked():  # for good in the processes that start here: the parent ends them
+            results = pool.map(_encode, chunks)
+        for encoded in results:
+            yield encoded
+            done += 1
+    except BrokenProcessPool:
+        warnings.warn(
+            "a process that tokenizes ended early (for want of memory, or because a script lacks its "
+            '`if __name__ == "__main__":`); going on with one process',
+            InputWarning,
+            stacklevel=2,
+        )
+        yield from map(tokenizer.encode_batch, chunks[done:])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(tokenizer: Tokenizer) -> None:
+    global _tokenizer
+    _tokenizer = tokenizer
+
+
+def _encode(texts: Sequence[str]) -> _Encoded:
+    return _tokenizer.encode_batch(texts)

@@ -1,0 +1,261 @@
+"""RACE: both layouts read alike, bad files named, questions and options as in the original."""
+
+import json
+import tarfile
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from albert_tf import testing
+from albert_tf.errors import InputError
+from albert_tf.tasks import race
+from albert_tf.tasks.race import LEVELS, RaceQuestions, race_features, read_race
+from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, preprocess_text
+
+TOKENIZER = SentencePieceTokenizer(testing.SPM_MODEL_FILE)
+
+
+def passage(level="high", number=1, count=2, **changes):
+    made = {
+        "id": f"{level}{number}.txt",
+        "article": f"The boats of {level} {number}.",
+        "questions": ["What do the boats _ ?", "Which river is it?"][:count],
+        "options": [["walk", "swim", "fly", ""], ["a", "b", "c", "d"]][:count],
+        "answers": ["B", "D"][:count],
+    }
+    made.update(changes)
+    return {key: value for key, value in made.items() if value is not None}
+
+
+def write(root, passages, split="train", layout="files"):
+    """Passages by level -> number -> object or bytes, in either layout."""
+    for level, numbered in passages.items():
+        folder = root / split / level
+        folder.mkdir(parents=True)
+        texts = {n: p if isinstance(p, bytes) else json.dumps(p).encode() for n, p in numbered.items()}
+        if layout == "files":
+            for number, text in texts.items():
+                (folder / f"{number}.txt").write_bytes(text)
+        else:
+            (folder / "all.txt").write_bytes(b"\n".join(texts[n] for n in sorted(texts)) + b"\n\n")
+    return root
+
+
+def two_levels():
+    return {
+        "middle": {n: passage("middle", n) for n in (10, 9)},
+        "high": {1: passage("high", 1, count=1), 2: passage("high", 2, count=0)},
+    }
+
+
+@pytest.mark.parametrize("layout", ["files", "all"])
+def test_questions_are_read_in_numeric_order(tmp_path, layout):
+    found = read_race(str(write(tmp_path / "RACE", two_levels(), layout=layout).parent), "train")
+    assert found.names == [
+        "middle9.txt-0",
+        "middle9.txt-1",
+        "middle10.txt-0",
+        "middle10.txt-1",
+        "high1.txt-0",
+    ]
+    assert found.articles == [
+        f"The boats of {name}." for name in ("middle 9", "middle 10", "high 1", "high 2")
+    ]
+    assert found.article_of.tolist() == [0, 0, 1, 1, 2]
+    assert found.questions == ["What do the boats _ ?", "Which river is it?"] * 2 + ["What do the boats _ ?"]
+    assert found.options[0] == ["walk", "a"] * 2 + ["walk"]
+    assert found.options[3] == ["", "d"] * 2 + [""]
+    assert found.labels.tolist() == [1, 3, 1, 3, 1]
+    assert found.parts == {"middle": slice(0, 4), "high": slice(4, 5)}
+    assert found.labels.dtype == found.article_of.dtype == np.int32
+    assert len(found) == 5
+
+
+def test_a_single_level(tmp_path):
+    write(tmp_path, {"middle": two_levels()["middle"]})
+    found = read_race(str(tmp_path), "train", levels=("middle",))
+    assert found.parts == {"middle": slice(0, 4)}
+
+
+def test_the_concatenated_file_wins(tmp_path):
+    write(tmp_path, {"high": {1: b"{"}})
+    (tmp_path / "train/high/all.txt").write_text(json.dumps(passage(number=7)))
+    (tmp_path / "train/high/README.txt").write_text("")
+    assert read_race(str(tmp_path), "train", levels=("high",)).names == ["high7.txt-0", "high7.txt-1"]
+
+
+def test_the_digest_depends_on_content_and_levels(tmp_path):
+    digests = set()
+    for name, change in (("a", {}), ("b", {"article": "Other boats."}), ("c", {"answers": ["A", "A"]})):
+        write(tmp_path / name, {level: {1: passage(level, **change)} for level in LEVELS})
+        for levels in (LEVELS, LEVELS[:1], LEVELS[1:]):
+            digests.add(read_race(str(tmp_path / name), "train", levels).digest)
+    assert len(digests) == 9
+    write(tmp_path / "d", {level: {1: passage(level)} for level in LEVELS})
+    assert read_race(str(tmp_path / "d"), "train").digest in digests
+
+
+@pytest.mark.parametrize("layout", ["files", "all"])
+def test_the_test_split_may_lack_answers(tmp_path, layout):
+    write(tmp_path, {"high": {1: passage(answers=None)}}, "test", layout)
+    write(tmp_path, {"high": {1: passage(answers=None)}}, "dev", layout)
+    assert read_race(str(tmp_path), "test", ("high",)).labels is None
+    with pytest.raises(InputError, match='no "answers"'):
+        read_race(str(tmp_path), "dev", ("high",))
+
+
+def test_some_answers_are_refused(tmp_path):
+    write(tmp_path, {"high": {1: passage(), 2: passage(answers=None)}}, "test")
+    with pytest.raises(InputError, match=r"high/2.txt: either all passages of a split have answers, or none"):
+        read_race(str(tmp_path), "test", ("high",))
+
+
+@pytest.mark.parametrize("layout", ["files", "all"])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (b'{"id": ', "is not JSON: Expecting value at character 8"),
+        (b"[1]", "is not a JSON object"),
+        (b"[" * 100_000, "is not the JSON of a passage"),
+        (b'{"id": ' + b"9" * 5000 + b"}", "is not the JSON of a passage"),
+        (json.dumps(passage(article="caf\xe9"), ensure_ascii=False).encode("latin-1"), "is not UTF-8"),
+        (passage(article="half a pair: \ud800"), r": '\ud800' alone is no character"),
+        (passage(id=None), ': no "id"'),
+        (passage(options=None), ': no "options"'),
+        (passage(article=7), ': "article" is no text'),
+        (passage(questions="Which?"), ': "questions" is no list'),
+        (passage(article=" \n"), ": the article is empty"),
+        (passage(answers=["A"]), ": 2 questions, 2 options, 1 answers; as many of each are needed"),
+        (passage(questions=["Which?", " "]), ", question 2: the question is empty or no text"),
+        (passage(questions=["Which?", None]), ", question 2: the question is empty or no text"),
+        (passage(options=[["a"] * 4, ["a"] * 3]), ", question 2: 3 options; 4 are needed"),
+        (passage(options=["abcd", ["a"] * 4]), ", question 1: the options should be a list of texts"),
+        (passage(options=[["a"] * 4, [1, 2, 3, 4]]), ", question 2: the options should be a list of texts"),
+        (passage(answers=["A", "E"]), ', question 2: the answer is "E"; A, B, C or D is needed'),
+        (passage(answers=["A", ["A"]]), ', question 2: the answer is ["A"]; A, B, C or D is needed'),
+        (passage(answers=["", "A"]), ', question 1: the answer is ""; A, B, C or D is needed'),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, layout, bad, message):
+    write(tmp_path, {"high": {3: passage(), 12: bad}}, layout=layout)
+    place = "12.txt" if layout == "files" else "all.txt, line 2"
+    with pytest.raises(InputError) as error:
+        read_race(str(tmp_path), "train", ("high",))
+    assert str(error.value) == f"{tmp_path}/train/high/{place}{'' if message[0] in ':,' else ' '}{message}"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    write(tmp_path / "RACE", {"high": {1: passage()}})
+    for split, level in (("dev", "high"), ("train", "middle")):
+        with pytest.raises(InputError, match=f"^{tmp_path}/RACE/{split}/{level}: no such folder"):
+            read_race(str(tmp_path), split, (level,))
+
+
+def test_a_folder_without_passages_is_named(tmp_path):
+    (tmp_path / "train/high").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"train/high holds neither all.txt nor passages"):
+        read_race(str(tmp_path), "train", ("high",))
+    (tmp_path / "train/high/all.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"train/high/all.txt holds no passages"):
+        read_race(str(tmp_path), "train", ("high",))
+
+
+# -------------------------------------------------------------------------------------------- features
+
+
+def make_questions(article, question, options):
+    return RaceQuestions(
+        articles=["Other boats.", article],
+        article_of=np.array([1], np.int32),
+        questions=[question],
+        options=tuple([option] for option in options),
+        names=["a-0"],
+        labels=np.array([2], np.int32),
+        parts={"high": slice(0, 1)},
+        digest="",
+    )
+
+
+def sequences(features):
+    ends = np.cumsum(features.lengths)
+    return [
+        features.input_ids[end - length : end].tolist()
+        for end, length in zip(ends, features.lengths, strict=True)
+    ]
+
+
+def expected(tokenizer, article, qa, max_seq_length, max_qa_length):
+    qa = tokenizer.encode(qa)
+    kept = qa[max(0, len(qa) - max_qa_length) :]
+    article = tokenizer.encode(article)
+    cut = article[: max_seq_length - 3 - len(kept)]
+    ids = [tokenizer.cls_id, *cut, tokenizer.sep_id, *kept, tokenizer.sep_id]
+    return ids, len(cut) + 2, len(article) + len(qa) + 3
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(
+    st.text("the boat, ", max_size=60),
+    st.text("wh_\uff3f \u0301éE\xa0?", min_size=1, max_size=20),
+    st.lists(st.text("walk_\uff3f \u0301Éﬁ\u2003", max_size=10), min_size=4, max_size=4),
+    st.integers(1, 12),
+    st.integers(1, 30),
+)
+def test_features_equal_the_originals_definition(article, question, options, max_qa_length, room):
+    """Which replaces "_" in preprocessed text."""
+    max_seq_length = max_qa_length + 3 + room
+    features = race_features(
+        TOKENIZER, make_questions(article, question, options), max_seq_length, max_qa_length
+    )
+    processed = preprocess_text(question)
+    ids, firsts, full = [], [], []
+    for option in map(preprocess_text, options):
+        qa = processed.replace("_", option) if "_" in processed else f"{processed} {option}"
+        one = expected(TOKENIZER, article, qa, max_seq_length, max_qa_length)
+        for column, value in zip((ids, firsts, full), one, strict=True):
+            column.append(value)
+    assert sequences(features) == ids
+    assert features.first_lengths.tolist() == firsts
+    assert features.full_lengths.tolist() == full
+    assert features.num_choices == 4
+    assert features.labels.tolist() == [2]
+    assert len(features) == 1
+
+
+def test_every_blank_becomes_the_option():
+    tokenizer = WordPieceTokenizer(testing.VOCAB_FILE)
+    features = race_features(tokenizer, make_questions("the", "_ and \ufe4f", ["river", "boats", " the", ""]))
+    ids = [tokenizer.encode(text) for text in ("river and river", "boats and boats", "the and the", "and")]
+    assert [one[3:-1] for one in sequences(features)] == ids
+
+
+def test_blanks_are_the_characters_that_preprocessing_makes_underscores():
+    characters = [c for c in map(chr, range(0x110000)) if "_" in unicodedata.normalize("NFKD", c)]
+    assert characters == [c for c in map(chr, range(0x110000)) if race._BLANKS.match(c)]
+
+
+def test_an_article_is_encoded_once_for_all_its_questions(tmp_path, monkeypatch):
+    write(tmp_path, {level: {1: passage(level), 2: passage(level)} for level in LEVELS})
+    columns = []
+    encode = race.encode_column
+    monkeypatch.setattr(
+        race, "encode_column", lambda t, texts, d: columns.append(len(texts)) or encode(t, texts, d)
+    )
+    features = race_features(TOKENIZER, read_race(str(tmp_path), "train"))
+    assert columns == [4, 32]
+    assert len(features) == 8
+
+
+def test_the_published_files(shared_data, tmp_path):
+    with tarfile.open(shared_data / "race/RACE.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    sizes = {split: len(read_race(str(tmp_path), split)) for split in ("train", "dev", "test")}
+    assert sizes == {"train": 87866, "dev": 4887, "test": 4934}
+    tokenizer = SentencePieceTokenizer(str(shared_data / "spm/30k-clean.model"))
+    questions = read_race(str(tmp_path), "dev", ("middle",))
+    features = race_features(tokenizer, questions)
+    assert len(features) == len(questions) == 1436
+    assert features.lengths.max() == 512
