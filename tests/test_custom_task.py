@@ -1,0 +1,142 @@
+"""Tasks of the user's own: any columns of TSV and JSON-lines files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from albert_tf.errors import InputError
+from albert_tf.tasks.custom import custom_task, find_labels, read_custom
+
+ROWS = [
+    {"id": "x7", "title": "One", "body": "first", "kind": "good"},
+    {"id": "x8", "title": "Two", "body": "second", "kind": "bad"},
+]
+
+
+def saved(tmp_path, rows, suffix):
+    path = tmp_path / f"data{suffix}"
+    if suffix.lower() == ".tsv":
+        lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+    else:
+        lines = map(json.dumps, rows)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def read(path, **changes):
+    options = {
+        "text_columns": ("title", "body"),
+        "label_column": "kind",
+        "id_column": None,
+        "label_names": ("bad", "good"),
+        "is_score": False,
+    }
+    return read_custom(path, **options | changes)
+
+
+def mistake(function, *arguments, **keywords):
+    with pytest.raises(InputError) as caught:
+        function(*arguments, **keywords)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".TSV", ".jsonl", ".json"])
+def test_columns_are_read_by_name(tmp_path, suffix):
+    examples = read(saved(tmp_path, ROWS, suffix))
+    assert examples.names == ["0", "1"]
+    assert examples.texts == (["One", "Two"], ["first", "second"])
+    assert examples.labels.dtype == np.int32
+    assert examples.labels.tolist() == [1, 0]
+    assert examples.parts == {"": slice(0, 2)}
+
+
+def test_names_may_come_from_a_column_and_labels_may_be_missing(tmp_path):
+    examples = read(saved(tmp_path, ROWS, ".jsonl"), text_columns=["body"], id_column="id", label_column=None)
+    assert examples.names == ["x7", "x8"]
+    assert examples.texts == (["first", "second"],)
+    assert examples.labels is None
+
+
+def test_json_labels_and_ids_may_be_numbers_and_booleans(tmp_path):
+    path = saved(tmp_path, [{"t": "A", "l": True, "i": 5}, {"t": "B", "l": False, "i": 6}], ".jsonl")
+    examples = read(
+        path, text_columns=["t"], label_column="l", id_column="i", label_names=find_labels(path, "l")
+    )
+    assert examples.labels.tolist() == [1, 0]
+    assert examples.names == ["5", "6"]
+
+
+def test_scores(tmp_path):
+    path = saved(tmp_path, [{"t": "A", "s": 0.5}, {"t": "B", "s": -3}], ".jsonl")
+    examples = read(path, text_columns=["t"], label_column="s", label_names=None, is_score=True)
+    assert examples.labels.dtype == np.float32
+    assert examples.labels.tolist() == [0.5, -3]
+
+
+def test_mistakes_are_named(tmp_path):
+    path = saved(tmp_path, ROWS, ".tsv")
+    assert mistake(read, path, label_column="sort") == (
+        f"{path}:1: no column 'sort', found id, title, body, kind"
+    )
+    assert mistake(read, path, label_names=("good", "ugly")) == (
+        f"{path}:3: kind 'bad' is not one of the labels good, ugly"
+    )
+    assert mistake(read, path, text_columns=()) == "one or two text columns are needed, not 0"
+    assert mistake(read, "data.csv") == "data.csv: expected a file name that ends in .tsv, .jsonl or .json"
+    path = saved(tmp_path, [{"t": 5, "kind": "bad"}], ".jsonl")
+    assert mistake(read, path, text_columns=["t"]) == f"{path}:1: 't' must be a string, not 5"
+    path = saved(tmp_path, [{"t": " ", "kind": "bad"}], ".jsonl")
+    assert mistake(read, path, text_columns=["t"]) == f"{path}:1: t ' ' is empty"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["b", "a", "b", "c"], ("a", "b", "c")),
+        (["10", "9", "-1"], ("-1", "9", "10")),
+        (["10", "9", "nan"], ("10", "9", "nan")),
+        (["1.5", "01", "1"], ("01", "1", "1.5")),
+    ],
+)
+def test_labels_are_found_and_sorted(tmp_path, labels, expected):
+    rows = [{"t": "A", "l": label} for label in labels]
+    assert find_labels(saved(tmp_path, rows, ".tsv"), "l") == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"), [(["a", "a"], "only the value 'a'"), (range(1001), "1001 different values")]
+)
+def test_too_few_and_too_many_labels_are_no_classes(tmp_path, labels, found):
+    path = saved(tmp_path, [{"l": label} for label in labels], ".jsonl")
+    assert mistake(find_labels, path, "l") == (
+        f"{path}: classes need 2 to 1000 different labels, but l has {found}; "
+        "if it is a number to predict, ask for a score"
+    )
+
+
+def test_an_empty_label_is_no_class(tmp_path):
+    path = saved(tmp_path, [{"t": "A", "l": "x"}, {"t": "B", "l": ""}], ".tsv")
+    assert mistake(find_labels, path, "l") == f"{path}:3: l is empty"
+
+
+def test_the_digest_tells_how_a_file_was_read(tmp_path):
+    path = saved(tmp_path, ROWS, ".tsv")
+    digests = {
+        read(path).digest,
+        read(path, id_column="id").digest,
+        read(path, text_columns=["title"]).digest,
+        read(path, label_names=("good", "bad")).digest,
+    }
+    assert len(digests) == 4
+    assert read(path, text_columns=["title", "body"], label_names=["bad", "good"]).digest in digests
+
+
+def test_the_task_has_the_metrics_of_its_labels():
+    classes, score = custom_task(["no", "yes"]), custom_task(())
+    assert classes.metrics == ("eval_accuracy", "eval_f1", "matthew_corr")
+    assert classes.label_names == ("no", "yes")
+    assert not classes.is_score
+    assert score.metrics == ("pearson", "spearman", "MSE")
+    assert score.is_score
