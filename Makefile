@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/
 .PHONY: demo test lint clean
 
 demo: $(VENV)/installed
-	$(RUN)python examples/demo.py
+	$(RUN)python -m examples.demo
 
 test: $(VENV)/installed
 	$(RUN)python -m pytest

@@ -4,13 +4,13 @@
 import dataclasses
 import sys
 
-from albert_tf import flags
 from albert_tf.flags import option
+from albert_tf.options import TrainingOptions
 from albert_tf.script import script
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainingOptions(flags.TrainingOptions):
+class PretrainingOptions(TrainingOptions):
     """Pretrains ALBERT: masked-LM and sentence-order prediction on TFRecords.
 
     Running the same command again continues from the newest checkpoint in --output_dir.

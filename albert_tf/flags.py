@@ -1,4 +1,4 @@
-"""Command-line flags as the fields of frozen dataclasses, and the groups that several scripts share.
+"""Command-line flags as the fields of frozen dataclasses.
 
 A script's flags are one dataclass: the field's name is the flag, its annotation the type, `option` gives
 default and help. The same object is what the library takes, so a script and a Python caller pass the
@@ -136,61 +136,3 @@ def _explain(message: str, options_class: type[ScriptOptions]) -> str:
         if f"'{old}'" in message or f"'no{old}'" in message:
             return f"--{old} of the original release is gone: {advice}"
     return message
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingOptions(ScriptOptions):
-    """How anything is trained, evaluated and resumed: the flags of all `run_*.py` scripts."""
-
-    output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
-    init_checkpoint: str | None = option(
-        None, help="weights to start from; a checkpoint in --output_dir goes before it"
-    )
-    init_from_group0: bool = option(
-        False, help="give every group of layers the weights of group 0 of --init_checkpoint"
-    )
-    do_train: bool = option(True, help="whether to train")
-    do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
-    train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
-    eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
-    optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
-    learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
-    poly_power: float = option(1.0, at_least=0, help="exponent of the learning rate's decay to 0")
-    num_train_steps: int = option(1000, at_least=1, help="training steps, also where the decay ends")
-    num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")
-    start_warmup_step: int = option(0, at_least=0, help="step at which the rise starts")
-    save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
-    keep_checkpoint_max: int = option(5, at_least=1, help="checkpoints kept, the best one besides")
-    iterations_per_loop: int = option(
-        100, at_least=1, help="steps between TensorBoard scalars; on a TPU, steps run without the host"
-    )
-    max_eval_steps: int = option(100, at_least=1, help="batches in an evaluation at most")
-    seed: int = option(12345, at_least=0, help="decides initial weights, order of the data and dropout")
-    mixed_precision: str = option(
-        "float32", choices=("float32", "bfloat16"), help="precision of the layers; variables are float32"
-    )
-    distribution_strategy: str = option(
-        "off",
-        choices=("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu"),
-        help="how training is spread over devices",
-    )
-    num_gpus: int | None = option(None, at_least=0, help="GPUs to use; all that are found when left out")
-    tpu_name: str | None = option(None, help="name or address of the TPU; 'local' for one of this machine")
-    worker_hosts: str | None = option(
-        None, help="comma list of host:port for multi_worker_mirrored, unless TF_CONFIG is set"
-    )
-    task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, from 0")
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.init_from_group0 and not self.init_checkpoint:
-            raise UsageError("--init_from_group0 needs --init_checkpoint")
-
-    REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
-        "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
-        "master": "use --tpu_name with the address",
-        "tpu_zone": "use --tpu_name with the address",
-        "gcp_project": "use --tpu_name with the address",
-        "num_tpu_cores": "all cores of the TPU are used",
-        "masked_lm_budget": "it never worked",
-    }

@@ -47,6 +47,8 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                     run(options)
             except InputError as error:
                 return _fail(name, str(error), FAILED)
+            except flags.UsageError as error:
+                return _fail(name, f"{error} (see {name} --help)", USAGE_ERROR)
             except OSError as error:
                 where = f"{error.filename}: " if error.filename else ""
                 return _fail(name, f"{where}{error.strerror or error}", FAILED)

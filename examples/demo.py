@@ -5,10 +5,9 @@ import collections
 import itertools
 import json
 import pathlib
-import shlex
-import subprocess
 import sys
-import time
+
+from examples.stages import run_recipe, stage
 
 ROOT = pathlib.Path("demo")
 CONFIG = "examples/sotu_albert_config.json"
@@ -29,17 +28,7 @@ def main() -> int:
     if not pathlib.Path(CONFIG).exists():
         print("demo.py: error: run it from the folder of the project", file=sys.stderr)
         return 2
-    try:
-        _run_stages()
-    except subprocess.CalledProcessError as error:
-        print(
-            f"the stage failed with status {error.returncode}; make demo continues from here", file=sys.stderr
-        )
-        return error.returncode if error.returncode > 0 else 1
-    except KeyboardInterrupt:
-        print("interrupted; make demo continues from here", file=sys.stderr)
-        return 130
-    return 0
+    return run_recipe(_run_stages, "make demo")
 
 
 def _run_stages() -> None:
@@ -49,19 +38,19 @@ def _run_stages() -> None:
     model = ROOT / "model"
     sizes = [f"--max_seq_length={LENGTH}", f"--max_predictions_per_seq={PREDICTIONS}"]
 
-    _stage("Text: 249 addresses, a sentence a line", text, [
+    stage("Text: 249 addresses, a sentence a line", text, [
         "examples/sotu_corpus.py", f"--output_dir={text.parent}",
     ])  # fmt: skip
-    _stage("Vocabulary", tokenizer, [
+    stage("Vocabulary", tokenizer, [
         "-m", "data_prep.train_tokenizer", f"--input_file={text}",
         f"--output_prefix={tokenizer.with_suffix('')}", f"--vocab_size={_config()['vocab_size']}",
     ])  # fmt: skip
     for source, target, passes in [(text, train, 4), (held_out_text, held_out, 1)]:
-        _stage(f"Records of {source}", target, [
+        stage(f"Records of {source}", target, [
             "-m", "data_prep.create_pretraining_data", f"--input_file={source}", f"--output_file={target}",
             f"--spm_model_file={tokenizer}", *sizes, f"--dupe_factor={passes}",
         ])  # fmt: skip
-    _stage("Pretraining", None, [
+    stage("Pretraining", None, [
         "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={train}",
         f"--eval_input_file={held_out}", f"--output_dir={model}", *sizes, "--do_eval",
         "--train_batch_size=64", "--optimizer=lamb", "--learning_rate=3e-3",
@@ -70,12 +59,12 @@ def _run_stages() -> None:
     baseline = _commonest_piece_accuracy(train, held_out)
     _show_results(json.loads((model / "eval_results.json").read_text()), baseline)
     best = model / "model.ckpt-best"
-    _stage("Filled-in masks", None, [
+    stage("Filled-in masks", None, [
         "examples/fill_masks.py", f"--albert_config_file={CONFIG}", f"--checkpoint={best}",
         f"--spm_model_file={tokenizer}",
     ], text=MASKED_SENTENCES)  # fmt: skip
     picture = ROOT / "learning_curves.png"
-    _stage("Learning curves", None, [
+    stage("Learning curves", None, [
         "examples/learning_curves.py", f"--model_dir={model}", f"--output_file={picture}",
         f"--masked_lm_baseline={baseline:.4f}",
     ])  # fmt: skip
@@ -83,26 +72,6 @@ def _run_stages() -> None:
         f"\nAll is in {ROOT}/: {picture}, the table {ROOT / 'results.md'}, the model {best}. "
         "Next: the same commands with your own text."
     )
-
-
-def _stage(title: str, output: pathlib.Path | None, command: list[str], text: str | None = None) -> None:
-    """Prints a command and runs it, unless its output is there already."""
-    print(f"\n== {title}\n$ python {shlex.join(command)}", flush=True)
-    if output is not None and output.exists():
-        print(f"{output} is there already")
-        return
-    start = time.monotonic()
-    if text is not None:
-        print(text)
-    process = subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE if text else None, text=True)
-    try:
-        process.communicate(text)
-    except KeyboardInterrupt:
-        process.wait()  # it got the same signal, and saves
-        raise
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    print(f"({time.monotonic() - start:.0f} s)", flush=True)
 
 
 def _config() -> dict:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.errors import InputError
-from albert_tf.flags import TrainingOptions
+from albert_tf.options import TrainingOptions
 from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
 from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
 

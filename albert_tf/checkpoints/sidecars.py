@@ -58,10 +58,15 @@ def write_sidecars(
     """Writes config and vocabulary under the names of the released archives."""
     config.to_json_file(os.path.join(folder, CONFIG_FILE))
     if spm_model_file:
-        shutil.copyfile(spm_model_file, os.path.join(folder, _SPM_MODEL_FILE))
+        _copy(spm_model_file, os.path.join(folder, _SPM_MODEL_FILE))
         with open(spm_model_file, "rb") as model:
             listing = vocabulary_listing(model.read())
         with open(os.path.join(folder, _SPM_VOCAB_FILE), "w", encoding="utf-8") as file:
             file.write(listing)
     elif vocab_file:
-        shutil.copyfile(vocab_file, os.path.join(folder, _WORDPIECE_FILE))
+        _copy(vocab_file, os.path.join(folder, _WORDPIECE_FILE))
+
+
+def _copy(source: str, target: str) -> None:
+    if os.path.realpath(source) != os.path.realpath(target):
+        shutil.copyfile(source, target)

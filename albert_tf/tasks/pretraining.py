@@ -100,9 +100,13 @@ class PretrainingTask(Task):
         return AlbertForPreTraining(self.config, dtype=dtype)
 
     def train_dataset(
-        self, batch_size: int, seed: int, context: tf.distribute.InputContext
+        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
     ) -> tf.data.Dataset:
-        """Endless batches; files and records are shuffled anew each time round, by the seed."""
+        """Endless batches; files and records are shuffled anew each time round, by the seed.
+
+        A run that continues draws another order: it does not see the beginning of the data again.
+        """
+        batch_size, seed = context.get_per_replica_batch_size(batch_size), seed + first_step
         files = tf.data.Dataset.from_tensor_slices(list(self.input_files))
         shard_files = len(self.input_files) >= context.num_input_pipelines
         if shard_files:
@@ -119,7 +123,7 @@ class PretrainingTask(Task):
         """The records of `eval_files` once, in order."""
         dataset = tf.data.TFRecordDataset(list(self.eval_files))
         dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-        return self._parsed(dataset.batch(batch_size))
+        return self._parsed(dataset.batch(context.get_per_replica_batch_size(batch_size)))
 
     def _parsed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         def parse(serialized):

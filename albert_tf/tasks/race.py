@@ -19,7 +19,7 @@ NUM_OPTIONS = 4
 
 _READING = b"RACE 1"  # changes when the same files come to mean other questions
 _KINDS = {"id": str, "article": str, "questions": list, "options": list, "answers": list}
-_ANSWERS = "ABCD"
+ANSWERS = ("A", "B", "C", "D")
 _BLANKS = re.compile("[_\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f]")  # "_", and what NFKD makes a "_"
 
 
@@ -89,7 +89,7 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
         questions=[question for passage in passages for question in passage["questions"]],
         options=tuple([four[i] for four in options] for i in range(NUM_OPTIONS)),
         names=[f"{passage['id']}-{i}" for passage in passages for i in range(len(passage["questions"]))],
-        labels=np.array([_ANSWERS.index(answer) for answer in answers], np.int32) if answers else None,
+        labels=np.array([ANSWERS.index(answer) for answer in answers], np.int32) if answers else None,
         parts=parts,
         digest=digest.hexdigest(),
     )
@@ -183,7 +183,7 @@ def _passage(data: bytes, place: str, may_lack_answers: bool) -> Mapping[str, An
             raise InputError(f"{where}: the options should be a list of texts")
         if len(options) != NUM_OPTIONS:
             raise InputError(f"{where}: {len(options)} options; {NUM_OPTIONS} are needed")
-        if "answers" in kinds and passage["answers"][i] not in tuple(_ANSWERS):
+        if "answers" in kinds and passage["answers"][i] not in ANSWERS:
             found = json.dumps(passage["answers"][i])
             raise InputError(f"{where}: the answer is {found}; A, B, C or D is needed")
     return passage

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 import tf_keras
@@ -22,7 +22,7 @@ class WeightedSum(NamedTuple):
 
 
 class Task(abc.ABC):
-    """A job: data, model, losses and metrics. Batch sizes are per input pipeline.
+    """A job: data, model, losses and metrics. Batch sizes are global: over all devices.
 
     Attributes:
       metrics: names of the results of `measure`.
@@ -30,7 +30,8 @@ class Task(abc.ABC):
       best_metric: name of the result, higher is better, by which the best checkpoint is chosen.
       progress_metrics: results that the progress line shows, with their short names.
       config: the model's shape.
-      tokens_per_example: positions in one example, padding included.
+      spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
+      tokens_per_example: positions in one example, padding included; None where examples differ.
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -38,7 +39,16 @@ class Task(abc.ABC):
     best_metric: ClassVar[str]
     progress_metrics: ClassVar[Mapping[str, str]]
     config: AlbertConfig
-    tokens_per_example: int
+    spm_model_file: str | None = None
+    vocab_file: str | None = None
+    tokens_per_example: int | None
+
+    def describe(self) -> dict[str, Any]:
+        """What is kept with the weights of a task of which there are many kinds, as JSON values.
+
+        `task_name` and `label_names` say whether a head is that of the task.
+        """
+        return {}
 
     @abc.abstractmethod
     def check_inputs(self) -> None:
@@ -54,9 +64,9 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def train_dataset(
-        self, batch_size: int, seed: int, context: tf.distribute.InputContext
+        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
     ) -> tf.data.Dataset:
-        """Endless shuffled batches."""
+        """Endless shuffled batches, from the one that the run's step `first_step` trains on."""
 
     @abc.abstractmethod
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:

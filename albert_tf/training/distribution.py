@@ -6,7 +6,7 @@ import tensorflow as tf
 from official.common import distribute_utils
 
 from albert_tf.errors import InputError
-from albert_tf.flags import TrainingOptions
+from albert_tf.options import TrainingOptions
 
 
 def make_strategy(options: TrainingOptions) -> tf.distribute.Strategy:

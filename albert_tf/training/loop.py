@@ -2,22 +2,28 @@
 
 import contextlib
 import io
+import json
 import math
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import orbit
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.loading import load_weights
 from albert_tf.checkpoints.opening import BEST_CHECKPOINT
-from albert_tf.checkpoints.sidecars import CONFIG_FILE
+from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
-from albert_tf.flags import TrainingOptions
+from albert_tf.options import TrainingOptions
+from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
+from albert_tf.training.history import History
+from albert_tf.training.initial_weights import TASK_FILE, load_initial_weights, read_task
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
+from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
 from albert_tf.training.report import TrainingProgress, format_results, say, write_results
 from albert_tf.training.trainer import Evaluator, Trainer
 
@@ -53,6 +59,25 @@ def run(
     """
     if not (options.do_train or options.do_eval):
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
+    with open_run(task, options, strategy) as this_run:
+        this_run.find_weights()
+        if options.do_train:
+            this_run.train()
+        if options.do_eval and not this_run.results:
+            this_run.evaluate()
+        if this_run.results:
+            write_results(this_run.folder, this_run.results)
+        say(f"checkpoints, results and TensorBoard scalars are in {this_run.folder}")
+    if this_run.results:
+        print(format_results(this_run.results), end="")
+    return this_run.results
+
+
+@contextlib.contextmanager
+def open_run(
+    task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy | None = None
+) -> Iterator["Run"]:
+    """Checks flags, data and folder, and gives the `Run`; errors of TensorFlow in the block get one line."""
     task.check_inputs()
     strategy = strategy or make_strategy(options)
     if options.do_train:
@@ -62,8 +87,7 @@ def run(
     folder = worker_folder(options.output_dir, strategy)
     _make_folder(folder)
     try:
-        with _without_orbits_prints(options.verbosity):
-            results = _Run(task, options, strategy, folder).execute()
+        yield Run(task, options, strategy, folder)
     except tf.errors.OpError as error:
         if options.verbosity == "info":
             raise
@@ -71,13 +95,21 @@ def run(
         if isinstance(error, _READING_ERRORS):
             problem = task.explain_bad_record()
         raise InputError(problem or f"TensorFlow: {_reason(error)}") from error
-    if results:
-        print(format_results(results), end="")
-    return results
 
 
-class _Run:
-    """The objects of one run and what they do."""
+class Run:
+    """The objects of one run and what they do.
+
+    Args:
+      task: what is trained.
+      options: how.
+      strategy: the devices.
+      folder: where this process writes.
+
+    Attributes:
+      results: of the last evaluation in this process, `global_step` among them; empty if there was none.
+      history: all evaluations in the folder.
+    """
 
     def __init__(self, task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, folder: str):
         self.task = task
@@ -105,12 +137,13 @@ class _Run:
             )
         except UnicodeDecodeError:
             raise InputError(f"{folder}/checkpoint is no list of checkpoints") from None
-        self.best = _best_metric(task.best_metric, folder)
-        self.trainer = self._trainer() if options.do_train else None
+        self.history = History(folder, task.best_metric)
+        self.evaluator = self._make_evaluator() if options.do_eval else None
+        self.trainer = self._make_trainer() if options.do_train else None
         self.controller = orbit.Controller(
             global_step=self.optimizer.iterations,
             trainer=self.trainer,
-            evaluator=self._evaluator() if options.do_eval else None,
+            evaluator=self.evaluator,
             strategy=strategy,
             train_actions=[self._stop_if_diverged],
             eval_actions=[self._keep_results],
@@ -118,56 +151,119 @@ class _Run:
             summary_dir=folder,
             eval_summary_dir=os.path.join(folder, "eval"),
         )
+        say(
+            f"{self.model.count_params():,} parameters on {strategy.num_replicas_in_sync} device(s), "
+            f"{options.mixed_precision}, seed {options.seed}"
+        )
 
     @property
     def step(self) -> int:
-        """Updates done so far, over all runs in this folder."""
+        """Updates behind the current weights, over all runs in this folder."""
         return int(self.optimizer.iterations.numpy())
 
-    def execute(self) -> dict[str, float]:
-        """Trains and evaluates; returns the results of the last evaluation."""
-        options = self.options
-        say(
-            f"{self.model.count_params():,} parameters on {self.strategy.num_replicas_in_sync} device(s), "
-            f"{options.mixed_precision}, seed {options.seed}"
-        )
-        self._find_weights()
-        if options.do_train and self.step < options.num_train_steps:
-            self._train()
-        else:
-            if options.do_train:
-                say(f"nothing left to train: {self.step} of --num_train_steps={options.num_train_steps} done")
-            if options.do_eval:
-                self.controller.evaluate(options.max_eval_steps)
-        say(f"checkpoints, results and TensorBoard scalars are in {self.folder}")
-        return self.results
-
-    def _find_weights(self) -> None:
+    def find_weights(self) -> None:
         """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
+        options = self.options
         # All workers of a cluster continue from what the first one saved.
-        newest = tf.train.latest_checkpoint(self.options.output_dir) or self.checkpoints.latest_checkpoint
+        newest = tf.train.latest_checkpoint(options.output_dir) or self.checkpoints.latest_checkpoint
         if newest:
             self._check_config()
-            try:
-                with self.strategy.scope():
-                    self.checkpoint.restore(newest).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-                raise InputError(
-                    f"{newest} cannot be restored ({str(error).splitlines()[0]}): to continue from an older "
-                    f"checkpoint, name it in {self.folder}/checkpoint"
-                ) from error
+            self._check_task()
+            self._restore(newest)
             say(f"continuing from {newest}")
+            if options.do_train:
+                self.history.forget_after(self.step)
             return
         if tf.io.gfile.glob(os.path.join(self.folder, f"{CHECKPOINT_NAME}-[0-9]*.index")):
             raise InputError(
                 f"{self.folder} holds checkpoints, but its state file 'checkpoint' is missing or damaged"
             )
-        if self.options.init_checkpoint:
-            report = load_weights(self.model, self.options.init_checkpoint, self.options.init_from_group0)
-            say(f"{report}\n{report.listing()}" if self.options.verbosity == "info" else str(report))
-        elif not self.options.do_train:
-            raise InputError(f"no checkpoint in {self.folder} to evaluate: train first")
-        self.task.config.to_json_file(os.path.join(self.folder, CONFIG_FILE))
+        if options.init_checkpoint:
+            report = load_initial_weights(
+                self.task,
+                self.model,
+                options.init_checkpoint,
+                init_from_group0=options.init_from_group0,
+                with_head=not options.do_train,
+            )
+            say(f"{report}\n{report.listing()}" if options.verbosity == "info" else str(report))
+        elif not options.do_train:
+            raise InputError(f"no checkpoint in {self.folder}: train first, or give --init_checkpoint")
+        if options.do_train:
+            self.history.forget_after(-1)
+            self._describe_model()
+
+    def train(self) -> None:
+        """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
+        options = self.options
+        interval, last = options.save_checkpoints_steps, options.num_train_steps
+        if options.do_eval and self.step and (self.step % interval == 0 or self.step == last):
+            self._evaluate_if_new()  # it was interrupted between saving and evaluating
+        if self.step >= last:
+            say(f"nothing left to train: {self.step} of {last} steps done")
+            return
+        if self._should_stop_early():
+            return
+        self.progress = TrainingProgress(
+            first_step=self.step,
+            last_step=last,
+            examples_per_step=options.train_batch_size,
+            tokens_per_example=self.task.tokens_per_example,
+            metrics=self.task.progress_metrics,
+            results=self.trainer.results,
+        )
+        try:
+            with contextlib.closing(self.progress):
+                while self.step < last:
+                    next_stop = (self.step // interval + 1) * interval
+                    with _without_orbits_prints(options.verbosity):
+                        self.controller.train(min(next_stop, last))
+                    # Evaluated before it is saved: weights that are ruined must not be the newest ones.
+                    if options.do_eval:
+                        self.evaluate()
+                    self.checkpoints.save(self.step)
+                    if self._should_stop_early():
+                        break
+        except KeyboardInterrupt:
+            self._stop_if_diverged()
+            path = self.checkpoints.save(self.step)
+            say(f"saved {path}; the same command continues from there")
+            raise
+
+    def evaluate(self) -> None:
+        """Evaluates the current weights."""
+        with _without_orbits_prints(self.options.verbosity):
+            self.controller.evaluate(self.options.max_eval_steps or -1)
+
+    def evaluate_saved(self) -> None:
+        """Evaluates those kept checkpoints that were not; leaves the newest weights."""
+        saved = self.checkpoints.checkpoints
+        for path in saved:
+            if not self.history.holds(int(path.rpartition("-")[2])):
+                self._restore(path)
+                self.evaluate()
+        if saved:
+            self._restore(saved[-1])
+
+    def restore_best(self) -> str | None:
+        """Takes the best checkpoint, if there is one; returns its path."""
+        path = os.path.join(self.folder, BEST_CHECKPOINT)
+        if not tf.io.gfile.exists(f"{path}.index"):
+            return None
+        self._restore(path)
+        return path
+
+    def _restore(self, path: str) -> None:
+        # A checkpoint of its own, because the best one was written without the manager's counter.
+        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
+        try:
+            with self.strategy.scope():
+                checkpoint.read(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            raise InputError(
+                f"{path} cannot be restored ({str(error).splitlines()[0]}): to continue from an older "
+                f"checkpoint, name it in {self.folder}/checkpoint"
+            ) from error
 
     def _check_config(self) -> None:
         path = os.path.join(self.folder, CONFIG_FILE)
@@ -175,47 +271,41 @@ class _Run:
             return
         ours, saved = self.task.config.to_dict(), AlbertConfig.from_json_file(path).to_dict()
         differing = sorted(key for key in ours | saved if ours.get(key) != saved.get(key))
+        if not self.options.do_train:
+            differing = [key for key in differing if not key.endswith("dropout_prob")]
         if differing:
             raise InputError(
                 f"the checkpoints in {self.folder} have another config: "
                 + ", ".join(f"{key} {saved.get(key)}, not {ours.get(key)}" for key in differing)
             )
 
-    def _train(self) -> None:
-        """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
-        options = self.options
-        self.progress = TrainingProgress(
-            first_step=self.step,
-            last_step=options.num_train_steps,
-            tokens_per_step=options.train_batch_size * self.task.tokens_per_example,
-            metrics=self.task.progress_metrics,
-            results=self.trainer.results,
-        )
-        try:
-            with contextlib.closing(self.progress):
-                while self.step < options.num_train_steps:
-                    interval = options.save_checkpoints_steps
-                    next_stop = (self.step // interval + 1) * interval
-                    self.controller.train(min(next_stop, options.num_train_steps))
-                    # Evaluated before it is saved: weights that are ruined must not be the newest ones.
-                    if options.do_eval:
-                        self.controller.evaluate(options.max_eval_steps)
-                    self.checkpoints.save(self.step)
-        except KeyboardInterrupt:
-            self._stop_if_diverged()
-            path = self.checkpoints.save(self.step)
-            say(f"saved {path}; the same command continues from there")
-            raise
+    def _check_task(self) -> None:
+        ours, saved = self.task.describe(), read_task(self.folder) or {}
+        differing = [
+            key for key in ("task_name", "label_names", "do_lower_case") if key in saved.keys() & ours.keys()
+        ]
+        differing = [key for key in differing if ours[key] != saved[key]]
+        if differing:
+            raise InputError(
+                f"the checkpoints in {self.folder} are of another task: "
+                + ", ".join(f"{key} {_shown(saved[key])}, not {_shown(ours[key])}" for key in differing)
+            )
 
-    def _trainer(self) -> Trainer:
+    def _describe_model(self) -> None:
+        write_sidecars(self.folder, self.task.config, self.task.spm_model_file, self.task.vocab_file)
+        described = self.task.describe()
+        if described:
+            with open(os.path.join(self.folder, TASK_FILE), "w", encoding="utf-8") as file:
+                json.dump(described, file, indent=2)
+
+    def _make_trainer(self) -> Trainer:
         options = self.options
 
         def make_batches():
-            # A run that continues does not see the beginning of the data again.
-            seed = options.seed + self.step
+            first_step = self.step
             return self.strategy.distribute_datasets_from_function(
                 lambda context: self.task.train_dataset(
-                    context.get_per_replica_batch_size(options.train_batch_size), seed, context
+                    options.train_batch_size, options.seed, first_step, context
                 )
             )
 
@@ -229,17 +319,31 @@ class _Run:
             after_step=self._after_step,
         )
 
-    def _evaluator(self) -> Evaluator:
-        def dataset(context):
-            batch_size = context.get_per_replica_batch_size(self.options.eval_batch_size)
-            return self.task.eval_dataset(batch_size, context)
-
-        batches = self.strategy.distribute_datasets_from_function(dataset)
-        return Evaluator(task=self.task, model=self.model, strategy=self.strategy, batches=batches)
+    def _make_evaluator(self) -> orbit.AbstractEvaluator:
+        task, batch_size = self.task, self.options.eval_batch_size
+        if isinstance(task, BenchmarkTask):
+            predictor = Predictor(task, self.model, self.strategy)
+            return BenchmarkEvaluator(task, predictor, batch_size)
+        batches = self.strategy.distribute_datasets_from_function(
+            lambda context: task.eval_dataset(batch_size, context)
+        )
+        return Evaluator(task=task, model=self.model, strategy=self.strategy, batches=batches)
 
     def _after_step(self, steps: int) -> None:
         if self.progress.advance(steps):
             self._stop_if_diverged()
+
+    def _evaluate_if_new(self) -> None:
+        if not self.history.holds(self.step):
+            self.evaluate()
+
+    def _should_stop_early(self) -> bool:
+        patience = self.options.early_stopping_patience
+        since_best = self.history.evaluations_since_best()
+        if patience is None or since_best < patience:
+            return False
+        say(f"stopped early at step {self.step}: nothing better in the last {since_best} evaluations")
+        return True
 
     def _stop_if_diverged(self, _=None) -> None:
         step = self.trainer.first_bad_step()
@@ -249,31 +353,27 @@ class _Run:
     def _divergence(self, what: str) -> InputError:
         kept = self.checkpoints.latest_checkpoint
         return InputError(
-            f"{what}. Try a lower --learning_rate, more --num_warmup_steps or a larger --train_batch_size. "
+            f"{what}. Try a lower --learning_rate, more warm-up or a larger --train_batch_size. "
             + (f"The last checkpoint is {kept}" if kept else "No checkpoint was saved before")
         )
 
-    def _keep_results(self, output: dict[str, tf.Tensor]) -> None:
-        names = ("loss", *self.task.metrics)
-        results = {"global_step": self.step} | {name: float(output[name]) for name in names}
-        if not math.isfinite(results["loss"]):
-            raise self._divergence(f"the loss of the evaluation at step {self.step} is {results['loss']}")
+    def _keep_results(self, output: dict[str, Any]) -> None:
+        results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
+        loss = results.get("loss", results.get("eval_loss"))
+        if not math.isfinite(loss):
+            raise self._divergence(f"the loss of the evaluation at step {self.step} is {loss}")
         self.results = results
-        write_results(self.folder, results)
-        is_best = self.best.test(output)
-        if is_best:
-            self.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
-            self.best.commit(output)
-        shown = " ".join(f"{name} {results[name]:.4f}" for name in names)
+        is_best = self.history.would_be_best(results)
+        if self.step:  # weights of this run, not what it started from
+            if is_best:
+                self.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
+            self.history.add(results)
+        shown = " ".join(f"{name} {value:.4f}" for name, value in results.items() if name != "global_step")
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
 
 
-def _best_metric(name: str, folder: str) -> orbit.actions.NewBestMetric:
-    path = os.path.join(folder, f"best_{name}.json")
-    try:
-        return orbit.actions.NewBestMetric(name, filename=path)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+def _shown(value: Any) -> str:
+    return ", ".join(value) or "a score" if isinstance(value, list) else str(value)
 
 
 def _reason(error: tf.errors.OpError) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
+from albert_tf.files import appear_when_complete
 from albert_tf.progress import progress_bar
 
 _REFRESH_SECONDS = 0.5
@@ -24,7 +25,8 @@ class TrainingProgress:
     Args:
       first_step: where this run starts.
       last_step: where it ends.
-      tokens_per_step: positions in a global batch.
+      examples_per_step: examples in a global batch.
+      tokens_per_example: their positions; None where they differ, so that the rate is in examples.
       metrics: result names with the short names to show.
       results: gives the current means; called only when the line is due.
     """
@@ -34,11 +36,13 @@ class TrainingProgress:
         *,
         first_step: int,
         last_step: int,
-        tokens_per_step: int,
+        examples_per_step: int,
+        tokens_per_example: int | None,
         metrics: Mapping[str, str],
         results: Callable[[], Mapping[str, tf.Tensor]],
     ):
-        self._tokens_per_step = tokens_per_step
+        self._unit = "tokens" if tokens_per_example else "examples"
+        self._units_per_step = examples_per_step * (tokens_per_example or 1)
         self._metrics = metrics
         self._results = results
         self._bar = progress_bar(
@@ -57,7 +61,7 @@ class TrainingProgress:
             shown += [f"{short} {results[name]:.3f}" for name, short in self._metrics.items()]
             shown.append(f"lr {results['learning_rate']:.2e}")
             if steps_per_second := self._bar.format_dict["rate"]:
-                shown.append(f"{steps_per_second * self._tokens_per_step:,.0f} tokens/s")
+                shown.append(f"{steps_per_second * self._units_per_step:,.0f} {self._unit}/s")
             self._bar.set_postfix_str(" ".join(shown), refresh=False)
             self._bar.update(self._pending)
             self._pending, self._shown = 0, time.monotonic()
@@ -79,14 +83,11 @@ def format_results(results: Mapping[str, float]) -> str:
     return "".join(f"{name} = {results[name]}\n" for name in sorted(results))
 
 
-def write_results(folder: str, results: Mapping[str, Any]) -> None:
-    """Writes `eval_results.txt` and the same as `eval_results.json`, each whole or not at all."""
-    _write(os.path.join(folder, "eval_results.txt"), format_results(results))
-    _write(os.path.join(folder, "eval_results.json"), json.dumps(results, indent=2, sort_keys=True) + "\n")
-
-
-def _write(path: str, text: str) -> None:
-    temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+def write_results(folder: str, results: Mapping[str, Any], name: str = "eval_results") -> None:
+    """Writes `<name>.txt` and the same as `<name>.json`, each whole or not at all."""
+    paths = [os.path.join(folder, f"{name}{suffix}") for suffix in (".txt", ".json")]
+    texts = [format_results(results), json.dumps(results, indent=2, sort_keys=True) + "\n"]
+    with appear_when_complete(paths) as temporary:
+        for path, text in zip(temporary, texts, strict=True):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)

@@ -1,0 +1,177 @@
+"""`BenchmarkTask`: a task that is judged by its predictions for every example of a split."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from scipy import special
+
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.html_report import Section
+from albert_tf.tasks.batching import eval_batches, train_batches
+from albert_tf.tasks.features import Features
+from albert_tf.tasks.task import Task, WeightedSum
+
+
+class BenchmarkTask(Task):
+    """A task with a train, a dev and a test split, as far as they are there.
+
+    Args:
+      config: the model's shape.
+      features: of each split, by name ("train", "dev", "test").
+      max_seq_length: of the features.
+      dropout_prob: in front of the task's head.
+      pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
+      do_lower_case: whether the text was lower-cased; kept with the weights.
+      spm_model_file, vocab_file: the vocabulary, kept with the weights.
+
+    Attributes:
+      name: of the task, as in `--task_name`.
+      head_name: of the task whose head this one uses; mostly its own.
+      label_names: of the classes, by number; empty for a score.
+    """
+
+    name: str
+    head_name: str
+    label_names: tuple[str, ...]
+    tokens_per_example = None
+
+    def __init__(
+        self,
+        config: AlbertConfig,
+        features: Mapping[str, Features],
+        *,
+        max_seq_length: int,
+        dropout_prob: float = 0.1,
+        pad_to_max_length: bool = False,
+        do_lower_case: bool = True,
+        spm_model_file: str | None = None,
+        vocab_file: str | None = None,
+    ):
+        self.config = config
+        self.features = features
+        self.max_seq_length = max_seq_length
+        self.dropout_prob = dropout_prob
+        self.do_lower_case = do_lower_case
+        self.spm_model_file = spm_model_file
+        self.vocab_file = vocab_file
+        self._pad_to = max_seq_length if pad_to_max_length else None
+
+    @abc.abstractmethod
+    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """The benchmark's results for the outputs of all examples of a split, in order.
+
+        Returns:
+          Part -> metric -> value. The first part's metrics go by their own names, those of the others have
+          the part's in front: "eval_accuracy", "mismatched_eval_accuracy".
+        """
+
+    @abc.abstractmethod
+    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Writes what is predicted for the test split; returns the paths."""
+
+    @abc.abstractmethod
+    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+        """What the report shows of the outputs for the dev split."""
+
+    def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """`results_by_part` under one name each."""
+        rows = self.results_by_part(split, outputs)
+        return {
+            name if i == 0 else f"{part}_{name}": value
+            for i, (part, row) in enumerate(rows.items())
+            for name, value in row.items()
+        }
+
+    def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What is predicted for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
+        logits = model(batch, training=False)["logits"]
+        return {"logits": logits, "example_index": batch["example_index"]}
+
+    def describe(self) -> dict[str, Any]:
+        """The head, and how text becomes ids."""
+        return {
+            "task_name": self.head_name,
+            "label_names": list(self.label_names),
+            "max_seq_length": self.max_seq_length,
+            "do_lower_case": self.do_lower_case,
+        }
+
+    def check_inputs(self) -> None:
+        """Checks lengths and ids against the config.
+
+        Raises:
+          InputError: with the flag or config key that does not fit.
+        """
+        check_length(self.max_seq_length, self.config)
+        for split, features in self.features.items():
+            largest = int(features.input_ids.max(initial=0))
+            if largest >= self.config.vocab_size:
+                raise InputError(
+                    f"the vocabulary gives id {largest} in the {split} split, but the config's vocab_size is "
+                    f"{self.config.vocab_size}"
+                )
+
+    def explain_bad_record(self) -> str | None:
+        """Features are checked when they are made: there is nothing to add."""
+        return None
+
+    def train_dataset(
+        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """Endless shuffled batches of similar length."""
+        return train_batches(
+            self.features["train"],
+            batch_size=batch_size,
+            seed=seed,
+            first_step=first_step,
+            pad_to=self._pad_to,
+            input_context=context,
+        )
+
+    def eval_dataset(
+        self, batch_size: int, context: tf.distribute.InputContext, split: str = "dev"
+    ) -> tf.data.Dataset:
+        """Every example of the split once, ordered by length; `example_index` says which."""
+        return eval_batches(
+            self.features[split], batch_size=batch_size, pad_to=self._pad_to, input_context=context
+        )
+
+
+def check_length(max_seq_length: int, config: AlbertConfig) -> None:
+    """InputError if sequences can be longer than the config has positions."""
+    positions = config.max_position_embeddings
+    if max_seq_length > positions:
+        raise InputError(
+            f"--max_seq_length {max_seq_length} is longer than the {positions} positions of the config "
+            "(max_position_embeddings)"
+        )
+
+
+def choice_measures(logits: tf.Tensor, labels: tf.Tensor) -> dict[str, WeightedSum]:
+    """Cross-entropy and accuracy of `logits` `[batch, classes]` over the examples of a batch."""
+    correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
+    return {
+        "cross_entropy": mean_over_batch(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)),
+        "accuracy": mean_over_batch(tf.cast(correct, tf.float32)),
+    }
+
+
+def mean_over_batch(values: tf.Tensor) -> WeightedSum:
+    """The mean of float32 `[batch]`."""
+    return WeightedSum(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, in float64."""
+    return special.softmax(logits.astype(np.float64), axis=-1)
+
+
+def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Mean over the examples, in float64; 0 if there are none."""
+    nll = -special.log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
+    return float(nll.mean()) if len(labels) else 0.0

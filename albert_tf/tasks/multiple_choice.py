@@ -1,0 +1,104 @@
+"""`RaceTask`: which of four options answers a question about a passage."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from albert_tf import html_report
+from albert_tf.config import AlbertConfig
+from albert_tf.files import appear_when_complete
+from albert_tf.html_report import Section
+from albert_tf.models.multiple_choice import AlbertForMultipleChoice
+from albert_tf.tasks import benchmark
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.features import Features
+from albert_tf.tasks.race import ANSWERS, RaceQuestions
+from albert_tf.tasks.task import WeightedSum
+
+
+class RaceTask(BenchmarkTask):
+    """RACE: cross-entropy over the scores of the four options.
+
+    Args:
+      config: the model's shape.
+      questions: of each split.
+      features: of those questions.
+      **kwargs: see `BenchmarkTask`.
+    """
+
+    name = head_name = "race"
+    label_names = ANSWERS
+    losses = ("cross_entropy",)
+    metrics = ("cross_entropy", "accuracy")
+    best_metric = "eval_accuracy"
+    progress_metrics = {"accuracy": "accuracy"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: AlbertConfig,
+        questions: Mapping[str, RaceQuestions],
+        features: Mapping[str, Features],
+        **kwargs,
+    ):
+        super().__init__(config, features, **kwargs)
+        self.questions = questions
+
+    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+        """A fresh `AlbertForMultipleChoice`."""
+        return AlbertForMultipleChoice(self.config, self.dropout_prob, dtype=dtype)
+
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Loss and accuracy over the questions of a batch."""
+        logits = model(batch, training=training, dropout_seed=dropout_seed)["logits"]
+        return benchmark.choice_measures(logits, batch["label_ids"])
+
+    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """Accuracy and loss over all questions, and over those of each school level."""
+        questions, logits = self.questions[split], outputs["logits"]
+        rows = {}
+        for part, where in {"all": slice(None), **questions.parts}.items():
+            labels = questions.labels[where]
+            rows[part] = {
+                "eval_accuracy": float(np.mean(logits[where].argmax(axis=1) == labels)),
+                "eval_loss": benchmark.cross_entropy(labels, logits[where]),
+            }
+        return rows
+
+    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Writes `predictions.tsv`: a line a question with its name, the answer and four probabilities."""
+        questions = self.questions["test"]
+        chances = benchmark.probabilities(outputs["logits"])
+        paths = [os.path.join(folder, "predictions.tsv")]
+        with appear_when_complete(paths) as [path], open(path, "w", encoding="utf-8") as file:
+            file.write("\t".join(["question", "answer", *ANSWERS]) + "\n")
+            for name, row in zip(questions.names, chances, strict=True):
+                shown = "\t".join(f"{chance:.6f}" for chance in row)
+                file.write(f"{name}\t{ANSWERS[row.argmax()]}\t{shown}\n")
+        return paths
+
+    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+        """Accuracy by school level, and the worst questions."""
+        questions, chances = self.questions["dev"], benchmark.probabilities(outputs["logits"])
+        predicted = chances.argmax(axis=1)
+        answers = [
+            [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
+            for choices in (questions.labels, predicted)
+        ]
+        texts = {
+            "question": questions.questions,
+            "passage": [questions.articles[article] for article in questions.article_of],
+        }
+        return [
+            html_report.accuracy_by_part(predicted == questions.labels, questions.parts),
+            html_report.confusion_matrix(questions.labels, predicted, ANSWERS),
+            html_report.wrong_examples(*answers, chances.max(axis=1), texts),
+        ]

@@ -1,0 +1,162 @@
+"""Fine-tuning a benchmark's task: train, find the best checkpoint, evaluate and predict with it, report."""
+
+import json
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf import html_report
+from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
+from albert_tf.training.distribution import check_batch_size, make_strategy
+from albert_tf.training.loop import Run, open_run
+from albert_tf.training.prediction import Predictor
+from albert_tf.training.report import say, write_results
+
+
+def run(
+    task: BenchmarkTask,
+    options: FineTuningOptions,
+    chosen: Hyperparameters,
+    strategy: tf.distribute.Strategy | None = None,
+) -> dict[str, dict[str, float]]:
+    """Does what the options ask for, once for each seed.
+
+    Args:
+      task: with the features of the splits that are needed.
+      options: what to do.
+      chosen: the hyperparameters.
+      strategy: the devices; default: those the options ask for.
+
+    Returns:
+      Seed's folder name (or "") -> results of the best checkpoint on the dev split; empty if not evaluated.
+
+    Raises:
+      InputError: bad flags or data, or training that diverged.
+    """
+    task.check_inputs()
+    if options.do_train:
+        print(overview(task.features, task.label_names or None, task.max_seq_length), flush=True)
+        say(_settings(task, options, chosen))
+    results = {}
+    for number in range(options.num_seeds):
+        training = options.training_options(chosen, number)
+        strategy = strategy or make_strategy(training)
+        name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
+        results[name] = _run_once(task, training, options, strategy)
+        tf_keras.backend.clear_session()
+    if options.num_seeds > 1 and options.do_eval:
+        _summarize(task, options.output_dir, results)
+    return results
+
+
+def _run_once(
+    task: BenchmarkTask,
+    training: TrainingOptions,
+    options: FineTuningOptions,
+    strategy: tf.distribute.Strategy,
+) -> dict[str, float]:
+    with open_run(task, training, strategy) as this_run:
+        predictor = Predictor(task, this_run.model, strategy)
+        if options.do_predict:
+            check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
+        this_run.find_weights()
+        if options.do_train:
+            this_run.train()
+        elif options.do_eval:
+            this_run.evaluate_saved()
+        best = this_run.restore_best()
+        if best and (options.do_eval or options.do_predict):
+            say(f"best by {task.best_metric}: step {this_run.step}")
+        results = _evaluate(task, this_run) if options.do_eval else {}
+        if options.do_predict:
+            outputs = predictor.predict("test", options.predict_batch_size, "predicting")
+            paths = task.write_predictions(this_run.folder, outputs)
+            if task.features["test"].labels is not None:
+                write_results(this_run.folder, task.results("test", outputs), "predict_results")
+                paths.append(os.path.join(this_run.folder, "predict_results.txt"))
+                print(f"\ntest split\n{results_table(task.results_by_part('test', outputs))}", flush=True)
+            say(f"predictions are in {', '.join(paths)}")
+        say(f"everything is in {this_run.folder}")
+    return results
+
+
+def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
+    """Evaluates the current weights and writes files and report; what was evaluated just now is not again."""
+    if this_run.results.get("global_step") != this_run.step:
+        this_run.evaluate()
+    outputs = this_run.evaluator.outputs
+    by_part = task.results_by_part("dev", outputs)
+    write_results(this_run.folder, this_run.results)
+    print(f"\n{task.name}, dev split, step {this_run.step}\n{results_table(by_part)}", flush=True)
+    path = os.path.join(this_run.folder, "report.html")
+    sections = [
+        html_report.results(by_part),
+        *_curves(this_run),
+        *task.report_sections(outputs),
+        html_report.facts(_facts(task, this_run)),
+    ]
+    html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
+    say(f"report: {path}")
+    return this_run.results
+
+
+def _curves(this_run: Run) -> list[html_report.Section]:
+    evaluations = this_run.history.evaluations
+    if not evaluations:
+        return []
+    history = [{"step": results["global_step"], **results} for results in evaluations]
+    metrics = [name for name in evaluations[-1] if name != "global_step"]
+    return [html_report.curves(history, metrics, this_run.history.best()["global_step"])]
+
+
+def _facts(task: BenchmarkTask, this_run: Run) -> Mapping[str, object]:
+    options = this_run.options
+    return {
+        "task": task.name,
+        "folder": this_run.folder,
+        "step": this_run.step,
+        "parameters": f"{this_run.model.count_params():,}",
+        "started from": options.init_checkpoint or "fresh weights",
+        "seed": options.seed,
+        "steps": f"{options.num_train_steps}, {options.num_warmup_steps} of them warm-up",
+        "batch": options.train_batch_size,
+        "learning rate": options.learning_rate,
+        "optimizer": options.optimizer,
+        "precision": options.mixed_precision,
+        "longest sequence": task.max_seq_length,
+        "versions": f"TensorFlow {tf.__version__}, tf_keras {tf_keras.__version__}",
+    }
+
+
+def _settings(task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperparameters) -> str:
+    """The hyperparameters in a line, before training starts."""
+    dropout = task.config.hidden_dropout_prob, task.config.attention_probs_dropout_prob
+    epochs = chosen.train_step * chosen.train_batch_size / max(1, len(task.features["train"]))
+    source = "the paper's hyperparameters: " if options.hparams else ""
+    return (
+        f"{source}learning rate {chosen.learning_rate:g}, batch {chosen.train_batch_size}, "
+        f"{chosen.train_step} steps ({epochs:.1f} rounds over the examples), {chosen.warmup_step} of them "
+        f"warm-up, dropout {dropout[0]:g}/{dropout[1]:g} in the encoder and {chosen.dropout_prob:g} before "
+        f"the head, at most {chosen.max_seq_length} pieces"
+    )
+
+
+def _summarize(task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints and writes the results of all seeds with their mean and deviation."""
+    rows = {
+        name: {key: value for key, value in row.items() if key != "global_step"}
+        for name, row in results.items()
+    }
+    rows = with_mean_and_deviation(rows)
+    print(f"\n{task.name}, dev split, {len(results)} seeds\n{results_table(rows)}", flush=True)
+    best = max(results, key=lambda name: results[name][task.best_metric])
+    flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}
+    write_results(folder, {**flat, "best_seed": best, "num_seeds": len(results)})
+    path = os.path.join(folder, "seeds.json")
+    with tf.io.gfile.GFile(path, "w") as file:
+        json.dump(rows, file, indent=2)
+    say(f"the best is {best}; all results are in {path}")

@@ -1,0 +1,74 @@
+"""The outputs of a model for every example of a split, on one device or many, and the results they give."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import orbit
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.progress import progress_bar
+from albert_tf.tasks.benchmark import BenchmarkTask
+
+
+class Predictor:
+    """Runs a task's model over a split.
+
+    Args:
+      task: gives the data and the outputs.
+      model: its model, made in the scope of `strategy`.
+      strategy: the devices.
+    """
+
+    def __init__(self, task: BenchmarkTask, model: tf_keras.Model, strategy: tf.distribute.Strategy):
+        self._task = task
+        self._model = model
+        self._strategy = strategy
+
+    def predict(self, split: str, batch_size: int, description: str) -> dict[str, np.ndarray]:
+        """The outputs for all examples, in the order of the split.
+
+        Args:
+          split: "train", "dev" or "test".
+          batch_size: examples at a time, over all devices.
+          description: of the progress line.
+        """
+        batches = self._strategy.distribute_datasets_from_function(
+            lambda context: self._task.eval_dataset(batch_size, context, split)
+        )
+        size = len(self._task.features[split])
+        parts = []
+        with progress_bar(total=size, desc=description, unit=" examples", leave=False, delay=2) as bar:
+            for batch in batches:
+                outputs = self._step(batch)
+                parts.append(
+                    {name: self._strategy.gather(value, axis=0).numpy() for name, value in outputs.items()}
+                )
+                bar.update(len(parts[-1]["example_index"]))
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(outputs.pop("example_index"))
+        return {name: values[order] for name, values in outputs.items()}
+
+    @tf.function(reduce_retracing=True)
+    def _step(self, batch):
+        return self._strategy.run(lambda part: self._task.outputs(self._model, part), args=(batch,))
+
+
+class BenchmarkEvaluator(orbit.AbstractEvaluator):
+    """Evaluates the dev split; orbit writes the results as TensorBoard scalars.
+
+    Attributes:
+      outputs: those of the last evaluation.
+    """
+
+    def __init__(self, task: BenchmarkTask, predictor: Predictor, batch_size: int):
+        super().__init__(name="evaluator")
+        self._task = task
+        self._predictor = predictor
+        self._batch_size = batch_size
+        self.outputs: Mapping[str, np.ndarray] = {}
+
+    def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
+        """The benchmark's results; always over the whole split."""
+        self.outputs = self._predictor.predict("dev", self._batch_size, "evaluating")
+        return self._task.results("dev", self.outputs)

@@ -1,0 +1,97 @@
+"""Examples per second of fine-tuning, with length-bucketed and with padded batches in turn.
+
+Run: python -m benchmarks.fine_tuning --data_dir=glue --spm_model_file=30k-clean.model
+"""
+
+import dataclasses
+import statistics
+import sys
+import time
+
+from albert_tf import flags
+from albert_tf.flags import option
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOptions(flags.ScriptOptions):
+    """Times the training steps of GLUE tasks on their real files."""
+
+    data_dir: str = option(help="folder with a sub-folder for each task")
+    spm_model_file: str = option(help="SentencePiece model")
+    preset: str = option("base_v2", help="name of a released size")
+    task_name: tuple[str, ...] = option(("sst-2", "mnli"), help="tasks")
+    max_seq_length: tuple[str, ...] = option(("128", "512"), help="lengths")
+    batch_size: int = option(16, at_least=1, help="examples in a step")
+    bucketed_steps: int = option(32, at_least=1, help="timed steps of a round, whose lengths differ")
+    padded_steps: int = option(2, at_least=1, help="timed steps of a round, whose lengths are all the same")
+    rounds: int = option(3, at_least=1, help="how often both are measured, in turn")
+
+
+@script(BenchmarkOptions)
+def main(options: BenchmarkOptions) -> None:
+    """Measures every task and length."""
+    from albert_tf.tasks import glue
+    from albert_tf.tasks.features import text_features
+    from albert_tf.tokenization import load_tokenizer
+
+    tokenizer = load_tokenizer(options.spm_model_file)
+    print("| task | max_seq_length | padded, examples/s | bucketed, examples/s | ratio |")
+    print("|---|---|---|---|---|")
+    for name in options.task_name:
+        text_task = glue.find_task(name)
+        examples = glue.read_split(text_task, options.data_dir, "train")
+        for length in map(int, options.max_seq_length):
+            features = text_features(tokenizer, examples.texts, examples.labels, length)
+            padded, bucketed = _measure(options, text_task, features, length)
+            ratio = bucketed / padded
+            print(f"| {name} | {length} | {padded:.1f} | {bucketed:.1f} | {ratio:.1f} |", flush=True)
+
+
+def _measure(options: BenchmarkOptions, text_task, features, length: int) -> tuple[float, float]:
+    """Examples a second with padding to the length, and with batches of similar lengths."""
+    padded = _trainer(options, text_task, features, length, pad=True)
+    bucketed = _trainer(options, text_task, features, length, pad=False)
+    padded.train(1)
+    bucketed.train(options.bucketed_steps)
+    rates = []
+    for _ in range(options.rounds):
+        pair = []
+        for trainer, steps in [(padded, options.padded_steps), (bucketed, options.bucketed_steps)]:
+            start = time.perf_counter()
+            trainer.train(steps)
+            pair.append(steps * options.batch_size / (time.perf_counter() - start))
+        rates.append(pair)
+    return tuple(statistics.median(column) for column in zip(*rates, strict=True))
+
+
+def _trainer(options: BenchmarkOptions, text_task, features, length: int, pad: bool):
+    import tensorflow as tf
+
+    from albert_tf.config import AlbertConfig
+    from albert_tf.tasks.classification import ClassificationTask
+    from albert_tf.training.optimization import AdamW
+    from albert_tf.training.trainer import Trainer
+
+    config = AlbertConfig.from_preset(options.preset)
+    task = ClassificationTask(
+        config, text_task, {}, {"train": features}, max_seq_length=length, pad_to_max_length=pad
+    )
+    model = task.build_model()
+    optimizer = AdamW(1e-5)
+    optimizer.build(model.trainable_variables)
+    return Trainer(
+        task=task,
+        model=model,
+        optimizer=optimizer,
+        strategy=tf.distribute.get_strategy(),
+        make_batches=lambda: task.train_dataset(
+            options.batch_size, seed=1, first_step=0, context=tf.distribute.InputContext()
+        ),
+        seed=1,
+        after_step=lambda steps: None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own."""
+
+import dataclasses
+import sys
+
+from albert_tf.errors import InputError
+from albert_tf.flags import UsageError, option
+from albert_tf.options import FineTuningOptions, Hyperparameters
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierOptions(FineTuningOptions):
+    """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
+
+    Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 1000 steps
+    without warm-up, dropout 0.1 in front of the head, at most 512 pieces.
+
+    Running the same command again continues from the newest checkpoint in --output_dir.
+    """
+
+    DEFAULTS = Hyperparameters(
+        learning_rate=5e-5,
+        train_batch_size=32,
+        encoder_dropout_prob=None,
+        dropout_prob=0.1,
+        train_step=1000,
+        warmup_step=0,
+        max_seq_length=512,
+    )
+
+    task_name: str = option(
+        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"
+    )
+    data_dir: str | None = option(
+        None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, MRPC, ...)"
+    )
+    tfds_name: str | None = option(
+        None, help="TensorFlow data set to read instead of --data_dir, such as glue/mrpc"
+    )
+    train_file: str | None = option(None, help="custom task: .tsv (with a header) or .jsonl to train on")
+    dev_file: str | None = option(None, help="custom task: to evaluate on")
+    test_file: str | None = option(None, help="custom task: to predict")
+    text_columns: tuple[str, ...] = option(
+        ("text",), help="custom task: the column of the text, or the two of a pair"
+    )
+    label_column: str = option("label", help="custom task: the column of the label")
+    id_column: str | None = option(None, help="custom task: the column that names an example in predictions")
+    labels: tuple[str, ...] | None = option(
+        None, help="custom task: the classes (default: those found in --train_file)"
+    )
+    is_score: bool = option(False, help="custom task: whether labels are numbers to predict, not classes")
+
+    def __post_init__(self):
+        super().__post_init__()
+        custom = self.task_name.lower() == "custom"
+        files = [name for name in ("train_file", "dev_file", "test_file") if getattr(self, name)]
+        if not custom and files:
+            raise UsageError(f"--{files[0]} belongs to --task_name=custom, not to {self.task_name}")
+        if custom and (self.data_dir or self.tfds_name):
+            raise UsageError("--task_name=custom reads --train_file, --dev_file and --test_file")
+        if not custom and bool(self.data_dir) == bool(self.tfds_name):
+            raise UsageError("one of --data_dir and --tfds_name is needed")
+        for split in self.splits if custom else ():
+            if not getattr(self, f"{split}_file"):
+                raise UsageError(f"--{split}_file is needed for what is to be done")
+        if custom and len(self.text_columns) > 2:
+            raise UsageError(f"--text_columns names one or two columns, not {len(self.text_columns)}")
+
+
+@script(ClassifierOptions)
+def main(options: ClassifierOptions) -> None:
+    """Reads the task's files, and runs it."""
+    from albert_tf.tasks.benchmark import check_length
+    from albert_tf.tasks.classification import ClassificationTask
+    from albert_tf.tasks.features import text_features
+    from albert_tf.training import fine_tuning
+    from albert_tf.training.starting_point import find_starting_point, resolve_hub_module
+
+    options = resolve_hub_module(options)
+    start = find_starting_point(options)
+    text_task, read = _source(options, start.task)
+    examples = {split: read(split) for split in options.splits}
+    chosen = options.hyperparameters(text_task.name, len(examples["train"]) if options.do_train else 0)
+    check_length(chosen.max_seq_length, start.config)
+    lengths = {"max_seq_length": chosen.max_seq_length}
+    features = {
+        split: start.features(
+            f"{text_task.name}_{split}",
+            part.digest,
+            lengths,
+            lambda part=part: text_features(start.tokenizer, part.texts, part.labels, **lengths),
+        )
+        for split, part in examples.items()
+    }
+    task = ClassificationTask(start.config, text_task, examples, features, **start.task_arguments(chosen))
+    fine_tuning.run(task, options, chosen)
+
+
+def _source(options: ClassifierOptions, earlier: dict | None):
+    """The task, and a function that reads a split of it."""
+    from albert_tf.tasks import glue, tfds_source
+
+    if options.task_name.lower() == "custom":
+        return _custom_source(options, earlier)
+    task = glue.find_task(options.task_name)
+    if options.tfds_name:
+        return task, lambda split: tfds_source.read_tfds(task, options.tfds_name, split)
+    return task, lambda split: glue.read_split(task, options.data_dir, split)
+
+
+def _custom_source(options: ClassifierOptions, earlier: dict | None):
+    from albert_tf.tasks import custom
+
+    if options.is_score:
+        names = ()
+    elif options.labels:
+        names = options.labels
+    elif options.do_train:
+        names = custom.find_labels(options.train_file, options.label_column)
+    elif earlier:
+        names = tuple(earlier["label_names"])
+    else:
+        raise InputError("--labels is needed: there are no weights that say which classes they know")
+    files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
+
+    def read(split: str):
+        return custom.read_custom(
+            files[split],
+            text_columns=options.text_columns,
+            label_column=None if split == "test" else options.label_column,
+            id_column=options.id_column,
+            label_names=names,
+            is_score=not names,
+        )
+
+    return custom.custom_task(names), read
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Fine-tunes ALBERT on RACE: multiple-choice reading comprehension."""
+
+import dataclasses
+import sys
+
+from albert_tf.errors import InputError
+from albert_tf.flags import UsageError, option
+from albert_tf.options import FineTuningOptions, Hyperparameters
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class RaceOptions(FineTuningOptions):
+    """Fine-tunes ALBERT on RACE: multiple-choice reading comprehension.
+
+    Where a hyperparameter is not given and --hparams neither: learning rate 1e-5, batch 32 (questions, of
+    four sequences each), 12000 steps, 1000 of them warm-up, dropout 0.1 in front of the head, at most 512
+    pieces.
+
+    Running the same command again continues from the newest checkpoint in --output_dir.
+    """
+
+    DEFAULTS = Hyperparameters(
+        learning_rate=1e-5,
+        train_batch_size=32,
+        encoder_dropout_prob=None,
+        dropout_prob=0.1,
+        train_step=12000,
+        warmup_step=1000,
+        max_seq_length=512,
+    )
+
+    data_dir: str = option(help="folder that holds RACE/, with train, dev and test in it")
+    task_name: str = option("race", choices=("race",), help="the only one")
+    max_qa_length: int = option(
+        128, at_least=1, help="pieces of question and option at most; of longer ones the end is kept"
+    )
+    high_only: bool = option(False, help="only the questions of high schools, in every split")
+    middle_only: bool = option(False, help="only the questions of middle schools, in every split")
+    do_train: bool = option(True, help="whether to train")
+    do_eval: bool = option(True, help="whether to evaluate; with --do_train, at every checkpoint")
+    save_checkpoints_steps: int = option(100, at_least=1, help="steps between checkpoints")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.high_only and self.middle_only:
+            raise UsageError("--high_only and --middle_only exclude each other")
+
+
+@script(RaceOptions)
+def main(options: RaceOptions) -> None:
+    """Reads the questions of the splits that are needed, and runs the task."""
+    from albert_tf.tasks.benchmark import check_length
+    from albert_tf.tasks.multiple_choice import RaceTask
+    from albert_tf.tasks.race import race_features, read_race
+    from albert_tf.training import fine_tuning
+    from albert_tf.training.starting_point import find_starting_point, resolve_hub_module
+
+    options = resolve_hub_module(options)
+    start = find_starting_point(options)
+    levels = ("high",) if options.high_only else ("middle",) if options.middle_only else ("middle", "high")
+    questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
+    chosen = options.hyperparameters("race", len(questions["train"]) if options.do_train else 0)
+    check_length(chosen.max_seq_length, start.config)
+    if options.max_qa_length + 4 > chosen.max_seq_length:
+        raise InputError(
+            f"--max_qa_length {options.max_qa_length} leaves no room for the passage in --max_seq_length "
+            f"{chosen.max_seq_length}"
+        )
+    lengths = {"max_seq_length": chosen.max_seq_length, "max_qa_length": options.max_qa_length}
+    features = {
+        split: start.features(
+            f"race_{split}",
+            part.digest,
+            lengths,
+            lambda part=part: race_features(start.tokenizer, part, **lengths),
+        )
+        for split, part in questions.items()
+    }
+    task = RaceTask(start.config, questions, features, **start.task_arguments(chosen))
+    fine_tuning.run(task, options, chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
