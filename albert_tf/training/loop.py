@@ -140,17 +140,18 @@ class Run:
         self.history = History(folder, task.best_metric)
         self.evaluator = self._make_evaluator() if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
-        self.controller = orbit.Controller(
-            global_step=self.optimizer.iterations,
-            trainer=self.trainer,
-            evaluator=self.evaluator,
-            strategy=strategy,
-            train_actions=[self._stop_if_diverged],
-            eval_actions=[self._keep_results],
-            steps_per_loop=options.iterations_per_loop,
-            summary_dir=folder,
-            eval_summary_dir=os.path.join(folder, "eval"),
-        )
+        if self.trainer or self.evaluator:
+            self.controller = orbit.Controller(
+                global_step=self.optimizer.iterations,
+                trainer=self.trainer,
+                evaluator=self.evaluator,
+                strategy=strategy,
+                train_actions=[self._stop_if_diverged],
+                eval_actions=[self._keep_results],
+                steps_per_loop=options.iterations_per_loop,
+                summary_dir=folder,
+                eval_summary_dir=os.path.join(folder, "eval"),
+            )
         say(
             f"{self.model.count_params():,} parameters on {strategy.num_replicas_in_sync} device(s), "
             f"{options.mixed_precision}, seed {options.seed}"

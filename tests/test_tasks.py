@@ -1,0 +1,57 @@
+"""The tasks of the benchmarks: the original's losses, and what compiles."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_tf.tasks.classification import ClassificationTask
+from albert_tf.tasks.glue import TASKS
+from albert_tf.tasks.multiple_choice import RaceTask
+from albert_tf.training.optimization import AdamW
+from albert_tf.training.trainer import Trainer
+from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
+
+
+def golden_task(name: str):
+    """The task of a golden block, its batch, and the name of its loss."""
+    config = config_of(GOLDENS[name])
+    if name == "race":
+        batch = {key: tf.gather(value, [0, 1, 1, 0])[tf.newaxis] for key, value in inputs().items()}
+        return RaceTask(config, {}, {}, max_seq_length=6), batch | {"label_ids": tf.constant([2])}
+    text_task = TASKS["sts-b" if name == "sts_b" else "mnli"]
+    task = ClassificationTask(config, text_task, {}, {}, max_seq_length=6)
+    return task, inputs() | {"label_ids": tf.constant(GOLDENS[name]["labels"])}
+
+
+@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])
+def test_losses_equal_the_originals(name):
+    task, batch = golden_task(name)
+    model = task.build_model()
+    fill_variables(GOLDENS[name], model.variables)
+    [loss] = task.losses
+    total, weight, _ = task.measure(model, batch, training=False)[loss]
+    np.testing.assert_allclose(total / weight, GOLDENS[name]["outputs"]["loss"], rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])
+def test_whole_step_compiles_with_xla_and_does_the_same(name):
+    task, batch = golden_task(name)
+    weights = []
+    for compiled in (False, True):
+        model = task.build_model()
+        fill_variables(GOLDENS[name], model.variables)
+        optimizer = AdamW(0.01, epsilon=1.0)  # so that gradients near 0 are not blown up
+        optimizer.build(model.trainable_variables)
+        trainer = Trainer(
+            task=task,
+            model=model,
+            optimizer=optimizer,
+            strategy=tf.distribute.get_strategy(),
+            make_batches=lambda: None,
+            seed=1,
+            after_step=lambda steps: None,
+        )
+        tf.function(trainer._replica_step, jit_compile=compiled)(batch)
+        weights.append(model.get_weights())
+    for plain, compiled in zip(*weights, strict=True):
+        np.testing.assert_allclose(compiled, plain, atol=1e-5)
