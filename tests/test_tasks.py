@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
+from albert_tf import testing
 from albert_tf.tasks.classification import ClassificationTask
 from albert_tf.tasks.glue import TASKS
 from albert_tf.tasks.multiple_choice import RaceTask
@@ -36,10 +38,11 @@ def test_losses_equal_the_originals(name):
 @pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])
 def test_whole_step_compiles_with_xla_and_does_the_same(name):
     task, batch = golden_task(name)
+    task.config = testing.tiny_config()
     weights = []
     for compiled in (False, True):
+        tf_keras.utils.set_random_seed(1)
         model = task.build_model()
-        fill_variables(GOLDENS[name], model.variables)
         optimizer = AdamW(0.01, epsilon=1.0)  # so that gradients near 0 are not blown up
         optimizer.build(model.trainable_variables)
         trainer = Trainer(
@@ -54,4 +57,4 @@ def test_whole_step_compiles_with_xla_and_does_the_same(name):
         tf.function(trainer._replica_step, jit_compile=compiled)(batch)
         weights.append(model.get_weights())
     for plain, compiled in zip(*weights, strict=True):
-        np.testing.assert_allclose(compiled, plain, atol=1e-5)
+        np.testing.assert_allclose(compiled, plain, atol=1e-7)
