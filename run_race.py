@@ -36,6 +36,14 @@ class RaceOptions(FineTuningOptions):
     max_qa_length: int = option(
         128, at_least=1, help="pieces of question and option at most; of longer ones the end is kept"
     )
+    train_file: str | None = option(
+        None, help="where the features of the train split are kept, instead of --cached_dir; a key is added"
+    )
+    eval_file: str | None = option(None, help="the same for the dev split")
+    predict_file: str | None = option(None, help="the same for the test split")
+    num_keep_checkpoint: int | None = option(
+        None, at_least=1, help="--keep_checkpoint_max, as the original calls it here"
+    )
     high_only: bool = option(False, help="only the questions of high schools, in every split")
     middle_only: bool = option(False, help="only the questions of middle schools, in every split")
     do_train: bool = option(True, help="whether to train")
@@ -46,6 +54,8 @@ class RaceOptions(FineTuningOptions):
         super().__post_init__()
         if self.high_only and self.middle_only:
             raise UsageError("--high_only and --middle_only exclude each other")
+        if self.num_keep_checkpoint is not None:
+            object.__setattr__(self, "keep_checkpoint_max", self.num_keep_checkpoint)
 
 
 @script(RaceOptions)
@@ -69,9 +79,10 @@ def main(options: RaceOptions) -> None:
             f"{chosen.max_seq_length}"
         )
     lengths = {"max_seq_length": chosen.max_seq_length, "max_qa_length": options.max_qa_length}
+    files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
     features = {
         split: start.features(
-            f"race_{split}",
+            files[split] or f"race_{split}",
             part.digest,
             lengths,
             lambda part=part: race_features(start.tokenizer, part, **lengths),

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import logging
 import os
 import signal
@@ -42,6 +43,9 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
             except flags.UsageError as error:
                 return _fail(name, f"{error} (see {name} --help)", USAGE_ERROR)
             quiet_start(options.verbosity)
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, io.TextIOWrapper):
+                    stream.reconfigure(errors="replace")  # where a terminal lacks a character
             try:
                 with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
                     run(options)

@@ -356,6 +356,27 @@ def test_bad_rows_are_named_with_their_line(flags, glue, tmp_path, capsys, file,
     assert str(path) in printed
 
 
+def test_a_missing_test_split_is_named_before_anything_is_trained(flags, glue, tmp_path, capsys):
+    own = tmp_path / "glue" / "MRPC"
+    own.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (own / name).write_bytes((glue / "MRPC" / name).read_bytes())
+    flags["data_dir"] = tmp_path / "glue"
+    message = refusal(capsys, run(flags, "--do_train", "--do_eval", "--do_predict"))
+    assert str(own / "test.tsv") in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_tfds_without_network_is_one_line(flags, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    flags |= {"data_dir": None, "tfds_name": "glue/mrpc"}
+    message = refusal(capsys, run(flags, "--do_train"))
+    assert "could not be downloaded" in message
+    assert "--data_dir" in message
+
+
 def test_checkpoints_of_another_task_are_not_continued(flags, tmp_path, capsys):
     assert run(flags, "--do_train") == 0
     kept = sorted(path.name for path in (tmp_path / "run").iterdir())

@@ -100,6 +100,16 @@ def test_a_single_level_in_every_split(flags, tmp_path, capsys, level):
     assert len(results) == 5  # the step, accuracy and loss of all, and of the level
 
 
+def test_cache_files_of_the_original_are_understood(flags, tmp_path):
+    files = {
+        f"{name}_file": tmp_path / "cache" / f"{name}.tf_record" for name in ("train", "eval", "predict")
+    }
+    assert run(flags | files | {"num_keep_checkpoint": 1}, "--do_predict") == 0
+    found = sorted(path.name.split(".")[0] for path in (tmp_path / "cache").glob("*.tf_record"))
+    assert found == sorted(names)
+    assert len(list((tmp_path / "run").glob("model.ckpt-[0-9]*.index"))) == 1
+
+
 def test_predicting_needs_nothing_but_weights_and_questions(flags, tmp_path):
     assert run(flags, "--nodo_eval") == 0
     rest = {name: flags[name] for name in ("data_dir", "output_dir", "max_seq_length", "max_qa_length")}

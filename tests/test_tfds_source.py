@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 
 from albert_tf.errors import InputError
@@ -118,6 +119,14 @@ def test_data_that_cannot_be_downloaded_are_named_with_their_folder(tfds, tmp_pa
     def fail(*arguments, **keywords):
         raise ConnectionError("Failed to resolve 'example.org'\nmore")
 
+    def unreachable(*arguments, **keywords):
+        raise requests.ConnectTimeout
+
+    monkeypatch.setattr(requests, "head", unreachable)
+    assert "could not be downloaded (https://dl.fbaipublicfiles.com/glue/ cannot be reached)" in mistake(
+        TASKS["mrpc"], "glue/mrpc", "train"
+    )
+    monkeypatch.setattr(requests, "head", lambda *arguments, **keywords: None)
     monkeypatch.setattr(tfds.download.DownloadManager, "download", fail)
     assert mistake(TASKS["mrpc"], "glue/mrpc", "train") == (
         f"glue/mrpc is not in the folder {tmp_path}/glue/mrpc/2.0.0 and could not be downloaded "

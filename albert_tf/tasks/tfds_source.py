@@ -19,6 +19,8 @@ _TEXT_KEYS = (
 )
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _NO_LABEL = -1
+_DOWNLOADS = "https://dl.fbaipublicfiles.com/glue/"  # where the data sets of GLUE come from
+_SECONDS = 20  # to wait for an answer
 
 
 def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
@@ -59,15 +61,24 @@ def _builder(tfds_name: str) -> Any:
 
 
 def _prepare(builder: Any) -> None:
+    import requests
+
     if builder.is_prepared():
         return
     try:
+        # By itself the download would try for minutes.
+        requests.head(_DOWNLOADS, timeout=_SECONDS)
         builder.download_and_prepare()
-    except Exception as error:  # of the network, the disk or the data set's own code
-        raise InputError(
-            f"{_name(builder)} is not in the folder {builder.data_dir} and could not be downloaded "
-            f"({_first_line(error)}); GLUE's own files can be given with --data_dir"
-        ) from None
+    except requests.RequestException:
+        reason = f"{_DOWNLOADS} cannot be reached"
+    except Exception as error:  # of the disk or the data set's own code
+        reason = _first_line(error)
+    else:
+        return
+    raise InputError(
+        f"{_name(builder)} is not in the folder {builder.data_dir} and could not be downloaded ({reason}); "
+        "GLUE's own files can be given with --data_dir"
+    )
 
 
 def _text_keys(task: GlueTask, builder: Any) -> Sequence[str]:

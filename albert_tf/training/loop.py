@@ -65,8 +65,6 @@ def run(
             this_run.train()
         if options.do_eval and not this_run.results:
             this_run.evaluate()
-        if this_run.results:
-            write_results(this_run.folder, this_run.results)
         say(f"checkpoints, results and TensorBoard scalars are in {this_run.folder}")
     if this_run.results:
         print(format_results(this_run.results), end="")
@@ -364,6 +362,7 @@ class Run:
         if not math.isfinite(loss):
             raise self._divergence(f"the loss of the evaluation at step {self.step} is {loss}")
         self.results = results
+        write_results(self.folder, results)
         is_best = self.history.would_be_best(results)
         if self.step:  # weights of this run, not what it started from
             if is_best:

@@ -51,7 +51,7 @@ class StartingPoint:
         """The features of a split from the cache, or made.
 
         Args:
-          name: of task and split, for the file.
+          name: of the file, to which a key is added; in `cached_dir` unless it has a folder of its own.
           digest: of the examples.
           settings: of `make`, besides the vocabulary.
           make: makes them.
@@ -64,7 +64,8 @@ class StartingPoint:
             "do_lower_case": self.options.do_lower_case,
             **settings,
         }
-        return cached_features(self.options.cached_dir or self.options.output_dir, name, key, make)
+        folder, name = os.path.split(name.removesuffix(".tf_record"))
+        return cached_features(folder or self.options.cached_dir or self.options.output_dir, name, key, make)
 
     def task_arguments(self, chosen: Hyperparameters) -> dict[str, Any]:
         """The arguments of every `BenchmarkTask`."""
