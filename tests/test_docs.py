@@ -10,7 +10,9 @@ import pytest
 
 import albert_tf
 import convert_checkpoint
+import run_classifier
 import run_pretraining
+import run_race
 from albert_tf import flags, testing
 from data_prep import create_pretraining_data, train_tokenizer
 
@@ -49,6 +51,8 @@ def test_readme_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "data_prep.train_tokenizer": train_tokenizer.Options,
         "data_prep.create_pretraining_data": create_pretraining_data.Options,
         "run_pretraining.py": run_pretraining.PretrainingOptions,
+        "run_classifier.py": run_classifier.ClassifierOptions,
+        "run_race.py": run_race.RaceOptions,
         "convert_checkpoint.py": convert_checkpoint.ConversionOptions,
     }
     seen = set()

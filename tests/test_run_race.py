@@ -101,9 +101,8 @@ def test_a_single_level_in_every_split(flags, tmp_path, capsys, level):
 
 
 def test_cache_files_of_the_original_are_understood(flags, tmp_path):
-    files = {
-        f"{name}_file": tmp_path / "cache" / f"{name}.tf_record" for name in ("train", "eval", "predict")
-    }
+    names = ("train", "eval", "predict")
+    files = {f"{name}_file": tmp_path / "cache" / f"{name}.tf_record" for name in names}
     assert run(flags | files | {"num_keep_checkpoint": 1}, "--do_predict") == 0
     found = sorted(path.name.split(".")[0] for path in (tmp_path / "cache").glob("*.tf_record"))
     assert found == sorted(names)
