@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import tarfile
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import run_classifier
 from albert_tf import testing
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
-from tests.checkpoint_files import randomize, weights_of, write_checkpoint
+from tests.checkpoint_files import randomize, weights_of, write_checkpoint, write_hub_module
 from tests.glue_files import write_glue
 
 LENGTH = 16
@@ -285,6 +286,35 @@ def test_pretrained_weights_lend_their_config_and_vocabulary(flags, tmp_path, ca
     flags |= {"output_dir": tmp_path / "other"}
     message = refusal(capsys, run(flags, "--do_predict"))
     assert "has no head of a task: --do_train makes a head for mrpc" in message
+
+
+def test_an_archive_lends_its_config_and_vocabulary_too(flags, tmp_path):
+    folder = tmp_path / "albert_base"
+    folder.mkdir()
+    write_checkpoint(folder / "model.ckpt-best", weights_of(AlbertForPreTraining(CONFIG)))
+    CONFIG.to_json_file(str(folder / "albert_config.json"))
+    (folder / "30k-clean.model").write_bytes(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
+    with tarfile.open(tmp_path / "albert_base_v2.tar.gz", "w:gz") as archive:
+        archive.add(folder, "albert_base")
+    flags |= {"albert_config_file": None, "spm_model_file": None}
+    flags |= {"init_checkpoint": tmp_path / "albert_base_v2.tar.gz"}
+    assert run(flags, "--do_train") == 0
+    assert (tmp_path / "run" / "30k-clean.model").exists()
+    assert run({**flags, "init_checkpoint": None}, "--do_predict") == 0
+
+
+def test_a_hub_module_lends_its_config_and_vocabulary(flags, tmp_path, capsys):
+    module = tmp_path / "module"
+    write_hub_module(module, weights_of(AlbertForPreTraining(CONFIG)))
+    CONFIG.to_json_file(str(module / "assets" / "albert_config.json"))
+    (module / "assets" / "30k-clean.model").write_bytes(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
+    flags |= {"albert_config_file": None, "spm_model_file": "from_tf_hub", "albert_hub_module_handle": module}
+    assert run(flags, "--do_train") == 0
+    assert "25 variables loaded, 0 missing" in capsys.readouterr().err
+    message = refusal(
+        capsys, run({**flags, "albert_hub_module_handle": "https://127.0.0.1:9/albert/3"}, "--do_train")
+    )
+    assert "--albert_hub_module_handle=https://127.0.0.1:9/albert/3 could not be fetched" in message
 
 
 def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):
