@@ -12,9 +12,10 @@ from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOption
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size, make_strategy
-from albert_tf.training.loop import Run, open_run
+from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
 from albert_tf.training.report import say, write_results
+from albert_tf.training.run import Run
 
 
 def run(

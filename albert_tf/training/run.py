@@ -1,0 +1,316 @@
+"""`Run`: a model in training, its checkpoints and its history in one folder."""
+
+import contextlib
+import io
+import json
+import math
+import os
+from typing import Any
+
+import orbit
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.checkpoints.opening import BEST_CHECKPOINT
+from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.options import TrainingOptions
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.task import Task
+from albert_tf.training.history import History
+from albert_tf.training.initial_weights import TASK_FILE, load_initial_weights, read_task
+from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
+from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
+from albert_tf.training.report import TrainingProgress, say, write_results
+from albert_tf.training.trainer import Evaluator, Trainer
+
+CHECKPOINT_NAME = "model.ckpt"
+
+
+class Run:
+    """The objects of one run and what they do.
+
+    Args:
+      task: what is trained.
+      options: how.
+      strategy: the devices.
+      folder: where this process writes.
+
+    Attributes:
+      results: of the last evaluation in this process, `global_step` among them; empty if there was none.
+      history: all evaluations in the folder.
+    """
+
+    def __init__(self, task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, folder: str):
+        self.task = task
+        self.options = options
+        self.strategy = strategy
+        self.folder = folder
+        self.results: dict[str, float] = {}
+        tf_keras.utils.set_random_seed(options.seed)
+        with strategy.scope():
+            policy = "mixed_bfloat16" if options.mixed_precision == "bfloat16" else "float32"
+            self.model = task.build_model(policy)
+            schedule = WarmupPolynomialDecay(
+                options.learning_rate,
+                options.num_train_steps,
+                options.num_warmup_steps,
+                options.poly_power,
+                options.start_warmup_step,
+            )
+            self.optimizer = OPTIMIZERS[options.optimizer](schedule)
+            self.optimizer.build(self.model.trainable_variables)
+        self.checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
+        try:
+            self.checkpoints = tf.train.CheckpointManager(
+                self.checkpoint, folder, options.keep_checkpoint_max, checkpoint_name=CHECKPOINT_NAME
+            )
+        except UnicodeDecodeError:
+            raise InputError(f"{folder}/checkpoint is no list of checkpoints") from None
+        self.history = History(folder, task.best_metric)
+        self.evaluator = self._make_evaluator() if options.do_eval else None
+        self.trainer = self._make_trainer() if options.do_train else None
+        if self.trainer or self.evaluator:
+            self.controller = orbit.Controller(
+                global_step=self.optimizer.iterations,
+                trainer=self.trainer,
+                evaluator=self.evaluator,
+                strategy=strategy,
+                train_actions=[self._stop_if_diverged],
+                eval_actions=[self._keep_results],
+                steps_per_loop=options.iterations_per_loop,
+                summary_dir=folder,
+                eval_summary_dir=os.path.join(folder, "eval"),
+            )
+        say(
+            f"{self.model.count_params():,} parameters on {strategy.num_replicas_in_sync} device(s), "
+            f"{options.mixed_precision}, seed {options.seed}"
+        )
+
+    @property
+    def step(self) -> int:
+        """Updates behind the current weights, over all runs in this folder."""
+        return int(self.optimizer.iterations.numpy())
+
+    def find_weights(self) -> None:
+        """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
+        options = self.options
+        # All workers of a cluster continue from what the first one saved.
+        newest = tf.train.latest_checkpoint(options.output_dir) or self.checkpoints.latest_checkpoint
+        if newest:
+            self._check_config()
+            self._check_task()
+            self._restore(newest)
+            say(f"continuing from {newest}")
+            if options.do_train:
+                self.history.forget_after(self.step)
+            return
+        if tf.io.gfile.glob(os.path.join(self.folder, f"{CHECKPOINT_NAME}-[0-9]*.index")):
+            raise InputError(
+                f"{self.folder} holds checkpoints, but its state file 'checkpoint' is missing or damaged"
+            )
+        if options.init_checkpoint:
+            report = load_initial_weights(
+                self.task,
+                self.model,
+                options.init_checkpoint,
+                init_from_group0=options.init_from_group0,
+                with_head=not options.do_train,
+            )
+            say(f"{report}\n{report.listing()}" if options.verbosity == "info" else str(report))
+        elif not options.do_train:
+            raise InputError(f"no checkpoint in {self.folder}: train first, or give --init_checkpoint")
+        if options.do_train:
+            self.history.forget_after(-1)
+            self._describe_model()
+
+    def train(self) -> None:
+        """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
+        options = self.options
+        interval, last = options.save_checkpoints_steps, options.num_train_steps
+        if options.do_eval and self.step and (self.step % interval == 0 or self.step == last):
+            self._evaluate_if_new()  # it was interrupted between saving and evaluating
+        if self.step >= last:
+            say(f"nothing left to train: {self.step} of {last} steps done")
+            return
+        if self._should_stop_early():
+            return
+        self.progress = TrainingProgress(
+            first_step=self.step,
+            last_step=last,
+            examples_per_step=options.train_batch_size,
+            tokens_per_example=self.task.tokens_per_example,
+            metrics=self.task.progress_metrics,
+            results=self.trainer.results,
+        )
+        try:
+            with contextlib.closing(self.progress):
+                while self.step < last:
+                    next_stop = (self.step // interval + 1) * interval
+                    with _without_orbits_prints(options.verbosity):
+                        self.controller.train(min(next_stop, last))
+                    # Evaluated before it is saved: weights that are ruined must not be the newest ones.
+                    if options.do_eval:
+                        self.evaluate()
+                    self.checkpoints.save(self.step)
+                    if self._should_stop_early():
+                        break
+        except KeyboardInterrupt:
+            self._stop_if_diverged()
+            path = self.checkpoints.save(self.step)
+            say(f"saved {path}; the same command continues from there")
+            raise
+
+    def evaluate(self) -> None:
+        """Evaluates the current weights."""
+        with _without_orbits_prints(self.options.verbosity):
+            self.controller.evaluate(self.options.max_eval_steps or -1)
+
+    def evaluate_saved(self) -> None:
+        """Evaluates those kept checkpoints that were not; leaves the newest weights."""
+        saved = self.checkpoints.checkpoints
+        for path in saved:
+            if not self.history.holds(int(path.rpartition("-")[2])):
+                self._restore(path)
+                self.evaluate()
+        if saved:
+            self._restore(saved[-1])
+
+    def restore_best(self) -> str | None:
+        """Takes the best checkpoint, if there is one; returns its path."""
+        path = os.path.join(self.folder, BEST_CHECKPOINT)
+        if not tf.io.gfile.exists(f"{path}.index"):
+            return None
+        self._restore(path)
+        return path
+
+    def _restore(self, path: str) -> None:
+        # A checkpoint of its own, because the best one was written without the manager's counter.
+        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
+        try:
+            with self.strategy.scope():
+                checkpoint.read(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            raise InputError(
+                f"{path} cannot be restored ({str(error).splitlines()[0]}): to continue from an older "
+                f"checkpoint, name it in {self.folder}/checkpoint"
+            ) from error
+
+    def _check_config(self) -> None:
+        path = os.path.join(self.folder, CONFIG_FILE)
+        if not tf.io.gfile.exists(path):
+            return
+        ours, saved = self.task.config.to_dict(), AlbertConfig.from_json_file(path).to_dict()
+        differing = sorted(key for key in ours | saved if ours.get(key) != saved.get(key))
+        if not self.options.do_train:
+            differing = [key for key in differing if not key.endswith("dropout_prob")]
+        if differing:
+            raise InputError(
+                f"the checkpoints in {self.folder} have another config: "
+                + ", ".join(f"{key} {saved.get(key)}, not {ours.get(key)}" for key in differing)
+            )
+
+    def _check_task(self) -> None:
+        ours, saved = self.task.describe(), read_task(self.folder) or {}
+        differing = [
+            key for key in ("task_name", "label_names", "do_lower_case") if key in saved.keys() & ours.keys()
+        ]
+        differing = [key for key in differing if ours[key] != saved[key]]
+        if differing:
+            raise InputError(
+                f"the checkpoints in {self.folder} are of another task: "
+                + ", ".join(f"{key} {_shown(saved[key])}, not {_shown(ours[key])}" for key in differing)
+            )
+
+    def _describe_model(self) -> None:
+        write_sidecars(self.folder, self.task.config, self.task.spm_model_file, self.task.vocab_file)
+        described = self.task.describe()
+        if described:
+            with open(os.path.join(self.folder, TASK_FILE), "w", encoding="utf-8") as file:
+                json.dump(described, file, indent=2)
+
+    def _make_trainer(self) -> Trainer:
+        options = self.options
+
+        def make_batches():
+            first_step = self.step
+            return self.strategy.distribute_datasets_from_function(
+                lambda context: self.task.train_dataset(
+                    options.train_batch_size, options.seed, first_step, context
+                )
+            )
+
+        return Trainer(
+            task=self.task,
+            model=self.model,
+            optimizer=self.optimizer,
+            strategy=self.strategy,
+            make_batches=make_batches,
+            seed=options.seed,
+            after_step=self._after_step,
+        )
+
+    def _make_evaluator(self) -> orbit.AbstractEvaluator:
+        task, batch_size = self.task, self.options.eval_batch_size
+        if isinstance(task, BenchmarkTask):
+            predictor = Predictor(task, self.model, self.strategy)
+            return BenchmarkEvaluator(task, predictor, batch_size)
+        batches = self.strategy.distribute_datasets_from_function(
+            lambda context: task.eval_dataset(batch_size, context)
+        )
+        return Evaluator(task=task, model=self.model, strategy=self.strategy, batches=batches)
+
+    def _after_step(self, steps: int) -> None:
+        if self.progress.advance(steps):
+            self._stop_if_diverged()
+
+    def _evaluate_if_new(self) -> None:
+        if not self.history.holds(self.step):
+            self.evaluate()
+
+    def _should_stop_early(self) -> bool:
+        patience = self.options.early_stopping_patience
+        since_best = self.history.evaluations_since_best()
+        if patience is None or since_best < patience:
+            return False
+        say(f"stopped early at step {self.step}: nothing better in the last {since_best} evaluations")
+        return True
+
+    def _stop_if_diverged(self, _=None) -> None:
+        step = self.trainer.first_bad_step()
+        if step is not None:
+            raise self._divergence(f"the loss or a gradient is not finite at step {step}")
+
+    def _divergence(self, what: str) -> InputError:
+        kept = self.checkpoints.latest_checkpoint
+        return InputError(
+            f"{what}. Try a lower --learning_rate, more warm-up or a larger --train_batch_size. "
+            + (f"The last checkpoint is {kept}" if kept else "No checkpoint was saved before")
+        )
+
+    def _keep_results(self, output: dict[str, Any]) -> None:
+        results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
+        loss = results.get("loss", results.get("eval_loss"))
+        if not math.isfinite(loss):
+            raise self._divergence(f"the loss of the evaluation at step {self.step} is {loss}")
+        self.results = results
+        write_results(self.folder, results)
+        is_best = self.history.would_be_best(results)
+        if self.step:  # weights of this run, not what it started from
+            if is_best:
+                self.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
+            self.history.add(results)
+        shown = " ".join(f"{name} {value:.4f}" for name, value in results.items() if name != "global_step")
+        say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) or "a score" if isinstance(value, list) else str(value)
+
+
+def _without_orbits_prints(verbosity: str) -> contextlib.AbstractContextManager:
+    """Orbit prints each of its loops to standard output; our progress line says the same."""
+    if verbosity == "info":
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(io.StringIO())
