@@ -20,11 +20,11 @@ SEEDS = 3
 # Task -> what differs from the flags that all have in common.
 TASKS = {
     "sst-2": ["--num_train_epochs=1", "--save_checkpoints_steps=500"],
-    "mrpc": ["--num_train_epochs=5", "--save_checkpoints_steps=100"],
-    "rte": ["--num_train_epochs=5", "--save_checkpoints_steps=50"],
+    "mrpc": ["--num_train_epochs=3", "--save_checkpoints_steps=100"],
+    "rte": ["--num_train_epochs=3", "--save_checkpoints_steps=50"],
     "cola": ["--num_train_epochs=5", "--save_checkpoints_steps=200"],
-    "sts-b": ["--num_train_epochs=8", "--save_checkpoints_steps=200"],
-    "race": ["--train_step=800", "--save_checkpoints_steps=200", "--train_batch_size=8", "--middle_only"],
+    "sts-b": ["--num_train_epochs=5", "--save_checkpoints_steps=200"],
+    "race": ["--train_step=500", "--save_checkpoints_steps=100", "--train_batch_size=8", "--middle_only"],
 }
 METRICS = {"cola": "matthew_corr", "sts-b": "pearson"}
 
@@ -85,7 +85,7 @@ def _run_stages(options: RecipeOptions) -> None:
                 *command, f"--data_dir={folder}", f"--albert_config_file={CONFIG}",
                 f"--spm_model_file={options.spm_model_file}", f"--output_dir={output}",
                 *([f"--init_checkpoint={pretrained / 'model.ckpt-best'}"] if start == "pretrained" else []),
-                "--do_train", "--do_eval", "--max_seq_length=128", "--learning_rate=3e-4",
+                "--do_train", "--do_eval", "--max_seq_length=128", "--learning_rate=1e-4",
                 "--warmup_proportion=0.1", "--eval_batch_size=64", f"--num_seeds={SEEDS}",
                 f"--cached_dir={root / 'features'}", *own,
             ])  # fmt: skip
@@ -97,15 +97,15 @@ def _run_stages(options: RecipeOptions) -> None:
 
 
 def _divide(files: list[str], root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Every 50th document to `held_out.txt`, the others to `train.txt`."""
+    """Every 50th document of a file to `held_out.txt`, the others to `train.txt`."""
     paths = {name: root / f"{name}.txt" for name in ("train", "held_out")}
     if not all(path.exists() for path in paths.values()):
-        texts = [pathlib.Path(file).read_text(encoding="utf-8").strip() for file in files]
-        documents = [document for text in texts for document in text.split("\n\n") if document.strip()]
-        parts = {
-            "train": [document for i, document in enumerate(documents) if i % HELD_OUT],
-            "held_out": documents[::HELD_OUT],
-        }
+        parts = {"train": [], "held_out": []}
+        for file in files:
+            text = pathlib.Path(file).read_text(encoding="utf-8")
+            documents = [document.strip() for document in text.split("\n\n") if document.strip()]
+            parts["held_out"] += documents[::HELD_OUT]
+            parts["train"] += [document for i, document in enumerate(documents) if i % HELD_OUT]
         for name, path in paths.items():
             path.write_text("\n\n".join(parts[name]) + "\n", encoding="utf-8")
     return paths

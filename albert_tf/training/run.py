@@ -110,6 +110,9 @@ class Run:
             raise InputError(
                 f"{self.folder} holds checkpoints, but its state file 'checkpoint' is missing or damaged"
             )
+        best = os.path.join(self.folder, BEST_CHECKPOINT)
+        if options.do_train and tf.io.gfile.exists(f"{best}.index"):
+            raise InputError(f"{best} would be overwritten, and it is not of a run that can continue here")
         if options.init_checkpoint:
             report = load_initial_weights(
                 self.task,
@@ -178,9 +181,9 @@ class Run:
             self._restore(saved[-1])
 
     def restore_best(self) -> str | None:
-        """Takes the best checkpoint, if there is one; returns its path."""
+        """Takes the best checkpoint of this folder's evaluations, if there was one; returns its path."""
         path = os.path.join(self.folder, BEST_CHECKPOINT)
-        if not tf.io.gfile.exists(f"{path}.index"):
+        if not self.history.evaluations or not tf.io.gfile.exists(f"{path}.index"):
             return None
         self._restore(path)
         return path
