@@ -9,6 +9,17 @@ from albert_tf.flags import UsageError, option
 from albert_tf.options import FineTuningOptions, Hyperparameters
 from albert_tf.script import script
 
+_CUSTOM_FLAGS = (
+    "train_file",
+    "dev_file",
+    "test_file",
+    "text_columns",
+    "label_column",
+    "id_column",
+    "labels",
+    "is_score",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOptions(FineTuningOptions):
@@ -39,7 +50,9 @@ class ClassifierOptions(FineTuningOptions):
     tfds_name: str | None = option(
         None, help="TensorFlow data set to read instead of --data_dir, such as glue/mrpc"
     )
-    train_file: str | None = option(None, help="custom task: .tsv (with a header) or .jsonl to train on")
+    train_file: str | None = option(
+        None, help="custom task: .tsv (with a header) or .jsonl (or .json, an object a line) to train on"
+    )
     dev_file: str | None = option(None, help="custom task: to evaluate on")
     test_file: str | None = option(None, help="custom task: to predict")
     text_columns: tuple[str, ...] = option(
@@ -54,48 +67,52 @@ class ClassifierOptions(FineTuningOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        custom = self.task_name.lower() == "custom"
-        files = [name for name in ("train_file", "dev_file", "test_file") if getattr(self, name)]
-        if not custom and files:
-            raise UsageError(f"--{files[0]} belongs to --task_name=custom, not to {self.task_name}")
-        if custom and (self.data_dir or self.tfds_name):
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        if self.task_name.lower() != "custom":
+            for name in _CUSTOM_FLAGS:
+                if getattr(self, name) != fields[name].default:
+                    raise UsageError(f"--{name} belongs to --task_name=custom, not to {self.task_name}")
+            if bool(self.data_dir) == bool(self.tfds_name):
+                raise UsageError("one of --data_dir and --tfds_name is needed")
+            return
+        if self.data_dir or self.tfds_name:
             raise UsageError("--task_name=custom reads --train_file, --dev_file and --test_file")
-        if not custom and bool(self.data_dir) == bool(self.tfds_name):
-            raise UsageError("one of --data_dir and --tfds_name is needed")
-        for split in self.splits if custom else ():
+        for split in self.splits:
             if not getattr(self, f"{split}_file"):
                 raise UsageError(f"--{split}_file is needed for what is to be done")
-        if custom and len(self.text_columns) > 2:
-            raise UsageError(f"--text_columns names one or two columns, not {len(self.text_columns)}")
+        columns = [*self.text_columns, self.label_column]
+        if len(self.text_columns) > 2 or len(set(columns)) < len(columns):
+            raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
+        if self.labels and self.is_score:
+            raise UsageError("--labels and --is_score exclude each other")
+        if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise UsageError(f"--labels needs at least two different classes, not {','.join(self.labels)}")
 
 
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
     """Reads the task's files, and runs it."""
-    from albert_tf.tasks.benchmark import check_length
     from albert_tf.tasks.classification import ClassificationTask
     from albert_tf.tasks.features import text_features
     from albert_tf.training import fine_tuning
-    from albert_tf.training.starting_point import find_starting_point, resolve_hub_module
+    from albert_tf.training.starting_point import open_starting_point
 
-    options = resolve_hub_module(options)
-    start = find_starting_point(options)
-    text_task, read = _source(options, start.task)
-    examples = {split: read(split) for split in options.splits}
-    chosen = options.hyperparameters(text_task.name, len(examples["train"]) if options.do_train else 0)
-    check_length(chosen.max_seq_length, start.config)
-    lengths = {"max_seq_length": chosen.max_seq_length}
-    features = {
-        split: start.features(
-            f"{text_task.name}_{split}",
-            part.digest,
-            lengths,
-            lambda part=part: text_features(start.tokenizer, part.texts, part.labels, **lengths),
-        )
-        for split, part in examples.items()
-    }
-    task = ClassificationTask(start.config, text_task, examples, features, **start.task_arguments(chosen))
-    fine_tuning.run(task, options, chosen)
+    with open_starting_point(options) as start:
+        text_task, read = _source(options, start.task)
+        examples = {split: read(split) for split in options.splits}
+        chosen = start.choose(text_task.name, len(examples["train"]) if options.do_train else 0)
+        lengths = {"max_seq_length": chosen.max_seq_length}
+        features = {
+            split: start.features(
+                f"{text_task.name}_{split}",
+                part.digest,
+                lengths,
+                lambda part=part: text_features(start.tokenizer, part.texts, part.labels, **lengths),
+            )
+            for split, part in examples.items()
+        }
+        task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
+        fine_tuning.run(task, start.options, chosen)
 
 
 def _source(options: ClassifierOptions, earlier: dict | None):
@@ -130,7 +147,7 @@ def _custom_source(options: ClassifierOptions, earlier: dict | None):
             files[split],
             text_columns=options.text_columns,
             label_column=None if split == "test" else options.label_column,
-            id_column=options.id_column,
+            id_column=options.id_column if split == "test" else None,
             label_names=names,
             is_score=not names,
         )

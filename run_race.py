@@ -61,36 +61,33 @@ class RaceOptions(FineTuningOptions):
 @script(RaceOptions)
 def main(options: RaceOptions) -> None:
     """Reads the questions of the splits that are needed, and runs the task."""
-    from albert_tf.tasks.benchmark import check_length
     from albert_tf.tasks.multiple_choice import RaceTask
-    from albert_tf.tasks.race import race_features, read_race
+    from albert_tf.tasks.race import LEVELS, race_features, read_race
     from albert_tf.training import fine_tuning
-    from albert_tf.training.starting_point import find_starting_point, resolve_hub_module
+    from albert_tf.training.starting_point import open_starting_point
 
-    options = resolve_hub_module(options)
-    start = find_starting_point(options)
-    levels = ("high",) if options.high_only else ("middle",) if options.middle_only else ("middle", "high")
-    questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
-    chosen = options.hyperparameters("race", len(questions["train"]) if options.do_train else 0)
-    check_length(chosen.max_seq_length, start.config)
-    if options.max_qa_length + 4 > chosen.max_seq_length:
-        raise InputError(
-            f"--max_qa_length {options.max_qa_length} leaves no room for the passage in --max_seq_length "
-            f"{chosen.max_seq_length}"
-        )
-    lengths = {"max_seq_length": chosen.max_seq_length, "max_qa_length": options.max_qa_length}
+    levels = ("high",) if options.high_only else ("middle",) if options.middle_only else LEVELS
     files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
-    features = {
-        split: start.features(
-            files[split] or f"race_{split}",
-            part.digest,
-            lengths,
-            lambda part=part: race_features(start.tokenizer, part, **lengths),
-        )
-        for split, part in questions.items()
-    }
-    task = RaceTask(start.config, questions, features, **start.task_arguments(chosen))
-    fine_tuning.run(task, options, chosen)
+    with open_starting_point(options) as start:
+        questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
+        chosen = start.choose("race", len(questions["train"]) if options.do_train else 0)
+        lengths = {"max_seq_length": chosen.max_seq_length, "max_qa_length": options.max_qa_length}
+        if options.max_qa_length + 4 > chosen.max_seq_length:
+            raise InputError(
+                f"--max_qa_length {options.max_qa_length} leaves no room for the passage in "
+                f"--max_seq_length {chosen.max_seq_length}"
+            )
+        features = {
+            split: start.features(
+                files[split] or f"race_{split}",
+                part.digest,
+                lengths,
+                lambda part=part: race_features(start.tokenizer, part, **lengths),
+            )
+            for split, part in questions.items()
+        }
+        task = RaceTask(questions, features, **start.task_arguments(chosen))
+        fine_tuning.run(task, start.options, chosen)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 
@@ -27,6 +28,12 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     if not found:
         raise InputError("no input files were named")
     return list(found)
+
+
+def file_digest(path: str) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

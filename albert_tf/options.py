@@ -50,10 +50,14 @@ class RunOptions(ScriptOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.init_from_group0 and not self.init_checkpoint:
+        if self.init_from_group0 and not self._starts_from_weights:
             raise UsageError("--init_from_group0 needs --init_checkpoint")
         if self.early_stopping_patience and self.do_train and not self.do_eval:
             raise UsageError("--early_stopping_patience needs --do_eval")
+
+    @property
+    def _starts_from_weights(self) -> bool:
+        return self.init_checkpoint is not None
 
     REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
         "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
@@ -203,6 +207,10 @@ class FineTuningOptions(RunOptions):
             raise UsageError("--num_train_epochs must be more than 0")
 
     @property
+    def _starts_from_weights(self) -> bool:
+        return self.init_checkpoint is not None or self.albert_hub_module_handle is not None
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that are needed."""
         wanted = {"train": self.do_train, "dev": self.do_eval, "test": self.do_predict}
@@ -210,21 +218,25 @@ class FineTuningOptions(RunOptions):
 
     def hyperparameters(self, task_name: str, num_examples: int) -> Hyperparameters:
         """What this run is tuned by, given the number of its training examples."""
-        chosen = self.DEFAULTS
+        row = self.DEFAULTS
         if self.hparams:
             if task_name not in PAPER_HYPERPARAMETERS:
                 raise UsageError(f"--hparams={self.hparams} has no row for the task {task_name}")
-            chosen = PAPER_HYPERPARAMETERS[task_name]
+            row = PAPER_HYPERPARAMETERS[task_name]
         names = [field.name for field in dataclasses.fields(Hyperparameters)]
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        chosen = dataclasses.replace(chosen, **given)
+        batch_size = given.get("train_batch_size", row.train_batch_size)
         if self.num_train_epochs is not None:
-            steps = max(1, int(num_examples / chosen.train_batch_size * self.num_train_epochs))
-            chosen = dataclasses.replace(chosen, train_step=steps)
+            steps = max(1.0, num_examples / batch_size * self.num_train_epochs)
+            if steps >= 2**31:
+                raise UsageError(f"--num_train_epochs={self.num_train_epochs:g} makes {steps:.0f} steps")
+            given["train_step"] = int(steps)
+        steps = given.get("train_step", row.train_step)
         if self.warmup_proportion is not None:
-            warmup = int(chosen.train_step * self.warmup_proportion)
-            chosen = dataclasses.replace(chosen, warmup_step=warmup)
-        return chosen
+            given["warmup_step"] = int(steps * self.warmup_proportion)
+        elif row.warmup_step > steps:  # made for a longer run
+            given.setdefault("warmup_step", steps * row.warmup_step // row.train_step)
+        return dataclasses.replace(row, **given)
 
     def training_options(self, chosen: Hyperparameters, number: int = 0) -> TrainingOptions:
         """The loop's options for the run with that number, of `num_seeds`."""
@@ -236,7 +248,7 @@ class FineTuningOptions(RunOptions):
             **shared
             | {
                 "output_dir": folder,
-                "init_checkpoint": self.init_checkpoint or self.albert_hub_module_handle,
+                "init_checkpoint": self.init_checkpoint,
                 "seed": seed,
                 "learning_rate": chosen.learning_rate,
                 "train_batch_size": chosen.train_batch_size,

@@ -75,7 +75,7 @@ def _trainer(options: BenchmarkOptions, text_task, features, length: int, pad: b
 
     config = AlbertConfig.from_preset(options.preset)
     task = ClassificationTask(
-        config, text_task, {}, {"train": features}, max_seq_length=length, pad_to_max_length=pad
+        text_task, {}, {"train": features}, config=config, max_seq_length=length, pad_to_max_length=pad
     )
     model = task.build_model()
     optimizer = AdamW(1e-5)

@@ -2,15 +2,19 @@
 
 import json
 import pathlib
+import shutil
 import tarfile
 
 import numpy as np
+import orbit
 import pytest
+import tensorflow as tf
 
 import run_classifier
 from albert_tf import testing
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.options import PAPER_HYPERPARAMETERS
 from tests.checkpoint_files import randomize, weights_of, write_checkpoint, write_hub_module
 from tests.glue_files import write_glue
 
@@ -91,7 +95,9 @@ def test_every_task_trains_evaluates_and_predicts(task, flags, tmp_path, capsys)
     assert "train: 24 examples" in printed.out
     assert f"{task}, dev split, step {results['global_step']}" in printed.out
     assert "learning rate 5e-05, batch 8, 4 steps" in printed.err
-    assert [past["global_step"] for past in json.loads((folder / "history.json").read_text())] == [2, 4]
+    assert [
+        past["global_step"] for past in json.loads((folder / "history.json").read_text())["evaluations"]
+    ] == [2, 4]
     rows = 5 * (2 if task == "mnli" else 1)
     assert len((folder / "test_results.tsv").read_text().splitlines()) == rows
     assert len((folder / "submit_results.tsv").read_text().splitlines()) == rows + 1
@@ -131,7 +137,7 @@ def test_a_finished_folder_is_evaluated_predicted_from_and_trained_further(flags
         assert (tmp_path / "run" / "test_results.tsv").read_text() == before
     assert run({**flags, "train_step": 6}, "--do_train", "--do_eval") == 0
     assert "continuing from" in capsys.readouterr().err
-    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
     assert [past["global_step"] for past in history] == [2, 4, 6]
 
 
@@ -158,7 +164,7 @@ def test_padding_changes_neither_the_order_nor_the_weights(flags, tmp_path):
     for name, more in [("bucketed", []), ("padded", ["--pad_to_max_length"])]:
         flags["output_dir"] = tmp_path / name
         assert run({**flags, "dropout_prob": 0, "learning_rate": 1e-3}, "--do_train", "--do_eval", *more) == 0
-        histories.append(json.loads((tmp_path / name / "history.json").read_text()))
+        histories.append(json.loads((tmp_path / name / "history.json").read_text())["evaluations"])
     for one, other in zip(*histories, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
 
@@ -178,7 +184,7 @@ def test_a_task_of_ones_own_from_tsv_and_jsonl(flags, tmp_path, capsys):
     }
     flags |= {"text_columns": "body", "label_column": "verdict"}
     assert run(flags, "--do_train", "--do_eval") == 0
-    assert {"eval_accuracy", "eval_f1", "matthew_corr"} < set(results_in(tmp_path / "run"))
+    assert {"eval_accuracy", "macro_f1", "matthew_corr"} < set(results_in(tmp_path / "run"))
     assert "maybe" in capsys.readouterr().out
     # The classes come from the folder now.
     flags |= {"train_file": None, "dev_file": None}
@@ -293,7 +299,7 @@ def test_an_archive_lends_its_config_and_vocabulary_too(flags, tmp_path):
     folder.mkdir()
     write_checkpoint(folder / "model.ckpt-best", weights_of(AlbertForPreTraining(CONFIG)))
     CONFIG.to_json_file(str(folder / "albert_config.json"))
-    (folder / "30k-clean.model").write_bytes(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
+    (folder / "spm.model").write_bytes(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
     with tarfile.open(tmp_path / "albert_base_v2.tar.gz", "w:gz") as archive:
         archive.add(folder, "albert_base")
     flags |= {"albert_config_file": None, "spm_model_file": None}
@@ -342,7 +348,8 @@ def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):
     ({"train_file": "x.tsv"}, "--do_train", "--train_file belongs to --task_name=custom"),
     ({"early_stopping_patience": 2}, "--do_train", "--early_stopping_patience needs --do_eval"),
     ({"dropout_prob": 1}, "--do_train", "--dropout_prob must be below 1"),
-    ({"task_name": "ax", "hparams": "paper"}, "--do_predict", "has no row for the task ax"),
+    ({"labels": "a,b"}, "--do_train", "--labels belongs to --task_name=custom, not to mrpc"),
+    ({"task_name": "custom", "data_dir": None}, "--do_train", "--train_file is needed"),
     ({"use_tpu": "true"}, "--do_train", "--use_tpu of the original release is gone"),
 ])  # fmt: skip
 def test_flags_that_cannot_be_meant_are_refused(flags, capsys, changes, more, message):
@@ -354,7 +361,7 @@ def test_flags_that_cannot_be_meant_are_refused(flags, capsys, changes, more, me
 @pytest.mark.parametrize(("changes", "more", "message"), [
     ({"max_seq_length": 17}, "--do_train", "--max_seq_length 17 is longer than the 16 positions"),
     ({"data_dir": "{tmp}"}, "--do_train", "{tmp}/MRPC/train.tsv"),
-    ({"task_name": "ax"}, "--do_eval", "dev"),
+    ({"task_name": "ax"}, "--do_train", "ax has no train split"),
     ({"albert_config_file": None}, "--do_train", "--albert_config_file is needed"),
     ({"spm_model_file": None}, "--do_train", "a vocabulary is needed"),
     ({"spm_model_file": "{tmp}/albert_config.json"}, "--do_train", "is not a SentencePiece model"),
@@ -371,19 +378,19 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(("file", "line", "message"), [
-    ("RTE/train.tsv", "3\tonly two", "line 26: "),
-    ("RTE/train.tsv", "3\ta\tb\tperhaps", "line 26: "),
-    ("RTE/train.tsv", "3\ta\t\tentailment", "line 26: "),
-    ("STS-B/train.tsv", "\t".join(["3", *["x"] * 6, "a", "b", "high"]), "line 26: "),
+    ("RTE/train.tsv", "3\tonly two", "expected 4 columns, found 2"),
+    ("RTE/train.tsv", "3\ta\tb\tperhaps", "entailment, not_entailment"),
+    ("RTE/train.tsv", "3\ta\t\tentailment", "empty"),
+    ("STS-B/train.tsv", "\t".join(["3", *["x"] * 6, "a", "b", "high"]), "high"),
 ])  # fmt: skip
 def test_bad_rows_are_named_with_their_line(flags, glue, tmp_path, capsys, file, line, message):
-    own = tmp_path / "glue"
-    path = own / file
+    path = tmp_path / "glue" / file
     path.parent.mkdir(parents=True)
     path.write_text((glue / file).read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
-    task = path.parent.name.lower()
-    printed = refusal(capsys, run({**flags, "data_dir": own, "task_name": task}, "--do_train"))
-    assert str(path) in printed
+    changes = {"data_dir": tmp_path / "glue", "task_name": path.parent.name.lower()}
+    printed = refusal(capsys, run(flags | changes, "--do_train"))
+    assert f"{path}:26:" in printed
+    assert message in printed
 
 
 def test_a_missing_test_split_is_named_before_anything_is_trained(flags, glue, tmp_path, capsys):
@@ -416,3 +423,154 @@ def test_checkpoints_of_another_task_are_not_continued(flags, tmp_path, capsys):
     assert "do_lower_case True, not False" in message
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert set(kept) <= left
+
+
+def test_another_vocabulary_is_not_taken_for_that_of_the_folder(flags, tmp_path, capsys):
+    flags |= {"spm_model_file": None, "vocab_file": testing.VOCAB_FILE}
+    assert run(flags, "--do_train") == 0
+    pieces = pathlib.Path(testing.VOCAB_FILE).read_text(encoding="utf-8").splitlines()
+    (tmp_path / "other.txt").write_text("\n".join([*pieces[:-2], pieces[-1], pieces[-2]]), encoding="utf-8")
+    message = refusal(capsys, run({**flags, "vocab_file": tmp_path / "other.txt"}, "--do_predict"))
+    assert "are of another task: vocabulary" in message
+
+
+@pytest.mark.parametrize("task", sorted(PAPER_HYPERPARAMETERS.keys() - {"race"}))
+def test_the_papers_dropout_reaches_the_encoder(flags, task, tmp_path):
+    flags |= {"task_name": task, "hparams": "paper", "train_step": 1, "warmup_step": 0}
+    assert run(flags, "--do_train") == 0
+    config = json.loads((tmp_path / "run" / "albert_config.json").read_text())
+    expected = PAPER_HYPERPARAMETERS[task].encoder_dropout_prob
+    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == expected
+    # The same command continues, and predicting needs no word about dropout.
+    assert run({**flags, "train_step": 2}, "--do_train") == 0
+
+
+def test_encoder_dropout_is_a_flag(flags, tmp_path):
+    assert run(flags | {"encoder_dropout_prob": 0.25}, "--do_train") == 0
+    config = json.loads((tmp_path / "run" / "albert_config.json").read_text())
+    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.25
+    rest = only(flags, "task_name", "data_dir", "output_dir")
+    assert run(rest, "--do_predict") == 0  # the folder knows the length, too
+
+
+def test_a_run_killed_while_it_evaluates_and_saves_continues(flags, tmp_path, monkeypatch):
+    save = tf.train.CheckpointManager.save
+    for moment in ("before", "after"):
+        flags["output_dir"] = tmp_path / moment
+
+        def die(manager, *arguments, moment=moment, **keywords):
+            if moment == "after":
+                save(manager, *arguments, **keywords)
+            raise SystemExit(137)
+
+        monkeypatch.setattr(tf.train.CheckpointManager, "save", die)
+        with pytest.raises(SystemExit):
+            run(flags, "--do_train", "--do_eval")
+        monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+        assert run(flags, "--do_train", "--do_eval") == 0
+        history = json.loads((tmp_path / moment / "history.json").read_text())["evaluations"]
+        assert [past["global_step"] for past in history] == [2, 4]
+
+
+def test_going_back_to_an_older_checkpoint_forgets_what_came_after(flags, tmp_path, capsys):
+    flags |= {"learning_rate": 3e-3, "save_checkpoints_steps": 10, "train_step": 30}
+    data = write_glue(tmp_path / "glue", count=100)
+    flags |= {"task_name": "sst-2", "data_dir": data}
+    assert run(flags, "--do_train", "--do_eval") == 0
+    folder = tmp_path / "run"
+    state = folder / "checkpoint"
+    state.write_text('model_checkpoint_path: "model.ckpt-10"\nall_model_checkpoint_paths: "model.ckpt-10"\n')
+    capsys.readouterr()
+    assert (
+        run({**flags, "train_step": 12, "learning_rate": 0.0}, "--do_train", "--do_eval", "--do_predict") == 0
+    )
+    assert "step 30" not in capsys.readouterr().err
+    history = json.loads((folder / "history.json").read_text())["evaluations"]
+    assert [past["global_step"] for past in history] == [10, 12]
+    assert results_in(folder)["global_step"] in (10, 12)
+
+
+def test_a_lost_history_does_not_lose_the_best_checkpoint(flags, tmp_path):
+    flags |= {"learning_rate": 0.0, "save_checkpoints_steps": 1}  # the first evaluation stays the best
+    assert run(flags, "--do_train", "--do_eval") == 0
+    (tmp_path / "run" / "history.json").unlink()
+    assert run(flags, "--do_eval") == 0
+    assert results_in(tmp_path / "run")["global_step"] == 1
+
+
+def test_the_best_checkpoint_alone_is_enough_to_predict_with(flags, tmp_path):
+    assert run(flags, "--do_train", "--do_eval") == 0
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in (tmp_path / "run").iterdir():
+        if path.name.startswith(("model.ckpt-best", "task", "albert_config", "30k-clean")):
+            shutil.copy(path, copy)
+    rest = only(flags, "task_name", "data_dir", "max_seq_length") | {"output_dir": copy}
+    assert run(rest, "--do_predict") == 0
+    message = "would be overwritten"
+    assert run({**flags, "output_dir": copy}, "--do_train") == 1, message
+
+
+def test_results_on_other_data_are_not_compared(flags, tmp_path):
+    flags |= {"task_name": "mnli"}
+    assert run(flags, "--do_train", "--do_eval") == 0
+    assert run({**flags, "task_name": "mismnli"}, "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    assert all(set(past) == {"global_step", "eval_accuracy", "eval_loss"} for past in history)
+
+
+def test_seeds_and_single_runs_are_not_mixed(flags, tmp_path, capsys):
+    assert run(flags | {"num_seeds": 2}, "--do_train", "--do_eval") == 0
+    for changes, more, message in [
+        ({}, "--do_eval", "holds runs of several seeds, but --num_seeds is 1"),
+        ({}, "--do_train", "holds runs of several seeds, but --num_seeds is 1"),
+        ({"num_seeds": 3}, "--do_predict", "seed-12347: train it first"),
+        ({"num_seeds": 2, "output_dir": tmp_path / "none"}, "--do_eval", "train first"),
+    ]:
+        assert message in refusal(capsys, run(flags | changes, more))
+    assert run(flags | {"num_seeds": 2}, "--do_predict") == 0
+
+
+def test_a_pretraining_folder_is_no_output_folder(flags, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    tf.train.Checkpoint(model=AlbertForPreTraining(CONFIG)).save(str(folder / "model.ckpt"))
+    CONFIG.to_json_file(str(folder / "albert_config.json"))
+    message = refusal(capsys, run(flags, "--do_train"))
+    assert "are of pretraining, not of a benchmark's task: choose another --output_dir" in message
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("checkpoint", "", "checkpoint is no list of checkpoints"),
+    ("checkpoint", "garbage", "is missing or damaged"),
+    ("history.json", "[{}]", "is no history"),
+    ("history.json", '{"data": "", "evaluations": [{"eval_accuracy": 1}]}', "is no history"),
+    ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "does not describe a task"),
+    ("task.json", "{", "is not JSON"),
+])  # fmt: skip
+def test_damaged_files_of_a_run_are_named(flags, tmp_path, capsys, name, content, message):
+    assert run(flags, "--do_train", "--do_eval") == 0
+    (tmp_path / "run" / name).write_text(content)
+    assert message in refusal(capsys, run(flags, "--do_eval"))
+
+
+def test_an_interrupted_run_saves_and_continues(flags, tmp_path, monkeypatch, capsys):
+    train = orbit.Controller.train
+    interrupt_at = {2: True, 0: True}
+
+    def interrupted(controller, steps, *arguments, **keywords):
+        begin = int(controller.global_step)
+        if interrupt_at.pop(begin, False):
+            if begin:
+                train(controller, begin + 1, *arguments, **keywords)
+            raise KeyboardInterrupt
+        return train(controller, steps, *arguments, **keywords)
+
+    monkeypatch.setattr(orbit.Controller, "train", interrupted)
+    assert run(flags, "--do_train", "--do_eval") == 130
+    assert not list((tmp_path / "run").glob("model.ckpt*"))  # nothing was learned yet
+    assert run(flags, "--do_train", "--do_eval") == 130
+    assert "model.ckpt-3; the same command continues from there" in capsys.readouterr().err
+    assert run(flags, "--do_train", "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    assert [past["global_step"] for past in history] == [2, 4]

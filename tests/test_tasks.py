@@ -19,9 +19,9 @@ def golden_task(name: str):
     config = config_of(GOLDENS[name])
     if name == "race":
         batch = {key: tf.gather(value, [0, 1, 1, 0])[tf.newaxis] for key, value in inputs().items()}
-        return RaceTask(config, {}, {}, max_seq_length=6), batch | {"label_ids": tf.constant([2])}
+        return RaceTask({}, {}, config=config, max_seq_length=6), batch | {"label_ids": tf.constant([2])}
     text_task = TASKS["sts-b" if name == "sts_b" else "mnli"]
-    task = ClassificationTask(config, text_task, {}, {}, max_seq_length=6)
+    task = ClassificationTask(text_task, {}, {}, config=config, max_seq_length=6)
     return task, inputs() | {"label_ids": tf.constant(GOLDENS[name]["labels"])}
 
 

@@ -99,7 +99,7 @@ def test_training_lowers_the_loss_and_writes_what_it_promises(tmp_path, capsys):
         "sentence_order_accuracy",
         "sentence_order_loss",
     ]
-    history = json.loads((folder / "history.json").read_text())
+    history = json.loads((folder / "history.json").read_text())["evaluations"]
     assert [past["global_step"] for past in history] == [50, 100, 150]
     assert history[-1] == results
     assert (folder / "model.ckpt-best.index").exists()

@@ -1,6 +1,7 @@
 """`BenchmarkTask`: a task that is judged by its predictions for every example of a split."""
 
 import abc
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy import special
 
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.files import file_digest
 from albert_tf.html_report import Section
 from albert_tf.tasks.batching import eval_batches, train_batches
 from albert_tf.tasks.features import Features
@@ -21,8 +23,8 @@ class BenchmarkTask(Task):
     """A task with a train, a dev and a test split, as far as they are there.
 
     Args:
-      config: the model's shape.
       features: of each split, by name ("train", "dev", "test").
+      config: the model's shape.
       max_seq_length: of the features.
       dropout_prob: in front of the task's head.
       pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
@@ -42,9 +44,9 @@ class BenchmarkTask(Task):
 
     def __init__(
         self,
-        config: AlbertConfig,
         features: Mapping[str, Features],
         *,
+        config: AlbertConfig,
         max_seq_length: int,
         dropout_prob: float = 0.1,
         pad_to_max_length: bool = False,
@@ -94,12 +96,24 @@ class BenchmarkTask(Task):
 
     def describe(self) -> dict[str, Any]:
         """The head, and how text becomes ids."""
+        vocabulary = self.spm_model_file or self.vocab_file
         return {
             "task_name": self.head_name,
             "label_names": list(self.label_names),
             "max_seq_length": self.max_seq_length,
             "do_lower_case": self.do_lower_case,
+            "vocabulary": file_digest(vocabulary) if vocabulary else None,
         }
+
+    def eval_data(self) -> str:
+        """A digest of the dev split."""
+        if "dev" not in self.features:
+            return ""
+        dev = self.features["dev"]
+        digest = hashlib.sha256(dev.input_ids.tobytes())
+        for values in (dev.lengths, dev.first_lengths, dev.labels):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:16]
 
     def check_inputs(self) -> None:
         """Checks lengths and ids against the config.

@@ -7,7 +7,6 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import html_report
-from albert_tf.config import AlbertConfig
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.tasks import benchmark, metrics
@@ -28,7 +27,6 @@ class ClassificationTask(BenchmarkTask):
     The loss is softmax cross-entropy; for a score the squared error, unscaled, as in the original.
 
     Args:
-      config: the model's shape.
       text_task: labels, metrics and file names.
       examples: of each split.
       features: of those examples.
@@ -37,13 +35,12 @@ class ClassificationTask(BenchmarkTask):
 
     def __init__(
         self,
-        config: AlbertConfig,
         text_task: TextTask,
         examples: Mapping[str, Examples],
         features: Mapping[str, Features],
         **kwargs,
     ):
-        super().__init__(config, features, **kwargs)
+        super().__init__(features, **kwargs)
         self.text_task = text_task
         self.examples = examples
         self.name = text_task.name

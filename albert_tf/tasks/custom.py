@@ -13,7 +13,8 @@ _MOST_LABELS = 1000
 
 def custom_task(label_names: Sequence[str]) -> TextTask:
     """The task of telling these classes; without names of classes, of predicting a score."""
-    metrics = ("eval_accuracy", "eval_f1", "matthew_corr") if label_names else ("pearson", "spearman", "MSE")
+    f1 = "eval_f1" if len(label_names) == 2 else "macro_f1"
+    metrics = ("eval_accuracy", f1, "matthew_corr") if label_names else ("pearson", "spearman", "MSE")
     return TextTask(name="custom", label_names=tuple(label_names), metrics=metrics)
 
 

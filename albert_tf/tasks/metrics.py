@@ -19,15 +19,19 @@ def _zero_if_constant(metric: Metric) -> Metric:
 
 
 def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Of class 1 if there are no others than 0 and 1, else the mean over the classes that occur."""
-    average = "binary" if max(labels.max(), predicted.max()) <= 1 else "macro"
-    return metrics.f1_score(labels, predicted, average=average, zero_division=0.0)
+    return metrics.f1_score(labels, predicted, zero_division=0.0)
+
+
+def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean over the classes that occur."""
+    return metrics.f1_score(labels, predicted, average="macro", zero_division=0.0)
 
 
 METRICS: Mapping[str, Metric] = {
     "matthew_corr": _zero_if_constant(metrics.matthews_corrcoef),
     "eval_accuracy": metrics.accuracy_score,
     "eval_f1": _f1,
+    "macro_f1": _macro_f1,
     "pearson": _zero_if_constant(lambda labels, predicted: stats.pearsonr(labels, predicted).statistic),
     "spearman": _zero_if_constant(lambda labels, predicted: stats.spearmanr(labels, predicted).statistic),
     "MSE": metrics.mean_squared_error,

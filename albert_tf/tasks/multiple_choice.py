@@ -8,7 +8,6 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import html_report
-from albert_tf.config import AlbertConfig
 from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.models.multiple_choice import AlbertForMultipleChoice
@@ -23,7 +22,6 @@ class RaceTask(BenchmarkTask):
     """RACE: cross-entropy over the scores of the four options.
 
     Args:
-      config: the model's shape.
       questions: of each split.
       features: of those questions.
       **kwargs: see `BenchmarkTask`.
@@ -38,12 +36,11 @@ class RaceTask(BenchmarkTask):
 
     def __init__(
         self,
-        config: AlbertConfig,
         questions: Mapping[str, RaceQuestions],
         features: Mapping[str, Features],
         **kwargs,
     ):
-        super().__init__(config, features, **kwargs)
+        super().__init__(features, **kwargs)
         self.questions = questions
 
     def build_model(self, dtype: str = "float32") -> tf_keras.Model:

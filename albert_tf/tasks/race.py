@@ -79,7 +79,10 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
                 raise InputError(f"{place}: either all passages of a split have answers, or none has")
             passages.append(passage)
             count += len(passage["questions"])
+        if count == begin:
+            raise InputError(f"{_folder(data_dir, split, level)} holds no questions")
         parts[level] = slice(begin, count)
+    names = [" ".join(passage["id"].split()) for passage in passages]
     sizes = [len(passage["questions"]) for passage in passages]
     options = [four for passage in passages for four in passage["options"]]
     answers = [answer for passage in passages for answer in passage.get("answers", [])]
@@ -88,7 +91,7 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
         article_of=np.repeat(np.arange(len(passages), dtype=np.int32), sizes),
         questions=[question for passage in passages for question in passage["questions"]],
         options=tuple([four[i] for four in options] for i in range(NUM_OPTIONS)),
-        names=[f"{passage['id']}-{i}" for passage in passages for i in range(len(passage["questions"]))],
+        names=[f"{name}-{i}" for name, size in zip(names, sizes, strict=True) for i in range(size)],
         labels=np.array([ANSWERS.index(answer) for answer in answers], np.int32) if answers else None,
         parts=parts,
         digest=digest.hexdigest(),

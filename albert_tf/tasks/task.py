@@ -50,6 +50,10 @@ class Task(abc.ABC):
         """
         return {}
 
+    def eval_data(self) -> str:
+        """What tells the evaluation data from others; results on other data are not compared."""
+        return ""
+
     @abc.abstractmethod
     def check_inputs(self) -> None:
         """Raises `InputError` if the data cannot be meant for this model; looks at little of it."""

@@ -11,7 +11,7 @@ from albert_tf import html_report
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
-from albert_tf.training.distribution import check_batch_size, make_strategy
+from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
 from albert_tf.training.report import say, write_results
@@ -48,9 +48,8 @@ def run(
         strategy = strategy or make_strategy(training)
         name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
         results[name] = _run_once(task, training, options, strategy)
-        tf_keras.backend.clear_session()
     if options.num_seeds > 1 and options.do_eval:
-        _summarize(task, options.output_dir, results)
+        _summarize(task, worker_folder(options.output_dir, strategy), results)
     return results
 
 
@@ -69,8 +68,8 @@ def _run_once(
             this_run.train()
         elif options.do_eval:
             this_run.evaluate_saved()
-        best = this_run.restore_best()
-        if best and (options.do_eval or options.do_predict):
+        # What was just trained without being evaluated is not passed over for something older.
+        if (options.do_eval or not options.do_train) and this_run.restore_best():
             say(f"best by {task.best_metric}: step {this_run.step}")
         results = _evaluate(task, this_run) if options.do_eval else {}
         if options.do_predict:
@@ -116,21 +115,24 @@ def _curves(this_run: Run) -> list[html_report.Section]:
 
 def _facts(task: BenchmarkTask, this_run: Run) -> Mapping[str, object]:
     options = this_run.options
-    return {
+    facts = {
         "task": task.name,
         "folder": this_run.folder,
         "step": this_run.step,
         "parameters": f"{this_run.model.count_params():,}",
-        "started from": options.init_checkpoint or "fresh weights",
-        "seed": options.seed,
-        "steps": f"{options.num_train_steps}, {options.num_warmup_steps} of them warm-up",
-        "batch": options.train_batch_size,
-        "learning rate": options.learning_rate,
-        "optimizer": options.optimizer,
-        "precision": options.mixed_precision,
         "longest sequence": task.max_seq_length,
-        "versions": f"TensorFlow {tf.__version__}, tf_keras {tf_keras.__version__}",
+        "precision": options.mixed_precision,
     }
+    if options.do_train:
+        facts |= {
+            "started from": options.init_checkpoint or "fresh weights",
+            "seed": options.seed,
+            "steps": f"{options.num_train_steps}, {options.num_warmup_steps} of them warm-up",
+            "batch": options.train_batch_size,
+            "learning rate": options.learning_rate,
+            "optimizer": options.optimizer,
+        }
+    return facts | {"versions": f"TensorFlow {tf.__version__}, tf_keras {tf_keras.__version__}"}
 
 
 def _settings(task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperparameters) -> str:

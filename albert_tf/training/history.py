@@ -1,7 +1,9 @@
 """`History`: what the evaluations of a run gave, kept in its folder."""
 
 import json
+import math
 import os
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,22 +19,20 @@ class History:
     Args:
       folder: the run's.
       metric: the result, higher is better, that decides which evaluation is best.
+      data: what is evaluated on; evaluations on other data are left out.
 
     Attributes:
       evaluations: their results in order of `global_step`.
     """
 
-    def __init__(self, folder: str, metric: str):
+    def __init__(self, folder: str, metric: str, data: str):
         self._path = os.path.join(folder, HISTORY_FILE)
         self._metric = metric
+        self._data = data
         self.evaluations: list[dict[str, float]] = []
         if tf.io.gfile.exists(self._path):
-            try:
-                with tf.io.gfile.GFile(self._path) as file:
-                    self.evaluations = json.load(file)
-                self.best()
-            except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{self._path} is no list of evaluations: {error!r}") from None
+            stored = self._read()
+            self.evaluations = stored["evaluations"] if stored["data"] == data else []
 
     def best(self) -> dict[str, float] | None:
         """The best evaluation, the first of equals; None if there was none."""
@@ -51,7 +51,7 @@ class History:
         """Whether these results are better than all before; not a number is never."""
         best = self.best()
         value = results[self._metric]
-        return value == value and (best is None or value > best[self._metric])
+        return not math.isnan(value) and (best is None or value > best[self._metric])
 
     def forget_after(self, step: int) -> None:
         """Drops evaluations of weights that are lost."""
@@ -62,4 +62,15 @@ class History:
         others = [old for old in self.evaluations if old["global_step"] != results["global_step"]]
         self.evaluations = sorted([*others, results], key=lambda old: old["global_step"])
         with appear_when_complete([self._path]) as [path], open(path, "w", encoding="utf-8") as file:
-            json.dump(self.evaluations, file, indent=1)
+            json.dump({"data": self._data, "evaluations": self.evaluations}, file, indent=1)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            with tf.io.gfile.GFile(self._path) as file:
+                stored = json.load(file)
+            for results in stored["evaluations"]:
+                if not all(isinstance(results[key], int | float) for key in ("global_step", self._metric)):
+                    raise TypeError(results)
+            return {"data": stored["data"], "evaluations": stored["evaluations"]}
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{self._path} is no history of this run's evaluations: {error!r}") from None

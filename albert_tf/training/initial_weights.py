@@ -72,7 +72,9 @@ def read_task(folder: str) -> dict[str, Any] | None:
             described = json.load(file)
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(described, dict) or not isinstance(described.get("label_names"), list):
+    kinds = {"task_name": str, "label_names": list, "max_seq_length": int}
+    is_task = isinstance(described, dict) and all(isinstance(described.get(k), t) for k, t in kinds.items())
+    if not is_task or not all(isinstance(name, str) for name in described["label_names"]):
         raise InputError(f"{path} does not describe a task")
     return described
 

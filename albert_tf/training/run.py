@@ -23,9 +23,8 @@ from albert_tf.training.initial_weights import TASK_FILE, load_initial_weights, 
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
 from albert_tf.training.report import TrainingProgress, say, write_results
+from albert_tf.training.saved import CHECKPOINT_NAME, Saved, best_checkpoint, newest_checkpoint
 from albert_tf.training.trainer import Evaluator, Trainer
-
-CHECKPOINT_NAME = "model.ckpt"
 
 
 class Run:
@@ -61,14 +60,13 @@ class Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
+        # All workers of a cluster continue from what the first one saved.
+        self._newest = newest_checkpoint(options.output_dir) or newest_checkpoint(folder)
         self.checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
-        try:
-            self.checkpoints = tf.train.CheckpointManager(
-                self.checkpoint, folder, options.keep_checkpoint_max, checkpoint_name=CHECKPOINT_NAME
-            )
-        except UnicodeDecodeError:
-            raise InputError(f"{folder}/checkpoint is no list of checkpoints") from None
-        self.history = History(folder, task.best_metric)
+        self.checkpoints = tf.train.CheckpointManager(
+            self.checkpoint, folder, options.keep_checkpoint_max, checkpoint_name=CHECKPOINT_NAME
+        )
+        self.history = History(folder, task.best_metric, task.eval_data())
         self.evaluator = self._make_evaluator() if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
         if self.trainer or self.evaluator:
@@ -95,24 +93,22 @@ class Run:
 
     def find_weights(self) -> None:
         """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
-        options = self.options
-        # All workers of a cluster continue from what the first one saved.
-        newest = tf.train.latest_checkpoint(options.output_dir) or self.checkpoints.latest_checkpoint
+        options, best = self.options, best_checkpoint(self.folder)
+        newest = self._newest
+        if best and not newest and not options.do_train:
+            newest = best.path  # all that was kept of a run
         if newest:
             self._check_config()
             self._check_task()
             self._restore(newest)
             say(f"continuing from {newest}")
-            if options.do_train:
-                self.history.forget_after(self.step)
+            self._match_history(best)
             return
-        if tf.io.gfile.glob(os.path.join(self.folder, f"{CHECKPOINT_NAME}-[0-9]*.index")):
+        if options.do_train and tf.io.gfile.exists(os.path.join(self.folder, f"{BEST_CHECKPOINT}.index")):
             raise InputError(
-                f"{self.folder} holds checkpoints, but its state file 'checkpoint' is missing or damaged"
+                f"{os.path.join(self.folder, BEST_CHECKPOINT)} would be overwritten, and there is no "
+                "checkpoint beside it to continue from: choose another --output_dir"
             )
-        best = os.path.join(self.folder, BEST_CHECKPOINT)
-        if options.do_train and tf.io.gfile.exists(f"{best}.index"):
-            raise InputError(f"{best} would be overwritten, and it is not of a run that can continue here")
         if options.init_checkpoint:
             report = load_initial_weights(
                 self.task,
@@ -132,8 +128,10 @@ class Run:
         """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
         options = self.options
         interval, last = options.save_checkpoints_steps, options.num_train_steps
-        if options.do_eval and self.step and (self.step % interval == 0 or self.step == last):
-            self._evaluate_if_new()  # it was interrupted between saving and evaluating
+        first = self.step
+        is_stop = first and (first % interval == 0 or first == last)
+        if options.do_eval and is_stop and not self.history.holds(first):
+            self.evaluate()  # it was interrupted between saving and recording
         if self.step >= last:
             say(f"nothing left to train: {self.step} of {last} steps done")
             return
@@ -155,20 +153,23 @@ class Run:
                         self.controller.train(min(next_stop, last))
                     # Evaluated before it is saved: weights that are ruined must not be the newest ones.
                     if options.do_eval:
-                        self.evaluate()
+                        self._run_evaluation()
                     self.checkpoints.save(self.step)
+                    if options.do_eval:
+                        self._record_evaluation()
                     if self._should_stop_early():
                         break
         except KeyboardInterrupt:
             self._stop_if_diverged()
-            path = self.checkpoints.save(self.step)
-            say(f"saved {path}; the same command continues from there")
+            if self.step > first:
+                path = self.checkpoints.save(self.step)
+                say(f"saved {path}; the same command continues from there")
             raise
 
     def evaluate(self) -> None:
         """Evaluates the current weights."""
-        with _without_orbits_prints(self.options.verbosity):
-            self.controller.evaluate(self.options.max_eval_steps or -1)
+        self._run_evaluation()
+        self._record_evaluation()
 
     def evaluate_saved(self) -> None:
         """Evaluates those kept checkpoints that were not; leaves the newest weights."""
@@ -180,13 +181,31 @@ class Run:
         if saved:
             self._restore(saved[-1])
 
-    def restore_best(self) -> str | None:
-        """Takes the best checkpoint of this folder's evaluations, if there was one; returns its path."""
-        path = os.path.join(self.folder, BEST_CHECKPOINT)
-        if not self.history.evaluations or not tf.io.gfile.exists(f"{path}.index"):
-            return None
-        self._restore(path)
-        return path
+    def restore_best(self) -> bool:
+        """Takes the best checkpoint, if there is one; returns whether there was."""
+        saved, best = best_checkpoint(self.folder), self.history.best()
+        if saved is None or saved.step > self.step or (best and best["global_step"] != saved.step):
+            return False
+        self._restore(saved.path)
+        return True
+
+    def _match_history(self, saved_best: Saved | None) -> None:
+        """Makes the history fit the checkpoints that are there.
+
+        It does not where the user went back to an older checkpoint, or the history is lost or of other data.
+        """
+        if self.options.do_train:
+            self.history.forget_after(self.step)
+        best = self.history.best()
+        if best and saved_best and best["global_step"] == saved_best.step:
+            return
+        self.history.forget_after(-1)
+        if self.options.do_eval and saved_best and saved_best.step <= self.step:
+            newest = self.step
+            self._restore(saved_best.path)
+            self.evaluate()
+            if newest != self.step:
+                self._restore(self._newest)
 
     def _restore(self, path: str) -> None:
         # A checkpoint of its own, because the best one was written without the manager's counter.
@@ -195,9 +214,10 @@ class Run:
             with self.strategy.scope():
                 checkpoint.read(path).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            advice = f": to continue from an older checkpoint, name it in {self.folder}/checkpoint"
             raise InputError(
-                f"{path} cannot be restored ({str(error).splitlines()[0]}): to continue from an older "
-                f"checkpoint, name it in {self.folder}/checkpoint"
+                f"{path} cannot be restored ({str(error).splitlines()[0]})"
+                + ("" if path.endswith(BEST_CHECKPOINT) else advice)
             ) from error
 
     def _check_config(self) -> None:
@@ -216,10 +236,14 @@ class Run:
 
     def _check_task(self) -> None:
         ours, saved = self.task.describe(), read_task(self.folder) or {}
-        differing = [
-            key for key in ("task_name", "label_names", "do_lower_case") if key in saved.keys() & ours.keys()
-        ]
-        differing = [key for key in differing if ours[key] != saved[key]]
+        if bool(ours) != bool(saved):
+            kinds = ("a benchmark's task", "pretraining")
+            raise InputError(
+                f"the checkpoints in {self.folder} are of {kinds[not saved]}, not of {kinds[not ours]}: "
+                "choose another --output_dir"
+            )
+        keys = ("task_name", "label_names", "do_lower_case", "vocabulary")
+        differing = [key for key in keys if key in saved and saved[key] != ours.get(key)]
         if differing:
             raise InputError(
                 f"the checkpoints in {self.folder} are of another task: "
@@ -268,10 +292,6 @@ class Run:
         if self.progress.advance(steps):
             self._stop_if_diverged()
 
-    def _evaluate_if_new(self) -> None:
-        if not self.history.holds(self.step):
-            self.evaluate()
-
     def _should_stop_early(self) -> bool:
         patience = self.options.early_stopping_patience
         since_best = self.history.evaluations_since_best()
@@ -292,18 +312,26 @@ class Run:
             + (f"The last checkpoint is {kept}" if kept else "No checkpoint was saved before")
         )
 
+    def _run_evaluation(self) -> None:
+        with _without_orbits_prints(self.options.verbosity):
+            self.controller.evaluate(self.options.max_eval_steps or -1)
+
     def _keep_results(self, output: dict[str, Any]) -> None:
         results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
         loss = results.get("loss", results.get("eval_loss"))
         if not math.isfinite(loss):
             raise self._divergence(f"the loss of the evaluation at step {self.step} is {loss}")
         self.results = results
-        write_results(self.folder, results)
+
+    def _record_evaluation(self) -> None:
+        """Keeps weights that are better than all before, then what the evaluation gave."""
+        results = self.results
         is_best = self.history.would_be_best(results)
         if self.step:  # weights of this run, not what it started from
             if is_best:
                 self.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
             self.history.add(results)
+        write_results(self.folder, results)
         shown = " ".join(f"{name} {value:.4f}" for name, value in results.items() if name != "global_step")
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
 

@@ -2,25 +2,27 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import os
-import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_hub
 
-from albert_tf.checkpoints.archive import is_archive
+from albert_tf.checkpoints.archive import extract, is_archive
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.sidecars import find_sidecars
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.files import file_digest
 from albert_tf.options import FineTuningOptions, Hyperparameters
+from albert_tf.tasks.benchmark import check_length
 from albert_tf.tasks.feature_cache import cached_features
 from albert_tf.tasks.features import Features
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.training.initial_weights import read_task
+from albert_tf.training.saved import best_checkpoint, newest_checkpoint
 
 # What the original's users write where the vocabulary is that of the hub module.
 _FROM_HUB = "from_tf_hub"
@@ -56,20 +58,35 @@ class StartingPoint:
           settings: of `make`, besides the vocabulary.
           make: makes them.
         """
-        with open(self.spm_model_file or self.vocab_file, "rb") as file:
-            vocabulary = hashlib.file_digest(file, "sha256").hexdigest()
         key = {
             "examples": digest,
-            "vocabulary": vocabulary,
+            "vocabulary": file_digest(self.spm_model_file or self.vocab_file),
             "do_lower_case": self.options.do_lower_case,
             **settings,
         }
         folder, name = os.path.split(name.removesuffix(".tf_record"))
         return cached_features(folder or self.options.cached_dir or self.options.output_dir, name, key, make)
 
+    def choose(self, task_name: str, num_examples: int) -> Hyperparameters:
+        """The hyperparameters, of which the lengths are those of an earlier run that is only made use of.
+
+        Raises:
+          InputError: sequences can be longer than the config has positions.
+        """
+        options = self.options
+        if not options.do_train and options.max_seq_length is None and self.task:
+            options = dataclasses.replace(options, max_seq_length=self.task["max_seq_length"])
+        chosen = options.hyperparameters(task_name, num_examples)
+        check_length(chosen.max_seq_length, self.config)
+        return chosen
+
     def task_arguments(self, chosen: Hyperparameters) -> dict[str, Any]:
         """The arguments of every `BenchmarkTask`."""
+        config, rate = self.config, chosen.encoder_dropout_prob
+        if rate is not None:
+            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
         return {
+            "config": config,
             "max_seq_length": chosen.max_seq_length,
             "dropout_prob": chosen.dropout_prob,
             "pad_to_max_length": self.options.pad_to_max_length,
@@ -88,22 +105,33 @@ class _Beside(NamedTuple):
     task: dict[str, Any] | None = None
 
 
-def find_starting_point(options: FineTuningOptions) -> StartingPoint:
+@contextlib.contextmanager
+def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
     """Takes what flags name, else what lies in the folder of the run, else what lies beside the weights.
+
+    An archive is extracted to a temporary folder until the block ends.
 
     Raises:
       InputError: there is none, or a file is broken.
     """
     with contextlib.ExitStack() as stack:
-        beside = _in_run(options) or stack.enter_context(_beside_weights(options.init_checkpoint))
+        options = _with_local_weights(options, stack)
+        beside = _in_run(options)
+        if beside is None:
+            if not (options.do_train or options.init_checkpoint):
+                raise InputError(
+                    f"no checkpoint in {options.output_dir}: train first, or give --init_checkpoint"
+                )
+            if options.num_seeds > 1 and not options.do_train:
+                raise InputError(
+                    f"--num_seeds={options.num_seeds}: no runs in {options.output_dir}; train first"
+                )
+            beside = _beside_weights(options.init_checkpoint)
         config = beside.config
         if options.albert_config_file:
             config = AlbertConfig.from_json_file(options.albert_config_file)
         if config is None:
             raise InputError("--albert_config_file is needed: there is no config beside the weights")
-        if options.encoder_dropout_prob is not None:
-            rate = options.encoder_dropout_prob
-            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
         spm_model_file, vocab_file = options.spm_model_file, options.vocab_file
         if spm_model_file == _FROM_HUB or not (spm_model_file or vocab_file):
             spm_model_file, vocab_file = beside.spm_model_file, beside.vocab_file
@@ -115,51 +143,65 @@ def find_starting_point(options: FineTuningOptions) -> StartingPoint:
                 f"{spm_model_file or vocab_file} has {tokenizer.vocab_size} pieces, but the config's "
                 f"vocab_size is {config.vocab_size}"
             )
-        if options.init_checkpoint and is_archive(options.init_checkpoint):
-            # What was extracted goes when this block ends.
-            spm_model_file, vocab_file = (_kept(f, options.output_dir) for f in (spm_model_file, vocab_file))
-    return StartingPoint(options, config, tokenizer, spm_model_file, vocab_file, beside.task)
+        yield StartingPoint(options, config, tokenizer, spm_model_file, vocab_file, beside.task)
 
 
-def resolve_hub_module(options: FineTuningOptions) -> FineTuningOptions:
-    """The options with the hub module's folder, downloaded if need be, as the checkpoint to start from."""
-    handle = options.albert_hub_module_handle
-    if handle is None:
-        return options
-    try:
-        path = tensorflow_hub.resolve(handle)
-    except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
-        raise InputError(
-            f"--albert_hub_module_handle={handle} could not be fetched ({' '.join(str(error).split())}): "
-            "give the folder of a downloaded module"
-        ) from None
+def _with_local_weights(options: FineTuningOptions, stack: contextlib.ExitStack) -> FineTuningOptions:
+    """The options with a folder or a file as `init_checkpoint`, whatever stood for it.
+
+    A hub module is downloaded if need be; of a run's folder the best checkpoint is taken.
+    """
+    path, handle = options.init_checkpoint, options.albert_hub_module_handle
+    if handle is not None:
+        try:
+            path = tensorflow_hub.resolve(handle)
+        except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+            raise InputError(
+                f"--albert_hub_module_handle={handle} could not be fetched ({' '.join(str(error).split())}): "
+                "give the folder of a downloaded module"
+            ) from None
+    if path is not None and is_archive(path):
+        folder = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), os.path.basename(path))
+        os.mkdir(folder)
+        extract(path, folder)
+        inside = os.listdir(folder)
+        path = os.path.join(folder, inside[0]) if len(inside) == 1 else folder
+    if path is not None and os.path.isdir(path):
+        best = best_checkpoint(path)
+        path = best.path if best else path
     return dataclasses.replace(options, albert_hub_module_handle=None, init_checkpoint=path)
 
 
 def _in_run(options: FineTuningOptions) -> _Beside | None:
-    """What the folder of the run keeps, or that of its first seed; None if it has no checkpoint."""
-    for folder in (options.output_dir, os.path.join(options.output_dir, f"seed-{options.seed}")):
-        if tf.train.latest_checkpoint(folder):
-            found = find_sidecars(folder)
-            config = AlbertConfig.from_json_file(found.config_file) if found.config_file else None
-            return _Beside(config, found.spm_model_file, found.vocab_file, read_task(folder))
-    return None
+    """What the folder of the run keeps, or that of its first seed; None if it has no checkpoint.
+
+    Raises:
+      InputError: the folder holds one run where several seeds are asked for, or the other way round.
+    """
+    folders = {False: options.output_dir, True: os.path.join(options.output_dir, f"seed-{options.seed}")}
+    several = options.num_seeds > 1
+    if _has_checkpoint(folders[not several]):
+        other = "a run of one seed" if several else "runs of several seeds"
+        raise InputError(f"{options.output_dir} holds {other}, but --num_seeds is {options.num_seeds}")
+    if not _has_checkpoint(folders[several]):
+        return None
+    for number in range(options.num_seeds if not options.do_train else 0):
+        folder = os.path.join(options.output_dir, f"seed-{options.seed + number}")
+        if several and not _has_checkpoint(folder):
+            raise InputError(f"no checkpoint in {folder}: train it first, or give a smaller --num_seeds")
+    found = find_sidecars(folders[several])
+    config = AlbertConfig.from_json_file(found.config_file) if found.config_file else None
+    return _Beside(config, found.spm_model_file, found.vocab_file, read_task(folders[several]))
 
 
-@contextlib.contextmanager
-def _beside_weights(path: str | None) -> Iterator[_Beside]:
+def _has_checkpoint(folder: str) -> bool:
+    return bool(newest_checkpoint(folder) or best_checkpoint(folder))
+
+
+def _beside_weights(path: str | None) -> _Beside:
     """What weights to start from bring along."""
     if path is None:
-        yield _Beside()
-        return
+        return _Beside()
     with open_source(path) as source:
-        task = None if is_archive(path) else read_task(path if os.path.isdir(path) else os.path.dirname(path))
-        yield _Beside(source.config, source.spm_model_file, source.vocab_file, task)
-
-
-def _kept(file: str | None, folder: str) -> str | None:
-    """A copy of the file in a folder that stays."""
-    if file is None or os.path.dirname(os.path.abspath(file)) == os.path.abspath(folder):
-        return file
-    os.makedirs(folder, exist_ok=True)
-    return shutil.copy(file, folder)
+        task = read_task(path if os.path.isdir(path) else os.path.dirname(path))
+        return _Beside(source.config, source.spm_model_file, source.vocab_file, task)

@@ -1,0 +1,47 @@
+"""What the flags of fine-tuning mean together."""
+
+import pytest
+
+from albert_tf.flags import UsageError
+from run_race import RaceOptions
+
+
+def options(**changes) -> RaceOptions:
+    return RaceOptions(data_dir="race", output_dir="run", **changes)
+
+
+def test_hyperparameters_are_flags_then_the_papers_then_the_originals():
+    chosen = options().hyperparameters("race", 1000)
+    assert (chosen.learning_rate, chosen.train_batch_size) == (1e-5, 32)
+    assert (chosen.train_step, chosen.warmup_step) == (12000, 1000)
+    assert (chosen.dropout_prob, chosen.encoder_dropout_prob, chosen.max_seq_length) == (0.1, None, 512)
+    chosen = options(hparams="paper", train_batch_size=8).hyperparameters("race", 1000)
+    assert (chosen.learning_rate, chosen.encoder_dropout_prob, chosen.train_batch_size) == (2e-5, 0.1, 8)
+
+
+@pytest.mark.parametrize(("changes", "steps", "warmup"), [
+    ({"num_train_epochs": 2}, 62, 5),
+    ({"num_train_epochs": 0.001}, 1, 0),
+    ({"num_train_epochs": 2, "train_batch_size": 10}, 200, 16),
+    ({"train_step": 1200}, 1200, 1000),
+    ({"train_step": 600}, 600, 50),
+    ({"train_step": 600, "warmup_step": 700}, 600, 700),
+    ({"train_step": 600, "warmup_proportion": 0.1}, 600, 60),
+])  # fmt: skip
+def test_epochs_and_shares_become_steps_and_a_short_run_warms_up_shortly(changes, steps, warmup):
+    chosen = options(**changes).hyperparameters("race", 1000)
+    assert (chosen.train_step, chosen.warmup_step) == (steps, warmup)
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(UsageError, match="--hparams=paper has no row for the task custom"):
+        options(hparams="paper").hyperparameters("custom", 1)
+    with pytest.raises(UsageError, match="--num_train_epochs=1e\\+12 makes"):
+        options(num_train_epochs=1e12).hyperparameters("race", 1000)
+
+
+def test_seeds_have_folders_of_their_own():
+    chosen = options().hyperparameters("race", 1)
+    assert options(seed=7).training_options(chosen).output_dir == "run"
+    second = options(seed=7, num_seeds=2).training_options(chosen, 1)
+    assert (second.output_dir, second.seed) == ("run/seed-8", 8)
