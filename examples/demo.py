@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """From raw text to a pretrained ALBERT, with the commands that do it. Run again, it continues."""
 
 import collections

@@ -1,5 +1,11 @@
-#!/usr/bin/env python3
-"""Pretrains a small ALBERT on your text and asks GLUE and RACE what it learned. Run again, it continues."""
+"""Pretrains a small ALBERT on your text and asks GLUE and RACE what it learned. Run again, it continues.
+
+Run, as one line:
+  python -m examples.small_model --text='corpus/*.txt' --spm_model_file=30k-clean.model
+  --glue_dir=glue --race_dir=.
+
+A task whose folder is there is not run again, so remove it after changing what stands below.
+"""
 
 import dataclasses
 import json
@@ -7,7 +13,7 @@ import pathlib
 import sys
 
 from albert_tf.errors import InputError
-from albert_tf.files import matching_files
+from albert_tf.files import appear_when_complete, matching_files
 from albert_tf.flags import ScriptOptions, option
 from albert_tf.script import script
 from examples.stages import run_recipe, stage
@@ -106,8 +112,10 @@ def _divide(files: list[str], root: pathlib.Path) -> dict[str, pathlib.Path]:
             documents = [document.strip() for document in text.split("\n\n") if document.strip()]
             parts["held_out"] += documents[::HELD_OUT]
             parts["train"] += [document for i, document in enumerate(documents) if i % HELD_OUT]
-        for name, path in paths.items():
-            path.write_text("\n\n".join(parts[name]) + "\n", encoding="utf-8")
+        names = [str(path) for path in paths.values()]
+        with appear_when_complete(names) as temporary:
+            for name, part in zip(temporary, parts.values(), strict=True):
+                pathlib.Path(name).write_text("\n\n".join(part) + "\n", encoding="utf-8")
     return paths
 
 

@@ -37,6 +37,7 @@ def test_flags_give_the_strategy_they_name(name, expected):
     ({"distribution_strategy": "tpu"}, "needs --tpu_name"),
     ({"distribution_strategy": "mirrored", "num_gpus": 2}, "--num_gpus=2, but this machine has 0"),
     ({"distribution_strategy": "multi_worker_mirrored", "worker_hosts": "a:1,b:1"}, "task_index"),
+    ({"distribution_strategy": "multi_worker_mirrored"}, "needs --worker_hosts or TF_CONFIG"),
 ])  # fmt: skip
 def test_flags_that_cannot_be_are_refused(changes, message):
     with pytest.raises(InputError, match=message):

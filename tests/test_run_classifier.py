@@ -574,3 +574,26 @@ def test_an_interrupted_run_saves_and_continues(flags, tmp_path, monkeypatch, ca
     assert run(flags, "--do_train", "--do_eval") == 0
     history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
     assert [past["global_step"] for past in history] == [2, 4]
+
+
+def test_data_of_tfds_are_read_where_they_lie(flags, tmp_path, monkeypatch, capsys):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    features = {"sentence": tfds.features.Text(), "idx": np.int32}
+    features["label"] = tfds.features.ClassLabel(names=["negative", "positive"])
+    columns = {"sentence": ["a boat", "the river", "some cheese"], "label": [1, 0, 1]}
+    columns["idx"] = np.arange(3, dtype=np.int32)
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="glue",
+        config="sst2",
+        version="2.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={
+            name: tf.data.Dataset.from_tensor_slices(columns) for name in ("train", "validation")
+        },
+        data_dir=str(tmp_path),
+        disable_shuffling=True,
+    )
+    flags |= {"task_name": "sst-2", "data_dir": None, "tfds_name": "glue/sst2"}
+    assert run(flags, "--do_train", "--do_eval") == 0
+    assert "train: 3 examples" in capsys.readouterr().out

@@ -19,6 +19,7 @@ _TEXT_KEYS = (
 )
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _NO_LABEL = -1
+_OWN_CONFIGS = {"mismnli": "mnli"}  # of TFDS, where the name is not the task's without its dash
 _DOWNLOADS = "https://dl.fbaipublicfiles.com/glue/"  # where the data sets of GLUE come from
 _SECONDS = 20  # to wait for an answer
 
@@ -37,6 +38,9 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
     builder = _builder(tfds_name)
     text_keys = _text_keys(task, builder)
     class_numbers = _class_numbers(task, builder)
+    own = _OWN_CONFIGS.get(task.name, task.name.replace("-", ""))
+    if builder.name == "glue" and builder.builder_config.name != own:
+        raise InputError(f"--tfds_name={tfds_name} is not the task {task.name}: glue/{own} is")
     _prepare(builder)
     parts = {}
     for part in task.splits[split]:

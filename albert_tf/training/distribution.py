@@ -26,6 +26,8 @@ def make_strategy(options: TrainingOptions) -> tf.distribute.Strategy:
         raise InputError("--distribution_strategy=tpu needs --tpu_name")
     try:
         if name == "multi_worker_mirrored":
+            if not (options.worker_hosts or os.environ.get("TF_CONFIG")):
+                raise InputError(f"--distribution_strategy={name} needs --worker_hosts or TF_CONFIG")
             distribute_utils.configure_cluster(options.worker_hosts, options.task_index)
         return distribute_utils.get_distribution_strategy(
             name, num_gpus=num_gpus, tpu_address=options.tpu_name
