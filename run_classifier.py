@@ -95,8 +95,10 @@ def main(options: ClassifierOptions) -> None:
     from albert_tf.tasks.classification import ClassificationTask
     from albert_tf.tasks.features import text_features
     from albert_tf.training import fine_tuning
+    from albert_tf.training.distribution import make_strategy
     from albert_tf.training.starting_point import open_starting_point
 
+    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         text_task, read = _source(options, start.task)
         examples = {split: read(split) for split in options.splits}
@@ -112,7 +114,7 @@ def main(options: ClassifierOptions) -> None:
             for split, part in examples.items()
         }
         task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
-        fine_tuning.run(task, start.options, chosen)
+        fine_tuning.run(task, start.options, chosen, strategy)
 
 
 def _source(options: ClassifierOptions, earlier: dict | None):

@@ -64,10 +64,12 @@ def main(options: RaceOptions) -> None:
     from albert_tf.tasks.multiple_choice import RaceTask
     from albert_tf.tasks.race import LEVELS, race_features, read_race
     from albert_tf.training import fine_tuning
+    from albert_tf.training.distribution import make_strategy
     from albert_tf.training.starting_point import open_starting_point
 
     levels = ("high",) if options.high_only else ("middle",) if options.middle_only else LEVELS
     files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
+    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
         chosen = start.choose("race", len(questions["train"]) if options.do_train else 0)
@@ -87,7 +89,7 @@ def main(options: RaceOptions) -> None:
             for split, part in questions.items()
         }
         task = RaceTask(questions, features, **start.task_arguments(chosen))
-        fine_tuning.run(task, start.options, chosen)
+        fine_tuning.run(task, start.options, chosen, strategy)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import tensorflow as tf
 from official.common import distribute_utils
 
 from albert_tf.errors import InputError
-from albert_tf.options import TrainingOptions
+from albert_tf.options import RunOptions
 
 
-def make_strategy(options: TrainingOptions) -> tf.distribute.Strategy:
+def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
     """The strategy that the options ask for.
 
     Raises:

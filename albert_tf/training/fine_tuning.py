@@ -11,7 +11,7 @@ from albert_tf import html_report
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
-from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
+from albert_tf.training.distribution import check_batch_size, worker_folder
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
 from albert_tf.training.report import say, write_results
@@ -22,7 +22,7 @@ def run(
     task: BenchmarkTask,
     options: FineTuningOptions,
     chosen: Hyperparameters,
-    strategy: tf.distribute.Strategy | None = None,
+    strategy: tf.distribute.Strategy,
 ) -> dict[str, dict[str, float]]:
     """Does what the options ask for, once for each seed.
 
@@ -30,7 +30,7 @@ def run(
       task: with the features of the splits that are needed.
       options: what to do.
       chosen: the hyperparameters.
-      strategy: the devices; default: those the options ask for.
+      strategy: the devices.
 
     Returns:
       Seed's folder name (or "") -> results of the best checkpoint on the dev split; empty if not evaluated.
@@ -45,7 +45,6 @@ def run(
     results = {}
     for number in range(options.num_seeds):
         training = options.training_options(chosen, number)
-        strategy = strategy or make_strategy(training)
         name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
         results[name] = _run_once(task, training, options, strategy)
     if options.num_seeds > 1 and options.do_eval:
