@@ -196,16 +196,16 @@ class Run:
         """
         if self.options.do_train:
             self.history.forget_after(self.step)
-        best = self.history.best()
-        if best and saved_best and best["global_step"] == saved_best.step:
-            return
-        self.history.forget_after(-1)
-        if self.options.do_eval and saved_best and saved_best.step <= self.step:
+        is_usable = saved_best is not None and saved_best.step <= self.step
+        if self.options.do_eval and is_usable and not self.history.holds(saved_best.step):
             newest = self.step
             self._restore(saved_best.path)
             self.evaluate()
             if newest != self.step:
                 self._restore(self._newest)
+        best = self.history.best()
+        if best and not (is_usable and best["global_step"] == saved_best.step):
+            self.history.forget_after(-1)
 
     def _restore(self, path: str) -> None:
         # A checkpoint of its own, because the best one was written without the manager's counter.
