@@ -30,7 +30,13 @@ TASKS = {
     "rte": ["--num_train_epochs=3", "--save_checkpoints_steps=50"],
     "cola": ["--num_train_epochs=5", "--save_checkpoints_steps=200"],
     "sts-b": ["--num_train_epochs=5", "--save_checkpoints_steps=200"],
-    "race": ["--train_step=500", "--save_checkpoints_steps=100", "--train_batch_size=8", "--middle_only"],
+    "race": [
+        "--middle_only",
+        "--max_qa_length=64",
+        "--train_batch_size=8",
+        "--train_step=500",
+        "--save_checkpoints_steps=250",
+    ],
 }
 METRICS = {"cola": "matthew_corr", "sts-b": "pearson"}
 
