@@ -45,8 +45,9 @@ METRICS = {"cola": "matthew_corr", "sts-b": "pearson"}
 class RecipeOptions(ScriptOptions):
     """Pretrains a small ALBERT and compares it, fine-tuned, with the same model that was not pretrained.
 
-    Measured on two CPU cores beside other work, with 40 MB of Wikipedia and books: pretraining 91 minutes, held-out masked-LM
-    accuracy 0.273 and sentence order 0.648; the 36 fine-tuning runs 55 minutes. The README has their results.
+    Measured on two CPU cores beside other work, with 40 MB of Wikipedia and books: pretraining 91 minutes,
+    held-out masked-LM accuracy 0.273 and sentence order 0.648; the 36 fine-tuning runs 55 minutes. The
+    README has their results.
     """
 
     text: tuple[str, ...] = option(help="text: a sentence a line, a blank line between documents")
