@@ -238,12 +238,16 @@ class FineTuningOptions(RunOptions):
             given.setdefault("warmup_step", steps * row.warmup_step // row.train_step)
         return dataclasses.replace(row, **given)
 
+    def seed_folder(self, number: int) -> str:
+        """Where the run with that number lies, if there are several."""
+        return os.path.join(self.output_dir, f"seed-{self.seed + number}")
+
     def training_options(self, chosen: Hyperparameters, number: int = 0) -> TrainingOptions:
         """The loop's options for the run with that number, of `num_seeds`."""
         shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
         folder, seed = self.output_dir, self.seed + number
         if self.num_seeds > 1:
-            folder = os.path.join(folder, f"seed-{seed}")
+            folder = self.seed_folder(number)
         return TrainingOptions(
             **shared
             | {

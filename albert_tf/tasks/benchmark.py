@@ -14,9 +14,10 @@ from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
 from albert_tf.html_report import Section
+from albert_tf.tasks import measures
 from albert_tf.tasks.batching import eval_batches, train_batches
 from albert_tf.tasks.features import Features
-from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.tasks.task import Task, WeightedSum, check_length
 
 
 class BenchmarkTask(Task):
@@ -41,6 +42,9 @@ class BenchmarkTask(Task):
     head_name: str
     label_names: tuple[str, ...]
     tokens_per_example = None
+    losses = ("cross_entropy",)
+    metrics = ("cross_entropy", "accuracy")
+    progress_metrics = {"accuracy": "accuracy"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -80,13 +84,21 @@ class BenchmarkTask(Task):
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
         """What the report shows of the outputs for the dev split."""
 
-    def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """`results_by_part` under one name each."""
-        rows = self.results_by_part(split, outputs)
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Cross-entropy and accuracy of the model's `logits` over the examples of a batch."""
+        logits, labels = (
+            model(batch, training=training, dropout_seed=dropout_seed)["logits"],
+            batch["label_ids"],
+        )
         return {
-            name if i == 0 else f"{part}_{name}": value
-            for i, (part, row) in enumerate(rows.items())
-            for name, value in row.items()
+            "cross_entropy": measures.mean(measures.nll(labels, logits)),
+            "accuracy": measures.mean(measures.correct(labels, logits)),
         }
 
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -156,28 +168,13 @@ class BenchmarkTask(Task):
         )
 
 
-def check_length(max_seq_length: int, config: AlbertConfig) -> None:
-    """InputError if sequences can be longer than the config has positions."""
-    positions = config.max_position_embeddings
-    if max_seq_length > positions:
-        raise InputError(
-            f"--max_seq_length {max_seq_length} is longer than the {positions} positions of the config "
-            "(max_position_embeddings)"
-        )
-
-
-def choice_measures(logits: tf.Tensor, labels: tf.Tensor) -> dict[str, WeightedSum]:
-    """Cross-entropy and accuracy of `logits` `[batch, classes]` over the examples of a batch."""
-    correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
+def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The results of all parts in one mapping (see `BenchmarkTask.results_by_part`)."""
     return {
-        "cross_entropy": mean_over_batch(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)),
-        "accuracy": mean_over_batch(tf.cast(correct, tf.float32)),
+        name if i == 0 else f"{part}_{name}": value
+        for i, (part, row) in enumerate(by_part.items())
+        for name, value in row.items()
     }
-
-
-def mean_over_batch(values: tf.Tensor) -> WeightedSum:
-    """The mean of float32 `[batch]`."""
-    return WeightedSum(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import tf_keras
 from albert_tf import html_report
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
-from albert_tf.tasks import benchmark, metrics
+from albert_tf.tasks import benchmark, measures, metrics
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.examples import Examples
 from albert_tf.tasks.features import Features
@@ -48,9 +48,9 @@ class ClassificationTask(BenchmarkTask):
         self.label_names = text_task.label_names
         self.best_metric = text_task.metrics[0]
         self._is_score = not self.label_names
-        self.losses = ("squared_error",) if self._is_score else ("cross_entropy",)
-        self.metrics = self.losses if self._is_score else (*self.losses, "accuracy")
-        self.progress_metrics = {} if self._is_score else {"accuracy": "accuracy"}
+        if self._is_score:
+            self.losses = self.metrics = ("squared_error",)
+            self.progress_metrics = {}
 
     def build_model(self, dtype: str = "float32") -> tf_keras.Model:
         """A fresh `AlbertForSequenceClassification`."""
@@ -64,11 +64,11 @@ class ClassificationTask(BenchmarkTask):
         training: bool,
         dropout_seed: tf.Tensor | None = None,
     ) -> dict[str, WeightedSum]:
-        """Loss and accuracy over the examples of a batch."""
-        logits = model(batch, training=training, dropout_seed=dropout_seed)["logits"]
-        if self._is_score:
-            return {"squared_error": benchmark.mean_over_batch((logits[:, 0] - batch["label_ids"]) ** 2)}
-        return benchmark.choice_measures(logits, batch["label_ids"])
+        """Loss, and accuracy if there are classes, over the examples of a batch."""
+        if not self._is_score:
+            return super().measure(model, batch, training, dropout_seed)
+        scores = model(batch, training=training, dropout_seed=dropout_seed)["logits"][:, 0]
+        return {"squared_error": measures.mean((scores - batch["label_ids"]) ** 2)}
 
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """The task's metrics and the loss, for each file of the split."""

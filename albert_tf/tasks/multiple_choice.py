@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from albert_tf import html_report
@@ -15,7 +14,6 @@ from albert_tf.tasks import benchmark
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.features import Features
 from albert_tf.tasks.race import ANSWERS, RaceQuestions
-from albert_tf.tasks.task import WeightedSum
 
 
 class RaceTask(BenchmarkTask):
@@ -29,10 +27,7 @@ class RaceTask(BenchmarkTask):
 
     name = head_name = "race"
     label_names = ANSWERS
-    losses = ("cross_entropy",)
-    metrics = ("cross_entropy", "accuracy")
     best_metric = "eval_accuracy"
-    progress_metrics = {"accuracy": "accuracy"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -46,17 +41,6 @@ class RaceTask(BenchmarkTask):
     def build_model(self, dtype: str = "float32") -> tf_keras.Model:
         """A fresh `AlbertForMultipleChoice`."""
         return AlbertForMultipleChoice(self.config, self.dropout_prob, dtype=dtype)
-
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
-        """Loss and accuracy over the questions of a batch."""
-        logits = model(batch, training=training, dropout_seed=dropout_seed)["logits"]
-        return benchmark.choice_measures(logits, batch["label_ids"])
 
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """Accuracy and loss over all questions, and over those of each school level."""

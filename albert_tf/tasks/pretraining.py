@@ -10,7 +10,8 @@ from albert_tf import records
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.models.pretraining import AlbertForPreTraining
-from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.tasks.measures import correct, nll, weighted
+from albert_tf.tasks.task import Task, WeightedSum, check_length
 
 _SHUFFLED_RECORDS = 10_000
 _FILES_READ_AT_ONCE = 16
@@ -58,12 +59,7 @@ class PretrainingTask(Task):
         Raises:
           InputError: what does not fit, with the file and the flag or config key.
         """
-        positions = self.config.max_position_embeddings
-        if self.max_seq_length > positions:
-            raise InputError(
-                f"--max_seq_length {self.max_seq_length} is longer than the {positions} positions of the "
-                f"config (max_position_embeddings)"
-            )
+        check_length(self.max_seq_length, self.config)
         problem = self._find_bad_record(limit=1)
         if problem:
             raise InputError(problem)
@@ -146,20 +142,8 @@ class PretrainingTask(Task):
         weights = tf.cast(batch["masked_lm_weights"], tf.float32)
         ones = tf.ones_like(order, tf.float32)
         return {
-            "masked_lm_loss": _weighted(_nll(masked_ids, outputs["mlm_logits"]), weights, _EPSILON),
-            "masked_lm_accuracy": _weighted(_correct(masked_ids, outputs["mlm_logits"]), weights),
-            "sentence_order_loss": _weighted(_nll(order, outputs["sop_logits"]), ones),
-            "sentence_order_accuracy": _weighted(_correct(order, outputs["sop_logits"]), ones),
+            "masked_lm_loss": weighted(nll(masked_ids, outputs["mlm_logits"]), weights, _EPSILON),
+            "masked_lm_accuracy": weighted(correct(masked_ids, outputs["mlm_logits"]), weights),
+            "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), ones),
+            "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), ones),
         }
-
-
-def _nll(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def _correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.argmax(logits, -1, output_type=labels.dtype) == labels, tf.float32)
-
-
-def _weighted(values: tf.Tensor, weights: tf.Tensor, epsilon: float = 0.0) -> WeightedSum:
-    return WeightedSum(tf.reduce_sum(values * weights), tf.reduce_sum(weights), epsilon)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
 
 
 class WeightedSum(NamedTuple):
@@ -85,3 +86,13 @@ class Task(abc.ABC):
         dropout_seed: tf.Tensor | None = None,
     ) -> dict[str, WeightedSum]:
         """Runs the model on a batch; returns losses and metrics by name."""
+
+
+def check_length(max_seq_length: int, config: AlbertConfig) -> None:
+    """InputError if sequences can be longer than the config has positions."""
+    positions = config.max_position_embeddings
+    if max_seq_length > positions:
+        raise InputError(
+            f"--max_seq_length {max_seq_length} is longer than the {positions} positions of the config "
+            "(max_position_embeddings)"
+        )

@@ -9,7 +9,7 @@ import tf_keras
 
 from albert_tf import html_report
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
-from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size, worker_folder
 from albert_tf.training.loop import open_run
@@ -75,27 +75,26 @@ def _run_once(
             outputs = predictor.predict("test", options.predict_batch_size, "predicting")
             paths = task.write_predictions(this_run.folder, outputs)
             if task.features["test"].labels is not None:
-                write_results(this_run.folder, task.results("test", outputs), "predict_results")
+                by_part = task.results_by_part("test", outputs)
+                write_results(this_run.folder, under_one_name(by_part), "predict_results")
                 paths.append(os.path.join(this_run.folder, "predict_results.txt"))
-                print(f"\ntest split\n{results_table(task.results_by_part('test', outputs))}", flush=True)
+                print(f"\ntest split\n{results_table(by_part)}", flush=True)
             say(f"predictions are in {', '.join(paths)}")
         say(f"everything is in {this_run.folder}")
     return results
 
 
 def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
-    """Evaluates the current weights and writes files and report; what was evaluated just now is not again."""
+    """Evaluates the current weights, if that was not the last thing done, and writes the report."""
     if this_run.results.get("global_step") != this_run.step:
         this_run.evaluate()
-    outputs = this_run.evaluator.outputs
-    by_part = task.results_by_part("dev", outputs)
-    write_results(this_run.folder, this_run.results)
+    by_part = this_run.evaluator.results_by_part
     print(f"\n{task.name}, dev split, step {this_run.step}\n{results_table(by_part)}", flush=True)
     path = os.path.join(this_run.folder, "report.html")
     sections = [
         html_report.results(by_part),
         *_curves(this_run),
-        *task.report_sections(outputs),
+        *task.report_sections(this_run.evaluator.outputs),
         html_report.facts(_facts(task, this_run)),
     ]
     html_report.write_report(path, f"{task.name}: fine-tuning report", sections)

@@ -54,7 +54,7 @@ def _foreign_head(task: Task, model: tf_keras.Model, path: str) -> str | None:
         stored = {name: tuple(source.shapes[name]) for name in head if name in source.shapes}
     if not stored:
         return "has no head of a task"
-    theirs = read_task(path if tf.io.gfile.isdir(path) else os.path.dirname(path))
+    theirs = read_task(path)
     if theirs and any(theirs.get(key) != described[key] for key in ("task_name", "label_names")):
         return f"has the head of the task {theirs.get('task_name')} ({_labels(theirs)})"
     if stored != head:
@@ -62,8 +62,9 @@ def _foreign_head(task: Task, model: tf_keras.Model, path: str) -> str | None:
     return None
 
 
-def read_task(folder: str) -> dict[str, Any] | None:
-    """What the run in that folder was trained for, if it says."""
+def read_task(path: str) -> dict[str, Any] | None:
+    """What the weights in a folder, or those of a checkpoint in it, were trained for, if it says."""
+    folder = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
     path = os.path.join(folder, TASK_FILE)
     if not tf.io.gfile.exists(path):
         return None

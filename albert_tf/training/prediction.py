@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.progress import progress_bar
-from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 
 
 class Predictor:
@@ -59,6 +59,7 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
 
     Attributes:
       outputs: those of the last evaluation.
+      results_by_part: what they gave.
     """
 
     def __init__(self, task: BenchmarkTask, predictor: Predictor, batch_size: int):
@@ -67,8 +68,10 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
         self._predictor = predictor
         self._batch_size = batch_size
         self.outputs: Mapping[str, np.ndarray] = {}
+        self.results_by_part: Mapping[str, Mapping[str, float]] = {}
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
         """The benchmark's results; always over the whole split."""
         self.outputs = self._predictor.predict("dev", self._batch_size, "evaluating")
-        return self._task.results("dev", self.outputs)
+        self.results_by_part = self._task.results_by_part("dev", self.outputs)
+        return under_one_name(self.results_by_part)

@@ -17,9 +17,9 @@ from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
 from albert_tf.options import FineTuningOptions, Hyperparameters
-from albert_tf.tasks.benchmark import check_length
 from albert_tf.tasks.feature_cache import cached_features
 from albert_tf.tasks.features import Features
+from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.training.initial_weights import read_task
 from albert_tf.training.saved import best_checkpoint, newest_checkpoint
@@ -178,7 +178,7 @@ def _in_run(options: FineTuningOptions) -> _Beside | None:
     Raises:
       InputError: the folder holds one run where several seeds are asked for, or the other way round.
     """
-    folders = {False: options.output_dir, True: os.path.join(options.output_dir, f"seed-{options.seed}")}
+    folders = {False: options.output_dir, True: options.seed_folder(0)}
     several = options.num_seeds > 1
     if _has_checkpoint(folders[not several]):
         other = "a run of one seed" if several else "runs of several seeds"
@@ -186,7 +186,7 @@ def _in_run(options: FineTuningOptions) -> _Beside | None:
     if not _has_checkpoint(folders[several]):
         return None
     for number in range(options.num_seeds if not options.do_train else 0):
-        folder = os.path.join(options.output_dir, f"seed-{options.seed + number}")
+        folder = options.seed_folder(number)
         if several and not _has_checkpoint(folder):
             raise InputError(f"no checkpoint in {folder}: train it first, or give a smaller --num_seeds")
     found = find_sidecars(folders[several])
@@ -203,5 +203,5 @@ def _beside_weights(path: str | None) -> _Beside:
     if path is None:
         return _Beside()
     with open_source(path) as source:
-        task = read_task(path if os.path.isdir(path) else os.path.dirname(path))
+        task = read_task(path)
         return _Beside(source.config, source.spm_model_file, source.vocab_file, task)
