@@ -103,7 +103,9 @@ class Hyperparameters:
     max_seq_length: int
 
 
-def _paper(rate: float, batch: int, dropout: float, steps: int, warmup: int) -> Hyperparameters:
+def _paper(
+    rate: float, batch: int, dropout: float, steps: int, warmup: int, length: int = 512
+) -> Hyperparameters:
     return Hyperparameters(
         learning_rate=rate,
         train_batch_size=batch,
@@ -111,7 +113,7 @@ def _paper(rate: float, batch: int, dropout: float, steps: int, warmup: int) -> 
         dropout_prob=0.1,
         train_step=steps,
         warmup_step=warmup,
-        max_seq_length=512,
+        max_seq_length=length,
     )
 
 
@@ -127,6 +129,8 @@ PAPER_HYPERPARAMETERS = {
     "rte": _paper(3e-5, 32, 0.1, 800, 200),
     "mrpc": _paper(2e-5, 32, 0.0, 800, 200),
     "wnli": _paper(2e-5, 16, 0.1, 2000, 250),
+    "squad_v1": _paper(5e-5, 48, 0.0, 3649, 365, 384),
+    "squad_v2": _paper(3e-5, 48, 0.0, 8144, 814),
     "race": _paper(2e-5, 32, 0.1, 12000, 1000),
 }
 
@@ -189,7 +193,7 @@ class FineTuningOptions(RunOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if not (self.do_train or self.do_eval or self.do_predict):
+        if not self._has_work:
             raise UsageError("nothing to do: give --do_train, --do_eval or --do_predict")
         for one, other in [
             ("train_step", "num_train_epochs"),
@@ -209,6 +213,10 @@ class FineTuningOptions(RunOptions):
     @property
     def _starts_from_weights(self) -> bool:
         return self.init_checkpoint is not None or self.albert_hub_module_handle is not None
+
+    @property
+    def _has_work(self) -> bool:
+        return self.do_train or self.do_eval or self.do_predict
 
     @property
     def splits(self) -> tuple[str, ...]:

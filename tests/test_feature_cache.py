@@ -165,11 +165,11 @@ def claim_more_tokens(path):
 
 
 def claim_scores(path):
-    change_description(path, label_dtype="float32")
+    change_description(path, columns={"input_ids": ["uint16"], "labels": ["float32"]})
 
 
 def claim_nonsense(path):
-    change_description(path, id_dtype="nonsense", num_choices="many")
+    change_description(path, columns={"input_ids": ["nonsense"]}, num_choices="many")
 
 
 @pytest.mark.parametrize(

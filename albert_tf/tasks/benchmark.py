@@ -17,6 +17,7 @@ from albert_tf.html_report import Section
 from albert_tf.tasks import measures
 from albert_tf.tasks.batching import eval_batches, train_batches
 from albert_tf.tasks.features import Features
+from albert_tf.tasks.overview import overview
 from albert_tf.tasks.task import Task, WeightedSum, check_length
 
 
@@ -79,6 +80,14 @@ class BenchmarkTask(Task):
     @abc.abstractmethod
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
         """Writes what is predicted for the test split; returns the paths."""
+
+    def overview(self) -> str:
+        """What there is to train on, as plain text."""
+        return overview(self.features, self.label_names or None, self.max_seq_length)
+
+    def breakdowns(self, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+        """Results for the dev split by kinds of examples: title -> kind -> metric -> value."""
+        return {}
 
     @abc.abstractmethod
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:

@@ -7,16 +7,17 @@ A record is a `tf.train.Example` of one example; the sequences of its choices fo
 | input_ids | int64 | tokens | without padding |
 | segment_ids | int64 | tokens | 0 for [CLS] A [SEP], 1 for B [SEP] |
 | lengths, first_lengths, full_lengths | int64 | choices | as in `Features` |
-| label_ids | int64 or float | 1 | class or score; left out where there are no labels |
+| label_ids | int64 or float | 1 or more | class, score or positions; left out where there are no labels |
 
-The description beside the file holds the key under which it was made.
+Columns that a kind of features has besides are there under their own names. The description beside the file
+holds the key under which it was made.
 """
 
 import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,25 @@ from albert_tf.errors import InputWarning
 from albert_tf.records import RecordWriter, metadata_path, read_metadata, serialize_examples
 from albert_tf.tasks.features import Features
 
-FORMAT = "albert_tf features 1"
+FORMAT = "albert_tf features 2"
 
 _WRITTEN_AT_ONCE = 1 << 14  # examples
 _READ_AT_ONCE = 1 << 10
 _READ_BUFFER = 1 << 23  # bytes
-_LENGTHS = ("lengths", "first_lengths", "full_lengths")
+_RECORD_NAMES = {"labels": "label_ids"}  # of columns whose feature is called otherwise
 
 
 class _UnusableError(Exception):
     """Why a cache file is not used."""
 
 
-def cached_features(folder: str, name: str, key: Mapping[str, Any], make: Callable[[], Features]) -> Features:
+def cached_features(
+    folder: str,
+    name: str,
+    key: Mapping[str, Any],
+    make: Callable[[], Features],
+    kind: type[Features] = Features,
+) -> Features:
     """The features in `<folder>/<name>.<digest of the key>.tf_record`, made and written if there are none.
 
     Args:
@@ -46,6 +53,7 @@ def cached_features(folder: str, name: str, key: Mapping[str, Any], make: Callab
       key: JSON values; everything that changes the features: digests of the examples and of the vocabulary,
         lengths and so on. The version of the file's format is added.
       make: gives the features if there is no file, or one that is damaged or was made by something else.
+      kind: the class of the features.
 
     Raises:
       InputError: the folder cannot be written.
@@ -56,7 +64,7 @@ def cached_features(folder: str, name: str, key: Mapping[str, Any], make: Callab
     path = os.path.join(folder, f"{name}.{digest}.tf_record")
     if os.path.exists(path):
         try:
-            return _read(path, key)
+            return _read(path, key, kind)
         except _UnusableError as error:
             warnings.warn(f"{path} {error}; it is made anew", InputWarning, stacklevel=2)
     with RecordWriter([path]) as writer:  # before the work, so that a folder that cannot be written is known
@@ -67,13 +75,19 @@ def cached_features(folder: str, name: str, key: Mapping[str, Any], make: Callab
             {
                 "format": FORMAT,
                 "tokens": len(features.input_ids),
-                "id_dtype": features.input_ids.dtype.name,
-                "label_dtype": None if features.labels is None else features.labels.dtype.name,
                 "num_choices": features.num_choices,
+                "columns": {
+                    column: [getattr(features, column).dtype.name, *getattr(features, column).shape[1:]]
+                    for column in _stored(features, (*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
+                },
                 "key": key,
             }
         )
     return features
+
+
+def _stored(features: Features, columns: Iterable[str]) -> list[str]:
+    return [column for column in columns if getattr(features, column) is not None]
 
 
 def _serialized(features: Features) -> Iterator[list[bytes]]:
@@ -81,21 +95,29 @@ def _serialized(features: Features) -> Iterator[list[bytes]]:
     choices = features.num_choices
     totals = features.lengths.reshape(-1, choices).sum(axis=1, dtype=np.int64)
     ends = np.cumsum(totals)
+    of_tokens, of_examples = (
+        _stored(features, columns) for columns in (features.TOKEN_COLUMNS, features.EXAMPLE_COLUMNS)
+    )
     for begin in range(0, len(features), _WRITTEN_AT_ONCE):
         examples = slice(begin, begin + _WRITTEN_AT_ONCE)
         sequences = slice(begin * choices, (begin + _WRITTEN_AT_ONCE) * choices)
         tokens = slice(ends[begin] - totals[begin], ends[examples][-1])
         first = features.first_lengths[sequences]
         runs = np.stack([first, features.lengths[sequences] - first], axis=1).ravel()
-        segment_ids = np.repeat(np.tile(np.array([0, 1], np.uint8), len(first)), runs)
-        columns = {key: getattr(features, key)[sequences].reshape(-1, choices) for key in _LENGTHS}
-        if features.labels is not None:
-            columns["label_ids"] = features.labels[examples][:, None]
-        yield _in_groups(totals[examples], features.input_ids[tokens], segment_ids, columns)
+        ragged = {column: getattr(features, column)[tokens] for column in of_tokens}
+        ragged["segment_ids"] = np.repeat(np.tile(np.array([0, 1], np.uint8), len(first)), runs)
+        fixed = {
+            column: getattr(features, column)[sequences].reshape(-1, choices)
+            for column in features.SEQUENCE_COLUMNS
+        }
+        for column in of_examples:
+            values = getattr(features, column)[examples]
+            fixed[_RECORD_NAMES.get(column, column)] = values.reshape(len(values), -1)
+        yield _in_groups(totals[examples], ragged, fixed)
 
 
 def _in_groups(
-    totals: np.ndarray, input_ids: np.ndarray, segment_ids: np.ndarray, columns: Mapping[str, np.ndarray]
+    totals: np.ndarray, ragged: Mapping[str, np.ndarray], fixed: Mapping[str, np.ndarray]
 ) -> list[bytes]:
     starts = np.cumsum(totals) - totals
     by_length = np.argsort(totals, kind="stable")
@@ -103,14 +125,14 @@ def _in_groups(
     records: list[bytes] = [b""] * len(totals)
     for rows in np.split(by_length, borders):
         cells = starts[rows, None] + np.arange(totals[rows[0]])
-        group = {"input_ids": input_ids[cells], "segment_ids": segment_ids[cells]}
-        group |= {key: values[rows] for key, values in columns.items()}
+        group = {column: values[cells] for column, values in ragged.items()}
+        group |= {column: values[rows] for column, values in fixed.items()}
         for row, record in zip(rows.tolist(), serialize_examples(group), strict=True):
             records[row] = record
     return records
 
 
-def _read(path: str, key: Mapping[str, Any]) -> Features:
+def _read(path: str, key: Mapping[str, Any], kind: type[Features]) -> Features:
     """The features of a file, after every check that can be made."""
     found = read_metadata(path, FORMAT)
     if found is None:
@@ -121,41 +143,48 @@ def _read(path: str, key: Mapping[str, Any]) -> Features:
             raise _UnusableError("was made for something else")
         if found["bytes"] != size:
             raise _UnusableError(f"has {size} bytes, but {found['bytes']} were written")
-        return _read_records(path, found)
-    except (KeyError, TypeError, ValueError):
+        return _read_records(path, found, kind)
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise _UnusableError("is damaged") from None
 
 
-def _read_records(path: str, found: Mapping[str, Any]) -> Features:
+def _read_records(path: str, found: Mapping[str, Any], kind: type[Features]) -> Features:
     import tensorflow as tf
 
-    choices, id_dtype, label_dtype = found["num_choices"], found["id_dtype"], found["label_dtype"]
-    schema = {name: tf.io.FixedLenFeature([choices], tf.int64) for name in _LENGTHS}
-    schema["input_ids"] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
-    if label_dtype:
-        schema["label_ids"] = tf.io.FixedLenFeature([], tf.float32 if label_dtype == "float32" else tf.int64)
+    choices, columns = found["num_choices"], found["columns"]
+    types = {column: np.dtype(dtype) for column, (dtype, *_) in columns.items()}
+    types |= dict.fromkeys(kind.SEQUENCE_COLUMNS, np.dtype(np.int32))
+    schema = {column: tf.io.FixedLenFeature([choices], tf.int64) for column in kind.SEQUENCE_COLUMNS}
+    for column, (_, *shape) in columns.items():
+        stored = tf.float32 if types[column] == np.float32 else tf.int64
+        if column in kind.TOKEN_COLUMNS:
+            schema[column] = tf.io.RaggedFeature(stored, row_splits_dtype=tf.int64)
+        else:
+            schema[_RECORD_NAMES.get(column, column)] = tf.io.FixedLenFeature(shape, stored)
 
     def parse(serialized):
         parsed = tf.io.parse_example(serialized, schema)
-        columns = {name: tf.cast(tf.reshape(parsed[name], [-1]), tf.int32) for name in _LENGTHS}
-        columns["input_ids"] = tf.cast(parsed["input_ids"].values, id_dtype)
-        return columns | ({"labels": tf.cast(parsed["label_ids"], label_dtype)} if label_dtype else {})
+        read = {column: parsed[_RECORD_NAMES.get(column, column)] for column in types}
+        for column in kind.TOKEN_COLUMNS:
+            if column in read:
+                read[column] = read[column].values
+        for column in kind.SEQUENCE_COLUMNS:
+            read[column] = tf.reshape(read[column], [-1])
+        return {column: tf.cast(values, types[column]) for column, values in read.items()}
 
     with tf.device("CPU:0"):
         batches = tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER).batch(_READ_AT_ONCE)
         batches = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        columns: dict[str, list[np.ndarray]] = {}
+        parts: dict[str, list[np.ndarray]] = {column: [] for column in types}
         try:
             for batch in batches.as_numpy_iterator():
-                for name, values in batch.items():
-                    columns.setdefault(name, []).append(values)
+                for column, values in batch.items():
+                    parts[column].append(values)
         except tf.errors.OpError:
             raise _UnusableError("is damaged") from None
-    features = Features(
-        labels=None if not label_dtype else np.concatenate(columns.pop("labels")),
-        num_choices=choices,
-        **{name: np.concatenate(parts) for name, parts in columns.items()},
-    )
+    absent = dict.fromkeys((*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
+    read = {column: np.concatenate(values) for column, values in parts.items()}
+    features = kind(num_choices=choices, **absent | read)
     if len(features) != found["records"] or len(features.input_ids) != found["tokens"]:
         raise _UnusableError("does not hold what was written")
     return features

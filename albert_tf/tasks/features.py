@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,10 @@ class Features:
       labels: int32 class numbers or float32 scores [examples]; None where there are none.
       num_choices: sequences of an example: 1, or the number of its choices.
     """
+
+    TOKEN_COLUMNS: ClassVar[tuple[str, ...]] = ("input_ids",)
+    SEQUENCE_COLUMNS: ClassVar[tuple[str, ...]] = ("lengths", "first_lengths", "full_lengths")
+    EXAMPLE_COLUMNS: ClassVar[tuple[str, ...]] = ("labels",)
 
     input_ids: np.ndarray
     lengths: np.ndarray
@@ -121,7 +125,7 @@ def join(
         offset += len(segment.ids)
     lengths = np.stack(lengths, axis=1)
     return Features(
-        input_ids=_concatenated(source, np.stack(starts, axis=1).ravel(), lengths.ravel()),
+        input_ids=concatenated(source, np.stack(starts, axis=1).ravel(), lengths.ravel()),
         lengths=lengths.sum(axis=1, dtype=np.int32),
         first_lengths=lengths[:, :3].sum(axis=1, dtype=np.int32),
         full_lengths=full_lengths.astype(np.int32),
@@ -130,7 +134,7 @@ def join(
     )
 
 
-def _concatenated(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def concatenated(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """source[starts[i] : starts[i] + lengths[i]] of every i, end to end."""
     ends = np.cumsum(lengths)
     result = np.empty(ends[-1] if len(ends) else 0, source.dtype)

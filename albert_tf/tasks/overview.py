@@ -15,16 +15,22 @@ _LARGEST_CLASSES = 10
 _HISTOGRAM_ROWS = 10
 
 
-def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, max_seq_length: int) -> str:
+def overview(
+    splits: Mapping[str, Features],
+    label_names: Sequence[str] | None,
+    max_seq_length: int,
+    counted: str = "example",
+) -> str:
     """How many examples each split has, how their labels are spread and how long they are.
 
     Args:
       splits: by name, in the order to show.
       label_names: of the classes or choices; None where labels are scores.
       max_seq_length: what sequences were cut to.
+      counted: what the examples are called.
     """
     return "\n\n".join(
-        "\n".join(_split_lines(name, features, label_names, max_seq_length))
+        "\n".join(_split_lines(name, features, label_names, max_seq_length, counted))
         for name, features in splits.items()
     )
 
@@ -61,10 +67,10 @@ def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[
 
 
 def _split_lines(
-    name: str, features: Features, label_names: Sequence[str] | None, max_seq_length: int
+    name: str, features: Features, label_names: Sequence[str] | None, max_seq_length: int, counted: str
 ) -> list[str]:
     several = features.num_choices > 1
-    title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
+    title = f"{name}: {len(features):,} {counted}{'s' * (len(features) != 1)}"
     title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
     lines = [title]
     if not len(features):
@@ -73,22 +79,23 @@ def _split_lines(
         if label_names is None:
             lines += _score_lines(features.labels)
         else:
-            lines += _class_lines("choice" if several else "class", features.labels, label_names)
+            title = "choice" if several else "class"
+            lines += _class_lines(title, f"{counted}s", features.labels, label_names)
         lines.append("")
     return lines + _length_lines(
-        "sequences" if several else "examples", features.full_lengths, max_seq_length
+        "sequences" if several else f"{counted}s", features.full_lengths, max_seq_length
     )
 
 
-def _class_lines(title: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
+def _class_lines(title: str, counted: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
     counts = np.bincount(labels, minlength=len(label_names))
     if len(label_names) <= _MOST_CLASSES:
-        return _bar_lines(title, "examples", label_names, counts)
+        return _bar_lines(title, counted, label_names, counts)
     largest = np.argsort(-counts, kind="stable")[:_LARGEST_CLASSES]
     names = [label_names[i] for i in largest]
     shown = counts[largest]
     others = f"{len(label_names) - len(largest):,} others"
-    return _bar_lines(title, "examples", [*names, others], np.append(shown, counts.sum() - shown.sum()))
+    return _bar_lines(title, counted, [*names, others], np.append(shown, counts.sum() - shown.sum()))
 
 
 def _score_lines(scores: np.ndarray) -> list[str]:

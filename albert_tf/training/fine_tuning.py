@@ -10,7 +10,7 @@ import tf_keras
 from albert_tf import html_report
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
-from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
+from albert_tf.tasks.overview import results_table, with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size, worker_folder
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
@@ -40,7 +40,7 @@ def run(
     """
     task.check_inputs()
     if options.do_train:
-        print(overview(task.features, task.label_names or None, task.max_seq_length), flush=True)
+        print(task.overview(), flush=True)
         say(_settings(task, options, chosen))
     results = {}
     for number in range(options.num_seeds):
@@ -72,7 +72,10 @@ def _run_once(
             say(f"best by {task.best_metric}: step {this_run.step}")
         results = _evaluate(task, this_run) if options.do_eval else {}
         if options.do_predict:
-            outputs = predictor.predict("test", options.predict_batch_size, "predicting")
+            if options.do_eval and task.features["test"] is task.features["dev"]:
+                outputs = this_run.evaluator.outputs
+            else:
+                outputs = predictor.predict("test", options.predict_batch_size, "predicting")
             paths = task.write_predictions(this_run.folder, outputs)
             if task.features["test"].labels is not None:
                 by_part = task.results_by_part("test", outputs)
@@ -90,6 +93,8 @@ def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
         this_run.evaluate()
     by_part = this_run.evaluator.results_by_part
     print(f"\n{task.name}, dev split, step {this_run.step}\n{results_table(by_part)}", flush=True)
+    for title, rows in task.breakdowns(this_run.evaluator.outputs).items():
+        print(f"\n{title}\n{results_table(rows)}", flush=True)
     path = os.path.join(this_run.folder, "report.html")
     sections = [
         html_report.results(by_part),

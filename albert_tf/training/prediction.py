@@ -1,5 +1,6 @@
 """The outputs of a model for every example of a split, on one device or many, and the results they give."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -71,7 +72,9 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
         self.results_by_part: Mapping[str, Mapping[str, float]] = {}
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
-        """The benchmark's results; always over the whole split."""
+        """The benchmark's results, always over the whole split; of ruined weights a loss that is no number."""
         self.outputs = self._predictor.predict("dev", self._batch_size, "evaluating")
+        if not all(np.isfinite(values).all() for values in self.outputs.values()):
+            return {"eval_loss": math.nan}
         self.results_by_part = self._task.results_by_part("dev", self.outputs)
         return under_one_name(self.results_by_part)

@@ -318,7 +318,7 @@ class Run:
 
     def _keep_results(self, output: dict[str, Any]) -> None:
         results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
-        loss = results.get("loss", results.get("eval_loss"))
+        loss = results.get("loss", results.get("eval_loss", 0.0))
         if not math.isfinite(loss):
             raise self._divergence(f"the loss of the evaluation at step {self.step} is {loss}")
         self.results = results

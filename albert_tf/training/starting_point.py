@@ -48,7 +48,12 @@ class StartingPoint:
     task: dict[str, Any] | None
 
     def features(
-        self, name: str, digest: str, settings: Mapping[str, Any], make: Callable[[], Features]
+        self,
+        name: str,
+        digest: str,
+        settings: Mapping[str, Any],
+        make: Callable[[], Features],
+        kind: type[Features] = Features,
     ) -> Features:
         """The features of a split from the cache, or made.
 
@@ -57,6 +62,7 @@ class StartingPoint:
           digest: of the examples.
           settings: of `make`, besides the vocabulary.
           make: makes them.
+          kind: their class.
         """
         key = {
             "examples": digest,
@@ -65,7 +71,8 @@ class StartingPoint:
             **settings,
         }
         folder, name = os.path.split(name.removesuffix(".tf_record"))
-        return cached_features(folder or self.options.cached_dir or self.options.output_dir, name, key, make)
+        folder = folder or self.options.cached_dir or self.options.output_dir
+        return cached_features(folder, name, key, make, kind)
 
     def choose(self, task_name: str, num_examples: int) -> Hyperparameters:
         """The hyperparameters, of which the lengths are those of an earlier run that is only made use of.

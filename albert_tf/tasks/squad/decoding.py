@@ -1,0 +1,149 @@
+"""From the scores of positions to answers: the best spans of each question over all of its windows."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from albert_tf.tasks.squad.features import WindowFeatures, is_max_context
+from albert_tf.tasks.squad.reading import SquadQuestions
+
+_WINDOWS_AT_ONCE = 1 << 11  # bounds the memory for candidates
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A span that may be the answer.
+
+    Attributes:
+      text: exactly the characters `begin` to `end` of the context.
+      begin, end: numbers of characters.
+      start_log_prob, end_log_prob: the model's; for version 1.1 logits.
+      probability: among the candidates of the question that are kept.
+    """
+
+    text: str
+    begin: int
+    end: int
+    start_log_prob: float
+    end_log_prob: float
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What was found for each question.
+
+    Attributes:
+      candidates: of each question, distinct texts, best first; none where no span qualified.
+      null_scores: float64 [questions], high where there is no answer; None for version 1.1.
+    """
+
+    candidates: Sequence[Sequence[Candidate]]
+    null_scores: np.ndarray | None
+
+    @property
+    def texts(self) -> list[str]:
+        """The best text of each question, "" where there is none."""
+        return [candidates[0].text if candidates else "" for candidates in self.candidates]
+
+
+def find_answers(
+    questions: SquadQuestions,
+    features: WindowFeatures,
+    outputs: Mapping[str, np.ndarray],
+    *,
+    n_best_size: int = 20,
+    max_answer_length: int = 30,
+) -> Answers:
+    """The best spans of each question.
+
+    A candidate lies in the context, is at most `max_answer_length` pieces long and starts where its window
+    shows the most context. Candidates are ordered by the sum of their scores over all windows; of equal texts
+    the best stays.
+
+    Args:
+      questions: what was asked.
+      features: their windows, with `begins` and `ends`.
+      outputs: of each window: `start_index` and `start_score` [windows, starts], positions and scores;
+        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] where the ends do not depend
+        on the start; for version 2.0 `null_score` [windows].
+      n_best_size: candidates kept.
+      max_answer_length: in pieces.
+    """
+    borders = np.searchsorted(features.question_of, np.arange(len(questions) + 1))
+    found: list[list[Candidate]] = []
+    while len(found) < len(questions):
+        first = len(found)
+        last = int(np.searchsorted(borders, borders[first] + _WINDOWS_AT_ONCE))
+        last = min(max(last, first + 1), len(questions))
+        windows = slice(borders[first], borders[last])
+        spans = _spans(features, windows, outputs, max_answer_length)
+        found += _best(questions, spans, range(first, last), n_best_size)
+    null_scores = None
+    if "null_score" in outputs:
+        null_scores = np.minimum.reduceat(outputs["null_score"].astype(np.float64), borders[:-1])
+    return Answers(found, null_scores)
+
+
+class _Spans(NamedTuple):
+    """Spans that qualify, ordered by question, then by falling score."""
+
+    questions: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    start_scores: np.ndarray
+    end_scores: np.ndarray
+
+
+def _spans(
+    features: WindowFeatures, windows: slice, outputs: Mapping[str, np.ndarray], max_answer_length: int
+) -> _Spans:
+    starts, ends = outputs["start_index"][windows, :, None], outputs["end_index"][windows]
+    first = features.first_lengths[windows, None, None]
+    after = first + features.context_lengths[windows, None, None]
+    fits = (starts >= first) & (starts <= ends) & (ends < after) & (ends - starts < max_answer_length)
+    at, rank, end_rank = np.nonzero(fits)
+    window = at + windows.start
+    starts, ends = starts[at, rank, 0], np.broadcast_to(ends, fits.shape)[at, rank, end_rank]
+    pieces = starts - features.first_lengths[window] + features.window_starts[window]
+    tokens = (np.cumsum(features.lengths, dtype=np.int64) - features.lengths)[window]
+    begins, stops = features.begins[tokens + starts], features.ends[tokens + ends]
+    # A span that covers no character is no answer; padding of a beam has a score of -1e30 or less.
+    kept = is_max_context(features, window, pieces) & (begins < stops)
+    end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
+    scores = [
+        outputs["start_score"][windows][at, rank].astype(np.float64),
+        end_scores[at, rank, end_rank].astype(np.float64),
+    ]
+    kept &= (scores[0] > -1e29) & (scores[1] > -1e29)
+    question = features.question_of[window]
+    order = np.lexsort((ends, starts, window, -(scores[0] + scores[1]), question))
+    order = order[kept[order]]
+    return _Spans(*(values[order] for values in (question, begins, stops, *scores)))
+
+
+def _best(
+    questions: SquadQuestions, spans: _Spans, numbers: range, n_best_size: int
+) -> list[list[Candidate]]:
+    borders = np.searchsorted(spans.questions, np.arange(numbers.start, numbers.stop + 1)).tolist()
+    found = []
+    for number, begin, end in zip(numbers, borders, borders[1:], strict=False):
+        context = questions.contexts[questions.context_of[number]]
+        texts: dict[str, int] = {}
+        for i in range(begin, end):
+            texts.setdefault(context[spans.begins[i] : spans.ends[i]], i)
+            if len(texts) == n_best_size:
+                break
+        rows = list(texts.values())
+        starts, stops = spans.start_scores[rows], spans.end_scores[rows]
+        chances = special.softmax(starts + stops) if rows else ()
+        found.append(
+            [
+                Candidate(text, int(spans.begins[i]), int(spans.ends[i]), float(start), float(stop), float(p))
+                for (text, i), start, stop, p in zip(texts.items(), starts, stops, chances, strict=True)
+            ]
+        )
+    return found

@@ -1,0 +1,68 @@
+"""What the answers to all questions of a file are worth."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from albert_tf.tasks.squad import scoring
+from albert_tf.tasks.squad.decoding import Answers
+from albert_tf.tasks.squad.reading import SquadQuestions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """Answers and their scores.
+
+    Attributes:
+      texts: the answer to each question; "" where none is given.
+      exact, f1: float64 [questions], 0 to 1.
+      threshold: questions with a higher null score got no answer; None for version 1.1.
+      by_part: see `BenchmarkTask.results_by_part`.
+    """
+
+    texts: Sequence[str]
+    exact: np.ndarray
+    f1: np.ndarray
+    threshold: float | None
+    by_part: dict[str, dict[str, float]]
+
+
+def results_v1(questions: SquadQuestions, answers: Answers) -> Results:
+    """Exact match and F1 of the best texts."""
+    exact, f1 = scoring.question_scores("1.1", answers.texts, questions)
+    return Results(answers.texts, exact, f1, None, {"all": scoring.totals_v1(exact, f1)})
+
+
+def results_v2(
+    questions: SquadQuestions, answers: Answers, threshold: float | None = None, sweep: str = "scores"
+) -> Results:
+    """The results at a threshold, next to those at threshold 0 and those with every question answered.
+
+    Args:
+      questions: with answers.
+      answers: the texts and null scores.
+      threshold: of the null scores; None to take that with the highest F1 on these questions.
+      sweep: how it is found: "scores" for `best_threshold`, "original" for `original_best_threshold`, under
+        which the question at the threshold is left unanswered, as the original does.
+    """
+    texts, null_scores = answers.texts, answers.null_scores
+    _, f1 = scoring.question_scores("2.0", texts, questions)
+    name = "fixed" if threshold is not None else "tuned"
+    if threshold is not None:
+        applied = threshold
+    elif sweep == "scores":
+        _, applied = scoring.best_threshold(f1, null_scores, questions.is_impossible)
+        threshold = applied
+    else:
+        _, threshold = scoring.original_best_threshold(texts, f1, null_scores, questions.is_impossible)
+        applied = float(np.nextafter(threshold, -np.inf))
+    parts = {}
+    for part, cut in {name: applied, "at_zero": 0.0, "untuned": np.inf}.items():
+        given = scoring.apply_threshold(texts, null_scores, cut)
+        scores = scoring.question_scores("2.0", given, questions)
+        parts[part] = given, scores, scoring.totals_v2(*scores, questions)
+    given, (exact, f1), totals = parts[name]
+    by_part = {name: totals | {"null_score_diff_threshold": threshold}}
+    by_part |= {part: parts[part][2] for part in ("at_zero", "untuned")}
+    return Results(given, exact, f1, threshold, by_part)

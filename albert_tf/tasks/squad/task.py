@@ -1,0 +1,204 @@
+"""`SquadTask`: questions answered by a span of a text, or, in SQuAD 2.0, by none."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.files import appear_when_complete
+from albert_tf.html_report import Section
+from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.overview import overview
+from albert_tf.tasks.squad import heads, report
+from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
+from albert_tf.tasks.squad.features import WindowFeatures
+from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.results import Results, results_v1, results_v2
+from albert_tf.tasks.squad.scoring import apply_threshold
+from albert_tf.tasks.task import WeightedSum
+
+NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
+
+_NO_CANDIDATE = {"text": "", "probability": 1.0, "start_log_prob": 0.0, "end_log_prob": 0.0}
+_WINDOWS = ("with the answer", "of a longer context", "without an answer")
+
+
+class SquadTask(BenchmarkTask):
+    """SQuAD 1.1 or 2.0. Its examples are windows of contexts; it is judged by answers to questions.
+
+    Args:
+      version: "1.1", whose questions all have an answer, or "2.0".
+      questions: of each split.
+      features: of those questions.
+      n_best_size: candidates kept for a question; for 1.1 also the best starts and ends looked at in a window.
+      max_answer_length: in pieces.
+      start_n_top: 2.0: starts in the beam.
+      end_n_top: 2.0: ends in the beam for each start.
+      null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
+        threshold on the split itself.
+      threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
+      **kwargs: see `BenchmarkTask`.
+    """
+
+    best_metric = "f1"
+    label_names = ()
+
+    def __init__(
+        self,
+        version: str,
+        questions: Mapping[str, SquadQuestions],
+        features: Mapping[str, WindowFeatures],
+        *,
+        n_best_size: int = 20,
+        max_answer_length: int = 30,
+        start_n_top: int = 5,
+        end_n_top: int = 5,
+        null_score_diff_threshold: float | None = None,
+        threshold_sweep: str = "scores",
+        **kwargs,
+    ):
+        super().__init__(features, **kwargs)
+        self.version = version
+        self.name = self.head_name = NAMES[version]
+        self.questions = questions
+        self._n_best_size = n_best_size
+        self._max_answer_length = max_answer_length
+        self._beam = {"start_n_top": start_n_top, "end_n_top": end_n_top}
+        self._threshold = null_score_diff_threshold
+        self._threshold_sweep = threshold_sweep
+        self.losses, self.metrics = ("span_loss",), ("span_loss", "span_accuracy")
+        self.progress_metrics = {"span_accuracy": "span"}
+        if version == "2.0":
+            self.losses += ("answerability_loss",)
+            self.metrics += ("answerability_loss", "answerability_accuracy")
+            self.progress_metrics |= {"answerability_accuracy": "answerability"}
+
+    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+        """A fresh model of the version."""
+        if self.version == "1.1":
+            return AlbertForQuestionAnswering(self.config, dtype=dtype)
+        return AlbertForQuestionAnsweringV2(
+            self.config, **self._beam, dropout_prob=self.dropout_prob, dtype=dtype
+        )
+
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Losses and accuracies over the windows of a batch.
+
+        The softmax of version 1.1 leaves padding out, so that it does not matter how much there is; where all
+        batches are padded to one length it goes over padding too, as in the original.
+        """
+        if self.version == "1.1":
+            return heads.measure_v1(model, batch, training, dropout_seed, with_padding=bool(self._pad_to))
+        return heads.measure_v2(model, batch, training, dropout_seed)
+
+    def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The best spans of each window, as `find_answers` takes them, and `example_index`."""
+        if self.version == "1.1":
+            spans = heads.best_spans_v1(model, batch, self._n_best_size)
+        else:
+            spans = heads.best_spans_v2(model, batch)
+        return spans | {"example_index": batch["example_index"]}
+
+    def answers(self, split: str, outputs: Mapping[str, np.ndarray]) -> Answers:
+        """The candidates for every question of a split."""
+        return find_answers(
+            self.questions[split],
+            self.features[split],
+            outputs,
+            n_best_size=self._n_best_size,
+            max_answer_length=self._max_answer_length,
+        )
+
+    def results(self, split: str, answers: Answers) -> Results:
+        """What the answers to the questions of a split are worth."""
+        if self.version == "1.1":
+            return results_v1(self.questions[split], answers)
+        return results_v2(self.questions[split], answers, self._threshold, self._threshold_sweep)
+
+    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
+        return self.results(split, self.answers(split, outputs)).by_part
+
+    def breakdowns(self, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+        """Results by answer length and by question word."""
+        return report.breakdowns(self.questions["dev"], self.results("dev", self.answers("dev", outputs)))
+
+    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+        """The same, for version 2.0 how the threshold matters, and the worst answers in their contexts."""
+        answers = self.answers("dev", outputs)
+        return report.sections(self.questions["dev"], answers, self.results("dev", answers))
+
+    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
+
+        Where there are no answers to find a threshold on, it is the one that the last evaluation in `folder`
+        found, else 0.
+        """
+        questions, answers = self.questions["test"], self.answers("test", outputs)
+        if questions.has_answers:
+            texts = self.results("test", answers).texts
+        elif self.version == "1.1":
+            texts = answers.texts
+        else:
+            texts = apply_threshold(answers.texts, answers.null_scores, self.known_threshold(folder))
+        contents: dict[str, Any] = {
+            "predictions.json": dict(zip(questions.ids, texts, strict=True)),
+            "nbest_predictions.json": {
+                name: [_candidate(candidate) for candidate in candidates] or [_NO_CANDIDATE]
+                for name, candidates in zip(questions.ids, answers.candidates, strict=True)
+            },
+        }
+        if answers.null_scores is not None:
+            contents["null_odds.json"] = dict(zip(questions.ids, answers.null_scores.tolist(), strict=True))
+        paths = [os.path.join(folder, name) for name in contents]
+        with appear_when_complete(paths) as temporary:
+            for path, content in zip(temporary, contents.values(), strict=True):
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(content, file, indent=4)
+                    file.write("\n")
+        return paths
+
+    def known_threshold(self, folder: str) -> float:
+        """The threshold to go by without answers: the given one, else that of the run in `folder`, else 0."""
+        if self._threshold is not None:
+            return self._threshold
+        path = os.path.join(folder, "eval_results.json")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                return json.load(file).get("null_score_diff_threshold", 0.0)
+        return 0.0
+
+    def eval_data(self) -> str:
+        """A digest of the questions that are evaluated."""
+        return self.questions["dev"].digest[:16] if "dev" in self.questions else ""
+
+    def overview(self) -> str:
+        """How many questions and windows each split has, and where the windows to train on have the answer."""
+        lines = [
+            f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
+            f"{len(self.features[split]):,} windows"
+            for split, questions in self.questions.items()
+        ]
+        train = self.features.get("train")
+        if train is not None:
+            elsewhere = train.labels[:, 2] + self.questions["train"].is_impossible[train.question_of]
+            train = dataclasses.replace(train, labels=elsewhere)
+            lines += ["", overview({"train": train}, _WINDOWS, self.max_seq_length, counted="window")]
+        return "\n".join(lines)
+
+
+def _candidate(candidate: Candidate) -> dict[str, str | float]:
+    """A candidate as the original writes it."""
+    return {name: getattr(candidate, name) for name in _NO_CANDIDATE}

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Fine-tunes ALBERT on SQuAD 1.1 or 2.0: questions answered by a span of a text."""
+
+import dataclasses
+import sys
+
+from albert_tf.errors import InputError
+from albert_tf.flags import UsageError, option
+from albert_tf.options import FineTuningOptions, Hyperparameters
+from albert_tf.script import script
+
+_EPOCHS = 3.0
+_WARMUP_PROPORTION = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class SquadOptions(FineTuningOptions):
+    """Fine-tunes ALBERT on SQuAD 1.1 or 2.0: questions answered by a span of a text.
+
+    Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 3 rounds over the
+    questions, the first tenth of the steps warm-up, at most 384 pieces, dropout 0.1 in front of the
+    answerability head of version 2.0.
+
+    Running the same command again continues from the newest checkpoint in --output_dir.
+    """
+
+    DEFAULTS = Hyperparameters(
+        learning_rate=5e-5,
+        train_batch_size=32,
+        encoder_dropout_prob=None,
+        dropout_prob=0.1,
+        train_step=1,
+        warmup_step=0,
+        max_seq_length=384,
+    )
+
+    version: str | None = option(
+        None, choices=("1.1", "2.0"), help="of SQuAD (default: that of the weights, else of the files)"
+    )
+    train_file: str | None = option(None, help="SQuAD's JSON to train on")
+    predict_file: str | None = option(None, help="SQuAD's JSON to evaluate on and to predict")
+    do_eval: bool = option(
+        False, help="evaluate on --predict_file, in training at every checkpoint; --do_predict does so too "
+        "where the file has answers"
+    )  # fmt: skip
+    do_predict: bool = option(False, help="whether to write the answers to --predict_file")
+    interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
+    train_feature_file: str | None = option(
+        None, help="where the features of --train_file are kept, instead of --cached_dir; a key is added"
+    )
+    predict_feature_file: str | None = option(None, help="the same for --predict_file")
+    predict_feature_left_file: str | None = option(
+        None, help="accepted and not needed: the features hold what the original kept here"
+    )
+    doc_stride: int = option(128, at_least=1, help="pieces from one window of a long context to the next")
+    max_query_length: int = option(64, at_least=1, help="pieces of a question at most; the beginning is kept")
+    n_best_size: int = option(20, at_least=1, help="answers in nbest_predictions.json for each question")
+    max_answer_length: int = option(30, at_least=1, help="pieces of an answer at most")
+    start_n_top: int = option(5, at_least=1, help="version 2.0: starts in the beam")
+    end_n_top: int = option(5, at_least=1, help="version 2.0: ends in the beam for each start")
+    null_score_diff_threshold: float | None = option(
+        None,
+        help="version 2.0: questions with a higher null score get no answer (default: the threshold with the "
+        "best F1 on --predict_file; without answers there, that of the last evaluation in --output_dir, else 0)",
+    )
+    threshold_sweep: str = option(
+        "scores",
+        choices=("scores", "original"),
+        help="version 2.0: how the best threshold is found; 'original' takes 0 for answering nothing",
+    )
+    skip_misplaced_answers: bool = option(
+        False, help="leave out questions of --train_file whose answer does not stand at its answer_start"
+    )
+
+    REPLACED_FLAGS = FineTuningOptions.REPLACED_FLAGS | {
+        "use_einsum": "every projection is a plain matrix product"
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.interactive and (self.splits or self.num_seeds > 1):
+            raise UsageError("--interactive goes with none of --do_train, --do_eval, --do_predict, --num_seeds")
+        if self.do_train and not self.train_file:
+            raise UsageError("--do_train needs --train_file")
+        if (self.do_eval or self.do_predict) and not self.predict_file:
+            raise UsageError(f"--{'do_eval' if self.do_eval else 'do_predict'} needs --predict_file")
+
+    @property
+    def _has_work(self) -> bool:
+        return self.interactive or super()._has_work
+
+    def hyperparameters(self, task_name: str, num_examples: int) -> Hyperparameters:
+        """See `FineTuningOptions.hyperparameters`; the defaults are in rounds over the questions."""
+        chosen = {}
+        if not self.hparams and self.train_step is None and self.num_train_epochs is None:
+            chosen["num_train_epochs"] = _EPOCHS
+        if not self.hparams and self.warmup_step is None and self.warmup_proportion is None:
+            chosen["warmup_proportion"] = _WARMUP_PROPORTION
+        return super(SquadOptions, dataclasses.replace(self, **chosen)).hyperparameters(
+            task_name, num_examples
+        )
+
+
+@script(SquadOptions)
+def main(options: SquadOptions) -> None:
+    """Reads the files that are needed, and runs the task."""
+    from albert_tf.tasks.squad.features import WindowFeatures, check_lengths, window_features
+    from albert_tf.tasks.squad.task import NAMES, SquadTask
+    from albert_tf.training import fine_tuning, question_prompt
+    from albert_tf.training.distribution import make_strategy
+    from albert_tf.training.starting_point import open_starting_point
+
+    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
+    with open_starting_point(options) as start:
+        version, questions = _read(options, start.task)
+        name = NAMES[version]
+        chosen = start.choose(name, len(questions.get("train", ())))
+        check_lengths(chosen.max_seq_length, options.max_query_length)
+        lengths = {
+            "max_seq_length": chosen.max_seq_length,
+            "doc_stride": options.doc_stride,
+            "max_query_length": options.max_query_length,
+        }
+
+        def features(split: str, file: str | None) -> WindowFeatures:
+            settings = lengths | {"training": split == "train"}
+            return start.features(
+                file or f"{name}_{split}",
+                questions[split].digest,
+                settings,
+                lambda: window_features(start.tokenizer, questions[split], **settings),
+                WindowFeatures,
+            )
+
+        made = {}
+        if "train" in questions:
+            made["train"] = features("train", options.train_feature_file)
+        to_answer = [split for split in ("dev", "test") if split in questions]
+        if to_answer:
+            made |= dict.fromkeys(to_answer, features(to_answer[0], options.predict_feature_file))
+        task = SquadTask(
+            version,
+            questions,
+            made,
+            n_best_size=options.n_best_size,
+            max_answer_length=options.max_answer_length,
+            start_n_top=options.start_n_top,
+            end_n_top=options.end_n_top,
+            null_score_diff_threshold=options.null_score_diff_threshold,
+            threshold_sweep=options.threshold_sweep,
+            **start.task_arguments(chosen),
+        )
+        if options.interactive:
+            training = start.options.training_options(chosen)
+            question_prompt.run(task, start.tokenizer, lengths, training, strategy)
+        else:
+            todo = dataclasses.replace(start.options, do_eval="dev" in questions)
+            fine_tuning.run(task, todo, chosen, strategy)
+
+
+def _read(options: SquadOptions, earlier: dict | None):
+    """The version, and the questions of the splits that are needed; "dev" and "test" are the same."""
+    from albert_tf.tasks.squad.reading import read_squad
+    from albert_tf.tasks.squad.task import NAMES
+
+    version, questions = options.version, {}
+    if version is None and earlier and not options.do_train:
+        version = {name: version for version, name in NAMES.items()}.get(earlier["task_name"])
+    if options.do_train:
+        questions["train"] = read_squad(
+            options.train_file,
+            version,
+            training=True,
+            skip_misplaced_answers=options.skip_misplaced_answers,
+        )
+        version = version or questions["train"].version
+    if options.do_eval or options.do_predict:
+        read = read_squad(options.predict_file, version)
+        version = version or read.version
+        if options.do_eval and not read.has_answers:
+            raise InputError(f"{options.predict_file} has no answers, which --do_eval needs")
+        if read.has_answers:
+            questions["dev"] = read
+        if options.do_predict:
+            questions["test"] = read
+    if version is None:
+        raise InputError("--version is needed: there are no weights that say which version they are of")
+    return version, questions
+
+
+if __name__ == "__main__":
+    sys.exit(main())
