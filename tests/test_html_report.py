@@ -70,6 +70,11 @@ def all_sections(name="entailment", text="A sentence."):
             [names[i] for i in labels], [names[i] for i in predicted], rng.random(50), texts
         ),
         report.largest_errors(labels, rng.random(50), texts),
+        report.breakdown(name, {name: {name: 1, "f1": 50.0}}, bar="f1"),
+        report.threshold_curve(np.arange(5.0), {name: np.arange(5.0), "f1": np.arange(5.0)}, 2.0),
+        report.answers_in_context(
+            [report.AnswerExample(text, text, ((0, 5), text), (3, 8), 0, 0.5, {name: text})], np.zeros(1)
+        ),
         report.Section(name, ""),
     ]
 
@@ -137,7 +142,7 @@ def test_nothing_is_left_of_a_page_that_fails(tmp_path):
     with pytest.raises(AttributeError):
         report.write_report(str(path), "title", [None])
     with pytest.raises(UnicodeEncodeError):
-        report.write_report(str(path), "title", [report.Section("half a character: \ud800", "")])
+        report.write_report(str(path), "title", [report.Section("half a character", "\ud800")])
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert path.read_text() == "before"
 
@@ -219,6 +224,7 @@ def test_charts_take_the_colours_of_the_page():
     for section in (
         report.scatter(np.arange(5.0), np.arange(5.0)),
         report.curves([{"step": 1, "a": 1}] * 2, ["a"]),
+        report.threshold_curve(np.arange(5.0), {"a": np.arange(5.0)}, 2.0),
     ):
         assert "var(--soft)" in section.html
         assert not re.search(r"#[0-9a-f]{6}\b", re.sub('data:[^"]*', "", section.html))

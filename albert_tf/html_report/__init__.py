@@ -3,20 +3,25 @@
 A section of the page is what a pure function returns; `write_report` puts sections together.
 """
 
-from albert_tf.html_report.charts import curves, scatter
+from albert_tf.html_report.answers import AnswerExample, answers_in_context
+from albert_tf.html_report.charts import curves, scatter, threshold_curve
 from albert_tf.html_report.examples import largest_errors, wrong_examples
 from albert_tf.html_report.page import Section, write_report
-from albert_tf.html_report.tables import accuracy_by_part, confusion_matrix, facts, results
+from albert_tf.html_report.tables import accuracy_by_part, breakdown, confusion_matrix, facts, results
 
 __all__ = [
+    "AnswerExample",
     "Section",
     "accuracy_by_part",
+    "answers_in_context",
+    "breakdown",
     "confusion_matrix",
     "curves",
     "facts",
     "largest_errors",
     "results",
     "scatter",
+    "threshold_curve",
     "write_report",
     "wrong_examples",
 ]

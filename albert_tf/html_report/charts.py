@@ -1,8 +1,8 @@
-"""Sections of pictures: learning curves and scores, as SVG by matplotlib that takes the page's colours."""
+"""Sections of pictures: curves and points, as SVG by matplotlib that takes the page's colours."""
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,17 +53,45 @@ def curves(
     for metric in metrics:
         points = [(entry["step"], entry[metric]) for entry in history if metric in entry]
         if len(points) > 1:
-            charts.append(_curve(metric, points, best_step))
+            charts.append(_curve(metric, "step", points, best_step))
         else:
             rows += [[escaped(metric), f"{step:,}", number(value)] for step, value in points]
     html = ""
     if charts and best_step is not None:
         html += f"<p>Dashed: the best checkpoint, step {best_step:,}; beside each name its value there.</p>\n"
     if charts:
-        html += f'<div class="charts">\n{"".join(charts)}</div>\n'
+        html += _side_by_side(charts)
     if rows:
         html += table(["", "step", "value"], rows)
     return Section("Learning curves" if charts else "Evaluation", html)
+
+
+def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], chosen: float) -> Section:
+    """A chart of each metric by the null score below which a question is answered.
+
+    Args:
+      thresholds: float [thresholds], ascending; infinite ones, of the constant answers, are not drawn.
+      values: metric -> float [thresholds].
+      chosen: the threshold to be marked, with its values if it is one of them.
+    """
+    html = "<p>A question is answered where its null score is below the threshold. "
+    if np.isfinite(chosen):
+        values_there = "; beside each name its value there" if chosen in thresholds else ""
+        html += f"Dashed: the chosen one, {number(chosen)}{values_there}.</p>\n"
+    else:
+        html += f"The chosen one is infinite: {'every' if chosen > 0 else 'no'} question is answered.</p>\n"
+    finite = np.isfinite(thresholds)
+    if np.count_nonzero(finite) > 1:
+        html += _side_by_side(
+            _curve(
+                metric,
+                "threshold",
+                list(zip(thresholds[finite].tolist(), points[finite].tolist(), strict=True)),
+                chosen if np.isfinite(chosen) else None,
+            )
+            for metric, points in values.items()
+        )
+    return Section("No-answer threshold", html)
 
 
 def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
@@ -85,28 +113,35 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
     return Section("Scores", _chart(caption, alt, _SCATTER_INCHES, draw))
 
 
-def _curve(metric: str, points: Sequence[tuple[int, float]], best_step: int | None) -> str:
-    best = dict(points).get(best_step)
+def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked: float | None) -> str:
+    at_mark = dict(points).get(marked)
     together = -(-len(points) // _MOST_POINTS)
-    steps, values = _means(np.array(points, np.float64), together).T
+    positions, values = _means(np.array(points, np.float64), together).T
 
     def draw(axes: "Axes") -> None:
         from matplotlib.ticker import EngFormatter, MaxNLocator
 
         marker = "o" if len(points) <= _FEW_POINTS else ""
-        axes.plot(steps, values, color=_BLUE, marker=marker, ms=3.5)
-        if best_step is not None:
-            axes.axvline(best_step, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
-        if best is not None:
-            axes.plot(best_step, best, "o", color=_ORANGE, ms=7)
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.plot(positions, values, color=_BLUE, marker=marker, ms=3.5)
+        if marked is not None:
+            axes.axvline(marked, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
+        if at_mark is not None:
+            axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
+        axes.set_xlabel(axis)
+        whole = axis == "step"
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
+        if whole:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
-    notes = [number(best)] * (best is not None) + [f"smoothed over {together}"] * (together > 1)
+    notes = [number(at_mark)] * (at_mark is not None) + [f"smoothed over {together}"] * (together > 1)
     caption = f"<b>{escaped(metric)}</b> {', '.join(notes)}"
-    alt = f"Line chart of {metric} from step {points[0][0]:,} to step {points[-1][0]:,}"
+    first, last = number(points[0][0]), number(points[-1][0])
+    alt = f"Line chart of {metric} from {axis} {first} to {axis} {last}"
     return _chart(caption, alt, _CURVE_INCHES, draw)
+
+
+def _side_by_side(charts: Iterable[str]) -> str:
+    return f'<div class="charts">\n{"".join(charts)}</div>\n'
 
 
 def _means(points: np.ndarray, together: int) -> np.ndarray:

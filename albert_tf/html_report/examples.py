@@ -7,8 +7,8 @@ import numpy as np
 from albert_tf.html_report.page import Section, escaped
 from albert_tf.html_report.tables import percent
 
-_MOST_EXAMPLES = 20
-_SHORT_TEXT = 400  # characters of a text before the rest folds away
+MOST_EXAMPLES = 20
+SHORT_TEXT = 400  # characters of a text before the rest folds away
 
 
 def wrong_examples(
@@ -25,7 +25,7 @@ def wrong_examples(
     wrong = np.flatnonzero([a != b for a, b in zip(true, predicted, strict=True)])
     if not wrong.size:
         return Section("Wrong examples", "<p>No example is wrong.</p>")
-    surest = wrong[np.argsort(-np.asarray(confidence)[wrong], kind="stable")][:_MOST_EXAMPLES].tolist()
+    surest = wrong[np.argsort(-np.asarray(confidence)[wrong], kind="stable")][:MOST_EXAMPLES].tolist()
     intro = f"{wrong.size:,} of {len(true):,} examples are wrong"
     if wrong.size > len(surest):
         intro += f"; these are the {len(surest)} that the model was surest of"
@@ -45,7 +45,7 @@ def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, S
       texts: name -> a text of each example.
     """
     errors = scores - labels
-    furthest = np.argsort(-np.abs(errors), kind="stable")[:_MOST_EXAMPLES].tolist()
+    furthest = np.argsort(-np.abs(errors), kind="stable")[:MOST_EXAMPLES].tolist()
     intro = f"The {len(furthest)} of {len(labels):,} examples whose score is furthest from the true one."
     cards = [
         _card(
@@ -58,22 +58,34 @@ def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, S
     return Section("Largest errors", f"<p>{intro}</p>\n" + "\n".join(cards))
 
 
-def _card(answers: Mapping[str, str], texts: Mapping[str, Sequence[str]], index: int) -> str:
+def card(answers: Mapping[str, str], texts: Mapping[str, str]) -> str:
+    """An example: the answers to it, the model's second, and below them what it consists of.
+
+    Args:
+      answers: name -> HTML of a line.
+      texts: name -> HTML.
+    """
     head = "".join(
-        f"<div><dt>{name}</dt><dd>{escaped(answer)}</dd></div>" for name, answer in answers.items()
+        f"<div><dt>{escaped(name)}</dt><dd>{answer}</dd></div>" for name, answer in answers.items()
     )
-    body = "".join(
-        f'<dt>{escaped(name)}</dt><dd dir="auto">{_folded(column[index])}</dd>\n'
-        for name, column in texts.items()
-    )
+    body = "".join(f'<dt>{escaped(name)}</dt><dd dir="auto">{text}</dd>\n' for name, text in texts.items())
     return f'<article>\n<dl class="answers">{head}</dl>\n<dl class="texts">\n{body}</dl>\n</article>'
 
 
-def _folded(text: str) -> str:
-    if len(text) <= _SHORT_TEXT:
-        return escaped(text)
-    beginning = text[:_SHORT_TEXT].rsplit(" ", 1)[0]
-    return (
-        f"<details><summary><span>{escaped(beginning)} … <u>more</u></span><u>less</u></summary>"
-        f"{escaped(text)}</details>"
+def folded(excerpt: str, whole: str) -> str:
+    """A long text of which only an excerpt shows until it is unfolded; both are HTML."""
+    return f"<details><summary><span>{excerpt} <u>more</u></span><u>less</u></summary>{whole}</details>"
+
+
+def _card(answers: Mapping[str, str], texts: Mapping[str, Sequence[str]], index: int) -> str:
+    return card(
+        {name: escaped(answer) for name, answer in answers.items()},
+        {name: _shortened(column[index]) for name, column in texts.items()},
     )
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= SHORT_TEXT:
+        return escaped(text)
+    beginning = text[:SHORT_TEXT].rsplit(" ", 1)[0]
+    return folded(f"{escaped(beginning)} …", escaped(text))

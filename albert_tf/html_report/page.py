@@ -35,12 +35,12 @@ def write_report(path: str, title: str, sections: Sequence[Section]) -> None:
 
 
 def escaped(text: object) -> str:
-    """Text that shows in HTML as it is, in attributes too; control characters become visible."""
+    """HTML that shows a text, in attributes too; control characters and lone surrogates become visible."""
     return html.escape(str(text).translate(_VISIBLE))
 
 
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}  # ␀, ␁, ...
-_VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+_VISIBLE |= {0x7F: 0x2421} | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
 
 # The policy keeps a browser from loading or running anything, whatever the sections hold.
 _PAGE = """<!DOCTYPE html>
@@ -125,10 +125,17 @@ article { margin-top: 1rem; padding: 0.9rem 1.1rem; border-radius: 0.4rem;
   background: var(--card); break-inside: avoid; }
 .answers { display: flex; flex-wrap: wrap; gap: 0.1rem 1.75rem; margin-bottom: 0.6rem; }
 .answers div { display: flex; gap: 0.5rem; }
+.answers dt { white-space: nowrap; }
 .answers dd { font-weight: 600; }
 .answers div:nth-child(2) dd { color: var(--orange); }
 .texts { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; }
 .texts dd { white-space: pre-line; }
+mark { padding: 0.1em 0; background: none; color: var(--ink);
+  --blue-tint: rgb(var(--right) / 0.2); --orange-tint: rgb(var(--wrong) / 0.2); }
+.reference { background: var(--blue-tint); border-bottom: 2px solid var(--blue); }
+.predicted { background: var(--orange-tint);
+  text-decoration: underline dashed 2px var(--orange); text-underline-offset: 0.15em; }
+.reference.predicted { background: linear-gradient(var(--orange-tint) 50%, var(--blue-tint) 50%); }
 summary { display: block; cursor: pointer; }
 summary u { color: var(--blue); text-decoration: none; white-space: nowrap; }
 details[open] summary span, details:not([open]) summary > u { display: none; }

@@ -1,4 +1,4 @@
-"""Sections of figures: facts, results, accuracy by part, the confusion matrix."""
+"""Sections of figures: facts, results, those of parts and groups, the confusion matrix."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -47,9 +47,24 @@ def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section
     for name, part in {**parts, "all": slice(None)}.items():
         right, total = int(np.sum(correct[part])), len(correct[part])
         accuracy = _share(right, total)
-        bar = f'<div class="bar"><i style="width:{100 * accuracy:.1f}%"></i></div>'
-        cells.append([escaped(name), f"{total:,}", f"{right:,}", number(accuracy), bar])
+        cells.append([escaped(name), f"{total:,}", f"{right:,}", number(accuracy), _bar(100 * accuracy)])
     return Section("Accuracy by part", table(["", "examples", "right", "accuracy", ""], cells))
+
+
+def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -> Section:
+    """Results of each group of examples, such as the questions that begin with "why".
+
+    Args:
+      heading: says what they are grouped by.
+      rows: group -> metric -> value, the same metrics in each.
+      bar: name of the metric, of 0 to 100, that is drawn as well.
+    """
+    metrics = dict.fromkeys(metric for row in rows.values() for metric in row)
+    cells = [
+        [escaped(group), *(number(row[metric]) for metric in metrics), _bar(row[bar])]
+        for group, row in rows.items()
+    ]
+    return Section(heading, table(["", *metrics, ""], cells))
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
@@ -80,6 +95,10 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Seq
         f'<thead><tr><th scope="col">true \\ predicted</th>{heads}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>",
     )
+
+
+def _bar(percentage: float) -> str:
+    return f'<div class="bar"><i style="width:{percentage:.1f}%"></i></div>'
 
 
 def _command(value: object) -> str:

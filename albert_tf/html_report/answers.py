@@ -1,0 +1,122 @@
+"""The section of questions whose answers are spans of a text: both answers shown where they stand."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from albert_tf.html_report.examples import MOST_EXAMPLES, SHORT_TEXT, card, folded
+from albert_tf.html_report.page import Section, escaped
+from albert_tf.html_report.tables import percent
+
+Span = tuple[int, int]  # begin and end: characters [begin, end) of the context
+
+_AROUND = SHORT_TEXT // 2  # characters of an excerpt on either side of where a span begins or ends
+_LONG_WORD = 40  # characters; an excerpt cuts a longer one
+_BOTH = "reference predicted"
+_NO_ANSWER = "<em>no answer</em>"
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerExample:
+    """A question with its right answers and the model's.
+
+    Attributes:
+      question: its text.
+      context: the text that it is about.
+      references: the right answers, each a span of the context, or its text where the place is unknown; empty
+        where the context has no answer.
+      predicted: the model's answer; None where it gave none.
+      exact: 1 if that equals a reference, else 0.
+      f1: of 0 to 1.
+      notes: what else to show, such as the score: name -> text.
+    """
+
+    question: str
+    context: str
+    references: tuple[Span | str, ...]
+    predicted: Span | None
+    exact: float
+    f1: float
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def answers_in_context(examples: Sequence[AnswerExample], confidence: np.ndarray) -> Section:
+    """The questions of the lowest F1, of equal ones those that the model was surest of, 20 at most.
+
+    Args:
+      examples: all that were answered.
+      confidence: float [examples]. The higher, the surer.
+    """
+    f1 = np.array([example.f1 for example in examples])
+    worst = np.lexsort([-np.asarray(confidence), f1])[:MOST_EXAMPLES].tolist()
+    intro = (
+        f"The {len(worst)} of {len(examples):,} questions with the lowest F1, of equal ones those that the "
+        f"model was surest of. {_mark('reference', 'A reference')} has a solid line, "
+        f"{_mark('predicted', 'the predicted answer')} a dashed one, {_mark(_BOTH, 'what is both')} has both."
+    )
+    cards = [_card(examples[i]) for i in worst]
+    return Section("Answers in context", f"<p>{intro}</p>\n" + "\n".join(cards))
+
+
+def _card(example: AnswerExample) -> str:
+    context = example.context
+    texts = [known if isinstance(known, str) else context[slice(*known)] for known in example.references]
+    references = " ".join(_mark("reference", escaped(text)) for text in dict.fromkeys(texts))
+    predicted = example.predicted and _mark("predicted", escaped(context[slice(*example.predicted)]))
+    answers = {
+        "reference": references or _NO_ANSWER,
+        "predicted": predicted or _NO_ANSWER,
+        "exact": "yes" if example.exact else "no",
+        "F1": percent(example.f1),
+        **{name: escaped(note) for name, note in example.notes.items()},
+    }
+    return card(answers, {"question": escaped(example.question), "context": _highlighted(example)})
+
+
+def _highlighted(example: AnswerExample) -> str:
+    """The context with its spans marked; a long one folds to what is around them."""
+    context = example.context
+    spans = {
+        "reference": [known for known in example.references if not isinstance(known, str)],
+        "predicted": [example.predicted] if example.predicted else [],
+    }
+    borders = sorted({border for each in spans.values() for span in each for border in span})
+    whole = _marked(context, (0, len(context)), spans, borders)
+    kept = _excerpts(context, borders)
+    if len(context) <= SHORT_TEXT or kept == [(0, len(context))]:
+        return whole
+    excerpt = " … ".join(_marked(context, part, spans, borders) for part in kept)
+    return folded("… " * (kept[0][0] > 0) + excerpt + " …" * (kept[-1][1] < len(context)), whole)
+
+
+def _marked(context: str, part: Span, spans: Mapping[str, Sequence[Span]], borders: Sequence[int]) -> str:
+    """A part of the context, cut at all borders of spans, each piece with the classes of those it is in."""
+    begin, end = part
+    cuts = [begin, *(border for border in borders if begin < border < end), end]
+    pieces = []
+    for a, b in itertools.pairwise(cuts):
+        classes = [name for name, each in spans.items() if any(s <= a and b <= e for s, e in each)]
+        pieces.append(_mark(" ".join(classes), escaped(context[a:b])) if classes else escaped(context[a:b]))
+    return "".join(pieces)
+
+
+def _excerpts(context: str, borders: Sequence[int]) -> list[Span]:
+    """Parts of the context, of whole words where it has words, that hold what is around the borders."""
+    parts: list[Span] = []
+    for border in borders or [0]:
+        begin, end = max(border - _AROUND, 0), min(border + _AROUND, len(context))
+        if begin > 0:
+            begin = max(begin, context.find(" ", begin, begin + _LONG_WORD) + 1)
+        if end < len(context):
+            space = context.rfind(" ", end - _LONG_WORD, end)
+            end = space if space >= 0 else end
+        if parts and begin <= parts[-1][1] + 1:
+            begin, end = parts[-1][0], max(parts.pop()[1], end)
+        parts.append((begin, end))
+    return parts
+
+
+def _mark(kind: str, text: str) -> str:
+    return f'<mark class="{kind}">{text}</mark>'

@@ -1,0 +1,1 @@
+"""SQuAD: questions answered by a span of a text."""
