@@ -74,7 +74,7 @@ def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], ch
       values: metric -> float [thresholds].
       chosen: the threshold to be marked, with its values if it is one of them.
     """
-    html = "<p>A question is answered where its null score is below the threshold. "
+    html = "<p>A question is answered where its null score is not above the threshold. "
     if np.isfinite(chosen):
         values_there = "; beside each name its value there" if chosen in thresholds else ""
         html += f"Dashed: the chosen one, {number(chosen)}{values_there}.</p>\n"

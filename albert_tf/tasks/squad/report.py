@@ -38,7 +38,8 @@ def sections(questions: SquadQuestions, answers: Answers, results: Results) -> l
         for title, rows in breakdowns(questions, results).items()
     ]
     if results.threshold is not None:
-        found.append(html_report.threshold_curve(*results.f1_by_threshold, results.threshold))
+        thresholds, f1 = results.f1_by_threshold
+        found.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
     examples = [_example(questions, answers, results, i) for i in range(len(questions))]
     return [*found, html_report.answers_in_context(examples, _confidence(answers, results))]
 

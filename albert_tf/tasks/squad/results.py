@@ -19,6 +19,7 @@ class Results:
       exact, f1: float64 [questions], 0 to 1.
       threshold: questions with a higher null score got no answer; None for version 1.1.
       by_part: see `BenchmarkTask.results_by_part`.
+      f1_by_threshold: thresholds and the F1 at each; None for version 1.1.
     """
 
     texts: Sequence[str]
@@ -26,6 +27,7 @@ class Results:
     f1: np.ndarray
     threshold: float | None
     by_part: dict[str, dict[str, float]]
+    f1_by_threshold: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def results_v1(questions: SquadQuestions, answers: Answers) -> Results:
@@ -47,15 +49,17 @@ def results_v2(
         which the question at the threshold is left unanswered, as the original does.
     """
     texts, null_scores = answers.texts, answers.null_scores
-    _, f1 = scoring.question_scores("2.0", texts, questions)
+    _, answered_f1 = scoring.question_scores("2.0", texts, questions)
     name = "fixed" if threshold is not None else "tuned"
     if threshold is not None:
         applied = threshold
     elif sweep == "scores":
-        _, applied = scoring.best_threshold(f1, null_scores, questions.is_impossible)
+        _, applied = scoring.best_threshold(answered_f1, null_scores, questions.is_impossible)
         threshold = applied
     else:
-        _, threshold = scoring.original_best_threshold(texts, f1, null_scores, questions.is_impossible)
+        _, threshold = scoring.original_best_threshold(
+            texts, answered_f1, null_scores, questions.is_impossible
+        )
         applied = float(np.nextafter(threshold, -np.inf))
     parts = {}
     for part, cut in {name: applied, "at_zero": 0.0, "untuned": np.inf}.items():
@@ -65,4 +69,5 @@ def results_v2(
     given, (exact, f1), totals = parts[name]
     by_part = {name: totals | {"null_score_diff_threshold": threshold}}
     by_part |= {part: parts[part][2] for part in ("at_zero", "untuned")}
-    return Results(given, exact, f1, threshold, by_part)
+    curve = scoring.f1_by_threshold(answered_f1, null_scores, questions.is_impossible)
+    return Results(given, exact, f1, threshold, by_part, curve)

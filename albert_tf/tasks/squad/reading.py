@@ -1,0 +1,284 @@
+"""SQuAD's JSON files: every field checked, and named where it is wrong."""
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from albert_tf.errors import InputError, InputWarning
+
+VERSIONS = ("1.1", "2.0")
+
+_READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
+_TYPE_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
+_TYPE_NAMES |= {int: "a whole number", float: "a number"}
+_SHAPE = (
+    'SQuAD is {"data": [{"paragraphs": [{"context": "...", "qas": [{"id": "...", "question": "..."}]}]}]}'
+)
+_MISSING = object()
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class SquadQuestions:
+    """The questions of one file, column by column, in file order.
+
+    Attributes:
+      titles: of each article; "" where it has none.
+      contexts: each paragraph once, raw.
+      article_of: int32 [contexts]. The article that a context is from.
+      context_of: int32 [questions]. The context that a question is about.
+      questions: raw text.
+      ids: how predictions name each question.
+      answers: the texts of each question's answers; none if it is impossible or without `has_answers`.
+      answer_starts: the first character of each answer in its context; -1 where the file does not say.
+      is_impossible: bool [questions]. Whether the context lacks an answer; false without `has_answers`.
+      has_answers: whether the file says what the answers are.
+      version: "1.1" or "2.0".
+      digest: of the file's content and of how it was read; equal digests mean equal questions.
+    """
+
+    titles: Sequence[str]
+    contexts: Sequence[str]
+    article_of: np.ndarray
+    context_of: np.ndarray
+    questions: Sequence[str]
+    ids: Sequence[str]
+    answers: Sequence[tuple[str, ...]]
+    answer_starts: Sequence[tuple[int, ...]]
+    is_impossible: np.ndarray
+    has_answers: bool
+    version: str
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, which: np.ndarray | Sequence[int]) -> "SquadQuestions":
+        """The questions of a mask, bool [questions], or of indices, with their contexts and articles."""
+        rows = np.arange(len(self))[which]
+        contexts, context_of = np.unique(self.context_of[rows], return_inverse=True)
+        articles, article_of = np.unique(self.article_of[contexts], return_inverse=True)
+        return dataclasses.replace(
+            self,
+            titles=[self.titles[i] for i in articles],
+            contexts=[self.contexts[i] for i in contexts],
+            article_of=article_of.astype(np.int32),
+            context_of=context_of.astype(np.int32),
+            questions=[self.questions[i] for i in rows],
+            ids=[self.ids[i] for i in rows],
+            answers=[self.answers[i] for i in rows],
+            answer_starts=[self.answer_starts[i] for i in rows],
+            is_impossible=self.is_impossible[rows],
+            digest=hashlib.sha256(self.digest.encode() + rows.astype("<i8").tobytes()).hexdigest(),
+        )
+
+
+def read_squad(
+    path: str, version: str | None = None, *, training: bool = False, skip_misplaced_answers: bool = False
+) -> SquadQuestions:
+    """Reads a JSON file in the form of SQuAD.
+
+    Args:
+      path: the file.
+      version: "1.1", where every question has an answer, or "2.0"; None: what the file is.
+      training: the first answer of every question that has one is checked to stand in the context where
+        `answer_start` says. (The original demanded exactly one answer; here the others are for scoring.)
+      skip_misplaced_answers: leaves questions out, with a warning, whose answer stands elsewhere.
+
+    Raises:
+      InputError: the file cannot be read or used; names the file and the field or the question.
+    """
+    data, document = _read_document(path)
+    titles: list[str] = []
+    contexts: list[str] = []
+    article_of: list[int] = []
+    found: list[_Question] = []
+    for article, in_article in _objects(document, "data", f"{path}: "):
+        titles.append(_text(article, "title", in_article) if "title" in article else "")
+        for paragraph, in_paragraph in _objects(article, "paragraphs", in_article):
+            article_of.append(len(titles) - 1)
+            contexts.append(_text(paragraph, "context", in_paragraph, may_be_blank=False))
+            for qa, in_qa in _objects(paragraph, "qas", in_paragraph):
+                found.append(_question(qa, in_qa, len(contexts) - 1, training))
+    if not found:
+        raise InputError(f"{path} holds no questions")
+    _refuse_repeated_ids(path, found)
+    if version is None:
+        says_2 = document.get("version") in ("v2.0", "2.0", 2.0)
+        version = "2.0" if says_2 or any(q.is_impossible is not None for q in found) else "1.1"
+    has_answers, is_impossible = _which_are_impossible(path, found, version)
+    if training and not has_answers:
+        raise InputError(f"{path} has no answers; training needs them")
+    questions = SquadQuestions(
+        titles=titles,
+        contexts=contexts,
+        article_of=np.array(article_of, np.int32),
+        context_of=np.array([question.context for question in found], np.int32),
+        questions=[question.text for question in found],
+        ids=[question.id for question in found],
+        answers=[question.answers or () for question in found],
+        answer_starts=[question.answer_starts for question in found],
+        is_impossible=is_impossible,
+        has_answers=has_answers,
+        version=version,
+        digest=hashlib.sha256(_READING + version.encode() + data).hexdigest(),
+    )
+    return _without_misplaced(path, questions, skip_misplaced_answers) if training else questions
+
+
+class _Question(NamedTuple):
+    """A question as the file has it; None stands for a key that is not there."""
+
+    where: str
+    context: int
+    id: str
+    text: str
+    answers: tuple[str, ...] | None
+    answer_starts: tuple[int, ...]
+    is_impossible: bool | None
+
+
+def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -> _Question:
+    identity = _text(qa, "id", where, may_be_blank=False)
+    text = _text(qa, "question", where, may_be_blank=False)
+    is_impossible = _field(qa, "is_impossible", bool, where) if "is_impossible" in qa else None
+    if is_impossible:  # what SQuAD has beside this are plausible answers
+        return _Question(where, context, identity, text, (), (), True)
+    if "answers" not in qa:
+        return _Question(where, context, identity, text, None, (), is_impossible)
+    answers, starts = [], []
+    for answer, place in _objects(qa, "answers", where):
+        answers.append(_text(answer, "text", place))
+        if training and not starts:
+            starts.append(_field(answer, "answer_start", int, place))
+        else:
+            start = answer.get("answer_start")
+            starts.append(start if type(start) is int else -1)
+    return _Question(where, context, identity, text, tuple(answers), tuple(starts), is_impossible)
+
+
+def _refuse_repeated_ids(path: str, found: Sequence[_Question]) -> None:
+    places: dict[str, str] = {}
+    for question in found:
+        first = places.setdefault(question.id, question.where)
+        if first is not question.where:
+            first = first.removeprefix(f"{path}: ")
+            raise InputError(f"{question.where}id: {_shown(question.id)} is the id of {first[:-1]} too")
+
+
+def _which_are_impossible(path: str, found: Sequence[_Question], version: str) -> tuple[bool, np.ndarray]:
+    """Whether the file has answers at all, and which questions have none, bool [questions].
+
+    A file for prediction may leave the answers out, or give every question an empty list of them.
+    """
+    unknown = [question for question in found if question.answers is None]
+    if unknown and len(unknown) < len(found):
+        raise InputError(f"{unknown[0].where}answers: is missing, but other questions have it")
+    if not any(question.answers or question.is_impossible for question in found):
+        return False, np.zeros(len(found), bool)
+    impossible = [question for question in found if not question.answers]
+    if impossible and version == "1.1":
+        raise InputError(
+            f"{path}: {len(impossible)} questions have no answer, the first is {_shown(impossible[0].id)}; "
+            "version 1.1 has an answer to every question (for this file: --version=2.0)"
+        )
+    for question in impossible:
+        if question.is_impossible is False:
+            raise InputError(f"{question.where}answers: is empty, but is_impossible is false")
+    return True, np.array([not question.answers for question in found])
+
+
+def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> SquadQuestions:
+    """The questions of which the first answer is not blank and stands at its start."""
+    columns = zip(questions.context_of, questions.answers, questions.answer_starts, strict=True)
+    misplaced = [
+        bool(answers) and not _stands(answers[0], questions.contexts[context], starts[0])
+        for context, answers, starts in columns
+    ]
+    if not any(misplaced):
+        return questions
+    count = f"{sum(misplaced)} of {len(questions)} questions"
+    if not skip or all(misplaced):
+        advice = "" if skip else "; --skip_misplaced_answers leaves such questions out"
+        raise InputError(
+            f"{path}: the answers of {count} do not stand where answer_start says; "
+            f"{_shown_misplaced(questions, misplaced.index(True))}{advice}"
+        )
+    text = f"{path}: {count} are left out, since their answers do not stand where answer_start says"
+    warnings.warn(text, InputWarning, stacklevel=3)
+    return questions.select(~np.array(misplaced))
+
+
+def _stands(answer: str, context: str, start: int) -> bool:
+    return bool(answer.strip()) and start >= 0 and context.startswith(answer, start)
+
+
+def _shown_misplaced(questions: SquadQuestions, row: int) -> str:
+    answer, start = questions.answers[row][0], questions.answer_starts[row][0]
+    context = questions.contexts[questions.context_of[row]]
+    instead = context[start : start + len(answer)] if start >= 0 else ""
+    return (
+        f"the first is {_shown(questions.ids[row])} with the answer {_shown(answer)}, "
+        f"but at character {start} stands {_shown(instead) if instead else 'nothing'}"
+    )
+
+
+def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
+    """A file's bytes and the object that they mean."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        document = json.loads(data.decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}"
+        ) from None
+    except (RecursionError, ValueError):  # too deeply nested, or a number of thousands of digits
+        raise InputError(f"{path} is not the JSON of questions; {_SHAPE}") from None
+    if type(document) is not dict:
+        raise InputError(f"{path} is {_TYPE_NAMES[type(document)]}; {_SHAPE}")
+    if "data" not in document:
+        raise InputError(f'{path} has no "data"; {_SHAPE}')
+    return data, document
+
+
+def _objects(holder: Mapping[str, Any], key: str, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The objects of a list, each with the beginning of the path to its fields."""
+    for i, value in enumerate(_field(holder, key, list, where)):
+        if type(value) is not dict:
+            raise InputError(f"{where}{key}[{i}]: an object is needed, not {_TYPE_NAMES[type(value)]}")
+        yield value, f"{where}{key}[{i}]."
+
+
+def _text(holder: Mapping[str, Any], key: str, where: str, may_be_blank: bool = True) -> str:
+    text = _field(holder, key, str, where)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where}{key}: {text[error.start]!a} alone is no character") from None
+    if not may_be_blank and not text.strip():
+        raise InputError(f"{where}{key}: is empty")
+    return text
+
+
+def _field(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    """A value that must be there and be of a kind."""
+    value = holder.get(key, _MISSING)
+    if value is _MISSING:
+        raise InputError(f"{where}{key}: is missing")
+    if type(value) is not kind:
+        raise InputError(f"{where}{key}: {_TYPE_NAMES[kind]} is needed, not {_TYPE_NAMES[type(value)]}")
+    return value
+
+
+def _shown(text: str) -> str:
+    """A text in quotes, on one line and not too long."""
+    return json.dumps(text if len(text) <= 40 else f"{text[:39]}…", ensure_ascii=False)
