@@ -79,7 +79,9 @@ class SquadOptions(FineTuningOptions):
     def __post_init__(self):
         super().__post_init__()
         if self.interactive and (self.splits or self.num_seeds > 1):
-            raise UsageError("--interactive goes with none of --do_train, --do_eval, --do_predict, --num_seeds")
+            raise UsageError(
+                "--interactive goes with none of --do_train, --do_eval, --do_predict, --num_seeds"
+            )
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file")
         if (self.do_eval or self.do_predict) and not self.predict_file:

@@ -72,7 +72,7 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
         self.results_by_part: Mapping[str, Mapping[str, float]] = {}
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
-        """The benchmark's results, always over the whole split; of ruined weights a loss that is no number."""
+        """The benchmark's results, always over the whole split; of ruined weights, that the loss is none."""
         self.outputs = self._predictor.predict("dev", self._batch_size, "evaluating")
         if not all(np.isfinite(values).all() for values in self.outputs.values()):
             return {"eval_loss": math.nan}

@@ -68,8 +68,8 @@ def find_answers(
       questions: what was asked.
       features: their windows, with `begins` and `ends`.
       outputs: of each window: `start_index` and `start_score` [windows, starts], positions and scores;
-        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] where the ends do not depend
-        on the start; for version 2.0 `null_score` [windows].
+        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] where the ends do not
+        depend on the start; for version 2.0 `null_score` [windows].
       n_best_size: candidates kept.
       max_answer_length: in pieces.
     """

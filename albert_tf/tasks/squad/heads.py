@@ -91,7 +91,9 @@ def best_spans_v2(model: tf_keras.Model, batch: Batch) -> dict[str, tf.Tensor]:
         "start_score": tf.pad(
             outputs["start_top_log_probs"], [[0, 0], [0, short[0]]], constant_values=_NEVER
         ),
-        "end_index": tf.pad(tf.reshape(outputs["end_top_index"], shape), [[0, 0], [0, short[0]], [0, short[1]]]),
+        "end_index": tf.pad(
+            tf.reshape(outputs["end_top_index"], shape), [[0, 0], [0, short[0]], [0, short[1]]]
+        ),
         "end_score": tf.pad(
             tf.reshape(outputs["end_top_log_probs"], shape),
             [[0, 0], [0, short[0]], [0, short[1]]],

@@ -81,8 +81,8 @@ def f1_by_threshold(
     threshold is then the lowest null score - 1) are among the choices.
 
     Args:
-      scores: [questions]. The score of each text, 0 to 1; in its place, left unanswered, an impossible question
-        scores 1 and another 0.
+      scores: [questions]. The score of each text, 0 to 1; left unanswered, an impossible question scores 1
+        instead and another 0.
       null_scores: [questions]. Any numbers; high means no answer.
       is_impossible: bool [questions].
 

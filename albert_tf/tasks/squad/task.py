@@ -36,7 +36,7 @@ class SquadTask(BenchmarkTask):
       version: "1.1", whose questions all have an answer, or "2.0".
       questions: of each split.
       features: of those questions.
-      n_best_size: candidates kept for a question; for 1.1 also the best starts and ends looked at in a window.
+      n_best_size: candidates kept for a question; for 1.1 also the starts and ends looked at in a window.
       max_answer_length: in pieces.
       start_n_top: 2.0: starts in the beam.
       end_n_top: 2.0: ends in the beam for each start.
@@ -185,7 +185,7 @@ class SquadTask(BenchmarkTask):
         return self.questions["dev"].digest[:16] if "dev" in self.questions else ""
 
     def overview(self) -> str:
-        """How many questions and windows each split has, and where the windows to train on have the answer."""
+        """How many questions and windows each split has, and how many windows to train on have the answer."""
         lines = [
             f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
             f"{len(self.features[split]):,} windows"
