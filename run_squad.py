@@ -60,8 +60,8 @@ class SquadOptions(FineTuningOptions):
     end_n_top: int = option(5, at_least=1, help="version 2.0: ends in the beam for each start")
     null_score_diff_threshold: float | None = option(
         None,
-        help="version 2.0: questions with a higher null score get no answer (default: the threshold with the "
-        "best F1 on --predict_file; without answers there, that of the last evaluation in --output_dir, else 0)",
+        help="version 2.0: questions with a higher null score get no answer (default: that with the best F1 "
+        "on --predict_file; without answers there, that of the last evaluation in --output_dir, else 0)",
     )
     threshold_sweep: str = option(
         "scores",
@@ -79,9 +79,7 @@ class SquadOptions(FineTuningOptions):
     def __post_init__(self):
         super().__post_init__()
         if self.interactive and (self.splits or self.num_seeds > 1):
-            raise UsageError(
-                "--interactive goes with none of --do_train, --do_eval, --do_predict, --num_seeds"
-            )
+            raise UsageError("--interactive excludes --do_train, --do_eval, --do_predict and --num_seeds")
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file")
         if (self.do_eval or self.do_predict) and not self.predict_file:

@@ -180,7 +180,7 @@ def test_the_cache_gives_back_what_was_made(tmp_path, training):
 
 def test_a_question_must_leave_room():
     questions = make_questions([("Cats", "Who?", None)])
-    with pytest.raises(InputError, match="--max_query_length 64 leaves no room .* at least 68 is needed"):
+    with pytest.raises(InputError, match=r"--max_query_length 64 leaves no room .* at least 68 is needed"):
         window_features(TOKENIZERS[0], questions, max_seq_length=67, training=False)
 
 

@@ -9,7 +9,7 @@ from albert_tf.errors import InputError
 from albert_tf.tasks.features import Features, Spans, concatenated, encode_column, join
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tokenization import Tokenizer
-from albert_tf.tokenization.parallel import encode_in_parallel
+from albert_tf.tokenization.parallel import encode_with_offsets_in_parallel
 
 NUM_SPECIAL = 3  # [CLS] question [SEP] context [SEP]
 
@@ -76,7 +76,7 @@ def window_features(
     check_lengths(max_seq_length, max_query_length)
     asked = encode_column(tokenizer, questions.questions, "tokenizing questions")
     asked = asked.first(np.minimum(asked.lengths, max_query_length))
-    encoded = encode_in_parallel(tokenizer, questions.contexts, "tokenizing contexts", with_offsets=True)
+    encoded = encode_with_offsets_in_parallel(tokenizer, questions.contexts, "tokenizing contexts")
     contexts = Spans(encoded.ids, np.cumsum(encoded.lengths) - encoded.lengths, encoded.lengths)
 
     sizes = contexts.lengths[questions.context_of]

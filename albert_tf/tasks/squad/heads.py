@@ -83,22 +83,16 @@ def best_spans_v1(model: tf_keras.Model, batch: Batch, n_best_size: int) -> dict
 def best_spans_v2(model: tf_keras.Model, batch: Batch) -> dict[str, tf.Tensor]:
     """The beam of the model, as `find_answers` takes it, and `null_score` [batch]."""
     outputs = model({**batch, "p_mask": p_mask(batch)}, training=False)
-    starts = tf.shape(outputs["start_top_index"])[1]
-    shape = [tf.shape(outputs["cls_logits"])[0], starts, tf.shape(outputs["end_top_index"])[1] // starts]
-    short = [model.start_n_top - shape[1], model.end_n_top - shape[2]]
-    return {
-        "start_index": tf.pad(outputs["start_top_index"], [[0, 0], [0, short[0]]]),
-        "start_score": tf.pad(
-            outputs["start_top_log_probs"], [[0, 0], [0, short[0]]], constant_values=_NEVER
-        ),
-        "end_index": tf.pad(
-            tf.reshape(outputs["end_top_index"], shape), [[0, 0], [0, short[0]], [0, short[1]]]
-        ),
-        "end_score": tf.pad(
-            tf.reshape(outputs["end_top_log_probs"], shape),
-            [[0, 0], [0, short[0]], [0, short[1]]],
-            constant_values=_NEVER,
-        ),
+    found = tf.shape(outputs["start_top_index"])
+    shape = [found[0], found[1], tf.shape(outputs["end_top_index"])[1] // found[1]]
+    missing = [[0, 0], [0, model.start_n_top - shape[1]], [0, model.end_n_top - shape[2]]]
+    ends = {
+        name: tf.pad(tf.reshape(outputs[f"end_top_{kind}"], shape), missing, constant_values=filler)
+        for name, kind, filler in (("end_index", "index", 0), ("end_score", "log_probs", _NEVER))
+    }
+    return ends | {
+        "start_index": tf.pad(outputs["start_top_index"], missing[:2]),
+        "start_score": tf.pad(outputs["start_top_log_probs"], missing[:2], constant_values=_NEVER),
         "null_score": outputs["cls_logits"],
     }
 
