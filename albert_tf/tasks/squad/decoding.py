@@ -11,6 +11,7 @@ from albert_tf.tasks.squad.features import WindowFeatures, is_max_context
 from albert_tf.tasks.squad.reading import SquadQuestions
 
 _WINDOWS_AT_ONCE = 1 << 11  # bounds the memory for candidates
+_POSSIBLE = -1e29  # lower scores are padding of a beam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +112,13 @@ def _spans(
     pieces = starts - features.first_lengths[window] + features.window_starts[window]
     tokens = (np.cumsum(features.lengths, dtype=np.int64) - features.lengths)[window]
     begins, stops = features.begins[tokens + starts], features.ends[tokens + ends]
-    # A span that covers no character is no answer; padding of a beam has a score of -1e30 or less.
-    kept = is_max_context(features, window, pieces) & (begins < stops)
+    kept = is_max_context(features, window, pieces)
     end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
     scores = [
         outputs["start_score"][windows][at, rank].astype(np.float64),
         end_scores[at, rank, end_rank].astype(np.float64),
     ]
-    kept &= (scores[0] > -1e29) & (scores[1] > -1e29)
+    kept &= (scores[0] > _POSSIBLE) & (scores[1] > _POSSIBLE)
     question = features.question_of[window]
     order = np.lexsort((ends, starts, window, -(scores[0] + scores[1]), question))
     order = order[kept[order]]
@@ -134,16 +134,17 @@ def _best(
         context = questions.contexts[questions.context_of[number]]
         texts: dict[str, int] = {}
         for i in range(begin, end):
-            texts.setdefault(context[spans.begins[i] : spans.ends[i]], i)
+            text = context[spans.begins[i] : spans.ends[i]].strip()
+            if text:
+                texts.setdefault(text, i)
             if len(texts) == n_best_size:
                 break
         rows = list(texts.values())
         starts, stops = spans.start_scores[rows], spans.end_scores[rows]
-        chances = special.softmax(starts + stops) if rows else ()
-        found.append(
-            [
-                Candidate(text, int(spans.begins[i]), int(spans.ends[i]), float(start), float(stop), float(p))
-                for (text, i), start, stop, p in zip(texts.items(), starts, stops, chances, strict=True)
-            ]
-        )
+        chances = special.softmax(starts + stops) if rows else stops
+        candidates = []
+        for text, row, *scores in zip(texts, rows, starts, stops, chances, strict=True):
+            place = context.index(text, spans.begins[row])
+            candidates.append(Candidate(text, place, place + len(text), *map(float, scores)))
+        found.append(candidates)
     return found

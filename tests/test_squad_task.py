@@ -1,0 +1,192 @@
+"""SquadTask: the original's losses, its files, the threshold, and the same answers whatever the padding."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_tf import testing
+from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
+from albert_tf.tasks.squad import heads
+from albert_tf.tasks.squad.features import window_features
+from albert_tf.tasks.squad.task import SquadTask
+from albert_tf.testing import tiny_config
+from albert_tf.tokenization import load_tokenizer
+from albert_tf.training.prediction import Predictor
+from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
+from tests.squad_files import make_questions
+
+CONTEXT = "The boats carry wool, timber and salt to the town at the mouth of the river. " * 2
+ROWS = [
+    (CONTEXT, "What do they carry?", (16, "wool")),
+    (CONTEXT, "Who counts the boats every morning?", None),
+    ("Nobody bakes bread like the baker's wife.", "Who bakes?", (0, "Nobody")),
+]
+
+
+def golden_model(name, model):
+    fill_variables(GOLDENS[name], model.variables)
+    return model
+
+
+def labels_of(golden):
+    columns = [golden["start"], golden["end"], golden.get("is_impossible", [0, 0])]
+    return {"label_ids": tf.transpose(tf.constant(columns, tf.int32))}
+
+
+def mean(measured):
+    return float(measured.total / (measured.weight + measured.epsilon))
+
+
+def make_task(version, *, pad_to_max_length=False, rows=ROWS, splits=("train", "dev", "test"), **kwargs):
+    tokenizer = load_tokenizer(spm_model_file=testing.SPM_MODEL_FILE)
+    questions = make_questions(rows, version)
+    lengths = {"max_seq_length": 48, "doc_stride": 16, "max_query_length": 20}
+    features = {split: window_features(tokenizer, questions, **lengths, training=False) for split in splits}
+    if "train" in splits:
+        features["train"] = window_features(tokenizer, questions, **lengths, training=True)
+    return SquadTask(
+        version,
+        dict.fromkeys(splits, questions),
+        features,
+        config=tiny_config(initializer_range=0.5),
+        max_seq_length=48,
+        pad_to_max_length=pad_to_max_length,
+        **kwargs,
+    )
+
+
+def test_the_loss_of_1_1_is_the_originals_where_batches_are_padded():
+    golden = GOLDENS["squad_v1"]
+    model = golden_model("squad_v1", AlbertForQuestionAnswering(config_of(golden)))
+    batch = inputs() | labels_of(golden["labels"])
+    measured = heads.measure_v1(model, batch, training=True, dropout_seed=None, with_padding=True)
+    np.testing.assert_allclose(mean(measured["span_loss"]), golden["outputs"]["total_loss"], rtol=TOLERANCE)
+
+
+def test_the_losses_of_2_0_are_the_originals(monkeypatch):
+    golden = GOLDENS["squad_v2_train"]
+    monkeypatch.setattr(heads, "p_mask", lambda batch: tf.constant(golden["labels"]["p_mask"], tf.float32))
+    model = AlbertForQuestionAnsweringV2(config_of(golden), dropout_prob=0.0)
+    batch = inputs() | labels_of(golden["labels"])
+    measured = heads.measure_v2(golden_model("squad_v2_train", model), batch, True, None)
+    found = {name: mean(value) for name, value in measured.items()}
+    outputs = golden["outputs"]
+    span = 0.5 * (outputs["start_loss"] + outputs["end_loss"])
+    np.testing.assert_allclose(found["span_loss"], span, rtol=TOLERANCE)
+    total = found["span_loss"] + found["answerability_loss"]
+    np.testing.assert_allclose(total, outputs["total_loss"], rtol=TOLERANCE)
+
+
+def test_p_mask_is_the_originals():
+    np.testing.assert_array_equal(heads.p_mask(inputs()), [[0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(heads.p_mask(inputs(), with_cls=False)[:, 0], [1, 1])
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_padding_changes_neither_losses_nor_answers(version):
+    tight, padded = (make_task(version, pad_to_max_length=pad) for pad in (False, True))
+    padded._pad_to = None  # its batches are padded by hand below
+    model = tight.build_model()
+    context = tf.distribute.InputContext()
+    [batch] = tight.train_dataset(4, 0, 0, context).take(1)
+    wider = {
+        name: values if name in ("label_ids", "example_index") else tf.pad(values, [[0, 0], [0, 13]])
+        for name, values in batch.items()
+    }
+    one, other = (tight.measure(model, some, training=False) for some in (batch, wider))
+    assert one.keys() == other.keys() == set(tight.metrics)
+    for name in one:
+        np.testing.assert_allclose(mean(one[name]), mean(other[name]), rtol=1e-5, atol=1e-6)
+    spans, wide_spans = (tight.outputs(model, some) for some in (batch, wider))
+    for name, values in spans.items():
+        kept = values > -1e29 if name.endswith("score") else True
+        np.testing.assert_allclose(
+            np.where(kept, values, 0), np.where(kept, wide_spans[name], 0), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_a_beam_longer_than_the_text_works(version):
+    beam = {"start_n_top": 90, "end_n_top": 80, "n_best_size": 99}
+    task = make_task(version, rows=[("The cat", "Who?", (4, "cat"))], **beam)
+    predictor = Predictor(task, task.build_model(), tf.distribute.get_strategy())
+    outputs = predictor.predict("dev", 2, "predicting")
+    texts = {candidate.text for candidate in task.answers("dev", outputs).candidates[0]}
+    assert texts <= {"The cat"[begin:end] for begin in range(7) for end in range(8)}
+    assert {"The cat", "cat"} <= texts
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+@pytest.mark.parametrize("training", [True, False])
+def test_steps_compile_under_xla(version, training):
+    task = make_task(version, pad_to_max_length=True)
+    model = task.build_model()
+    data = task.train_dataset(2, 0, 0, tf.distribute.InputContext())
+    [batch] = data.take(1)
+
+    def step(batch):
+        if training:
+            return {name: value.total for name, value in task.measure(model, batch, training=False).items()}
+        return task.outputs(model, batch)
+
+    expected, compiled = step(batch), tf.function(step, jit_compile=True)(batch)
+    for name, value in expected.items():
+        np.testing.assert_allclose(value, compiled[name], rtol=1e-4, atol=1e-5)
+
+
+def predictions(task, folder, null_scores=(0.5, -1.5, 2.0), evaluated=None):
+    """The files for outputs under which every question's best span is its context's first piece."""
+    features = task.features["test"]
+    outputs = {
+        "start_index": features.first_lengths[:, None],
+        "start_score": np.zeros((len(features), 1), np.float32),
+        "end_index": features.first_lengths[:, None, None],
+        "end_score": np.zeros((len(features), 1, 1), np.float32),
+    }
+    if task.version == "2.0":
+        outputs["null_score"] = np.array(null_scores, np.float32)[features.question_of]
+    paths = task.write_predictions(str(folder), outputs)
+    assert sorted(paths) == sorted(str(path) for path in folder.iterdir() if path.name != "eval_results.json")
+    return {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
+
+
+def test_files_of_1_1_are_the_originals(tmp_path):
+    files = predictions(make_task("1.1", rows=[row for row in ROWS if row[2]]), tmp_path)
+    assert set(files) == {"predictions.json", "nbest_predictions.json"}
+    assert list(files["predictions.json"]) == ["q0", "q1"]
+    assert files["predictions.json"]["q1"] in "Nobody"
+    [*_, best] = reversed(files["nbest_predictions.json"]["q0"])
+    assert best["text"] == files["predictions.json"]["q0"]
+    assert set(best) == {"text", "probability", "start_log_prob", "end_log_prob"}
+
+
+def test_files_of_2_0_have_the_null_scores_and_a_tuned_threshold(tmp_path):
+    files = predictions(make_task("2.0"), tmp_path)
+    assert files["null_odds.json"] == {"q0": 0.5, "q1": -1.5, "q2": 2.0}
+    assert set(files) == {"predictions.json", "nbest_predictions.json", "null_odds.json"}
+    assert len(files["nbest_predictions.json"]) == 3
+
+
+@pytest.mark.parametrize(("threshold", "answered"), [(0.5, {"q0", "q1"}), (0.25, {"q1"}), (-2.0, set())])
+def test_a_given_threshold_decides(tmp_path, threshold, answered):
+    files = predictions(make_task("2.0", null_score_diff_threshold=threshold), tmp_path)
+    assert {name for name, text in files["predictions.json"].items() if text} == answered
+
+
+def without_answers(task):
+    import dataclasses
+
+    questions = dataclasses.replace(task.questions["test"], has_answers=False)
+    task.questions = {"test": questions}
+    return task
+
+
+def test_without_answers_the_threshold_is_that_of_the_last_evaluation(tmp_path):
+    task = without_answers(make_task("2.0", splits=("test",)))
+    files = predictions(task, tmp_path)
+    assert {name for name, text in files["predictions.json"].items() if text} == {"q1"}
+    (tmp_path / "eval_results.json").write_text('{"null_score_diff_threshold": 0.75}')
+    files = predictions(task, tmp_path)
+    assert {name for name, text in files["predictions.json"].items() if text} == {"q0", "q1"}
