@@ -13,17 +13,22 @@ from hypothesis import strategies as st
 from albert_tf import testing
 from albert_tf.errors import InputWarning
 from albert_tf.tokenization import load_tokenizer, parallel
-from albert_tf.tokenization.parallel import encode_in_parallel
+from albert_tf.tokenization.parallel import encode_in_parallel, encode_with_offsets_in_parallel
 
 FILES = [{"spm_model_file": testing.SPM_MODEL_FILE}, {"vocab_file": testing.VOCAB_FILE}]
 TEXTS = ["The boats, walking", "", "2009, rivers", "The boats, walking", "Été ＿ ①"] * 20
 
 
 def check(tokenizer, texts):
-    expected, found = tokenizer.encode_batch(texts), encode_in_parallel(tokenizer, texts, "tokenizing")
-    for a, b in zip(expected, found, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+    for encode, encode_in_parts in (
+        (tokenizer.encode_batch, encode_in_parallel),
+        (tokenizer.encode_with_offsets, encode_with_offsets_in_parallel),
+    ):
+        expected, found = encode(texts), encode_in_parts(tokenizer, texts, "tokenizing")
+        assert type(found) is type(expected)
+        for a, b in zip(expected, found, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -13,16 +13,19 @@ import numpy as np
 
 from albert_tf.errors import InputWarning
 from albert_tf.progress import progress_bar
-from albert_tf.tokenization.tokenizer import Tokenizer
+from albert_tf.tokenization.tokenizer import TokenizedTexts, Tokenizer
 
 _CHUNK = 1 << 19  # characters
 _WORTH_PROCESSES = 20_000_000  # characters; one core takes a second for them, processes a third to start
 _SILENT_SECONDS = 3
 
-_Encoded = tuple[np.ndarray, np.ndarray]
+_Encoded = tuple[np.ndarray, ...]
+_Encode = Callable[[Sequence[str]], _Encoded]
 
 
-def encode_in_parallel(tokenizer: Tokenizer, texts: Sequence[str], description: str) -> _Encoded:
+def encode_in_parallel(
+    tokenizer: Tokenizer, texts: Sequence[str], description: str
+) -> tuple[np.ndarray, np.ndarray]:
     """What `tokenizer.encode_batch(texts)` gives, by processes where the text is long enough to pay for them.
 
     The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
@@ -35,20 +38,31 @@ def encode_in_parallel(tokenizer: Tokenizer, texts: Sequence[str], description: 
     Returns:
       ids: `id_dtype` [pieces]; lengths: int64 [texts].
     """
+    return _in_parallel(tokenizer.encode_batch, texts, description)
+
+
+def encode_with_offsets_in_parallel(
+    tokenizer: Tokenizer, texts: Sequence[str], description: str
+) -> TokenizedTexts:
+    """What `tokenizer.encode_with_offsets(texts)` gives, in the same way as `encode_in_parallel`."""
+    return TokenizedTexts(*_in_parallel(tokenizer.encode_with_offsets, texts, description))
+
+
+def _in_parallel(encode: _Encode, texts: Sequence[str], description: str) -> _Encoded:
+    """The arrays that `encode` gives for the texts; the second one has an element for each text."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     chunks = _chunks(texts, sizes)
     cores = len(os.sched_getaffinity(0))
     if sizes.sum() >= _WORTH_PROCESSES and cores > 1:
-        encoded = _encode_by_processes(tokenizer, chunks, min(cores, len(chunks)))
+        results = _encode_by_processes(encode, chunks, min(cores, len(chunks)))
     else:
-        encoded = map(tokenizer.encode_batch, chunks)
-    all_ids, all_lengths = [], []
+        results = map(encode, chunks)
+    done = []
     with progress_bar(total=len(texts), desc=description, unit=" texts", delay=_SILENT_SECONDS) as bar:
-        for ids, lengths in encoded:
-            all_ids.append(ids)
-            all_lengths.append(lengths)
-            bar.update(len(lengths))
-    return np.concatenate(all_ids), np.concatenate(all_lengths)
+        for arrays in results:
+            done.append(arrays)
+            bar.update(len(arrays[1]))
+    return tuple(map(np.concatenate, zip(*done, strict=True)))
 
 
 def _chunks(texts: Sequence[str], sizes: np.ndarray) -> list[Sequence[str]]:
@@ -58,10 +72,10 @@ def _chunks(texts: Sequence[str], sizes: np.ndarray) -> list[Sequence[str]]:
 
 
 def _encode_by_processes(
-    tokenizer: Tokenizer, chunks: Sequence[Sequence[str]], workers: int
+    encode: _Encode, chunks: Sequence[Sequence[str]], workers: int
 ) -> Iterator[_Encoded]:
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(tokenizer,)
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(encode,)
     )
     done = 0
     try:
@@ -77,7 +91,7 @@ def _encode_by_processes(
             InputWarning,
             stacklevel=2,
         )
-        yield from map(tokenizer.encode_batch, chunks[done:])
+        yield from map(encode, chunks[done:])
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -91,10 +105,10 @@ def _ctrl_c_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(tokenizer: Tokenizer) -> None:
-    global _tokenizer
-    _tokenizer = tokenizer
+def _start_worker(encode: _Encode) -> None:
+    global _encode_here
+    _encode_here = encode
 
 
 def _encode(texts: Sequence[str]) -> _Encoded:
-    return _tokenizer.encode_batch(texts)
+    return _encode_here(texts)

@@ -3,20 +3,28 @@
 import itertools
 import string
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import sentencepiece
 
 from albert_tf.errors import InputError
-from albert_tf.tokenization.preprocessing import preprocess_text
-from albert_tf.tokenization.tokenizer import SpecialPieces, Tokenizer
+from albert_tf.tokenization.preprocessing import character_ranges, preprocess_text
+from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
 
 UNDERLINE = "\u2581"  # stands for the space before a word
 SPECIAL_PIECES = SpecialPieces(pad="<pad>", unk="<unk>")
 
 _PUNCTUATION = frozenset(string.punctuation) - set("'<=>")
 _INSIDE_WORD = _PUNCTUATION | set(string.ascii_lowercase)
+
+
+class _Part(NamedTuple):
+    """A piece that stands for a part of a piece of the model."""
+
+    id: int
+    before: int = 0  # characters of the model's piece before the part
+    after: int = 0
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -44,13 +52,16 @@ class SentencePieceTokenizer(Tokenizer):
         self._do_lower_case = do_lower_case
         size = self._processor.get_piece_size()
         super().__init__([self._processor.id_to_piece(i) for i in range(size)], SPECIAL_PIECES, model_file)
-        self._replacements = self._digit_comma_replacements(keep_underline=digit_comma_rule == "original")
-        self._replacements.update({id: [self.unk_id] for id in self.special_ids})
-        # The same for whole arrays: the row of id i is replacement_ids[starts[i] : starts[i] + counts[i]].
-        rows = [self._replacements.get(id, [id]) for id in range(size)]
-        self._replacement_counts = np.array([len(row) for row in rows])
-        self._replacement_starts = np.cumsum(self._replacement_counts) - self._replacement_counts
-        self._replacement_ids = np.array(list(itertools.chain.from_iterable(rows)), self.id_dtype)
+        self._replaced = self._digit_comma_parts(keep_underline=digit_comma_rule == "original")
+        self._replaced |= {id: [_Part(self.unk_id)] for id in self.special_ids}
+        # The same for whole arrays: the parts of id i are at part_starts[i] and the part_counts[i] - 1 next.
+        rows = [self._replaced.get(id, [_Part(id)]) for id in range(size)]
+        self._part_counts = np.array([len(row) for row in rows])
+        self._part_starts = np.cumsum(self._part_counts) - self._part_counts
+        columns = np.array(list(itertools.chain.from_iterable(rows))).T
+        self._part_ids = columns[0].astype(self.id_dtype)
+        self._before, self._after = columns[1:]
+        self._sizes = np.array([self._size(id) for id in range(size)])
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text; characters the model does not know come as they are."""
@@ -61,22 +72,77 @@ class SentencePieceTokenizer(Tokenizer):
             if id == self.unk_id:
                 pieces.append(self.special.unk if piece in self._ids else piece)
             else:
-                pieces.extend(self.ids_to_pieces(self._replacements.get(id, [id])))
+                pieces.extend(self.pieces[part.id] for part in self._replaced.get(id, [_Part(id)]))
         return pieces
 
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        lists = self._processor.encode(
-            [preprocess_text(text, self._do_lower_case) for text in texts], out_type=int, num_threads=1
-        )
+        ids, lengths = self._model_ids([preprocess_text(text, self._do_lower_case) for text in texts])
+        parts, lengths = self._parts_of(ids, lengths)
+        return self._part_ids[parts], lengths
+
+    def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
+        """See `Tokenizer.encode_with_offsets`."""
+        texts = list(texts)
+        prepared = [preprocess_text(text, self._do_lower_case) for text in texts]
+        ids, lengths = self._model_ids(prepared)
+        sizes = self._sizes_of(ids, lengths, prepared)
+        # Places in the borders of all texts end to end, of which a text has one more than characters.
+        ends = np.cumsum(sizes) + np.repeat(np.arange(len(texts)), lengths)
+        begins = ends - np.maximum(sizes, 1)
+        counts = self._part_counts[ids]
+        parts, lengths = self._parts_of(ids, lengths)
+        begins = np.repeat(begins, counts) + self._before[parts]
+        ends = np.repeat(ends, counts) - self._after[parts]
+        borders = [self._borders(*pair) for pair in zip(texts, prepared, strict=True)]
+        borders = np.concatenate([np.zeros((2, 0), np.int32), *borders], axis=1)
+        begins = borders[0, begins]
+        return TokenizedTexts(self._part_ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
+
+    def _model_ids(self, prepared: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The model's own ids of preprocessed texts, end to end, and their number for each text."""
+        lists = self._processor.encode(prepared, out_type=int, num_threads=1)
         lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        ids = np.fromiter(itertools.chain.from_iterable(lists), self.id_dtype, lengths.sum())
-        counts = self._replacement_counts[ids]
+        return np.fromiter(itertools.chain.from_iterable(lists), self.id_dtype, lengths.sum()), lengths
+
+    def _parts_of(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which parts stand for the model's ids, and their number for each text."""
+        counts = self._part_counts[ids]
         ends = np.cumsum(counts)
         total = ends[-1] if ids.size else 0
-        source = np.repeat(self._replacement_starts[ids] - (ends - counts), counts) + np.arange(total)
+        parts = np.repeat(self._part_starts[ids] - (ends - counts), counts) + np.arange(total)
         text_ends = np.concatenate([[0], ends])[np.cumsum(lengths)]
-        return self._replacement_ids[source], np.diff(text_ends, prepend=0)
+        return parts, np.diff(text_ends, prepend=0)
+
+    def _sizes_of(self, ids: np.ndarray, lengths: np.ndarray, prepared: list[str]) -> np.ndarray:
+        """How many characters of the text as the model normalizes it each of the model's ids stands for."""
+        sizes = self._sizes[ids]
+        unknown = ids == self.unk_id
+        if unknown.any():  # which may be any number of characters, so the model has to spell them
+            text_of_id = np.repeat(np.arange(len(prepared)), lengths)
+            concerned = np.zeros(len(prepared), bool)
+            concerned[text_of_id[unknown]] = True
+            pieces = self._processor.encode(list(itertools.compress(prepared, concerned)), out_type=str)
+            spelled = np.fromiter(map(len, itertools.chain.from_iterable(pieces)), np.int64)
+            sizes[unknown] = spelled[unknown[concerned[text_of_id]]]
+        return sizes
+
+    def _borders(self, text: str, prepared: str) -> np.ndarray:
+        """Where in the text a range of characters of the text as the model normalizes it begins and ends.
+
+        Returns:
+          int32 [2, normalized characters + 1]: where the first visible character from there on begins, and
+          where the last one before there ends.
+        """
+        normalized, origins = self._processor.normalize(prepared, with_offsets=True)
+        origins = np.array(origins)
+        visible = np.flatnonzero(np.frombuffer(normalized.encode("utf-32-le"), np.uint32) != ord(UNDERLINE))
+        begins, ends = character_ranges(text)
+        next_begins = np.full(len(origins), len(text), np.int32)
+        next_begins[visible] = begins[origins[visible]]
+        last_ends = np.zeros(len(origins), np.int32)
+        last_ends[visible + 1] = ends[_next_greater(origins)[visible] - 1]
+        return np.stack([np.minimum.accumulate(next_begins[::-1])[::-1], np.maximum.accumulate(last_ends)])
 
     def _starts_word(self, piece: str) -> bool:
         return (
@@ -85,17 +151,41 @@ class SentencePieceTokenizer(Tokenizer):
             or any(character.lower() not in _INSIDE_WORD for character in piece)
         )
 
-    def _digit_comma_replacements(self, keep_underline: bool) -> dict[int, list[int]]:
-        """For every piece the rule applies to, the ids it becomes."""
-        replacements = {}
+    def _size(self, id: int) -> int:
+        """Characters of a piece; a character's first byte counts as the character, the others as none."""
+        if not self._processor.is_byte(id):
+            return len(self.pieces[id])
+        return int(int(self.pieces[id][1:-1], 16) & 0xC0 != 0x80)
+
+    def _digit_comma_parts(self, keep_underline: bool) -> dict[int, list[_Part]]:
+        """For every piece the rule applies to, what it becomes."""
+        result = {}
         for id, piece in enumerate(self.pieces):
             if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
                 continue
             parts = self._processor.encode(piece[:-1].replace(UNDERLINE, ""), out_type=str)
             if not piece.startswith(UNDERLINE) and not keep_underline:
                 parts[0] = parts[0].removeprefix(UNDERLINE)
-            replacements[id] = self.pieces_to_ids([part for part in parts if part] + [","])
-        return replacements
+            parts = [part for part in parts if part] + [","]
+            visible = [i for i, character in enumerate(piece) if character != UNDERLINE]
+            borders = [*visible, len(piece)]
+            end = len(visible)
+            row: list[_Part] = []
+            for part in reversed(parts):
+                begin = max(0, end - len(part.replace(UNDERLINE, "")))
+                row.insert(
+                    0, _Part(self._ids.get(part, self.unk_id), borders[begin], len(piece) - borders[end])
+                )
+                end = begin
+            result[id] = row
+        return result
+
+
+def _next_greater(values: np.ndarray) -> np.ndarray:
+    """For each of the non-decreasing values the next greater one; for the greatest itself."""
+    changes = np.flatnonzero(np.diff(values)) + 1
+    runs = np.diff(changes, prepend=0, append=len(values))
+    return np.repeat(np.append(values[changes], values[-1]), runs)
 
 
 def _load(model_file: str) -> sentencepiece.SentencePieceProcessor:

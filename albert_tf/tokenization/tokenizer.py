@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,21 @@ class SpecialPieces:
     cls: str = "[CLS]"
     sep: str = "[SEP]"
     mask: str = "[MASK]"
+
+
+class TokenizedTexts(NamedTuple):
+    """The pieces of many texts, end to end, with the characters of the raw texts that they stand for.
+
+    Attributes:
+      ids: `id_dtype` [pieces].
+      lengths: int64 [texts], the number of pieces of each text.
+      begins, ends: int32 [pieces]. A piece stands for text[begin:end] of its own text.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
 
 
 class Tokenizer(abc.ABC):
@@ -63,6 +79,16 @@ class Tokenizer(abc.ABC):
 
         Returns:
           ids: `id_dtype` [pieces]; lengths: int64 [texts], the number of pieces of each text.
+        """
+
+    @abc.abstractmethod
+    def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
+        """What `encode_batch` gives, with the range of characters that each piece stands for.
+
+        In a text begins and ends never decrease. No range has white space at an edge; a piece of white space
+        alone has an empty range before the next character. A character that became several pieces is in the
+        range of each. What tokenization drops (combining marks, control characters) counts to the character
+        before it, and to no piece at the start of a word.
         """
 
     @abc.abstractmethod

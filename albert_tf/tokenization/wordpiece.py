@@ -1,5 +1,6 @@
 """BERT's WordPiece, which the original's Chinese models use."""
 
+import functools
 import itertools
 import re
 import string
@@ -9,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from albert_tf.errors import InputError
-from albert_tf.tokenization.tokenizer import SpecialPieces, Tokenizer
+from albert_tf.tokenization.preprocessing import ranges_of_widths
+from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
 
 CONTINUATION = "##"
 SPECIAL_PIECES = SpecialPieces(pad="[PAD]", unk="[UNK]")
@@ -41,40 +43,62 @@ class WordPieceTokenizer(Tokenizer):
         """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece."""
         super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
         self._do_lower_case = do_lower_case
-        self._clean = _CharacterTable()
-        self._cache: dict[str, list[int]] = {}
+        self._cache: dict[str, tuple[list[int], list[int]]] = {}
 
     def tokenize(self, text: str) -> list[str]:
         """See `Tokenizer.tokenize`."""
-        return self.ids_to_pieces(self._encode(text))
+        return self.ids_to_pieces(self._encode(text)[0])
 
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        lists = [self._encode(text) for text in texts]
+        lists = [self._encode(text)[0] for text in texts]
         lengths = np.fromiter(map(len, lists), np.int64, len(lists))
         return np.fromiter(itertools.chain.from_iterable(lists), self.id_dtype, lengths.sum()), lengths
+
+    def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
+        """See `Tokenizer.encode_with_offsets`."""
+        columns = [(np.zeros(0, self.id_dtype), *np.zeros((2, 0), np.int32))]
+        for text in texts:
+            ids, sizes = self._encode(text)
+            widths = map(_width, text, itertools.repeat(self._do_lower_case))
+            begins, ends = ranges_of_widths(np.fromiter(widths, np.int8, len(text)))
+            sizes = np.array(sizes, np.int64)
+            last = np.cumsum(sizes) - 1
+            columns.append((np.array(ids, self.id_dtype), begins[last - sizes + 1], ends[last]))
+        lengths = np.array([len(ids) for ids, _, _ in columns[1:]], np.int64)
+        ids, begins, ends = map(np.concatenate, zip(*columns, strict=True))
+        return TokenizedTexts(ids, lengths, begins, ends)
 
     def _starts_word(self, piece: str) -> bool:
         return not piece.startswith(CONTINUATION)
 
-    def _encode(self, text: str) -> list[int]:
-        ids = []
-        for word in text.translate(self._clean).split():
+    def _encode(self, text: str) -> tuple[list[int], list[int]]:
+        """Ids, and the number of characters without white space, after all changes, that each stands for."""
+        ids, sizes = [], []
+        for word in text.translate(_CLEAN).split():
             found = self._cache.get(word)
             if found is None:
                 if len(self._cache) >= _CACHED_WORDS:
                     self._cache.clear()
                 found = self._cache[word] = self._encode_word(word)
-            ids += found
-        return ids
+            ids += found[0]
+            sizes += found[1]
+        return ids, sizes
 
-    def _encode_word(self, word: str) -> list[int]:
-        """The ids of a word that white space surrounds; punctuation inside it stands for itself."""
+    def _encode_word(self, word: str) -> tuple[list[int], list[int]]:
+        """The same of a word that white space surrounds; punctuation inside it stands for itself."""
         if self._do_lower_case:
-            decomposed = unicodedata.normalize("NFD", word.lower())
-            word = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+            word = _lower_without_accents(word)
         spaced = "".join(f" {c} " if _is_punctuation(c) else c for c in word)
-        return [id for part in spaced.split() for id in self._longest_matches(part)]
+        ids, sizes = [], []
+        for part in spaced.split():
+            found = self._longest_matches(part)
+            ids += found
+            if found == [self.unk_id]:
+                sizes.append(len(part))
+            else:
+                sizes += [len(self.pieces[id].removeprefix(CONTINUATION)) for id in found]
+        return ids, sizes
 
     def _longest_matches(self, word: str) -> list[int]:
         ids: list[int] = []
@@ -105,6 +129,23 @@ class _CharacterTable(dict):
             result = character
         self[code] = result
         return result
+
+
+_CLEAN = _CharacterTable()
+
+
+def _lower_without_accents(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text.lower())
+    return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+
+
+@functools.cache
+def _width(character: str, lower: bool) -> int:
+    """How many characters of words a character of the raw text becomes; -1 for white space."""
+    if character.isspace():
+        return -1
+    cleaned = character.translate(_CLEAN).strip()
+    return len(_lower_without_accents(cleaned) if lower else cleaned)
 
 
 def _is_punctuation(character: str) -> bool:
