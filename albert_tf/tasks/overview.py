@@ -15,22 +15,16 @@ _LARGEST_CLASSES = 10
 _HISTOGRAM_ROWS = 10
 
 
-def overview(
-    splits: Mapping[str, Features],
-    label_names: Sequence[str] | None,
-    max_seq_length: int,
-    counted: str = "example",
-) -> str:
+def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, max_seq_length: int) -> str:
     """How many examples each split has, how their labels are spread and how long they are.
 
     Args:
       splits: by name, in the order to show.
       label_names: of the classes or choices; None where labels are scores.
       max_seq_length: what sequences were cut to.
-      counted: what the examples are called.
     """
     return "\n\n".join(
-        "\n".join(_split_lines(name, features, label_names, max_seq_length, counted))
+        "\n".join(_split_lines(name, features, label_names, max_seq_length))
         for name, features in splits.items()
     )
 
@@ -67,10 +61,10 @@ def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[
 
 
 def _split_lines(
-    name: str, features: Features, label_names: Sequence[str] | None, max_seq_length: int, counted: str
+    name: str, features: Features, label_names: Sequence[str] | None, max_seq_length: int
 ) -> list[str]:
     several = features.num_choices > 1
-    title = f"{name}: {len(features):,} {counted}{'s' * (len(features) != 1)}"
+    title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
     title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
     lines = [title]
     if not len(features):
@@ -79,23 +73,20 @@ def _split_lines(
         if label_names is None:
             lines += _score_lines(features.labels)
         else:
-            title = "choice" if several else "class"
-            lines += _class_lines(title, f"{counted}s", features.labels, label_names)
+            lines += _class_lines("choice" if several else "class", features.labels, label_names)
         lines.append("")
-    return lines + _length_lines(
-        "sequences" if several else f"{counted}s", features.full_lengths, max_seq_length
-    )
+    return lines + length_lines("sequences" if several else "examples", features.full_lengths, max_seq_length)
 
 
-def _class_lines(title: str, counted: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
+def _class_lines(title: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
     counts = np.bincount(labels, minlength=len(label_names))
     if len(label_names) <= _MOST_CLASSES:
-        return _bar_lines(title, counted, label_names, counts)
+        return bar_lines(title, "examples", label_names, counts)
     largest = np.argsort(-counts, kind="stable")[:_LARGEST_CLASSES]
     names = [label_names[i] for i in largest]
     shown = counts[largest]
     others = f"{len(label_names) - len(largest):,} others"
-    return _bar_lines(title, counted, [*names, others], np.append(shown, counts.sum() - shown.sum()))
+    return bar_lines(title, "examples", [*names, others], np.append(shown, counts.sum() - shown.sum()))
 
 
 def _score_lines(scores: np.ndarray) -> list[str]:
@@ -104,10 +95,11 @@ def _score_lines(scores: np.ndarray) -> list[str]:
     counts, _ = np.histogram(scores.clip(edges[0], edges[-1]), edges)
     names = _ranges(edges[:-1], edges[1:], ".4g")
     spread = f"lowest {low:.4g}, mean {scores.mean(dtype=np.float64):.4g}, highest {high:.4g}"
-    return [*_bar_lines("score", "examples", names, counts), f"  {spread}"]
+    return [*bar_lines("score", "examples", names, counts), f"  {spread}"]
 
 
-def _length_lines(counted: str, lengths: np.ndarray, max_seq_length: int) -> list[str]:
+def length_lines(counted: str, lengths: np.ndarray, max_seq_length: int, fate: str = "cut") -> list[str]:
+    """How sequences are spread over lengths, and the share that is too long, with its `fate`."""
     longest = int(lengths.max())
     # The longest hundredth shares a row: a few long texts leave the other rows as fine as without them.
     usual = int(np.percentile(lengths, 99, method="higher"))
@@ -118,11 +110,11 @@ def _length_lines(counted: str, lengths: np.ndarray, max_seq_length: int) -> lis
     names = _ranges(edges[:-1], np.minimum(edges[1:] - 1, longest), ",d")
     cut = np.count_nonzero(lengths > max_seq_length)
     limit = f"--max_seq_length={max_seq_length}"
-    fate = f"{_percent(cut, len(lengths))} longer than {limit} and cut"
+    share = f"{_percent(cut, len(lengths))} longer than {limit} and {fate}"
     return [
-        *_bar_lines("tokens", counted, names, counts),
+        *bar_lines("tokens", counted, names, counts),
         f"  median {np.median(lengths):,.0f}, longest {longest:,}",
-        f"  {fate}" if cut else f"  none longer than {limit}",
+        f"  {share}" if cut else f"  none longer than {limit}",
     ]
 
 
@@ -142,7 +134,8 @@ def _ranges(begins: np.ndarray, ends: np.ndarray, form: str) -> list[str]:
     return [f"{a:{form}}" if a == b else f"{a:{form}} to {b:{form}}" for a, b in pairs]
 
 
-def _bar_lines(title: str, counted: str, names: Iterable[str], counts: np.ndarray) -> list[str]:
+def bar_lines(title: str, counted: str, names: Iterable[str], counts: np.ndarray) -> list[str]:
+    """A line for each name with its count, share and a bar."""
     total, largest = int(counts.sum()), int(counts.max())
     lines = [f"  {title:{_NAME_WIDTH}}  {counted:>11}  {'share':>7}"]
     for name, count in zip(names, counts.tolist(), strict=True):

@@ -103,6 +103,10 @@ class Trainer(orbit.AbstractTrainer):
             loss = tf.add_n([_share_of_mean(measured[name], replica) for name in self.task.losses])
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
+        # Variables that the loss does not reach, such as the pooler's, stay as they are.
+        variables, gradients = zip(
+            *((v, g) for v, g in zip(variables, gradients, strict=True) if g is not None), strict=True
+        )
         # The norm of a sparse gradient with repeated rows would be wrong.
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

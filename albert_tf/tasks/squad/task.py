@@ -1,6 +1,5 @@
 """`SquadTask`: questions answered by a span of a text, or, in SQuAD 2.0, by none."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
 from albert_tf.tasks.benchmark import BenchmarkTask
-from albert_tf.tasks.overview import overview
+from albert_tf.tasks.overview import bar_lines, length_lines
 from albert_tf.tasks.squad import heads, report
 from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
 from albert_tf.tasks.squad.features import WindowFeatures
@@ -26,7 +25,7 @@ from albert_tf.tasks.task import WeightedSum
 NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
 
 _NO_CANDIDATE = {"text": "", "probability": 1.0, "start_log_prob": 0.0, "end_log_prob": 0.0}
-_WINDOWS = ("with the answer", "of a longer context", "without an answer")
+_WINDOWS = ("with the answer", "answer in another one", "no answer in any")
 
 
 class SquadTask(BenchmarkTask):
@@ -185,17 +184,21 @@ class SquadTask(BenchmarkTask):
         return self.questions["dev"].digest[:16] if "dev" in self.questions else ""
 
     def overview(self) -> str:
-        """How many questions and windows each split has, and how many windows to train on have the answer."""
-        lines = [
-            f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
-            f"{len(self.features[split]):,} windows"
-            for split, questions in self.questions.items()
-        ]
-        train = self.features.get("train")
-        if train is not None:
-            elsewhere = train.labels[:, 2] + self.questions["train"].is_impossible[train.question_of]
-            train = dataclasses.replace(train, labels=elsewhere)
-            lines += ["", overview({"train": train}, _WINDOWS, self.max_seq_length, counted="window")]
+        """How many questions and windows each split has, what the windows to train on hold, and lengths."""
+        lines = []
+        for split, questions in self.questions.items():
+            features = self.features[split]
+            if split == "test" and features is self.features.get("dev"):
+                continue
+            lines.append(
+                f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
+                f"{len(features):,} windows"
+            )
+            if split == "train":
+                without = features.labels[:, 2] + questions.is_impossible[features.question_of]
+                lines += bar_lines("window", "windows", _WINDOWS, np.bincount(without, minlength=3))
+                whole = features.full_lengths[features.window_starts == 0]
+                lines += ["", *length_lines("questions", whole, self.max_seq_length, "seen in parts"), ""]
         return "\n".join(lines)
 
 
