@@ -33,14 +33,18 @@ def make_questions(rows: Sequence[Row], version: str = "2.0") -> SquadQuestions:
 
 def squad_json(rows: Sequence[Row], version: str, with_answers: bool = True) -> dict[str, Any]:
     """The same as the content of a file, an article for each context."""
-    articles = []
+    paragraphs: dict[str, list[dict[str, Any]]] = {}
     for i, (context, question, answer) in enumerate(rows):
         asked: dict[str, Any] = {"id": f"q{i}", "question": question}
         if with_answers:
             asked["answers"] = [{"text": answer[1], "answer_start": answer[0]}] if answer else []
         if with_answers and version == "2.0":
             asked["is_impossible"] = answer is None
-        articles.append({"title": f"t{i}", "paragraphs": [{"context": context, "qas": [asked]}]})
+        paragraphs.setdefault(context, []).append(asked)
+    articles = [
+        {"title": context[:10], "paragraphs": [{"context": context, "qas": asked}]}
+        for context, asked in paragraphs.items()
+    ]
     return {"version": {"1.1": "1.1", "2.0": "v2.0"}[version], "data": articles}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from albert_tf.html_report.tables import number
 from albert_tf.tasks.features import Features
 
+_COLUMNS = 80
 _NAME_WIDTH = 22
 _BAR_WIDTH = 30
 _MOST_CLASSES = 12  # with more, the largest ten are shown
@@ -30,23 +31,23 @@ def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, 
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Results aligned: a row for each name and a column for each metric; of a single name, a line a metric.
+    """Results aligned: a row for each name, a column for each metric; if too wide, the other way round.
+
+    Of a single name, a line a metric.
 
     Args:
       results: name -> metric -> value; a name is that of a split, a part or a seed.
     """
     if len(results) == 1:
         [metrics] = results.values()
-        cells = [[name, number(value)] for name, value in metrics.items()]
-    else:
-        metrics = dict.fromkeys(metric for row in results.values() for metric in row)
-        cells = [["", *metrics]]
-        cells += [[name, *(number(row.get(metric)) for metric in metrics)] for name, row in results.items()]
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join([_left(first, widths[0]), *map(str.rjust, others, widths[1:])]).rstrip()
-        for first, *others in cells
-    )
+        return _aligned([[name, number(value)] for name, value in metrics.items()])
+    metrics = dict.fromkeys(metric for row in results.values() for metric in row)
+    cells = [["", *metrics]]
+    cells += [[name, *(number(row.get(metric)) for metric in metrics)] for name, row in results.items()]
+    table = _aligned(cells)
+    if max(map(_width, table.splitlines()), default=0) > _COLUMNS and len(results) < len(metrics):
+        table = _aligned(list(zip(*cells, strict=True)))
+    return table
 
 
 def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -58,6 +59,15 @@ def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[
         "mean": {metric: float(np.mean(runs)) for metric, runs in values.items()},
         "std": deviations,
     }
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as text, the first column to the left and the others to the right."""
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join([_left(first, widths[0]), *map(str.rjust, others, widths[1:])]).rstrip()
+        for first, *others in cells
+    )
 
 
 def _split_lines(

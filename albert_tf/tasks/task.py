@@ -30,6 +30,7 @@ class Task(abc.ABC):
       losses: those of them whose sum is minimized.
       best_metric: name of the result, higher is better, by which the best checkpoint is chosen.
       progress_metrics: results that the progress line shows, with their short names.
+      headline: results that the line about an evaluation shows; all where it is empty.
       config: the model's shape.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
       tokens_per_example: positions in one example, padding included; None where examples differ.
@@ -39,6 +40,7 @@ class Task(abc.ABC):
     losses: ClassVar[tuple[str, ...]]
     best_metric: ClassVar[str]
     progress_metrics: ClassVar[Mapping[str, str]]
+    headline: ClassVar[tuple[str, ...]] = ()
     config: AlbertConfig
     spm_model_file: str | None = None
     vocab_file: str | None = None

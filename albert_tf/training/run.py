@@ -332,7 +332,8 @@ class Run:
                 self.checkpoint.write(os.path.join(self.folder, BEST_CHECKPOINT))
             self.history.add(results)
         write_results(self.folder, results)
-        shown = " ".join(f"{name} {value:.4f}" for name, value in results.items() if name != "global_step")
+        names = self.task.headline or [name for name in results if name != "global_step"]
+        shown = " ".join(f"{name} {results[name]:.4f}" for name in names if name in results)
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
 
 

@@ -68,6 +68,7 @@ def results_v2(
         parts[part] = given, scores, scoring.totals_v2(*scores, questions)
     given, (exact, f1), totals = parts[name]
     by_part = {name: totals | {"null_score_diff_threshold": threshold}}
-    by_part |= {part: parts[part][2] for part in ("at_zero", "untuned")}
+    for part in ("at_zero", "untuned"):
+        by_part[part] = {metric: parts[part][2][metric] for metric in ("exact", "f1")}
     curve = scoring.f1_by_threshold(answered_f1, null_scores, questions.is_impossible)
     return Results(given, exact, f1, threshold, by_part, curve)

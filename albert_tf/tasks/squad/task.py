@@ -77,6 +77,7 @@ class SquadTask(BenchmarkTask):
             self.losses += ("answerability_loss",)
             self.metrics += ("answerability_loss", "answerability_accuracy")
             self.progress_metrics |= {"answerability_accuracy": "answerability"}
+            self.headline = ("exact", "f1", "HasAns_f1", "NoAns_f1", "null_score_diff_threshold")
 
     def build_model(self, dtype: str = "float32") -> tf_keras.Model:
         """A fresh model of the version."""
