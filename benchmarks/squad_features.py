@@ -3,7 +3,8 @@
 Run: python -m benchmarks.squad_features --squad_file=train-v1.1.json --spm_model_file=30k-clean.model
 
 For every question the original joins the pieces of its paragraph to a text and searches the longest common
-subsequence of that and the raw text, cell by cell in two matrices that it zeroes cell by cell before.
+subsequence of that and the raw text, cell by cell in two matrices that it zeroes cell by cell before. The
+port does that once a paragraph, counts the time for each of its questions, and does not count tokenizing.
 """
 
 import dataclasses
@@ -74,19 +75,16 @@ def main(options: Options) -> None:
     same, different = 0, []
     for number in numbers:
         text, questions, answers = paragraphs[number]
-        started = time.perf_counter()
         pieces = tokenizer.tokenize(text)
         joined = "".join(pieces).replace("\u2581", " ")
-        matrices = [
-            np.ones((max(_LEAST_MATRIX, len(text)), max(_LEAST_MATRIX, len(joined)))) for _ in range(2)
-        ]
-        between = time.perf_counter()
+        shape = max(_LEAST_MATRIX, len(text)), max(_LEAST_MATRIX, len(joined))
+        matrices = np.ones((2, *shape))
+        started = time.perf_counter()
         zero(matrices)
         zeroed = time.perf_counter()
         aligned = align_by_lcs(text, joined, matrices)
-        done = time.perf_counter()
-        zeroing += questions * (zeroed - between)
-        searching += questions * (done - zeroed + between - started)
+        searching += questions * (time.perf_counter() - zeroed)
+        zeroing += questions * (zeroed - started)
         own = slice(ends[number] - found.lengths[number], ends[number])
         for answer in answers:
             expected = pieces_by_offsets(found.begins[own], found.ends[own], answer)
