@@ -85,10 +85,10 @@ class Tokenizer(abc.ABC):
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
         """What `encode_batch` gives, with the range of characters that each piece stands for.
 
-        In a text begins and ends never decrease. No range has white space at an edge; a piece of white space
-        alone has an empty range before the next character. A character that became several pieces is in the
-        range of each. What tokenization drops (combining marks, control characters) counts to the character
-        before it, and to no piece at the start of a word.
+        In a text begins and ends never decrease. No range has white space at an edge, nor what the model
+        takes for it (U+200B); a piece of white space alone has an empty range before the next character. A
+        character that became several pieces is in the range of each. What tokenization drops (combining marks,
+        control characters) counts to the character before it, at the start of a word to no piece.
         """
 
     @abc.abstractmethod
