@@ -53,6 +53,11 @@ class SquadOptions(FineTuningOptions):
         None, help="accepted and not needed: the features hold what the original kept here"
     )
     doc_stride: int = option(128, at_least=1, help="pieces from one window of a long context to the next")
+    eval_batch_size: int | None = option(
+        None,
+        at_least=1,
+        help="windows in an evaluation step, over all devices (default: --predict_batch_size)",
+    )
     max_query_length: int = option(64, at_least=1, help="pieces of a question at most; the beginning is kept")
     n_best_size: int = option(20, at_least=1, help="answers in nbest_predictions.json for each question")
     max_answer_length: int = option(30, at_least=1, help="pieces of an answer at most")
@@ -78,6 +83,8 @@ class SquadOptions(FineTuningOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.eval_batch_size is None:
+            object.__setattr__(self, "eval_batch_size", self.predict_batch_size)
         if self.interactive and (self.splits or self.num_seeds > 1):
             raise UsageError("--interactive excludes --do_train, --do_eval, --do_predict and --num_seeds")
         if self.do_train and not self.train_file:

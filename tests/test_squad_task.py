@@ -1,20 +1,21 @@
 """SquadTask: the original's losses, its files, the threshold, and the same answers whatever the padding."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from albert_tf import testing
-from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
 from albert_tf.tasks.squad import heads
 from albert_tf.tasks.squad.features import window_features
 from albert_tf.tasks.squad.task import SquadTask
 from albert_tf.testing import tiny_config
 from albert_tf.tokenization import load_tokenizer
 from albert_tf.training.prediction import Predictor
-from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
+from tests.goldens import inputs
 from tests.squad_files import make_questions
 
 CONTEXT = "The boats carry wool, timber and salt to the town at the mouth of the river. " * 2
@@ -23,16 +24,6 @@ ROWS = [
     (CONTEXT, "Who counts the boats every morning?", None),
     ("Nobody bakes bread like the baker's wife.", "Who bakes?", (0, "Nobody")),
 ]
-
-
-def golden_model(name, model):
-    fill_variables(GOLDENS[name], model.variables)
-    return model
-
-
-def labels_of(golden):
-    columns = [golden["start"], golden["end"], golden.get("is_impossible", [0, 0])]
-    return {"label_ids": tf.transpose(tf.constant(columns, tf.int32))}
 
 
 def mean(measured):
@@ -57,28 +48,6 @@ def make_task(version, *, pad_to_max_length=False, rows=ROWS, splits=("train", "
     )
 
 
-def test_the_loss_of_1_1_is_the_originals_where_batches_are_padded():
-    golden = GOLDENS["squad_v1"]
-    model = golden_model("squad_v1", AlbertForQuestionAnswering(config_of(golden)))
-    batch = inputs() | labels_of(golden["labels"])
-    measured = heads.measure_v1(model, batch, training=True, dropout_seed=None, with_padding=True)
-    np.testing.assert_allclose(mean(measured["span_loss"]), golden["outputs"]["total_loss"], rtol=TOLERANCE)
-
-
-def test_the_losses_of_2_0_are_the_originals(monkeypatch):
-    golden = GOLDENS["squad_v2_train"]
-    monkeypatch.setattr(heads, "p_mask", lambda batch: tf.constant(golden["labels"]["p_mask"], tf.float32))
-    model = AlbertForQuestionAnsweringV2(config_of(golden), dropout_prob=0.0)
-    batch = inputs() | labels_of(golden["labels"])
-    measured = heads.measure_v2(golden_model("squad_v2_train", model), batch, True, None)
-    found = {name: mean(value) for name, value in measured.items()}
-    outputs = golden["outputs"]
-    span = 0.5 * (outputs["start_loss"] + outputs["end_loss"])
-    np.testing.assert_allclose(found["span_loss"], span, rtol=TOLERANCE)
-    total = found["span_loss"] + found["answerability_loss"]
-    np.testing.assert_allclose(total, outputs["total_loss"], rtol=TOLERANCE)
-
-
 def test_p_mask_is_the_originals():
     np.testing.assert_array_equal(heads.p_mask(inputs()), [[0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1]])
     np.testing.assert_array_equal(heads.p_mask(inputs(), with_cls=False)[:, 0], [1, 1])
@@ -86,20 +55,19 @@ def test_p_mask_is_the_originals():
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
 def test_padding_changes_neither_losses_nor_answers(version):
-    tight, padded = (make_task(version, pad_to_max_length=pad) for pad in (False, True))
-    padded._pad_to = None  # its batches are padded by hand below
-    model = tight.build_model()
+    task = make_task(version)
+    model = task.build_model()
     context = tf.distribute.InputContext()
-    [batch] = tight.train_dataset(4, 0, 0, context).take(1)
+    [batch] = task.train_dataset(4, 0, 0, context).take(1)
     wider = {
         name: values if name in ("label_ids", "example_index") else tf.pad(values, [[0, 0], [0, 13]])
         for name, values in batch.items()
     }
-    one, other = (tight.measure(model, some, training=False) for some in (batch, wider))
-    assert one.keys() == other.keys() == set(tight.metrics)
+    one, other = (task.measure(model, some, training=False) for some in (batch, wider))
+    assert one.keys() == other.keys() == set(task.metrics)
     for name in one:
         np.testing.assert_allclose(mean(one[name]), mean(other[name]), rtol=1e-5, atol=1e-6)
-    spans, wide_spans = (tight.outputs(model, some) for some in (batch, wider))
+    spans, wide_spans = (task.outputs(model, some) for some in (batch, wider))
     for name, values in spans.items():
         kept = values > -1e29 if name.endswith("score") else True
         np.testing.assert_allclose(
@@ -119,24 +87,29 @@ def test_a_beam_longer_than_the_text_works(version):
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-@pytest.mark.parametrize("training", [True, False])
-def test_steps_compile_under_xla(version, training):
+def test_the_search_for_spans_compiles_with_xla(version):
     task = make_task(version, pad_to_max_length=True)
     model = task.build_model()
-    data = task.train_dataset(2, 0, 0, tf.distribute.InputContext())
-    [batch] = data.take(1)
-
-    def step(batch):
-        if training:
-            return {name: value.total for name, value in task.measure(model, batch, training=False).items()}
-        return task.outputs(model, batch)
-
-    expected, compiled = step(batch), tf.function(step, jit_compile=True)(batch)
-    for name, value in expected.items():
-        np.testing.assert_allclose(value, compiled[name], rtol=1e-4, atol=1e-5)
+    [batch] = task.eval_dataset(8, tf.distribute.InputContext()).take(1)
+    expected = task.outputs(model, batch)
+    compiled = tf.function(lambda batch: task.outputs(model, batch), jit_compile=True)(batch)
+    for name, values in expected.items():
+        np.testing.assert_allclose(values, compiled[name], rtol=1e-4, atol=1e-5)
 
 
-def predictions(task, folder, null_scores=(0.5, -1.5, 2.0), evaluated=None):
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_two_devices_find_the_answers_of_one(version, two_devices):
+    task, answers = make_task(version), []
+    for strategy in (tf.distribute.get_strategy(), two_devices):
+        with strategy.scope():
+            tf_keras.utils.set_random_seed(1)
+            model = task.build_model()
+        outputs = Predictor(task, model, strategy).predict("dev", 4, "predicting")
+        answers.append(task.answers("dev", outputs))
+    assert answers[0].texts == answers[1].texts
+
+
+def predictions(task, folder, null_scores=(0.5, -1.5, 2.0)):
     """The files for outputs under which every question's best span is its context's first piece."""
     features = task.features["test"]
     outputs = {
@@ -176,8 +149,6 @@ def test_a_given_threshold_decides(tmp_path, threshold, answered):
 
 
 def without_answers(task):
-    import dataclasses
-
     questions = dataclasses.replace(task.questions["test"], has_answers=False)
     task.questions = {"test": questions}
     return task

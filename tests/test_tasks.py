@@ -9,9 +9,13 @@ from albert_tf import testing
 from albert_tf.tasks.classification import ClassificationTask
 from albert_tf.tasks.glue import TASKS
 from albert_tf.tasks.multiple_choice import RaceTask
+from albert_tf.tasks.squad import heads
+from albert_tf.tasks.squad.task import SquadTask
 from albert_tf.training.optimization import AdamW
 from albert_tf.training.trainer import Trainer
 from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
+
+NAMES = ["classifier_3way", "sts_b", "race", "squad_v1", "squad_v2_train"]
 
 
 def golden_task(name: str):
@@ -20,22 +24,32 @@ def golden_task(name: str):
     if name == "race":
         batch = {key: tf.gather(value, [0, 1, 1, 0])[tf.newaxis] for key, value in inputs().items()}
         return RaceTask({}, {}, config=config, max_seq_length=6), batch | {"label_ids": tf.constant([2])}
+    if name.startswith("squad"):
+        labels = GOLDENS[name]["labels"]
+        columns = [labels["start"], labels["end"], labels.get("is_impossible", [0, 0])]
+        version = "1.1" if name == "squad_v1" else "2.0"
+        task = SquadTask(version, {}, {}, config=config, max_seq_length=6, pad_to_max_length=True)
+        return task, inputs() | {"label_ids": tf.transpose(tf.constant(columns))}
     text_task = TASKS["sts-b" if name == "sts_b" else "mnli"]
     task = ClassificationTask(text_task, {}, {}, config=config, max_seq_length=6)
     return task, inputs() | {"label_ids": tf.constant(GOLDENS[name]["labels"])}
 
 
-@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])
-def test_losses_equal_the_originals(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_equal_the_originals(name, monkeypatch):
     task, batch = golden_task(name)
+    if name == "squad_v2_train":  # its segments are not those of question and context
+        p_mask = tf.constant(GOLDENS[name]["labels"]["p_mask"], tf.float32)
+        monkeypatch.setattr(heads, "p_mask", lambda batch: p_mask)
     model = task.build_model()
     fill_variables(GOLDENS[name], model.variables)
-    [loss] = task.losses
-    total, weight, _ = task.measure(model, batch, training=False)[loss]
-    np.testing.assert_allclose(total / weight, GOLDENS[name]["outputs"]["loss"], rtol=TOLERANCE)
+    measured = task.measure(model, batch, training=False)
+    loss = sum(measured[name].total / measured[name].weight for name in task.losses)
+    outputs = GOLDENS[name]["outputs"]
+    np.testing.assert_allclose(loss, outputs.get("loss", outputs.get("total_loss")), rtol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])
+@pytest.mark.parametrize("name", NAMES)
 def test_whole_step_compiles_with_xla_and_does_the_same(name):
     task, batch = golden_task(name)
     task.config, task.dropout_prob = testing.tiny_config(), 0.0  # XLA draws other dropout
