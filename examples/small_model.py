@@ -8,7 +8,6 @@ A task whose folder is there is not run again, so remove it after changing what 
 """
 
 import dataclasses
-import json
 import pathlib
 import sys
 
@@ -16,12 +15,12 @@ from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, matching_files
 from albert_tf.flags import ScriptOptions, option
 from albert_tf.script import script
+from examples.comparison import compare, write_table
 from examples.stages import run_recipe, stage
 
 CONFIG = "examples/small_albert_config.json"
 HELD_OUT = 50  # every so many documents one is kept for evaluation
 PREDICTIONS = 20
-SEEDS = 3
 
 # Task -> what differs from the flags that all have in common.
 TASKS = {
@@ -91,23 +90,15 @@ def _run_stages(options: RecipeOptions) -> None:
         folder = options.race_dir if task == "race" else options.glue_dir
         if folder is None:
             continue
-        results = {}
-        for start in ("pretrained", "untrained"):
-            output = root / f"{task}_{start}"
-            command = ["run_race.py"] if task == "race" else ["run_classifier.py", f"--task_name={task}"]
-            stage(f"{task}, {start}", output / "seeds.json", [
-                *command, f"--data_dir={folder}", f"--albert_config_file={CONFIG}",
-                f"--spm_model_file={options.spm_model_file}", f"--output_dir={output}",
-                *([f"--init_checkpoint={pretrained / 'model.ckpt-best'}"] if start == "pretrained" else []),
-                "--do_train", "--do_eval", "--max_seq_length=128", "--learning_rate=1e-4",
-                "--warmup_proportion=0.1", "--eval_batch_size=64", f"--num_seeds={SEEDS}",
-                f"--cached_dir={root / 'features'}", *own,
-            ])  # fmt: skip
-            results[start] = json.loads((output / "eval_results.json").read_text())
-        rows.append(_row(task, results))
-    table = "| dev split | metric | pretrained | untrained |\n|---|---|---|---|\n" + "".join(rows)
-    (root / "results.md").write_text(table, encoding="utf-8")
-    print(f"\n== Results: mean and standard deviation of {SEEDS} seeds\n{table}", end="")
+        command = ["run_race.py"] if task == "race" else ["run_classifier.py", f"--task_name={task}"]
+        command += [
+            f"--data_dir={folder}", f"--albert_config_file={CONFIG}", "--do_train", "--do_eval",
+            f"--spm_model_file={options.spm_model_file}", "--max_seq_length=128", "--learning_rate=1e-4",
+            "--warmup_proportion=0.1", "--eval_batch_size=64", *own,
+        ]  # fmt: skip
+        checkpoint = pretrained / "model.ckpt-best"
+        rows.append(compare(task, command, root, checkpoint, METRICS.get(task, "eval_accuracy")))
+    write_table(root / "results.md", rows)
 
 
 def _divide(files: list[str], root: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -125,12 +116,6 @@ def _divide(files: list[str], root: pathlib.Path) -> dict[str, pathlib.Path]:
             for name, part in zip(temporary, parts.values(), strict=True):
                 pathlib.Path(name).write_text("\n\n".join(part) + "\n", encoding="utf-8")
     return paths
-
-
-def _row(task: str, results: dict[str, dict[str, float]]) -> str:
-    metric = METRICS.get(task, "eval_accuracy")
-    cells = [f"{row[f'{metric}_mean']:.3f} ± {row[f'{metric}_std']:.3f}" for row in results.values()]
-    return f"| {task}{' (middle)' if task == 'race' else ''} | {metric} | {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":

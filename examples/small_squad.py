@@ -1,0 +1,101 @@
+"""Takes the model of `examples.small_model` to longer texts, and asks SQuAD what it learned.
+
+Run, as one line, after examples.small_model:
+  python -m examples.small_squad --spm_model_file=30k-clean.model --train_file=train-v1.1.json
+  --dev_file=dev-v1.1.json --v2_file=dev-v2.0.json
+
+Run again, it continues; a task whose folder is there is not run again.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete
+from albert_tf.flags import ScriptOptions, option
+from albert_tf.script import script
+from examples.comparison import compare, write_table
+from examples.small_model import CONFIG
+from examples.stages import run_recipe, stage
+
+PREDICTIONS = 40
+HELD_OUT_ARTICLES = 8
+
+TASKS = {
+    "squad_v1": ["--num_train_epochs=4"],
+    "squad_v2": ["--num_train_epochs=3"],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeOptions(ScriptOptions):
+    """Compares a small pretrained ALBERT on SQuAD with the same model that was not pretrained."""
+
+    spm_model_file: str = option(help="SentencePiece model of 30000 pieces")
+    train_file: str = option(help="SQuAD 1.1 to train on")
+    dev_file: str = option(help="SQuAD 1.1 to evaluate on")
+    v2_file: str = option(help=f"SQuAD 2.0; its last {HELD_OUT_ARTICLES} articles are to evaluate on")
+    small_model_dir: str = option("small_model", help="--output_dir of examples.small_model")
+    output_dir: str = option("small_squad", help="folder for everything")
+    num_train_steps: int = option(5000, at_least=1, help="steps of pretraining with 256 positions")
+
+
+@script(RecipeOptions)
+def main(options: RecipeOptions) -> None:
+    """Runs every stage whose output is not there yet."""
+    if not pathlib.Path(CONFIG).exists():
+        raise InputError(f"{CONFIG} is not there: run it from the folder of the project")
+    status = run_recipe(lambda: _run_stages(options), "the same command")
+    if status:
+        sys.exit(status)
+
+
+def _run_stages(options: RecipeOptions) -> None:
+    root, before = pathlib.Path(options.output_dir), pathlib.Path(options.small_model_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    sizes = ["--max_seq_length=256", f"--max_predictions_per_seq={PREDICTIONS}"]
+    for name, passes in [("train", 3), ("held_out", 1)]:
+        stage(f"Records, {name}", root / f"{name}.tfrecord", [
+            "-m", "data_prep.create_pretraining_data", f"--input_file={before / name}.txt",
+            f"--output_file={root / name}.tfrecord", f"--spm_model_file={options.spm_model_file}", *sizes,
+            f"--dupe_factor={passes}",
+        ])  # fmt: skip
+    pretrained = root / "pretrained"
+    stage("Pretraining with longer texts", None, [
+        "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={root / 'train.tfrecord'}",
+        f"--eval_input_file={root / 'held_out.tfrecord'}", f"--output_dir={pretrained}", *sizes, "--do_eval",
+        f"--init_checkpoint={before / 'pretrained' / 'model.ckpt-best'}", "--train_batch_size=32",
+        "--learning_rate=2.5e-3", f"--num_train_steps={options.num_train_steps}", "--num_warmup_steps=300",
+        "--save_checkpoints_steps=500",
+    ])  # fmt: skip
+    v2_train, v2_dev = _hold_out(options.v2_file, root)
+    files = {"squad_v1": (options.train_file, options.dev_file), "squad_v2": (v2_train, v2_dev)}
+    rows = []
+    for task, own in TASKS.items():
+        train, dev = files[task]
+        command = [
+            "run_squad.py", f"--train_file={train}", f"--predict_file={dev}", "--do_train", "--do_predict",
+            f"--albert_config_file={CONFIG}", f"--spm_model_file={options.spm_model_file}",
+            "--max_seq_length=256", "--learning_rate=3e-4", "--train_batch_size=16",
+            "--predict_batch_size=64", "--save_checkpoints_steps=10000", *own,
+        ]  # fmt: skip
+        rows.append(compare(task, command, root, pretrained / "model.ckpt-best", "f1"))
+    write_table(root / "results.md", rows)
+
+
+def _hold_out(file: str, root: pathlib.Path) -> list[str]:
+    """The file's articles but the last ones, and the last ones, as files of their own."""
+    paths = [str(root / name) for name in ("v2_train.json", "v2_dev.json")]
+    content = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
+    articles = content["data"]
+    parts = articles[:-HELD_OUT_ARTICLES], articles[-HELD_OUT_ARTICLES:]
+    with appear_when_complete(paths) as temporary:
+        for path, part in zip(temporary, parts, strict=True):
+            pathlib.Path(path).write_text(json.dumps(content | {"data": part}), encoding="utf-8")
+    return paths
+
+
+if __name__ == "__main__":
+    sys.exit(main())
