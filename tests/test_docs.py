@@ -13,6 +13,7 @@ import convert_checkpoint
 import run_classifier
 import run_pretraining
 import run_race
+import run_squad
 from albert_tf import flags, testing
 from data_prep import create_pretraining_data, train_tokenizer
 
@@ -53,6 +54,7 @@ def test_readme_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "run_pretraining.py": run_pretraining.PretrainingOptions,
         "run_classifier.py": run_classifier.ClassifierOptions,
         "run_race.py": run_race.RaceOptions,
+        "run_squad.py": run_squad.SquadOptions,
         "convert_checkpoint.py": convert_checkpoint.ConversionOptions,
     }
     seen = set()

@@ -87,8 +87,8 @@ class Tokenizer(abc.ABC):
 
         In a text begins and ends never decrease. No range has white space at an edge, nor what the model
         takes for it (U+200B); a piece of white space alone has an empty range before the next character. A
-        character that became several pieces is in the range of each. What tokenization drops (combining
-        marks, control characters) counts to the character before it, at the start of a word to no piece.
+        character that became several pieces is in the range of each. What tokenization drops (marks,
+        control characters) counts to the character before it, at the start of a word to no piece.
         """
 
     @abc.abstractmethod
