@@ -40,10 +40,13 @@ class SquadOptions(FineTuningOptions):
     train_file: str | None = option(None, help="SQuAD's JSON to train on")
     predict_file: str | None = option(None, help="SQuAD's JSON to evaluate on and to predict")
     do_eval: bool = option(
-        False, help="evaluate on --predict_file, in training at every checkpoint; --do_predict does so too "
-        "where the file has answers"
-    )  # fmt: skip
-    do_predict: bool = option(False, help="whether to write the answers to --predict_file")
+        False,
+        help="evaluate on --predict_file, in training at every checkpoint; where that has answers, --do_train "
+        "with --do_predict does it too",
+    )
+    do_predict: bool = option(
+        False, help="write the answers to --predict_file, and what they are worth where it has answers"
+    )
     interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
     train_feature_file: str | None = option(
         None, help="where the features of --train_file are kept, instead of --cached_dir; a key is added"
@@ -186,7 +189,7 @@ def _read(options: SquadOptions, earlier: dict | None):
         version = version or read.version
         if options.do_eval and not read.has_answers:
             raise InputError(f"{options.predict_file} has no answers, which --do_eval needs")
-        if read.has_answers:
+        if options.do_eval or (options.do_train and read.has_answers):
             questions["dev"] = read
         if options.do_predict:
             questions["test"] = read

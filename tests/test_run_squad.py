@@ -132,6 +132,20 @@ def test_predicting_needs_weights_a_vocabulary_and_questions_alone(version, flag
     assert read(tmp_path / "other" / "predictions.json") == read(tmp_path / "run" / "predictions.json")
 
 
+def test_a_file_with_answers_is_scored_when_it_is_predicted(version, flags, tmp_path, capsys):
+    flags = with_files(flags, tmp_path, version)
+    assert run(flags, "--do_train", "--do_eval") == 0
+    history, results = (
+        (tmp_path / "run" / name).read_text() for name in ("history.json", "eval_results.json")
+    )
+    capsys.readouterr()
+    assert run(flags, "--do_predict") == 0
+    found = read(tmp_path / "run" / "predict_results.json")
+    assert found.items() <= json.loads(results).items()
+    assert (tmp_path / "run" / "history.json").read_text() == history
+    assert "by answer length" in capsys.readouterr().out
+
+
 def test_the_best_checkpoint_by_f1_is_used_and_a_run_continues(flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, "1.1")
     assert run(flags, "--do_train", "--do_eval") == 0

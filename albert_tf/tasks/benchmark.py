@@ -85,8 +85,14 @@ class BenchmarkTask(Task):
         """What there is to train on, as plain text."""
         return overview(self.features, self.label_names or None, self.max_seq_length)
 
-    def breakdowns(self, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
-        """Results for the dev split by kinds of examples: title -> kind -> metric -> value."""
+    def has_labels(self, split: str) -> bool:
+        """Whether the outputs for a split can be judged."""
+        return self.features[split].labels is not None
+
+    def breakdowns(
+        self, split: str, outputs: Mapping[str, np.ndarray]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Results by kinds of examples: title -> kind -> metric -> value."""
         return {}
 
     @abc.abstractmethod

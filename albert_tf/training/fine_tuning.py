@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -72,16 +73,17 @@ def _run_once(
             say(f"best by {task.best_metric}: step {this_run.step}")
         results = _evaluate(task, this_run) if options.do_eval else {}
         if options.do_predict:
-            if options.do_eval and task.features["test"] is task.features["dev"]:
+            is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
+            if is_evaluated:
                 outputs = this_run.evaluator.outputs
             else:
                 outputs = predictor.predict("test", options.predict_batch_size, "predicting")
             paths = task.write_predictions(this_run.folder, outputs)
-            if task.features["test"].labels is not None:
+            if task.has_labels("test") and not is_evaluated:
                 by_part = task.results_by_part("test", outputs)
                 write_results(this_run.folder, under_one_name(by_part), "predict_results")
                 paths.append(os.path.join(this_run.folder, "predict_results.txt"))
-                print(f"\ntest split\n{results_table(by_part)}", flush=True)
+                _print_results(task, "test", this_run.step, by_part, outputs)
             say(f"predictions are in {', '.join(paths)}")
         say(f"everything is in {this_run.folder}")
     return results
@@ -92,9 +94,7 @@ def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
     if this_run.results.get("global_step") != this_run.step:
         this_run.evaluate()
     by_part = this_run.evaluator.results_by_part
-    print(f"\n{task.name}, dev split, step {this_run.step}\n{results_table(by_part)}", flush=True)
-    for title, rows in task.breakdowns(this_run.evaluator.outputs).items():
-        print(f"\n{title}\n{results_table(rows)}", flush=True)
+    _print_results(task, "dev", this_run.step, by_part, this_run.evaluator.outputs)
     path = os.path.join(this_run.folder, "report.html")
     sections = [
         html_report.results(by_part),
@@ -105,6 +105,18 @@ def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
     html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
     say(f"report: {path}")
     return this_run.results
+
+
+def _print_results(
+    task: BenchmarkTask,
+    split: str,
+    step: int,
+    by_part: Mapping[str, Mapping[str, float]],
+    outputs: Mapping[str, np.ndarray],
+) -> None:
+    print(f"\n{task.name}, {split} split, step {step}\n{results_table(by_part)}", flush=True)
+    for title, rows in task.breakdowns(split, outputs).items():
+        print(f"\n{title}\n{results_table(rows)}", flush=True)
 
 
 def _curves(this_run: Run) -> list[html_report.Section]:

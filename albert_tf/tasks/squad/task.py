@@ -131,9 +131,11 @@ class SquadTask(BenchmarkTask):
         """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
         return self.results(split, self.answers(split, outputs)).by_part
 
-    def breakdowns(self, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+    def breakdowns(
+        self, split: str, outputs: Mapping[str, np.ndarray]
+    ) -> dict[str, dict[str, dict[str, float]]]:
         """Results by answer length and by question word."""
-        return report.breakdowns(self.questions["dev"], self.results("dev", self.answers("dev", outputs)))
+        return report.breakdowns(self.questions[split], self.results(split, self.answers(split, outputs)))
 
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
         """The same, for version 2.0 how the threshold matters, and the worst answers in their contexts."""
@@ -180,9 +182,16 @@ class SquadTask(BenchmarkTask):
                 return json.load(file).get("null_score_diff_threshold", 0.0)
         return 0.0
 
+    def has_labels(self, split: str) -> bool:
+        """Whether the questions come with answers."""
+        return self.questions[split].has_answers
+
     def eval_data(self) -> str:
-        """A digest of the questions that are evaluated."""
-        return self.questions["dev"].digest[:16] if "dev" in self.questions else ""
+        """A digest of the questions that are evaluated, and how answers are chosen."""
+        if "dev" not in self.questions:
+            return ""
+        chosen_by = self._n_best_size, self._max_answer_length, self._threshold, self._threshold_sweep
+        return " ".join(map(str, (self.questions["dev"].digest[:16], *chosen_by)))
 
     def overview(self) -> str:
         """How many questions and windows each split has, what the windows to train on hold, and lengths."""
