@@ -41,8 +41,8 @@ class SquadOptions(FineTuningOptions):
     predict_file: str | None = option(None, help="SQuAD's JSON to evaluate on and to predict")
     do_eval: bool = option(
         False,
-        help="evaluate on --predict_file, in training at every checkpoint; where that has answers, --do_train "
-        "with --do_predict does it too",
+        help="evaluate on --predict_file, in training at every checkpoint; --do_train with --do_predict does "
+        "so too where it has answers",
     )
     do_predict: bool = option(
         False, help="write the answers to --predict_file, and what they are worth where it has answers"
