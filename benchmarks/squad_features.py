@@ -19,6 +19,8 @@ import numpy as np
 from albert_tf import flags
 from albert_tf.flags import option
 from albert_tf.script import script
+from albert_tf.tasks.squad.features import window_features
+from albert_tf.tasks.squad.reading import read_squad
 from albert_tf.tokenization import load_tokenizer, preprocess_text
 
 ALL_QUESTIONS = 87_599  # of the training set of SQuAD 1.1
@@ -105,6 +107,14 @@ def main(options: Options) -> None:
     print(f"{ours.questions / lenient.questions:,.0f} times with its zeroing not counted.")
     print(f"{same:,} of {same + len(different):,} answers have the same first and last piece.")
     print(*different, sep="\n")
+    started = time.perf_counter()
+    questions = read_squad(options.squad_file)
+    features = window_features(tokenizer, questions, training=False)
+    rate = len(questions) / (time.perf_counter() - started)
+    print(
+        f"All features of {len(questions):,} questions, from the file to {len(features):,} windows: {rate:,.0f} "
+        f"questions/s, {ALL_QUESTIONS / rate:.1f} s for {ALL_QUESTIONS:,}."
+    )
 
 
 def pieces_by_offsets(begins: np.ndarray, ends: np.ndarray, answer: tuple[int, int]) -> tuple[int, int]:
