@@ -112,8 +112,8 @@ def main(options: Options) -> None:
     features = window_features(tokenizer, questions, training=False)
     rate = len(questions) / (time.perf_counter() - started)
     print(
-        f"All features of {len(questions):,} questions, from the file to {len(features):,} windows: {rate:,.0f} "
-        f"questions/s, {ALL_QUESTIONS / rate:.1f} s for {ALL_QUESTIONS:,}."
+        f"All features of {len(questions):,} questions, from the file to {len(features):,} windows: "
+        f"{rate:,.0f} questions/s, {ALL_QUESTIONS / rate:.1f} s for {ALL_QUESTIONS:,}."
     )
 
 
