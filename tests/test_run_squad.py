@@ -188,7 +188,7 @@ def test_defaults_are_the_originals(flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, "1.1") | {"train_batch_size": 2, "train_step": None}
     assert run(flags, "--do_train") == 0
     printed = capsys.readouterr().err
-    assert "learning rate 5e-05, batch 2, 18 steps (3.0 rounds over the examples), 1 of them" in printed
+    assert "learning rate 5e-05, batch 2, 18 steps (3.0 rounds over the windows), 1 of them" in printed
 
 
 @pytest.mark.parametrize("sweep", ["scores", "original"])

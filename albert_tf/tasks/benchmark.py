@@ -37,11 +37,13 @@ class BenchmarkTask(Task):
       name: of the task, as in `--task_name`.
       head_name: of the task whose head this one uses; mostly its own.
       label_names: of the classes, by number; empty for a score.
+      examples_name: what its examples are called.
     """
 
     name: str
     head_name: str
     label_names: tuple[str, ...]
+    examples_name = "examples"
     tokens_per_example = None
     losses = ("cross_entropy",)
     metrics = ("cross_entropy", "accuracy")

@@ -39,7 +39,9 @@ class Predictor:
         )
         size = len(self._task.features[split])
         parts = []
-        with progress_bar(total=size, desc=description, unit=" examples", leave=False, delay=2) as bar:
+        with progress_bar(
+            total=size, desc=description, unit=f" {self._task.examples_name}", leave=False, delay=2
+        ) as bar:
             for batch in batches:
                 outputs = self._step(batch)
                 parts.append(

@@ -47,6 +47,7 @@ class SquadTask(BenchmarkTask):
 
     best_metric = "f1"
     label_names = ()
+    examples_name = "windows"
 
     def __init__(
         self,
