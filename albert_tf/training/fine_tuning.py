@@ -157,8 +157,8 @@ def _settings(task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperpara
     source = "the paper's hyperparameters: " if options.hparams else ""
     return (
         f"{source}learning rate {chosen.learning_rate:g}, batch {chosen.train_batch_size}, "
-        f"{chosen.train_step} steps ({epochs:.1f} rounds over the {task.examples_name}), {chosen.warmup_step} of them "
-        f"warm-up, dropout {dropout[0]:g}/{dropout[1]:g} in the encoder and {chosen.dropout_prob:g} before "
+        f"{chosen.train_step} steps ({epochs:.1f} rounds over the {task.examples_name}), "
+        f"{chosen.warmup_step} of them warm-up, dropout {dropout[0]:g}/{dropout[1]:g} in the encoder and {chosen.dropout_prob:g} before "
         f"the head, at most {chosen.max_seq_length} pieces"
     )
 

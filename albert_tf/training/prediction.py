@@ -39,9 +39,8 @@ class Predictor:
         )
         size = len(self._task.features[split])
         parts = []
-        with progress_bar(
-            total=size, desc=description, unit=f" {self._task.examples_name}", leave=False, delay=2
-        ) as bar:
+        unit = f" {self._task.examples_name}"
+        with progress_bar(total=size, desc=description, unit=unit, leave=False, delay=2) as bar:
             for batch in batches:
                 outputs = self._step(batch)
                 parts.append(
