@@ -158,8 +158,8 @@ def _settings(task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperpara
     return (
         f"{source}learning rate {chosen.learning_rate:g}, batch {chosen.train_batch_size}, "
         f"{chosen.train_step} steps ({epochs:.1f} rounds over the {task.examples_name}), "
-        f"{chosen.warmup_step} of them warm-up, dropout {dropout[0]:g}/{dropout[1]:g} in the encoder and {chosen.dropout_prob:g} before "
-        f"the head, at most {chosen.max_seq_length} pieces"
+        f"{chosen.warmup_step} of them warm-up, dropout {dropout[0]:g}/{dropout[1]:g} in the encoder and "
+        f"{chosen.dropout_prob:g} before the head, at most {chosen.max_seq_length} pieces"
     )
 
 
