@@ -177,7 +177,7 @@ def test_features_are_made_once_for_the_same_settings(flags, tmp_path):
 
 
 def test_several_seeds_have_a_mean(flags, tmp_path, capsys):
-    flags = with_files(flags, tmp_path, "1.1") | {"num_seeds": 2, "seed": 3}
+    flags = with_files(flags, tmp_path, "1.1") | {"num_seeds": 2, "seed": 3, "mixed_precision": "bfloat16"}
     assert run(flags, "--do_train", "--do_predict") == 0
     assert set(read(tmp_path / "run" / "seeds.json")) == {"seed-3", "seed-4", "mean", "std"}
     assert (tmp_path / "run" / "seed-4" / "predictions.json").exists()

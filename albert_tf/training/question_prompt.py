@@ -46,7 +46,7 @@ def run(
             features = window_features(tokenizer, asked, **lengths, training=False)
             task.questions, task.features = {"test": asked}, {"test": features}
             outputs = predictor.predict("test", _BATCH_SIZE, "answering")
-            print("\n".join(_answer_lines(task.answers("test", outputs), threshold)), flush=True)
+            print("\n".join(_answer_lines(task.answers("test", outputs), threshold)), end="\n\n", flush=True)
 
 
 def _typed() -> Iterator[tuple[str, str]]:
@@ -90,7 +90,7 @@ def _answer_lines(answers: Answers, threshold: float) -> Sequence[str]:
     [candidates] = answers.candidates
     lines = [
         f"{i}. {candidate.probability:6.1%}  {candidate.start_log_prob + candidate.end_log_prob:9.3f}  "
-        f"{candidate.text}"
+        f"{' '.join(candidate.text.split())}"
         for i, candidate in enumerate(candidates[:_SHOWN], 1)
     ]
     if answers.null_scores is not None:
