@@ -25,7 +25,7 @@ HELD_OUT_ARTICLES = 8
 
 TASKS = {
     "squad_v1": ["--num_train_epochs=4"],
-    "squad_v2": ["--num_train_epochs=3"],
+    "squad_v2": ["--num_train_epochs=2"],
 }
 
 
