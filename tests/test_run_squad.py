@@ -215,6 +215,20 @@ def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
     assert sum("null score" in line for line in lines) == (3 if version == "2.0" else 0)
 
 
+def test_anything_can_be_typed(flags, tmp_path, capsys, monkeypatch):
+    assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
+    again = {"output_dir": tmp_path / "run", "max_query_length": 12}
+    answered = b"The \xff boats\nand cats.\n\nboats \xff\n"
+    for typed in (b"", b" \n\n", b"boats", b"boats\n\n", b"\xe2\x80\x8b\n\ncats\n", answered):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
+        capsys.readouterr()
+        assert run(again, "--interactive") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:2] for line in lines if line] == ["1.", "2.", "3.", "4.", "5."]
+    monkeypatch.setattr("sys.stdin", None)
+    assert "standard input, which is closed" in refusal(capsys, run(again, "--interactive"))
+
+
 def broken(content: dict, change) -> dict:
     change(content["data"][0]["paragraphs"][0])
     return content

@@ -1,11 +1,13 @@
 """A paragraph and questions, typed by a user, and the model's answers."""
 
+import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.features import window_features
@@ -35,7 +37,14 @@ def run(
       lengths: of windows, as `window_features` takes them.
       options: where the weights are.
       strategy: the devices.
+
+    Raises:
+      InputError: standard input is closed, or there are no weights.
     """
+    if sys.stdin is None:
+        raise InputError("--interactive reads standard input, which is closed")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
     with open_run(task, options, strategy) as this_run:
         this_run.find_weights()
         this_run.restore_best()
