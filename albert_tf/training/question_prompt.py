@@ -48,7 +48,7 @@ def run(
     with open_run(task, options, strategy) as this_run:
         this_run.find_weights()
         this_run.restore_best()
-        threshold = task.known_threshold(this_run.folder)
+        threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
         predictor = Predictor(task, this_run.model, strategy)
         for paragraph, question in _typed():
             asked = _one_question(paragraph, question, task.version)
@@ -95,7 +95,7 @@ def _one_question(paragraph: str, question: str, version: str) -> SquadQuestions
     )
 
 
-def _answer_lines(answers: Answers, threshold: float) -> Sequence[str]:
+def _answer_lines(answers: Answers, threshold: float | None) -> Sequence[str]:
     [candidates] = answers.candidates
     lines = [
         f"{i}. {candidate.probability:6.1%}  {candidate.start_log_prob + candidate.end_log_prob:9.3f}  "
