@@ -9,7 +9,8 @@ import pytest
 
 import run_squad
 from albert_tf import testing
-from tests.squad_files import squad_json, write_squad
+from albert_tf.tasks.squad.reading import read_squad
+from tests.squad_files import official_totals, squad_json, write_squad
 
 LENGTH = 40
 COUNTED = {
@@ -73,17 +74,6 @@ def refusal(capsys, status: int, expected_status: int = 1) -> str:
     return last
 
 
-def official_results(version: str, file: str, predictions: dict[str, str]) -> dict[str, float]:
-    from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
-
-    evaluate = (squad_evaluate_v1_1 if version == "1.1" else squad_evaluate_v2_0).evaluate
-    found = evaluate(read(pathlib.Path(file))["data"], predictions)
-    results = {name.replace("final_", ""): value for name, value in found.items()}
-    if version == "2.0":  # in place of the f1 of these predictions that at another threshold
-        del results["f1"]
-    return {name: value for name, value in results.items() if "best" not in name and "thresh" not in name}
-
-
 def read(path: pathlib.Path):
     return json.loads(path.read_text())
 
@@ -104,7 +94,8 @@ def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp
     right = [text == answer for text, answer in zip(predictions.values(), expected, strict=True)]
     exact = results["exact_match" if version == "1.1" else "exact"]
     assert exact == pytest.approx(100 * sum(right) / len(rows))
-    assert official_results(version, flags["predict_file"], predictions).items() <= results.items()
+    official = official_totals(version, read_squad(flags["predict_file"]), list(predictions.values()))
+    assert official.items() <= results.items()
     assert (folder / "null_odds.json").exists() == (version == "2.0")
     assert set(read(folder / "nbest_predictions.json")) == set(predictions)
     printed = capsys.readouterr()

@@ -157,7 +157,7 @@ def without_answers(task):
 
 def test_without_answers_the_threshold_is_that_of_the_last_evaluation(tmp_path):
     task = without_answers(make_task("2.0", splits=("test",)))
-    with pytest.warns(InputWarning, match="no threshold is known in .*: 0 is taken"):
+    with pytest.warns(InputWarning, match="no threshold was found in .*: 0 is taken"):
         files = predictions(task, tmp_path)
     assert {name for name, text in files["predictions.json"].items() if text} == {"q1"}
     (tmp_path / "eval_results.json").write_text('{"null_score_diff_threshold": 0.75}')
