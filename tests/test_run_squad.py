@@ -101,7 +101,7 @@ def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp
     printed = capsys.readouterr()
     assert f"train: {len(rows)} questions about 6 passages" in printed.out
     assert "by answer length" in printed.out
-    assert "by question word" in printed.out
+    assert "by question word: other\n" in printed.out
     page = (folder / "report.html").read_text()
     assert "Answers in context" in page
     assert ("No-answer threshold" in page) == (version == "2.0")
@@ -260,6 +260,13 @@ def test_the_wrong_version_is_refused(flags, tmp_path, capsys):
     assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
     printed = refusal(capsys, run(with_files(flags, tmp_path, "2.0"), "--do_train"))
     assert "are of another task: task_name squad_v1, not squad_v2" in printed
+    elsewhere = flags | {
+        "init_checkpoint": tmp_path / "run",
+        "output_dir": tmp_path / "other",
+        "version": "2.0",
+    }
+    printed = refusal(capsys, run(elsewhere, "--do_predict"))
+    assert "has the head of the task squad_v1" in printed
 
 
 def test_evaluation_needs_answers(flags, tmp_path, capsys):
