@@ -81,7 +81,7 @@ def read(path: pathlib.Path):
 def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, version) | {
         "train_step": 150, "save_checkpoints_steps": 50, "learning_rate": 5e-3, "warmup_step": 10,
-        "predict_feature_left_file": tmp_path / "left.pkl",
+        "predict_feature_left_file": tmp_path / "left.pkl", "use_einsum": "false",
     }  # fmt: skip
     assert run(flags, "--do_train", "--do_predict") == 0
     folder, rows = tmp_path / "run", rows_of(version)
@@ -194,6 +194,12 @@ def test_a_threshold_is_tuned_or_given(flags, tmp_path, capsys, sweep):
     assert set(read(tmp_path / "run" / "predictions.json").values()) == {""}
 
 
+def test_version_1_1_has_no_threshold(flags, tmp_path, capsys):
+    flags = with_files(flags, tmp_path, "1.1") | {"null_score_diff_threshold": 0.0}
+    assert run(flags, "--do_train") == 0
+    assert "warning: --null_score_diff_threshold is of version 2.0" in capsys.readouterr().err
+
+
 def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
     assert run(with_files(flags, tmp_path, version), "--do_train") == 0
     capsys.readouterr()
@@ -284,7 +290,6 @@ def test_evaluation_needs_answers(flags, tmp_path, capsys):
     ({}, [], "nothing to do"),
     ({}, ["--interactive", "--do_train"], "--interactive excludes"),
     ({}, ["--interactive"], "no checkpoint in"),
-    ({"use_einsum": "true"}, ["--do_train"], "--use_einsum of the original release is gone"),
     ({"doc_stride": 0}, ["--do_train"], "--doc_stride must be at least 1"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(flags, tmp_path, capsys, changes, more, message):
