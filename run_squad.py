@@ -3,8 +3,9 @@
 
 import dataclasses
 import sys
+import warnings
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.flags import UsageError, option
 from albert_tf.options import FineTuningOptions, Hyperparameters
 from albert_tf.script import script
@@ -55,6 +56,9 @@ class SquadOptions(FineTuningOptions):
     predict_feature_left_file: str | None = option(
         None, help="accepted and not needed: the features hold what the original kept here"
     )
+    use_einsum: bool = option(
+        True, help="accepted and makes no difference: every projection is a plain matrix product"
+    )
     doc_stride: int = option(128, at_least=1, help="pieces from one window of a long context to the next")
     eval_batch_size: int | None = option(
         None,
@@ -79,10 +83,6 @@ class SquadOptions(FineTuningOptions):
     skip_misplaced_answers: bool = option(
         False, help="leave out questions of --train_file whose answer does not stand at its answer_start"
     )
-
-    REPLACED_FLAGS = FineTuningOptions.REPLACED_FLAGS | {
-        "use_einsum": "every projection is a plain matrix product"
-    }
 
     def __post_init__(self):
         super().__post_init__()
@@ -195,6 +195,9 @@ def _read(options: SquadOptions, earlier: dict | None):
             questions["test"] = read
     if version is None:
         raise InputError("--version is needed: there are no weights that say which version they are of")
+    if version == "1.1" and options.null_score_diff_threshold is not None:
+        text = "--null_score_diff_threshold is of version 2.0: in 1.1 every question is answered"
+        warnings.warn(text, InputWarning, stacklevel=2)
     return version, questions
 
 

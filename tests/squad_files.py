@@ -1,4 +1,4 @@
-"""Small SQuAD questions and files for tests."""
+"""Small SQuAD questions and files for tests, and what the official scripts say of answers."""
 
 import json
 import pathlib
@@ -51,3 +51,25 @@ def squad_json(rows: Sequence[Row], version: str, with_answers: bool = True) -> 
 def write_squad(path: pathlib.Path, rows: Sequence[Row], version: str, with_answers: bool = True) -> str:
     path.write_text(json.dumps(squad_json(rows, version, with_answers)), encoding="utf-8")
     return str(path)
+
+
+def official_totals(version: str, questions: SquadQuestions, predictions: Sequence[str]) -> dict[str, float]:
+    """The results of the official script, under its keys.
+
+    The sums of version 1.1 are taken here, as in the published script: the package's gives fractions of one.
+    """
+    from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
+
+    if version == "2.0":
+        asked = [
+            {"id": identity, "answers": [{"text": text} for text in answers]}
+            for identity, answers in zip(questions.ids, questions.answers, strict=True)
+        ]
+        named = dict(zip(questions.ids, predictions, strict=True))
+        found = squad_evaluate_v2_0.evaluate([{"paragraphs": [{"qas": asked}]}], named)
+        return {name: value for name, value in found.items() if not name.startswith(("final_", "pr_"))}
+    script, sums = squad_evaluate_v1_1, {"exact_match": 0, "f1": 0}
+    for prediction, answers in zip(predictions, questions.answers, strict=True):
+        for name, metric in (("exact_match", script._exact_match_score), ("f1", script._f1_score)):
+            sums[name] += script._metric_max_over_ground_truths(metric, prediction, answers)
+    return {name: 100.0 * value / len(questions) for name, value in sums.items()}

@@ -125,7 +125,7 @@ def test_weights_of_another_task_with_as_many_labels_are_told_apart(flags, tmp_p
     assert "are of another task: task_name sts-b, not race" in message
     flags |= {"init_checkpoint": tmp_path / "run" / "model.ckpt-best", "output_dir": tmp_path / "other"}
     message = refusal(capsys, run(flags, "--nodo_train"))
-    assert "has the head of the task sts-b (a score)" in message
+    assert "has the head of the task sts-b (no classes)" in message
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -9,7 +9,8 @@ import pytest
 
 import run_squad
 from albert_tf import testing
-from tests.squad_files import squad_json, write_squad
+from albert_tf.tasks.squad.reading import read_squad
+from tests.squad_files import official_totals, squad_json, write_squad
 
 LENGTH = 40
 COUNTED = {
@@ -73,17 +74,6 @@ def refusal(capsys, status: int, expected_status: int = 1) -> str:
     return last
 
 
-def official_results(version: str, file: str, predictions: dict[str, str]) -> dict[str, float]:
-    from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
-
-    evaluate = (squad_evaluate_v1_1 if version == "1.1" else squad_evaluate_v2_0).evaluate
-    found = evaluate(read(pathlib.Path(file))["data"], predictions)
-    results = {name.replace("final_", ""): value for name, value in found.items()}
-    if version == "2.0":  # in place of the f1 of these predictions that at another threshold
-        del results["f1"]
-    return {name: value for name, value in results.items() if "best" not in name and "thresh" not in name}
-
-
 def read(path: pathlib.Path):
     return json.loads(path.read_text())
 
@@ -91,7 +81,7 @@ def read(path: pathlib.Path):
 def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, version) | {
         "train_step": 150, "save_checkpoints_steps": 50, "learning_rate": 5e-3, "warmup_step": 10,
-        "predict_feature_left_file": tmp_path / "left.pkl",
+        "predict_feature_left_file": tmp_path / "left.pkl", "use_einsum": "false",
     }  # fmt: skip
     assert run(flags, "--do_train", "--do_predict") == 0
     folder, rows = tmp_path / "run", rows_of(version)
@@ -104,13 +94,14 @@ def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp
     right = [text == answer for text, answer in zip(predictions.values(), expected, strict=True)]
     exact = results["exact_match" if version == "1.1" else "exact"]
     assert exact == pytest.approx(100 * sum(right) / len(rows))
-    assert official_results(version, flags["predict_file"], predictions).items() <= results.items()
+    official = official_totals(version, read_squad(flags["predict_file"]), list(predictions.values()))
+    assert official.items() <= results.items()
     assert (folder / "null_odds.json").exists() == (version == "2.0")
     assert set(read(folder / "nbest_predictions.json")) == set(predictions)
     printed = capsys.readouterr()
     assert f"train: {len(rows)} questions about 6 passages" in printed.out
     assert "by answer length" in printed.out
-    assert "by question word" in printed.out
+    assert "by question word: other\n" in printed.out
     page = (folder / "report.html").read_text()
     assert "Answers in context" in page
     assert ("No-answer threshold" in page) == (version == "2.0")
@@ -203,6 +194,12 @@ def test_a_threshold_is_tuned_or_given(flags, tmp_path, capsys, sweep):
     assert set(read(tmp_path / "run" / "predictions.json").values()) == {""}
 
 
+def test_version_1_1_has_no_threshold(flags, tmp_path, capsys):
+    flags = with_files(flags, tmp_path, "1.1") | {"null_score_diff_threshold": 0.0}
+    assert run(flags, "--do_train") == 0
+    assert "warning: --null_score_diff_threshold is of version 2.0" in capsys.readouterr().err
+
+
 def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
     assert run(with_files(flags, tmp_path, version), "--do_train") == 0
     capsys.readouterr()
@@ -213,6 +210,20 @@ def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
     assert sum(line.startswith("1. ") for line in lines) == 3
     assert all(line[3:9].endswith("%") for line in lines if line[:2] in ("1.", "5."))
     assert sum("null score" in line for line in lines) == (3 if version == "2.0" else 0)
+
+
+def test_anything_can_be_typed(flags, tmp_path, capsys, monkeypatch):
+    assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
+    again = {"output_dir": tmp_path / "run", "max_query_length": 12}
+    answered = b"The \xff boats\nand cats.\n\nboats \xff\n"
+    for typed in (b"", b" \n\n", b"boats", b"boats\n\n", b"\xe2\x80\x8b\n\ncats\n", answered):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
+        capsys.readouterr()
+        assert run(again, "--interactive") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:2] for line in lines if line] == ["1.", "2.", "3.", "4.", "5."]
+    monkeypatch.setattr("sys.stdin", None)
+    assert "standard input, which is closed" in refusal(capsys, run(again, "--interactive"))
 
 
 def broken(content: dict, change) -> dict:
@@ -255,6 +266,13 @@ def test_the_wrong_version_is_refused(flags, tmp_path, capsys):
     assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
     printed = refusal(capsys, run(with_files(flags, tmp_path, "2.0"), "--do_train"))
     assert "are of another task: task_name squad_v1, not squad_v2" in printed
+    elsewhere = flags | {
+        "init_checkpoint": tmp_path / "run",
+        "output_dir": tmp_path / "other",
+        "version": "2.0",
+    }
+    printed = refusal(capsys, run(elsewhere, "--do_predict"))
+    assert "has the head of the task squad_v1" in printed
 
 
 def test_evaluation_needs_answers(flags, tmp_path, capsys):
@@ -272,7 +290,6 @@ def test_evaluation_needs_answers(flags, tmp_path, capsys):
     ({}, [], "nothing to do"),
     ({}, ["--interactive", "--do_train"], "--interactive excludes"),
     ({}, ["--interactive"], "no checkpoint in"),
-    ({"use_einsum": "true"}, ["--do_train"], "--use_einsum of the original release is gone"),
     ({"doc_stride": 0}, ["--do_train"], "--doc_stride must be at least 1"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(flags, tmp_path, capsys, changes, more, message):

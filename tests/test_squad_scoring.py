@@ -17,6 +17,7 @@ from albert_tf.tasks.squad.scoring import (
     totals_v2,
 )
 from tests.goldens import GOLDENS
+from tests.squad_files import official_totals
 
 HARD_TEXTS = [
     "",
@@ -78,32 +79,6 @@ def questions_of(answers, version="2.0"):
         version=version,
         digest="",
     )
-
-
-def dataset_of(questions):
-    """The questions as the official scripts take them."""
-    qas = [
-        {"id": identity, "answers": [{"text": text} for text in answers]}
-        for identity, answers in zip(questions.ids, questions.answers, strict=True)
-    ]
-    return [{"paragraphs": [{"qas": qas}]}]
-
-
-def official_totals_v1(script, questions, predictions):
-    """As the published script: that of the package gives fractions of one."""
-    sums = {"exact_match": 0, "f1": 0}
-    for prediction, answers in zip(predictions, questions.answers, strict=True):
-        for name, metric in (("exact_match", script._exact_match_score), ("f1", script._f1_score)):
-            sums[name] += script._metric_max_over_ground_truths(metric, prediction, answers)
-    return {name: 100.0 * value / len(questions) for name, value in sums.items()}
-
-
-def official_totals_v2(script, questions, predictions):
-    found = script.evaluate(dataset_of(questions), dict(zip(questions.ids, predictions, strict=True)))
-    return {key: value for key, value in found.items() if not key.startswith(("final_", "pr_"))}
-
-
-OFFICIAL_TOTALS = {"1.1": official_totals_v1, "2.0": official_totals_v2}
 
 
 def totals_of(version, questions, predictions):
@@ -174,32 +149,27 @@ def test_normalization_equals_the_official_one_for_every_character(official):
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-def test_hard_texts_score_as_officially(official, version):
+def test_hard_texts_score_as_officially(version):
     pairs = [(prediction, reference) for prediction in HARD_TEXTS for reference in HARD_TEXTS]
     questions = questions_of([[reference] for _, reference in pairs])
     predictions = [prediction for prediction, _ in pairs]
-    expected = OFFICIAL_TOTALS[version]
-    assert totals_of(version, questions, predictions) == expected(official[version], questions, predictions)
+    assert totals_of(version, questions, predictions) == official_totals(version, questions, predictions)
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=4)), min_size=1, max_size=30))
-def test_totals_of_1_1_equal_the_official_ones(official, pairs):
+def test_totals_of_1_1_equal_the_official_ones(pairs):
     predictions, answers = zip(*pairs, strict=True)
     questions = questions_of(answers, "1.1")
-    assert totals_of("1.1", questions, predictions) == official_totals_v1(
-        official["1.1"], questions, predictions
-    )
+    assert totals_of("1.1", questions, predictions) == official_totals("1.1", questions, predictions)
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=4)), min_size=1, max_size=30))
-def test_totals_of_2_0_equal_the_official_ones(official, pairs):
+def test_totals_of_2_0_equal_the_official_ones(pairs):
     predictions, answers = zip(*pairs, strict=True)
     questions = questions_of(answers)
-    assert totals_of("2.0", questions, predictions) == official_totals_v2(
-        official["2.0"], questions, predictions
-    )
+    assert totals_of("2.0", questions, predictions) == official_totals("2.0", questions, predictions)
 
 
 def test_parts_without_questions_are_left_out():
@@ -318,8 +288,7 @@ def spans_near_the_answers(questions, rng):
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
-def test_scores_on_the_published_files_equal_the_official_ones(shared_data, official, version):
+def test_scores_on_the_published_files_equal_the_official_ones(shared_data, version):
     questions = read_squad(str(shared_data / f"squad/dev-v{version}.json"))
     predictions = spans_near_the_answers(questions, np.random.default_rng(0))
-    expected = OFFICIAL_TOTALS[version]
-    assert totals_of(version, questions, predictions) == expected(official[version], questions, predictions)
+    assert totals_of(version, questions, predictions) == official_totals(version, questions, predictions)

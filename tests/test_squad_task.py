@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import testing
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks.squad import heads
 from albert_tf.tasks.squad.features import window_features
 from albert_tf.tasks.squad.task import SquadTask
@@ -156,8 +157,31 @@ def without_answers(task):
 
 def test_without_answers_the_threshold_is_that_of_the_last_evaluation(tmp_path):
     task = without_answers(make_task("2.0", splits=("test",)))
-    files = predictions(task, tmp_path)
+    with pytest.warns(InputWarning, match="no threshold was found in .*: 0 is taken"):
+        files = predictions(task, tmp_path)
     assert {name for name, text in files["predictions.json"].items() if text} == {"q1"}
     (tmp_path / "eval_results.json").write_text('{"null_score_diff_threshold": 0.75}')
     files = predictions(task, tmp_path)
     assert {name for name, text in files["predictions.json"].items() if text} == {"q0", "q1"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"null_score_diff_threshold": null}', "\ud800"])
+def test_a_damaged_evaluation_is_named(tmp_path, content):
+    (tmp_path / "eval_results.json").write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(InputError, match=r"eval_results\.json holds no null_score_diff_threshold"):
+        make_task("2.0").known_threshold(str(tmp_path))
+
+
+def test_evaluations_in_other_windows_or_beams_are_not_compared():
+    task = make_task("2.0")
+    tokenizer = load_tokenizer(spm_model_file=testing.SPM_MODEL_FILE)
+    lengths = {"max_seq_length": 48, "doc_stride": 15, "max_query_length": 20}
+    shifted = window_features(tokenizer, task.questions["dev"], **lengths, training=False)
+    others = [
+        make_task("2.0", end_n_top=3),
+        make_task("2.0", null_score_diff_threshold=0.0),
+        make_task("2.0"),
+    ]
+    others[-1].features = {"dev": shifted}
+    assert make_task("2.0").eval_data() == task.eval_data()
+    assert len({task.eval_data(), *(other.eval_data() for other in others)}) == 4

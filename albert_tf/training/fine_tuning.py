@@ -116,7 +116,8 @@ def _print_results(
 ) -> None:
     print(f"\n{task.name}, {split} split, step {step}\n{results_table(by_part)}", flush=True)
     for title, rows in task.breakdowns(split, outputs).items():
-        print(f"\n{title}\n{results_table(rows)}", flush=True)
+        only = f": {next(iter(rows))}" if len(rows) == 1 else ""  # a table of one row does not name it
+        print(f"\n{title}{only}\n{results_table(rows)}", flush=True)
 
 
 def _curves(this_run: Run) -> list[html_report.Section]:

@@ -52,11 +52,11 @@ def _foreign_head(task: Task, model: tf_keras.Model, path: str) -> str | None:
     }
     with open_source(path) as source:
         stored = {name: tuple(source.shapes[name]) for name in head if name in source.shapes}
-    if not stored:
-        return "has no head of a task"
     theirs = read_task(path)
     if theirs and any(theirs.get(key) != described[key] for key in ("task_name", "label_names")):
         return f"has the head of the task {theirs.get('task_name')} ({_labels(theirs)})"
+    if not stored:
+        return "has no head of a task"
     if stored != head:
         return f"has the head of another task ({_shapes(stored)} instead of {_shapes(head)})"
     return None
@@ -81,7 +81,7 @@ def read_task(path: str) -> dict[str, Any] | None:
 
 
 def _labels(described: Mapping[str, Any]) -> str:
-    return ", ".join(described["label_names"]) or "a score"
+    return ", ".join(described["label_names"]) or "no classes"
 
 
 def _shapes(variables: Mapping[str, tuple[int, ...]]) -> str:

@@ -1,11 +1,13 @@
 """A paragraph and questions, typed by a user, and the model's answers."""
 
+import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.features import window_features
@@ -35,11 +37,18 @@ def run(
       lengths: of windows, as `window_features` takes them.
       options: where the weights are.
       strategy: the devices.
+
+    Raises:
+      InputError: standard input is closed, or there are no weights.
     """
+    if sys.stdin is None:
+        raise InputError("--interactive reads standard input, which is closed")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
     with open_run(task, options, strategy) as this_run:
         this_run.find_weights()
         this_run.restore_best()
-        threshold = task.known_threshold(this_run.folder)
+        threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
         predictor = Predictor(task, this_run.model, strategy)
         for paragraph, question in _typed():
             asked = _one_question(paragraph, question, task.version)
@@ -86,7 +95,7 @@ def _one_question(paragraph: str, question: str, version: str) -> SquadQuestions
     )
 
 
-def _answer_lines(answers: Answers, threshold: float) -> Sequence[str]:
+def _answer_lines(answers: Answers, threshold: float | None) -> Sequence[str]:
     [candidates] = answers.candidates
     lines = [
         f"{i}. {candidate.probability:6.1%}  {candidate.start_log_prob + candidate.end_log_prob:9.3f}  "

@@ -338,7 +338,7 @@ class Run:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(value) or "a score" if isinstance(value, list) else str(value)
+    return ", ".join(value) or "no classes" if isinstance(value, list) else str(value)
 
 
 def _without_orbits_prints(verbosity: str) -> contextlib.AbstractContextManager:

@@ -10,7 +10,7 @@ from scipy import special
 from albert_tf.tasks.squad.features import WindowFeatures, is_max_context
 from albert_tf.tasks.squad.reading import SquadQuestions
 
-_WINDOWS_AT_ONCE = 1 << 11  # bounds the memory for candidates
+_SPANS_AT_ONCE = 1 << 20  # bounds the memory for candidates
 _POSSIBLE = -1e29  # lower scores are padding of a beam
 
 
@@ -75,10 +75,12 @@ def find_answers(
       max_answer_length: in pieces.
     """
     borders = np.searchsorted(features.question_of, np.arange(len(questions) + 1))
+    spans_of_window = outputs["start_index"].shape[1] * outputs["end_index"].shape[2]
+    windows_at_once = max(1, _SPANS_AT_ONCE // spans_of_window)
     found: list[list[Candidate]] = []
     while len(found) < len(questions):
         first = len(found)
-        last = int(np.searchsorted(borders, borders[first] + _WINDOWS_AT_ONCE))
+        last = int(np.searchsorted(borders, borders[first] + windows_at_once))
         last = min(max(last, first + 1), len(questions))
         windows = slice(borders[first], borders[last])
         spans = _spans(features, windows, outputs, max_answer_length)

@@ -1,7 +1,9 @@
 """`SquadTask`: questions answered by a span of a text, or, in SQuAD 2.0, by none."""
 
+import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
@@ -174,25 +177,41 @@ class SquadTask(BenchmarkTask):
         return paths
 
     def known_threshold(self, folder: str) -> float:
-        """The threshold to go by without answers: the given one, else that of the run in `folder`, else 0."""
+        """The threshold to go by without answers: the given one, else that of the run in `folder`, else 0.
+
+        Raises:
+          InputError: `eval_results.json` in `folder` is not what an evaluation writes.
+        """
         if self._threshold is not None:
             return self._threshold
         path = os.path.join(folder, "eval_results.json")
-        if os.path.exists(path):
+        if not os.path.exists(path):
+            text = (
+                f"no threshold was found in {folder}: 0 is taken; --do_eval on a file with answers finds one"
+            )
+            warnings.warn(text, InputWarning, stacklevel=2)
+            return 0.0
+        try:
             with open(path, encoding="utf-8") as file:
-                return json.load(file).get("null_score_diff_threshold", 0.0)
-        return 0.0
+                return float(json.load(file)["null_score_diff_threshold"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path} holds no null_score_diff_threshold of an evaluation") from None
 
     def has_labels(self, split: str) -> bool:
         """Whether the questions come with answers."""
         return self.questions[split].has_answers
 
     def eval_data(self) -> str:
-        """A digest of the questions that are evaluated, and how answers are chosen."""
+        """A digest of the questions that are evaluated and of their windows, and how answers are chosen."""
         if "dev" not in self.questions:
             return ""
-        chosen_by = self._n_best_size, self._max_answer_length, self._threshold, self._threshold_sweep
-        return " ".join(map(str, (self.questions["dev"].digest[:16], *chosen_by)))
+        windows = self.features["dev"]
+        digest = hashlib.sha256(self.questions["dev"].digest.encode())
+        for values in (windows.lengths, windows.first_lengths, windows.window_starts):
+            digest.update(values.tobytes())
+        chosen_by = self._n_best_size, self._max_answer_length, *self._beam.values()
+        chosen_by += self._threshold, self._threshold_sweep
+        return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by)))
 
     def overview(self) -> str:
         """How many questions and windows each split has, what the windows to train on hold, and lengths."""
