@@ -131,7 +131,7 @@ def test_a_2_0_file_whose_questions_all_have_answers_may_be_read_as_1_1(read):
 
 
 def test_impossible_questions_are_refused_as_1_1(error_of):
-    message = '1 questions have no answer, the first is "q3"; version 1.1 has an answer to every question'
+    message = 'questions without an answer: 1, first "q3"; version 1.1 has an answer to every question'
     assert error_of(three_questions(), "1.1").startswith(message)
     assert error_of(three_questions(), "1.1").endswith("--version=2.0)")
     assert "--version=2.0" in error_of(document(paragraph(qa(), qa("q2", answers=[]))))
@@ -396,5 +396,5 @@ def test_the_published_files(shared_data, name, version, questions, answers, imp
     assert found.is_impossible.sum() == impossible
     assert found.has_answers
     if impossible:
-        with pytest.raises(InputError, match=r"5945 questions have no answer"):
+        with pytest.raises(InputError, match=r"questions without an answer: 5945"):
             read_squad(path, "1.1")

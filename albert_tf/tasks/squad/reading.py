@@ -183,7 +183,7 @@ def _which_are_impossible(path: str, found: Sequence[_Question], version: str) -
     impossible = [question for question in found if not question.answers]
     if impossible and version == "1.1":
         raise InputError(
-            f"{path}: {len(impossible)} questions have no answer, the first is {_shown(impossible[0].id)}; "
+            f"{path}: questions without an answer: {len(impossible)}, first {_shown(impossible[0].id)}; "
             "version 1.1 has an answer to every question (for this file: --version=2.0)"
         )
     for question in impossible:
