@@ -31,7 +31,12 @@ TASKS = {
 
 @dataclasses.dataclass(frozen=True)
 class RecipeOptions(ScriptOptions):
-    """Compares a small pretrained ALBERT on SQuAD with the same model that was not pretrained."""
+    """Compares a small pretrained ALBERT on SQuAD with the same model that was not pretrained.
+
+    Measured on two CPU cores beside other work, with the first 12 articles of SQuAD 1.1's training set:
+    5000 steps of pretraining 60 minutes, the twelve runs of fine-tuning 70 minutes. The README has the
+    results.
+    """
 
     spm_model_file: str = option(help="SentencePiece model of 30000 pieces")
     train_file: str = option(help="SQuAD 1.1 to train on")
