@@ -10,6 +10,7 @@ A task whose folder is there is not run again, so remove it after changing what 
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, matching_files
@@ -20,7 +21,6 @@ from examples.stages import run_recipe, stage
 
 CONFIG = "examples/small_albert_config.json"
 HELD_OUT = 50  # every so many documents one is kept for evaluation
-PREDICTIONS = 20
 
 # Task -> what differs from the flags that all have in common.
 TASKS = {
@@ -60,31 +60,53 @@ class RecipeOptions(ScriptOptions):
 @script(RecipeOptions)
 def main(options: RecipeOptions) -> None:
     """Runs every stage whose output is not there yet."""
+    run_in_project(lambda: _run_stages(options))
+
+
+def run_in_project(run_stages: Callable[[], None]) -> None:
+    """Runs the stages of a recipe that needs `CONFIG`, and ends with the status of one that fails."""
     if not pathlib.Path(CONFIG).exists():
         raise InputError(f"{CONFIG} is not there: run it from the folder of the project")
-    status = run_recipe(lambda: _run_stages(options), "the same command")
+    status = run_recipe(run_stages, "the same command")
     if status:
         sys.exit(status)
+
+
+def pretrain(
+    root: pathlib.Path,
+    texts: Mapping[str, pathlib.Path],
+    spm_model_file: str,
+    *,
+    length: int,
+    predictions: int,
+    passes: int,
+    flags: Sequence[str],
+) -> pathlib.Path:
+    """Makes records of the texts "train" and "held_out" and pretrains; returns the best checkpoint."""
+    sizes = [f"--max_seq_length={length}", f"--max_predictions_per_seq={predictions}"]
+    for name, times in [("train", passes), ("held_out", 1)]:
+        stage(f"Records, {name}", root / f"{name}.tfrecord", [
+            "-m", "data_prep.create_pretraining_data", f"--input_file={texts[name]}",
+            f"--output_file={root / name}.tfrecord", f"--spm_model_file={spm_model_file}", *sizes,
+            f"--dupe_factor={times}",
+        ])  # fmt: skip
+    output = root / "pretrained"
+    stage("Pretraining", None, [
+        "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={root / 'train.tfrecord'}",
+        f"--eval_input_file={root / 'held_out.tfrecord'}", f"--output_dir={output}", *sizes, "--do_eval",
+        "--num_warmup_steps=300", "--save_checkpoints_steps=500", *flags,
+    ])  # fmt: skip
+    return output / "model.ckpt-best"
 
 
 def _run_stages(options: RecipeOptions) -> None:
     root = pathlib.Path(options.output_dir)
     root.mkdir(parents=True, exist_ok=True)
     texts = _divide(matching_files(options.text), root)
-    sizes = ["--max_seq_length=128", f"--max_predictions_per_seq={PREDICTIONS}"]
-    for name, passes in [("train", 6), ("held_out", 1)]:
-        stage(f"Records, {name}", root / f"{name}.tfrecord", [
-            "-m", "data_prep.create_pretraining_data", f"--input_file={texts[name]}",
-            f"--output_file={root / name}.tfrecord", f"--spm_model_file={options.spm_model_file}", *sizes,
-            f"--dupe_factor={passes}",
-        ])  # fmt: skip
-    pretrained = root / "pretrained"
-    stage("Pretraining", None, [
-        "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={root / 'train.tfrecord'}",
-        f"--eval_input_file={root / 'held_out.tfrecord'}", f"--output_dir={pretrained}", *sizes, "--do_eval",
-        "--train_batch_size=64", "--learning_rate=3e-3", f"--num_train_steps={options.num_train_steps}",
-        "--num_warmup_steps=300", "--save_checkpoints_steps=500",
-    ])  # fmt: skip
+    own = ["--train_batch_size=64", "--learning_rate=3e-3", f"--num_train_steps={options.num_train_steps}"]
+    checkpoint = pretrain(
+        root, texts, options.spm_model_file, length=128, predictions=20, passes=6, flags=own
+    )
     rows = []
     for task, own in TASKS.items():
         folder = options.race_dir if task == "race" else options.glue_dir
@@ -96,7 +118,6 @@ def _run_stages(options: RecipeOptions) -> None:
             f"--spm_model_file={options.spm_model_file}", "--max_seq_length=128", "--learning_rate=1e-4",
             "--warmup_proportion=0.1", "--eval_batch_size=64", *own,
         ]  # fmt: skip
-        checkpoint = pretrained / "model.ckpt-best"
         rows.append(compare(task, command, root, checkpoint, METRICS.get(task, "eval_accuracy")))
     write_table(root / "results.md", rows)
 

@@ -12,15 +12,12 @@ import json
 import pathlib
 import sys
 
-from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
 from albert_tf.flags import ScriptOptions, option
 from albert_tf.script import script
 from examples.comparison import compare, write_table
-from examples.small_model import CONFIG
-from examples.stages import run_recipe, stage
+from examples.small_model import CONFIG, pretrain, run_in_project
 
-PREDICTIONS = 40
 HELD_OUT_ARTICLES = 8
 
 TASKS = {
@@ -50,31 +47,20 @@ class RecipeOptions(ScriptOptions):
 @script(RecipeOptions)
 def main(options: RecipeOptions) -> None:
     """Runs every stage whose output is not there yet."""
-    if not pathlib.Path(CONFIG).exists():
-        raise InputError(f"{CONFIG} is not there: run it from the folder of the project")
-    status = run_recipe(lambda: _run_stages(options), "the same command")
-    if status:
-        sys.exit(status)
+    run_in_project(lambda: _run_stages(options))
 
 
 def _run_stages(options: RecipeOptions) -> None:
     root, before = pathlib.Path(options.output_dir), pathlib.Path(options.small_model_dir)
     root.mkdir(parents=True, exist_ok=True)
-    sizes = ["--max_seq_length=256", f"--max_predictions_per_seq={PREDICTIONS}"]
-    for name, passes in [("train", 3), ("held_out", 1)]:
-        stage(f"Records, {name}", root / f"{name}.tfrecord", [
-            "-m", "data_prep.create_pretraining_data", f"--input_file={before / name}.txt",
-            f"--output_file={root / name}.tfrecord", f"--spm_model_file={options.spm_model_file}", *sizes,
-            f"--dupe_factor={passes}",
-        ])  # fmt: skip
-    pretrained = root / "pretrained"
-    stage("Pretraining with longer texts", None, [
-        "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={root / 'train.tfrecord'}",
-        f"--eval_input_file={root / 'held_out.tfrecord'}", f"--output_dir={pretrained}", *sizes, "--do_eval",
+    texts = {name: before / f"{name}.txt" for name in ("train", "held_out")}
+    own = [
         f"--init_checkpoint={before / 'pretrained' / 'model.ckpt-best'}", "--train_batch_size=32",
-        "--learning_rate=2.5e-3", f"--num_train_steps={options.num_train_steps}", "--num_warmup_steps=300",
-        "--save_checkpoints_steps=500",
-    ])  # fmt: skip
+        "--learning_rate=2.5e-3", f"--num_train_steps={options.num_train_steps}",
+    ]  # fmt: skip
+    checkpoint = pretrain(
+        root, texts, options.spm_model_file, length=256, predictions=40, passes=3, flags=own
+    )
     v2_train, v2_dev = _hold_out(options.v2_file, root)
     files = {"squad_v1": (options.train_file, options.dev_file), "squad_v2": (v2_train, v2_dev)}
     rows = []
@@ -86,7 +72,7 @@ def _run_stages(options: RecipeOptions) -> None:
             "--max_seq_length=256", "--learning_rate=3e-4", "--train_batch_size=16",
             "--predict_batch_size=64", "--save_checkpoints_steps=10000", *own,
         ]  # fmt: skip
-        rows.append(compare(task, command, root, pretrained / "model.ckpt-best", "f1"))
+        rows.append(compare(task, command, root, checkpoint, "f1"))
     write_table(root / "results.md", rows)
 
 
