@@ -2,6 +2,7 @@
 """Fine-tunes ALBERT on SQuAD 1.1 or 2.0: questions answered by a span of a text."""
 
 import dataclasses
+import os
 import sys
 import warnings
 
@@ -73,7 +74,7 @@ class SquadOptions(FineTuningOptions):
     null_score_diff_threshold: float | None = option(
         None,
         help="version 2.0: questions with a higher null score get no answer (default: that with the best F1 "
-        "on --predict_file; without answers there, that of the last evaluation in --output_dir, else 0)",
+        "on --predict_file; without answers there, that of the last evaluation of these weights, else 0)",
     )
     threshold_sweep: str = option(
         "scores",
@@ -158,6 +159,7 @@ def main(options: SquadOptions) -> None:
             end_n_top=options.end_n_top,
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
+            weights_folder=_folder(start.options.init_checkpoint),
             **start.task_arguments(chosen),
         )
         if options.interactive:
@@ -166,6 +168,10 @@ def main(options: SquadOptions) -> None:
         else:
             todo = dataclasses.replace(start.options, do_eval="dev" in questions)
             fine_tuning.run(task, todo, chosen, strategy)
+
+
+def _folder(weights: str | None) -> str | None:
+    return weights if weights is None or os.path.isdir(weights) else os.path.dirname(weights)
 
 
 def _read(options: SquadOptions, earlier: dict | None):

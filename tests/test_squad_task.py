@@ -160,9 +160,14 @@ def test_without_answers_the_threshold_is_that_of_the_last_evaluation(tmp_path):
     with pytest.warns(InputWarning, match="no threshold was found in .*: 0 is taken"):
         files = predictions(task, tmp_path)
     assert {name for name, text in files["predictions.json"].items() if text} == {"q1"}
-    (tmp_path / "eval_results.json").write_text('{"null_score_diff_threshold": 0.75}')
-    files = predictions(task, tmp_path)
-    assert {name for name, text in files["predictions.json"].items() if text} == {"q0", "q1"}
+    for folder, threshold, answered in [("before", 0.75, {"q0", "q1"}), ("run", 0.25, {"q1"})]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        results = json.dumps({"null_score_diff_threshold": threshold})
+        (tmp_path / folder / "eval_results.json").write_text(results)
+        task = without_answers(make_task("2.0", splits=("test",), weights_folder=str(tmp_path / "before")))
+        (tmp_path / "run").mkdir(exist_ok=True)
+        files = predictions(task, tmp_path / "run")
+        assert {name for name, text in files["predictions.json"].items() if text} == answered
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"null_score_diff_threshold": null}', "\ud800"])

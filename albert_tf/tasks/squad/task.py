@@ -45,6 +45,7 @@ class SquadTask(BenchmarkTask):
       null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
         threshold on the split itself.
       threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
+      weights_folder: 2.0: where the weights come from, if not from the run's own folder.
       **kwargs: see `BenchmarkTask`.
     """
 
@@ -64,6 +65,7 @@ class SquadTask(BenchmarkTask):
         end_n_top: int = 5,
         null_score_diff_threshold: float | None = None,
         threshold_sweep: str = "scores",
+        weights_folder: str | None = None,
         **kwargs,
     ):
         super().__init__(features, **kwargs)
@@ -75,6 +77,7 @@ class SquadTask(BenchmarkTask):
         self._beam = {"start_n_top": start_n_top, "end_n_top": end_n_top}
         self._threshold = null_score_diff_threshold
         self._threshold_sweep = threshold_sweep
+        self._weights_folder = weights_folder
         self._answered: tuple[Mapping[str, np.ndarray], Answers] | None = None
         self.losses, self.metrics = ("span_loss",), ("span_loss", "span_accuracy")
         self.progress_metrics = {"span_accuracy": "span"}
@@ -153,8 +156,7 @@ class SquadTask(BenchmarkTask):
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
         """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
 
-        Where there are no answers to find a threshold on, it is the one that the last evaluation in `folder`
-        found, else 0.
+        Where there are no answers to find a threshold on, it is `known_threshold`.
         """
         questions, answers = self.questions["test"], self.answers("test", outputs)
         if questions.has_answers:
@@ -181,17 +183,23 @@ class SquadTask(BenchmarkTask):
         return paths
 
     def known_threshold(self, folder: str) -> float:
-        """The threshold to go by without answers: the given one, else that of the run in `folder`, else 0.
+        """The threshold to go by without answers.
+
+        It is the given one, else that of the last evaluation in `folder` or beside the weights that the run
+        started from, else 0.
 
         Raises:
-          InputError: `eval_results.json` in `folder` is not what an evaluation writes.
+          InputError: an `eval_results.json` is not what an evaluation writes.
         """
         if self._threshold is not None:
             return self._threshold
-        path = os.path.join(folder, "eval_results.json")
-        if not os.path.exists(path):
+        folders = [folder, self._weights_folder] if self._weights_folder else [folder]
+        paths = [os.path.join(folder, "eval_results.json") for folder in folders]
+        path = next(filter(os.path.exists, paths), None)
+        if path is None:
             text = (
-                f"no threshold was found in {folder}: 0 is taken; --do_eval on a file with answers finds one"
+                f"no threshold was found in {' or '.join(folders)}: 0 is taken; --do_eval on a file with "
+                "answers finds one"
             )
             warnings.warn(text, InputWarning, stacklevel=2)
             return 0.0
