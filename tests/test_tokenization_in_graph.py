@@ -219,15 +219,15 @@ def test_in_a_pipeline(tiny, tiny_wordpiece):
         assert [ids for batch in dataset for ids in batch.to_list()] == [tokenizer.encode(t) for t in texts]
 
 
-def test_made_inside_a_graph():
+def test_made_where_it_is_used():
     tokenizer = load_tokenizer(spm_model_file=testing.SPM_MODEL_FILE)
 
     @tf.function
     def tokenize(texts):
-        in_graph = in_graph_tokenizer(tokenizer)
-        return in_graph.tokenize(texts)
+        return in_graph_tokenizer(tokenizer).tokenize(texts)
 
     assert tokenize(tf.constant(["The boats"])).to_list() == [tokenizer.encode("The boats")]
+    assert in_graph_tokenizer(tokenizer).tokenize(["The boats"]).to_list() == [tokenizer.encode("The boats")]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,12 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     they may come, slice `tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")`.
     """
 
-    @tf.function(input_signature=_TEXTS, autograph=False)
+    def __init__(self):
+        """Makes functions of the methods, which a SavedModel keeps; a decorator would not keep the object."""
+        super().__init__()
+        self.tokenize = tf.function(self.tokenize, _TEXTS, autograph=False)
+        self.tokenize_with_offsets = tf.function(self.tokenize_with_offsets, _TEXTS, autograph=False)
+
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The ids of the pieces.
 
@@ -43,7 +48,6 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         """
         return self._tokenize(texts)[0]
 
-    @tf.function(input_signature=_TEXTS, autograph=False)
     def tokenize_with_offsets(
         self, texts: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
