@@ -73,7 +73,7 @@ def check_ranges(tokenizer, text, pieces, begins, ends):
 def normalized(tokenizer, part):
     """What the tokenizer makes of a part of a text before it looks for pieces; without white space."""
     if isinstance(tokenizer, SentencePieceTokenizer):
-        part = tokenizer._processor.normalize(preprocess_text(part, tokenizer._do_lower_case))
+        part = tokenizer._processor.normalize(preprocess_text(part, tokenizer.do_lower_case))
         return part.replace(UNDERLINE, "").replace("ς", "σ")
     decomposed = unicodedata.normalize("NFD", part.lower().replace("ς", "σ"))
     return "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cc", "Cf"))

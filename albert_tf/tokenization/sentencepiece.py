@@ -27,6 +27,22 @@ class _Part(NamedTuple):
     after: int = 0
 
 
+class PieceParts(NamedTuple):
+    """What becomes of the model's pieces: piece i of parts starts[i] to starts[i] + counts[i] - 1.
+
+    Attributes:
+      counts, starts: int64 [vocab_size].
+      ids: `id_dtype` [parts], the piece that the part is.
+      before, after: int64 [parts], the characters of the model's piece before the part and after it.
+    """
+
+    counts: np.ndarray
+    starts: np.ndarray
+    ids: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
 class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model behind `preprocess_text` and the digit-comma rule.
 
@@ -34,6 +50,10 @@ class SentencePieceTokenizer(Tokenizer):
     encoded anew without underlines, which makes SentencePiece put one at its front; where the piece began
     inside a word the rule means to take it away again: "9," becomes "9" ",". Under Python 3 the original
     leaves it there ("▁9" ","), and so does `digit_comma_rule="original"`.
+
+    Attributes:
+      do_lower_case: bool.
+      parts: what the digit-comma rule makes of each piece; special pieces become unknown by it, too.
 
     Example:
       >>> from albert_tf import testing
@@ -49,23 +69,25 @@ class SentencePieceTokenizer(Tokenizer):
     ):
         """Loads the model; InputError if the file is no model or lacks a special piece."""
         self._processor = _load(model_file)
-        self._do_lower_case = do_lower_case
+        self.do_lower_case = do_lower_case
         size = self._processor.get_piece_size()
         super().__init__([self._processor.id_to_piece(i) for i in range(size)], SPECIAL_PIECES, model_file)
         self._replaced = self._digit_comma_parts(keep_underline=digit_comma_rule == "original")
         self._replaced |= {id: [_Part(self.unk_id)] for id in self.special_ids}
-        # The same for whole arrays: the parts of id i are at part_starts[i] and the part_counts[i] - 1 next.
         rows = [self._replaced.get(id, [_Part(id)]) for id in range(size)]
-        self._part_counts = np.array([len(row) for row in rows])
-        self._part_starts = np.cumsum(self._part_counts) - self._part_counts
-        columns = np.array(list(itertools.chain.from_iterable(rows))).T
-        self._part_ids = columns[0].astype(self.id_dtype)
-        self._before, self._after = columns[1:]
+        counts = np.array([len(row) for row in rows])
+        ids, before, after = np.array(list(itertools.chain.from_iterable(rows))).T
+        self.parts = PieceParts(counts, np.cumsum(counts) - counts, ids.astype(self.id_dtype), before, after)
         self._sizes = np.array([self._size(id) for id in range(size)])
+
+    @property
+    def model(self) -> bytes:
+        """The model's protocol buffer."""
+        return self._processor.serialized_model_proto()
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text; characters the model does not know come as they are."""
-        text = preprocess_text(text, self._do_lower_case)
+        text = preprocess_text(text, self.do_lower_case)
         pieces = []
         ids = self._processor.encode(text, out_type=int)
         for id, piece in zip(ids, self._processor.encode(text, out_type=str), strict=True):
@@ -77,27 +99,27 @@ class SentencePieceTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        ids, lengths = self._model_ids([preprocess_text(text, self._do_lower_case) for text in texts])
+        ids, lengths = self._model_ids([preprocess_text(text, self.do_lower_case) for text in texts])
         parts, lengths = self._parts_of(ids, lengths)
-        return self._part_ids[parts], lengths
+        return self.parts.ids[parts], lengths
 
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
         """See `Tokenizer.encode_with_offsets`."""
         texts = list(texts)
-        prepared = [preprocess_text(text, self._do_lower_case) for text in texts]
+        prepared = [preprocess_text(text, self.do_lower_case) for text in texts]
         ids, lengths = self._model_ids(prepared)
         sizes = self._sizes_of(ids, lengths, prepared)
         # Places in the borders of all texts end to end, of which a text has one more than characters.
         ends = np.cumsum(sizes) + np.repeat(np.arange(len(texts)), lengths)
         begins = ends - np.maximum(sizes, 1)
-        counts = self._part_counts[ids]
+        counts = self.parts.counts[ids]
         parts, lengths = self._parts_of(ids, lengths)
-        begins = np.repeat(begins, counts) + self._before[parts]
-        ends = np.repeat(ends, counts) - self._after[parts]
+        begins = np.repeat(begins, counts) + self.parts.before[parts]
+        ends = np.repeat(ends, counts) - self.parts.after[parts]
         borders = [self._borders(*pair) for pair in zip(texts, prepared, strict=True)]
         borders = np.concatenate([np.zeros((2, 0), np.int32), *borders], axis=1)
         begins = borders[0, begins]
-        return TokenizedTexts(self._part_ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
+        return TokenizedTexts(self.parts.ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
 
     def _model_ids(self, prepared: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """The model's own ids of preprocessed texts, end to end, and their number for each text."""
@@ -107,10 +129,10 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _parts_of(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which parts stand for the model's ids, and their number for each text."""
-        counts = self._part_counts[ids]
+        counts = self.parts.counts[ids]
         ends = np.cumsum(counts)
         total = ends[-1] if ids.size else 0
-        parts = np.repeat(self._part_starts[ids] - (ends - counts), counts) + np.arange(total)
+        parts = np.repeat(self.parts.starts[ids] - (ends - counts), counts) + np.arange(total)
         text_ends = np.concatenate([[0], ends])[np.cumsum(lengths)]
         return parts, np.diff(text_ends, prepend=0)
 

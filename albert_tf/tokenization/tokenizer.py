@@ -40,6 +40,7 @@ class Tokenizer(abc.ABC):
     """Text to pieces of a fixed vocabulary, and pieces to ids.
 
     Attributes:
+      source: str. The file of the vocabulary.
       pieces: list of str. The vocabulary; a piece's index is its id.
       vocab_size: int.
       pad_id, unk_id, cls_id, sep_id, mask_id: int.
@@ -50,6 +51,7 @@ class Tokenizer(abc.ABC):
 
     def __init__(self, pieces: Sequence[str], special: SpecialPieces, source: str):
         """Takes the vocabulary; `source` names its file in error messages."""
+        self.source = source
         self.pieces = list(pieces)
         self._ids = {piece: id for id, piece in enumerate(self.pieces)}
         missing = [p for p in dataclasses.astuple(special) if p not in self._ids]

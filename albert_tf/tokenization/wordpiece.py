@@ -16,9 +16,9 @@ from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Toke
 CONTINUATION = "##"
 SPECIAL_PIECES = SpecialPieces(pad="[PAD]", unk="[UNK]")
 
-_LONGEST_WORD = 200  # characters; a longer word is unknown
+LONGEST_WORD = 200  # characters; a longer word is unknown
 _CACHED_WORDS = 1 << 20
-_CJK_RANGES = (
+CJK_RANGES = (
     (0x3400, 0x4DBF),
     (0x4E00, 0x9FFF),
     (0xF900, 0xFAFF),
@@ -42,7 +42,7 @@ class WordPieceTokenizer(Tokenizer):
     def __init__(self, vocab_file: str, do_lower_case: bool = True):
         """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece."""
         super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
-        self._do_lower_case = do_lower_case
+        self.do_lower_case = do_lower_case
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
 
     def tokenize(self, text: str) -> list[str]:
@@ -60,7 +60,7 @@ class WordPieceTokenizer(Tokenizer):
         columns = [(np.zeros(0, self.id_dtype), *np.zeros((2, 0), np.int32))]
         for text in texts:
             ids, sizes = self._encode(text)
-            widths = map(_width, text, itertools.repeat(self._do_lower_case))
+            widths = map(_width, text, itertools.repeat(self.do_lower_case))
             begins, ends = ranges_of_widths(np.fromiter(widths, np.int8, len(text)))
             sizes = np.array(sizes, np.int64)
             last = np.cumsum(sizes) - 1
@@ -75,7 +75,7 @@ class WordPieceTokenizer(Tokenizer):
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
         """Ids, and the number of characters without white space, after all changes, that each stands for."""
         ids, sizes = [], []
-        for word in text.translate(_CLEAN).split():
+        for word in clean(text).split():
             found = self._cache.get(word)
             if found is None:
                 if len(self._cache) >= _CACHED_WORDS:
@@ -87,9 +87,9 @@ class WordPieceTokenizer(Tokenizer):
 
     def _encode_word(self, word: str) -> tuple[list[int], list[int]]:
         """The same of a word that white space surrounds; punctuation inside it stands for itself."""
-        if self._do_lower_case:
-            word = _lower_without_accents(word)
-        spaced = "".join(f" {c} " if _is_punctuation(c) else c for c in word)
+        if self.do_lower_case:
+            word = lower_without_accents(word)
+        spaced = "".join(f" {c} " if is_punctuation(c) else c for c in word)
         ids, sizes = [], []
         for part in spaced.split():
             found = self._longest_matches(part)
@@ -102,7 +102,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def _longest_matches(self, word: str) -> list[int]:
         ids: list[int] = []
-        start = 0 if len(word) <= _LONGEST_WORD else None
+        start = 0 if len(word) <= LONGEST_WORD else None
         while start is not None and start < len(word):
             prefix = CONTINUATION if start else ""
             ends = range(len(word), start, -1)
@@ -123,7 +123,7 @@ class _CharacterTable(dict):
             result: str | None = " "
         elif code == 0xFFFD or category in ("Cc", "Cf"):
             result = None
-        elif any(low <= code <= high for low, high in _CJK_RANGES):
+        elif any(low <= code <= high for low, high in CJK_RANGES):
             result = f" {character} "
         else:
             result = character
@@ -134,7 +134,13 @@ class _CharacterTable(dict):
 _CLEAN = _CharacterTable()
 
 
-def _lower_without_accents(text: str) -> str:
+def clean(text: str) -> str:
+    """The text without control characters and with spaces around CJK characters."""
+    return text.translate(_CLEAN)
+
+
+def lower_without_accents(text: str) -> str:
+    """The text in lower case, decomposed (NFD), without the marks that take no space."""
     decomposed = unicodedata.normalize("NFD", text.lower())
     return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
 
@@ -144,11 +150,11 @@ def _width(character: str, lower: bool) -> int:
     """How many characters of words a character of the raw text becomes; -1 for white space."""
     if character.isspace():
         return -1
-    cleaned = character.translate(_CLEAN).strip()
-    return len(_lower_without_accents(cleaned) if lower else cleaned)
+    cleaned = clean(character).strip()
+    return len(lower_without_accents(cleaned) if lower else cleaned)
 
 
-def _is_punctuation(character: str) -> bool:
+def is_punctuation(character: str) -> bool:
     """ASCII that is neither letter, digit nor space counts, so "$" and "^" do too."""
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 

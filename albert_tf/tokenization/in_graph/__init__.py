@@ -1,0 +1,30 @@
+"""Tokenization in the TensorFlow graph, for models that are served."""
+
+import tensorflow as tf
+
+from albert_tf.tokenization.in_graph.sentencepiece import InGraphSentencePiece
+from albert_tf.tokenization.in_graph.tokenizer import InGraphTokenizer
+from albert_tf.tokenization.in_graph.wordpiece import InGraphWordPiece
+from albert_tf.tokenization.sentencepiece import SentencePieceTokenizer
+from albert_tf.tokenization.tokenizer import Tokenizer
+
+__all__ = ["InGraphTokenizer", "in_graph_tokenizer"]
+
+
+def in_graph_tokenizer(tokenizer: Tokenizer) -> InGraphTokenizer:
+    """The tokenizer in TensorFlow operations, equal in ids and ranges.
+
+    Example:
+      >>> from albert_tf import testing
+      >>> from albert_tf.tokenization import load_tokenizer
+      >>> tokenizer = in_graph_tokenizer(load_tokenizer(testing.SPM_MODEL_FILE))
+      >>> tokenizer.tokenize(["The boats", ""]).to_list()
+      [[14, 46], []]
+
+    Raises:
+      InputError: the model or the vocabulary is of a kind that the graph does not know.
+    """
+    with tf.init_scope():
+        if isinstance(tokenizer, SentencePieceTokenizer):
+            return InGraphSentencePiece(tokenizer)
+        return InGraphWordPiece(tokenizer)

@@ -1,0 +1,167 @@
+"""Characters of texts as tensors, what becomes of them, and which raw characters the results stand for."""
+
+import functools
+import unicodedata
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+CODES = 0x110000
+SPACE = ord(" ")
+
+_PAGE = 256
+_SAME = -1
+_CASED, _IGNORABLE = 1, 2
+_SIGMA, _SMALL_SIGMA, _FINAL_SIGMA = map(ord, "Σσς")
+
+
+class Characters(NamedTuple):
+    """The characters of all texts, end to end; a space of its own is at the front of each text.
+
+    Attributes:
+      codes: int32 [characters], the code points.
+      begins, ends: int32 [characters], the range of raw characters that each stands for, counted through all
+        texts and the spaces at their fronts.
+      rows: int32 [characters], the number of the text.
+    """
+
+    codes: tf.Tensor
+    begins: tf.Tensor
+    ends: tf.Tensor
+    rows: tf.Tensor
+
+    def at(self, index: tf.Tensor) -> "Characters":
+        """Those at the given places; what is left out is in no range."""
+        return Characters(*(tf.gather(field, index) for field in self))
+
+    def absorbing(self, index: tf.Tensor) -> "Characters":
+        """Those at the given places; what is left out is in the range of the one before it."""
+        last = tf.concat([index, [tf.size(self.codes, index.dtype)]], axis=0)[1:] - 1
+        return self.at(index)._replace(ends=tf.gather(self.ends, last))
+
+
+def decode(texts: tf.Tensor) -> tuple[Characters, tf.Tensor]:
+    """The characters of UTF-8 texts (string [texts]); bytes that are none count as U+FFFD.
+
+    Returns:
+      the characters; fronts: int32 [texts], the place of the space at the front of each text.
+    """
+    ragged = tf.strings.unicode_decode(" " + texts, "UTF-8")
+    splits = tf.cast(ragged.row_splits, tf.int32)
+    begins = tf.range(tf.size(ragged.values))
+    return Characters(ragged.values, begins, begins + 1, repeated(splits[1:] - splits[:-1])), splits[:-1]
+
+
+def repeated(counts: tf.Tensor) -> tf.Tensor:
+    """0, 1, 2 and so on, each as often as `counts` says: `tf.repeat` in linear memory; int32."""
+    starts = tf.cumsum(counts, exclusive=True)
+    steps = tf.scatter_nd(starts[:, tf.newaxis], tf.ones_like(starts), [tf.reduce_sum(counts) + 1])
+    return tf.cumsum(steps)[:-1] - 1
+
+
+class Lookup:
+    """A number for each code point, kept as pages of which equal ones are stored once."""
+
+    def __init__(self, numbers: np.ndarray):
+        """Takes an array with a number for each code."""
+        filled = np.append(numbers, np.zeros(-len(numbers) % _PAGE, numbers.dtype))
+        starts: dict[bytes, int] = {}
+        pages = map(bytes, filled.reshape(-1, _PAGE))
+        self._page_starts = tf.constant([starts.setdefault(page, len(starts) * _PAGE) for page in pages])
+        self._pages = tf.constant(np.frombuffer(b"".join(starts), numbers.dtype))
+
+    @classmethod
+    def of_set(cls, codes: Collection[int]) -> "Lookup":
+        """True for the given codes."""
+        numbers = np.zeros(CODES, bool)
+        numbers[list(codes)] = True
+        return cls(numbers)
+
+    def __call__(self, codes: tf.Tensor) -> tf.Tensor:
+        """The number of each of the codes."""
+        return tf.gather(self._pages, tf.gather(self._page_starts, codes // _PAGE) + codes % _PAGE)
+
+
+class Replacement:
+    """What becomes of each character on its own.
+
+    A character that becomes several is the range of each; one that goes counts to the one before it.
+    """
+
+    def __init__(self, results: Mapping[int, str | None], default: str | None = None, codes: int = CODES):
+        """Takes the results of some codes.
+
+        Args:
+          results: None is nothing, too, but ends the range of the character before.
+          default: of all other codes; None leaves them as they are.
+          codes: how many there are: code points, and what the caller has put behind them.
+        """
+        distinct = list(dict.fromkeys(results.values()))
+        numbers = {result: number for number, result in enumerate(distinct, start=1)}
+        entries = np.zeros(codes, np.int32)
+        entries[list(results)] = [numbers[result] for result in results.values()]
+        spelled = [
+            [_SAME] if default is None else [ord(default)],
+            *(list(map(ord, r or "")) for r in distinct),
+        ]
+        sizes = np.array([len(row) for row in spelled], np.int32)
+        self._entries = Lookup(entries)
+        self._starts = tf.constant(np.cumsum(sizes, dtype=np.int32) - sizes)
+        self._counts = tf.constant(np.where([False, *(r is None for r in distinct)], np.int32(-1), sizes))
+        self._results = tf.constant(np.concatenate(spelled).astype(np.int32))
+
+    def __call__(self, characters: Characters) -> Characters:
+        """The results, end to end."""
+        counts = tf.gather(self._counts, self._entries(characters.codes))
+        index = tf.where(counts != 0)[:, 0]
+        counts = tf.maximum(tf.gather(counts, index), 0)
+        sources = repeated(counts)
+        places = tf.range(tf.size(sources)) - tf.gather(tf.cumsum(counts, exclusive=True), sources)
+        found = characters.absorbing(index).at(sources)
+        results = tf.gather(self._results, tf.gather(self._starts, self._entries(found.codes)) + places)
+        return found._replace(codes=tf.where(results == _SAME, found.codes, results))
+
+
+class SigmaLowering:
+    """Lower case of Σ as in Python: ς where a letter comes before and none after.
+
+    Apostrophes, marks and their like ("case-ignorable") are passed over.
+    """
+
+    def __init__(self):
+        """Takes the classes of characters from Python's own lower-casing."""
+        self._kinds = Lookup(_kinds())
+
+    def __call__(self, characters: Characters) -> Characters:
+        """The characters with each Σ lowered."""
+        kinds = self._kinds(characters.codes)
+        index = tf.where(kinds != _IGNORABLE)
+        codes = tf.gather_nd(characters.codes, index)
+        cased = tf.gather_nd(kinds, index) == _CASED
+        before = tf.concat([[False], cased[:-1]], axis=0)
+        after = tf.concat([cased[1:], [False]], axis=0)
+        lowered = tf.where(before & ~after, _FINAL_SIGMA, _SMALL_SIGMA)
+        lowered = tf.where(codes == _SIGMA, lowered, codes)
+        return characters._replace(codes=tf.tensor_scatter_nd_update(characters.codes, index, lowered))
+
+
+@functools.cache
+def assigned_characters() -> list[str]:
+    """The characters that Python knows; others change in nothing."""
+    characters = map(chr, range(CODES))
+    return [c for c in characters if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
+
+
+@functools.cache
+def _kinds() -> np.ndarray:
+    kinds = np.zeros(CODES, np.int8)
+    kinds[list(map(ord, assigned_characters()))] = list(map(_kind, assigned_characters()))
+    return kinds
+
+
+def _kind(character: str) -> int:
+    if (character + "Σ").lower().endswith("ς"):
+        return _CASED
+    return _IGNORABLE if ("A" + character + "Σ").lower().endswith("ς") else 0

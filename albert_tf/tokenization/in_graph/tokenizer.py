@@ -1,0 +1,78 @@
+"""What in-graph tokenizers have in common."""
+
+import abc
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from albert_tf.tokenization.in_graph.characters import Characters, decode
+
+_TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
+
+
+class Pieces(NamedTuple):
+    """The pieces of all texts, end to end.
+
+    Attributes:
+      ids: int32 [pieces].
+      begins, ends, rows: int32 [pieces], as those of `Characters`.
+    """
+
+    ids: tf.Tensor
+    begins: tf.Tensor
+    ends: tf.Tensor
+    rows: tf.Tensor
+
+
+class InGraphTokenizer(tf.Module, abc.ABC):
+    """A tokenizer of TensorFlow operations: in `tf.function`, in `tf.data`, in a SavedModel.
+
+    Ids and ranges are those of the tokenizer it is made from. Bytes that are no UTF-8 count as U+FFFD; where
+    they may come, slice `tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")`.
+    """
+
+    def __init__(self):
+        """Makes functions of the methods, which a SavedModel keeps; a decorator would not keep the object."""
+        super().__init__()
+        self.tokenize = tf.function(self.tokenize, _TEXTS, autograph=False)
+        self.tokenize_with_offsets = tf.function(self.tokenize_with_offsets, _TEXTS, autograph=False)
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """The ids of the pieces.
+
+        Args:
+          texts: string [batch], UTF-8; the batch may be empty.
+
+        Returns:
+          int32 [batch, (pieces)].
+        """
+        return self._tokenize(texts)[0]
+
+    def tokenize_with_offsets(
+        self, texts: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """The ids of the pieces, and the range of characters that each stands for.
+
+        The ranges are those of `Tokenizer.encode_with_offsets`: a piece stands for `text[begin:end]` in
+        Python, for `tf.strings.substr(text, begin, end - begin, unit="UTF8_CHAR")` in the graph.
+
+        Returns:
+          ids, begins, ends: int32 [batch, (pieces)].
+        """
+        return self._tokenize(texts)
+
+    def _tokenize(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        characters, fronts = decode(texts)
+        pieces = self._pieces(characters, tf.size(fronts))
+        fronts = tf.gather(fronts, pieces.rows) + 1
+        ids = tf.RaggedTensor.from_value_rowids(
+            pieces.ids,
+            tf.cast(pieces.rows, tf.int64),
+            tf.size(texts, tf.int64),
+            validate=False,
+        )
+        return ids, ids.with_values(pieces.begins - fronts), ids.with_values(pieces.ends - fronts)
+
+    @abc.abstractmethod
+    def _pieces(self, characters: Characters, batch: tf.Tensor) -> Pieces:
+        """The pieces of the characters of a number of texts."""
