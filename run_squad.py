@@ -2,7 +2,6 @@
 """Fine-tunes ALBERT on SQuAD 1.1 or 2.0: questions answered by a span of a text."""
 
 import dataclasses
-import os
 import sys
 import warnings
 
@@ -119,12 +118,13 @@ def main(options: SquadOptions) -> None:
     from albert_tf.tasks.squad.task import NAMES, SquadTask
     from albert_tf.training import fine_tuning, question_prompt
     from albert_tf.training.distribution import make_strategy
+    from albert_tf.training.initial_weights import folder_of
     from albert_tf.training.starting_point import open_starting_point
 
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         version, questions = _read(options, start.task)
-        name = NAMES[version]
+        name, weights = NAMES[version], start.options.init_checkpoint
         chosen = start.choose(name, len(questions.get("train", ())))
         check_lengths(chosen.max_seq_length, options.max_query_length)
         lengths = {
@@ -159,7 +159,7 @@ def main(options: SquadOptions) -> None:
             end_n_top=options.end_n_top,
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
-            weights_folder=_folder(start.options.init_checkpoint),
+            weights_folder=weights and folder_of(weights),
             **start.task_arguments(chosen),
         )
         if options.interactive:
@@ -168,10 +168,6 @@ def main(options: SquadOptions) -> None:
         else:
             todo = dataclasses.replace(start.options, do_eval="dev" in questions)
             fine_tuning.run(task, todo, chosen, strategy)
-
-
-def _folder(weights: str | None) -> str | None:
-    return weights if weights is None or os.path.isdir(weights) else os.path.dirname(weights)
 
 
 def _read(options: SquadOptions, earlier: dict | None):

@@ -1,5 +1,6 @@
 """run_classifier.py as a user calls it: every task end to end, and one clear line for what cannot be."""
 
+import functools
 import json
 import pathlib
 import shutil
@@ -17,6 +18,10 @@ from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.options import PAPER_HYPERPARAMETERS
 from tests.checkpoint_files import randomize, weights_of, write_checkpoint, write_hub_module
 from tests.glue_files import write_glue
+from tests.script_runs import refused, run_script
+
+run = functools.partial(run_script, run_classifier.main)
+refusal = functools.partial(refused, run_classifier.main)
 
 LENGTH = 16
 CONFIG = testing.tiny_config(max_position_embeddings=LENGTH)
@@ -62,22 +67,8 @@ def flags(glue, tmp_path) -> dict[str, object]:
     }
 
 
-def run(flags: dict[str, object], *more: str) -> int:
-    given = (f"--{name}={value}" for name, value in flags.items() if value is not None)
-    return run_classifier.main(["run_classifier.py", *given, *more])
-
-
 def only(flags: dict[str, object], *names: str) -> dict[str, object]:
     return {name: flags[name] for name in names}
-
-
-def refusal(capsys, status: int, expected_status: int = 1) -> str:
-    assert status == expected_status
-    printed = capsys.readouterr().err
-    assert "Traceback" not in printed
-    last = printed.splitlines()[-1]
-    assert last.startswith("run_classifier.py: error: ")
-    return last
 
 
 def results_in(folder: pathlib.Path) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """run_pretraining.py as a user calls it: what works, and one clear line for what cannot."""
 
+import functools
 import json
 import os
 import pathlib
@@ -21,6 +22,10 @@ from albert_tf.records import RecordWriter
 from albert_tf.tasks.pretraining import PretrainingTask
 from tests.checkpoint_files import assert_same_weights, weights_of
 from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
+from tests.script_runs import refused, run_script
+
+run = functools.partial(run_script, run_pretraining.main)
+refusal = functools.partial(refused, run_pretraining.main)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -40,18 +45,6 @@ def flags(tmp_path) -> dict[str, str]:
         "num_warmup_steps": "1",
         "save_checkpoints_steps": "2",
     }
-
-
-def run(flags: dict[str, str], *more: str) -> int:
-    return run_pretraining.main(["run_pretraining.py", *(f"--{n}={v}" for n, v in flags.items()), *more])
-
-
-def refusal(capsys, status: int, expected_status: int = 1) -> str:
-    """The one line on standard error after what a run that got going says of itself."""
-    assert status == expected_status
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("run_pretraining.py: error: ")
-    return last
 
 
 def test_trains_evaluates_and_continues_by_globs(flags, tmp_path, capsys):

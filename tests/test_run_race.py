@@ -1,5 +1,6 @@
 """run_race.py as a user calls it: both layouts, both levels, and one clear line for what cannot be."""
 
+import functools
 import json
 import pathlib
 
@@ -8,6 +9,10 @@ import pytest
 
 import run_race
 from albert_tf import testing
+from tests.script_runs import refused, run_script
+
+run = functools.partial(run_script, run_race.main)
+refusal = functools.partial(refused, run_race.main)
 
 LENGTH = 32
 QUESTIONS = {"train": 12, "dev": 6, "test": 4}
@@ -54,19 +59,6 @@ def flags(race, tmp_path) -> dict[str, object]:
         "warmup_step": 0,
         "save_checkpoints_steps": 2,
     }
-
-
-def run(flags: dict[str, object], *more: str) -> int:
-    return run_race.main(["run_race.py", *(f"--{n}={v}" for n, v in flags.items() if v is not None), *more])
-
-
-def refusal(capsys, status: int, expected_status: int = 1) -> str:
-    assert status == expected_status
-    printed = capsys.readouterr().err
-    assert "Traceback" not in printed
-    last = printed.splitlines()[-1]
-    assert last.startswith("run_race.py: error: ")
-    return last
 
 
 def test_one_run_gives_the_accuracy_of_both_levels_and_of_all(flags, tmp_path, capsys):

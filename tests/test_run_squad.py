@@ -1,5 +1,6 @@
 """run_squad.py as a user calls it: both versions, predicting alone, the prompt, one line for errors."""
 
+import functools
 import io
 import json
 import pathlib
@@ -10,7 +11,11 @@ import pytest
 import run_squad
 from albert_tf import testing
 from albert_tf.tasks.squad.reading import read_squad
+from tests.script_runs import refused, run_script
 from tests.squad_files import official_totals, squad_json, write_squad
+
+run = functools.partial(run_script, run_squad.main)
+refusal = functools.partial(refused, run_squad.main)
 
 LENGTH = 40
 COUNTED = {
@@ -59,19 +64,6 @@ def with_files(flags, tmp_path, version, with_answers=True):
     train = write_squad(tmp_path / "train.json", rows_of(version), version)
     predict = write_squad(tmp_path / "predict.json", rows_of(version), version, with_answers)
     return flags | {"train_file": train, "predict_file": predict}
-
-
-def run(flags: dict[str, object], *more: str) -> int:
-    return run_squad.main(["run_squad.py", *(f"--{n}={v}" for n, v in flags.items() if v is not None), *more])
-
-
-def refusal(capsys, status: int, expected_status: int = 1) -> str:
-    assert status == expected_status
-    printed = capsys.readouterr().err
-    assert "Traceback" not in printed
-    last = printed.splitlines()[-1]
-    assert last.startswith("run_squad.py: error: ")
-    return last
 
 
 def read(path: pathlib.Path):

@@ -122,9 +122,8 @@ def _dataset(
 def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """What makes a batch of the numbers of its examples, int32 [batch], in TensorFlow's own threads."""
     shape = (-1, features.num_choices) if features.num_choices > 1 else (-1,)
-    ends = np.cumsum(features.lengths, dtype=np.int64)
     all_ids = tf.constant(features.input_ids)
-    all_starts = tf.constant((ends - features.lengths).reshape(shape))
+    all_starts = tf.constant(features.starts.reshape(shape))
     all_lengths = tf.constant(features.lengths.reshape(shape))
     all_first_lengths = tf.constant(features.first_lengths.reshape(shape))
     labels = None if features.labels is None else tf.constant(features.labels)

@@ -1,6 +1,7 @@
 """`Features`: the token ids of a split, end to end, and how texts become them."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -39,6 +40,11 @@ class Features:
     def __len__(self) -> int:
         """Examples, not sequences."""
         return len(self.lengths) // self.num_choices
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """int64 [sequences]. The first token of each sequence."""
+        return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
 
 
 class Spans(NamedTuple):

@@ -64,8 +64,7 @@ def _foreign_head(task: Task, model: tf_keras.Model, path: str) -> str | None:
 
 def read_task(path: str) -> dict[str, Any] | None:
     """What the weights in a folder, or those of a checkpoint in it, were trained for, if it says."""
-    folder = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
-    path = os.path.join(folder, TASK_FILE)
+    path = os.path.join(folder_of(path), TASK_FILE)
     if not tf.io.gfile.exists(path):
         return None
     try:
@@ -78,6 +77,11 @@ def read_task(path: str) -> dict[str, Any] | None:
     if not is_task or not all(isinstance(name, str) for name in described["label_names"]):
         raise InputError(f"{path} does not describe a task")
     return described
+
+
+def folder_of(path: str) -> str:
+    """The folder that weights lie in: that of a checkpoint, or `path` itself."""
+    return path if tf.io.gfile.isdir(path) else os.path.dirname(path)
 
 
 def _labels(described: Mapping[str, Any]) -> str:

@@ -112,7 +112,7 @@ def _spans(
     window = at + windows.start
     starts, ends = starts[at, rank, 0], np.broadcast_to(ends, fits.shape)[at, rank, end_rank]
     pieces = starts - features.first_lengths[window] + features.window_starts[window]
-    tokens = (np.cumsum(features.lengths, dtype=np.int64) - features.lengths)[window]
+    tokens = features.starts[window]
     begins, stops = features.begins[tokens + starts], features.ends[tokens + ends]
     kept = is_max_context(features, window, pieces)
     end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)

@@ -1,6 +1,7 @@
 """Questions and contexts as windows of ids, and where each piece of a window stands in its context."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -36,7 +37,7 @@ class WindowFeatures(Features):
     TOKEN_COLUMNS: ClassVar[tuple[str, ...]] = (*Features.TOKEN_COLUMNS, "begins", "ends")
     EXAMPLE_COLUMNS: ClassVar[tuple[str, ...]] = (*Features.EXAMPLE_COLUMNS, "question_of", "window_starts")
 
-    @property
+    @functools.cached_property
     def context_lengths(self) -> np.ndarray:
         """int32 [windows]. Pieces of the context in each window."""
         return self.lengths - self.first_lengths - 1
@@ -108,8 +109,8 @@ def window_features(
             questions.is_impossible[question_of],
         )
     else:
-        tokens = np.cumsum(features.lengths, dtype=np.int64) - 1 - window_lengths
-        cells = concatenated(np.arange(len(features.input_ids)), tokens, window_lengths)
+        tokens = np.arange(len(features.input_ids))
+        cells = concatenated(tokens, features.starts + features.first_lengths, window_lengths)
         begins, ends = np.zeros((2, len(features.input_ids)), np.int32)
         begins[cells] = concatenated(encoded.begins, windows.starts, window_lengths)
         ends[cells] = concatenated(encoded.ends, windows.starts, window_lengths)

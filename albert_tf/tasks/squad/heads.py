@@ -1,6 +1,6 @@
 """What is learned and predicted in each window: the losses and the best spans of SQuAD 1.1 and 2.0."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -31,9 +31,7 @@ def measure_v1(
     if not with_padding:
         logits = [tf.where(batch["input_mask"] > 0, values, _NEVER) for values in logits]
     starts, ends, _ = tf.unstack(batch["label_ids"], axis=1)
-    losses = measures.nll(starts, logits[0]) + measures.nll(ends, logits[1])
-    right = measures.correct(starts, logits[0]) * measures.correct(ends, logits[1])
-    return {"span_loss": measures.mean(0.5 * losses), "span_accuracy": measures.mean(right)}
+    return _span_measures([starts, ends], logits)
 
 
 def measure_v2(
@@ -53,15 +51,11 @@ def measure_v2(
         training=training,
         dropout_seed=dropout_seed,
     )
-    start, end, null = outputs["start_log_probs"], outputs["end_log_probs"], outputs["cls_logits"]
-    impossible = tf.cast(is_impossible, tf.float32)
-    span_losses = measures.nll(starts, start) + measures.nll(ends, end)
-    answer_losses = tf.nn.sigmoid_cross_entropy_with_logits(impossible, null)
-    right = measures.correct(starts, start) * measures.correct(ends, end)
-    return {
-        "span_loss": measures.mean(0.5 * span_losses),
-        "answerability_loss": measures.mean(0.5 * answer_losses),
-        "span_accuracy": measures.mean(right),
+    spans = _span_measures([starts, ends], [outputs["start_log_probs"], outputs["end_log_probs"]])
+    null = outputs["cls_logits"]
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(is_impossible, tf.float32), null)
+    return spans | {
+        "answerability_loss": measures.mean(0.5 * losses),
         "answerability_accuracy": measures.mean(tf.cast((null > 0) == (is_impossible > 0), tf.float32)),
     }
 
@@ -105,6 +99,14 @@ def p_mask(batch: Batch, with_cls: bool = True) -> tf.Tensor:
     if with_cls:
         allowed |= positions == 0
     return 1.0 - tf.cast(allowed, tf.float32)
+
+
+def _span_measures(positions: Sequence[tf.Tensor], logits: Sequence[tf.Tensor]) -> dict[str, WeightedSum]:
+    """Mean cross-entropy of starts and ends, given in this order, and the share where both are right."""
+    pairs = list(zip(positions, logits, strict=True))
+    losses = tf.add_n([measures.nll(*pair) for pair in pairs])
+    right = measures.correct(*pairs[0]) * measures.correct(*pairs[1])
+    return {"span_loss": measures.mean(0.5 * losses), "span_accuracy": measures.mean(right)}
 
 
 def _top(scores: tf.Tensor, count: int):

@@ -49,7 +49,9 @@ def results_v2(
         which the question at the threshold is left unanswered, as the original does.
     """
     texts, null_scores = answers.texts, answers.null_scores
-    _, answered_f1 = scoring.question_scores("2.0", texts, questions)
+    if_answered = scoring.question_scores("2.0", texts, questions)
+    if_not = scoring.question_scores("2.0", [""] * len(texts), questions)
+    answered_f1 = if_answered[1]
     name = "fixed" if threshold is not None else "tuned"
     if threshold is not None:
         applied = threshold
@@ -61,14 +63,17 @@ def results_v2(
             texts, answered_f1, null_scores, questions.is_impossible
         )
         applied = float(np.nextafter(threshold, -np.inf))
-    parts = {}
-    for part, cut in {name: applied, "at_zero": 0.0, "untuned": np.inf}.items():
-        given = scoring.apply_threshold(texts, null_scores, cut)
-        scores = scoring.question_scores("2.0", given, questions)
-        parts[part] = given, scores, scoring.totals_v2(*scores, questions)
-    given, (exact, f1), totals = parts[name]
+
+    def scores_at(cut: float) -> list[np.ndarray]:
+        is_answered = null_scores <= cut
+        return [np.where(is_answered, *pair) for pair in zip(if_answered, if_not, strict=True)]
+
+    exact, f1 = scores_at(applied)
+    totals = scoring.totals_v2(exact, f1, questions)
     by_part = {name: totals | {"null_score_diff_threshold": threshold}}
-    for part in ("at_zero", "untuned"):
-        by_part[part] = {metric: parts[part][2][metric] for metric in ("exact", "f1")}
+    for part, cut in (("at_zero", 0.0), ("untuned", np.inf)):
+        totals = scoring.totals_v2(*scores_at(cut), questions)
+        by_part[part] = {metric: totals[metric] for metric in ("exact", "f1")}
     curve = scoring.f1_by_threshold(answered_f1, null_scores, questions.is_impossible)
+    given = scoring.apply_threshold(texts, null_scores, applied)
     return Results(given, exact, f1, threshold, by_part, curve)

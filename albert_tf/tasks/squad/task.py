@@ -79,6 +79,7 @@ class SquadTask(BenchmarkTask):
         self._threshold_sweep = threshold_sweep
         self._weights_folder = weights_folder
         self._answered: tuple[Mapping[str, np.ndarray], Answers] | None = None
+        self._scored: tuple[Answers, Results] | None = None
         self.losses, self.metrics = ("span_loss",), ("span_loss", "span_accuracy")
         self.progress_metrics = {"span_accuracy": "span"}
         if version == "2.0":
@@ -132,26 +133,31 @@ class SquadTask(BenchmarkTask):
             self._answered = outputs, found
         return self._answered[1]
 
-    def results(self, split: str, answers: Answers) -> Results:
-        """What the answers to the questions of a split are worth."""
-        if self.version == "1.1":
-            return results_v1(self.questions[split], answers)
-        return results_v2(self.questions[split], answers, self._threshold, self._threshold_sweep)
+    def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> Results:
+        """What the answers to the questions of a split are worth; kept until other outputs come."""
+        questions, answers = self.questions[split], self.answers(split, outputs)
+        if self._scored is None or self._scored[0] is not answers:
+            if self.version == "1.1":
+                results = results_v1(questions, answers)
+            else:
+                results = results_v2(questions, answers, self._threshold, self._threshold_sweep)
+            self._scored = answers, results
+        return self._scored[1]
 
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
-        return self.results(split, self.answers(split, outputs)).by_part
+        return self.results(split, outputs).by_part
 
     def breakdowns(
         self, split: str, outputs: Mapping[str, np.ndarray]
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Results by answer length and by question word."""
-        return report.breakdowns(self.questions[split], self.results(split, self.answers(split, outputs)))
+        return report.breakdowns(self.questions[split], self.results(split, outputs))
 
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
         """The same, for version 2.0 how the threshold matters, and the worst answers in their contexts."""
-        answers = self.answers("dev", outputs)
-        return report.sections(self.questions["dev"], answers, self.results("dev", answers))
+        answers, results = self.answers("dev", outputs), self.results("dev", outputs)
+        return report.sections(self.questions["dev"], answers, results)
 
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
         """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
@@ -160,7 +166,7 @@ class SquadTask(BenchmarkTask):
         """
         questions, answers = self.questions["test"], self.answers("test", outputs)
         if questions.has_answers:
-            texts = self.results("test", answers).texts
+            texts = self.results("test", outputs).texts
         elif self.version == "1.1":
             texts = answers.texts
         else:

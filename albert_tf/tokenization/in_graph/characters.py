@@ -61,6 +61,12 @@ def repeated(counts: tf.Tensor) -> tf.Tensor:
     return tf.cumsum(steps)[:-1] - 1
 
 
+def enumerated(counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`repeated(counts)`, and for each of its numbers how often it has come before; both int32."""
+    sources = repeated(counts)
+    return sources, tf.range(tf.size(sources)) - tf.gather(tf.cumsum(counts, exclusive=True), sources)
+
+
 class Lookup:
     """A number for each code point, kept as pages of which equal ones are stored once."""
 
@@ -117,8 +123,7 @@ class Replacement:
         counts = tf.gather(self._counts, self._entries(characters.codes))
         index = tf.where(counts != 0)[:, 0]
         counts = tf.maximum(tf.gather(counts, index), 0)
-        sources = repeated(counts)
-        places = tf.range(tf.size(sources)) - tf.gather(tf.cumsum(counts, exclusive=True), sources)
+        sources, places = enumerated(counts)
         found = characters.absorbing(index).at(sources)
         results = tf.gather(self._results, tf.gather(self._starts, self._entries(found.codes)) + places)
         return found._replace(codes=tf.where(results == _SAME, found.codes, results))

@@ -18,6 +18,7 @@ from albert_tf.tokenization.in_graph.characters import (
     Replacement,
     SigmaLowering,
     assigned_characters,
+    enumerated,
     repeated,
 )
 from albert_tf.tokenization.in_graph.charsmap import read_rules
@@ -81,8 +82,7 @@ class InGraphSentencePiece(InGraphTokenizer):
         found = self._find_pieces(_texts_of(characters, batch))
         sizes = tf.gather(self._sizes, found.values)
         counts = tf.gather(self._parts.counts, found.values)
-        sources = repeated(counts)
-        parts = tf.range(tf.size(sources)) - tf.gather(tf.cumsum(counts, exclusive=True), sources)
+        sources, parts = enumerated(counts)
         parts += tf.gather(tf.gather(self._parts.starts, found.values), sources)
         ends = tf.cumsum(sizes)
         begins = tf.gather(ends - sizes, sources) + tf.gather(self._parts.before, parts)
