@@ -1,12 +1,48 @@
-"""Input files by glob, and output files that appear only when they are complete."""
+"""Input files by glob, and output files that appear only when they are complete.
+
+A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imported only then.
+"""
 
 import contextlib
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
 
 from albert_tf.errors import InputError
+
+
+def has_scheme(path: str) -> bool:
+    """Whether a path names its file system, as gs://bucket/name does."""
+    return "://" in path
+
+
+def open_file(path: str) -> IO[bytes]:
+    """A file opened to read its bytes."""
+    if has_scheme(path):
+        import tensorflow as tf
+
+        return tf.io.gfile.GFile(path, "rb")
+    return open(path, "rb")
+
+
+def file_exists(path: str) -> bool:
+    """Whether there is a file (or folder) of that name."""
+    if has_scheme(path):
+        import tensorflow as tf
+
+        return tf.io.gfile.exists(path)
+    return os.path.exists(path)
+
+
+def file_size(path: str) -> int:
+    """The bytes of a file."""
+    if has_scheme(path):
+        import tensorflow as tf
+
+        return tf.io.gfile.stat(path).length
+    return os.path.getsize(path)
 
 
 def matching_files(patterns: Sequence[str]) -> list[str]:
@@ -18,7 +54,7 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for pattern in patterns:
         # A name that exists is meant literally, brackets and all.
-        names = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        names = [pattern] if os.path.exists(pattern) else sorted(_glob(pattern))
         if not names:
             raise InputError(f"{pattern}: no such file, and no file name matches it")
         for name in names:
@@ -30,10 +66,55 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def file_digest(path: str) -> str:
-    """sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def move_file(name: str, path: str) -> None:
+    """Gives a local file the name `path`, replacing what has it; with a scheme, on its own file system."""
+    if has_scheme(path):
+        import tensorflow as tf
+
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        tf.io.gfile.copy(name, path, overwrite=True)
+        os.remove(name)
+    else:
+        os.replace(name, path)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a small file that appears when it is complete."""
+    if has_scheme(path):
+        import tensorflow as tf
+
+        with tf.io.gfile.GFile(path, "w") as file:
+            file.write(text)
+    else:
+        with appear_when_complete([path]) as [name], open(name, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _glob(pattern: str) -> list[str]:
+    if has_scheme(pattern):
+        import tensorflow as tf
+
+        return tf.io.gfile.glob(pattern)
+    return glob.glob(pattern)
+
+
+def file_digest(path: str, on_progress: Callable[[int], None] = lambda size: None) -> str:
+    """sha256 of a file's bytes, in hexadecimal; `on_progress` is called with numbers of bytes."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while data := file.read(1 << 20):
+            digest.update(data)
+            on_progress(len(data))
+    return digest.hexdigest()
+
+
+def check_output_names(paths: Sequence[str]) -> None:
+    """Raises InputError where a path is a folder or comes twice."""
+    for path in paths:
+        if os.path.isdir(path):
+            raise InputError(f"{path} is a folder; the output is a file")
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise InputError(f"an output file is named twice: {', '.join(paths)}")
 
 
 @contextlib.contextmanager
@@ -46,11 +127,7 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     Raises:
       InputError: a path is a folder, comes twice or cannot be written.
     """
-    for path in paths:
-        if os.path.isdir(path):
-            raise InputError(f"{path} is a folder; the output is a file")
-    if len({os.path.realpath(path) for path in paths}) < len(paths):
-        raise InputError(f"an output file is named twice: {', '.join(paths)}")
+    check_output_names(paths)
     temporary = []
     try:
         for path in paths:

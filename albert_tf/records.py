@@ -33,6 +33,8 @@ from albert_tf.files import appear_when_complete, matching_files
 
 FORMAT = "albert_tf pretraining records 1"
 
+_MANIFEST_SUFFIX = ".manifest.json"
+
 _HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
 _CHECKSUM = struct.Struct("<I")
 
@@ -205,6 +207,11 @@ def metadata_path(path: str) -> str:
     return f"{path}.json"
 
 
+def manifest_path(path: str) -> str:
+    """Where the manifest is of record files that were made together, named `path` or beginning so."""
+    return f"{path}{_MANIFEST_SUFFIX}"
+
+
 def read_metadata(path: str, format: str = FORMAT) -> dict[str, Any] | None:
     """The description of a record file; None where there is none or it is of another format.
 
@@ -250,14 +257,14 @@ def parse_pretraining_batch(
 
 
 def record_files(patterns: Sequence[str]) -> list[str]:
-    """The files that names and globs stand for, without the descriptions beside record files.
+    """The files that names and globs stand for, without descriptions and manifests beside record files.
 
     Raises:
       InputError: a name does not exist or is a folder, or a glob matches nothing.
     """
     found = matching_files(patterns)
     descriptions = {metadata_path(path) for path in found}
-    return [path for path in found if path not in descriptions]
+    return [path for path in found if path not in descriptions and not path.endswith(_MANIFEST_SUFFIX)]
 
 
 def find_bad_record(

@@ -1,14 +1,16 @@
-"""Raw text, one sentence a line and a blank line between documents, read into one array of ids."""
+"""Lines of text as arrays of ids: documents of segments of pieces."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 import numpy as np
 
-from albert_tf.errors import InputError
 from albert_tf.tokenization import Tokenizer
+from data_prep.text_files import LineBlock
 
-_BLOCK = 1 << 20  # bytes read and encoded at a time
+LONGEST_DOCUMENT = 1 << 22  # pieces; what is longer goes on as another document
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,58 +37,122 @@ class Corpus:
         """The number of segments."""
         return len(self.segment_starts) - 1
 
+    @property
+    def segment_pieces(self) -> np.ndarray:
+        """int64 [segments]. The pieces of each segment."""
+        return np.diff(self.segment_starts)
 
-def read_corpus(
-    files: Sequence[str], tokenizer: Tokenizer, on_progress: Callable[[int], None] = lambda n: None
-) -> Corpus:
-    """Reads and encodes text files; lines without pieces are dropped, and so are documents without lines.
+    @property
+    def document_pieces(self) -> np.ndarray:
+        """int64 [documents]. The pieces of each document."""
+        return np.diff(self.segment_starts[self.document_starts])
+
+    def save(self, file: IO[bytes]) -> None:
+        """Writes the corpus to an open file."""
+        np.savez(file, **dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, paths: Sequence[str]) -> "Corpus":
+        """The corpora of files that `save` has written, one behind the other."""
+        parts = []
+        for path in paths:
+            with np.load(path) as arrays:
+                parts.append(cls(**arrays))
+        ids, segments, documents = ([getattr(p, f.name) for p in parts] for f in dataclasses.fields(cls))
+        return cls(np.concatenate(ids), _joined(segments), _joined(documents))
+
+
+def _joined(starts: Sequence[np.ndarray]) -> np.ndarray:
+    offsets = itertools.accumulate((part[-1] for part in starts), initial=0)
+    shifted = [part[1:] + offset for part, offset in zip(starts, offsets, strict=False)]
+    return np.concatenate([[0], *shifted])
+
+
+class LocatedCorpus(NamedTuple):
+    """A corpus, and where its documents begin: int64 [documents, 2], source and line, counted from 0."""
+
+    corpus: Corpus
+    places: np.ndarray
+
+
+class _Segments(NamedTuple):
+    """Segments of pieces, each with the number of its document, its source and its line."""
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    documents: np.ndarray
+    places: np.ndarray
+
+    def located_corpus(self) -> LocatedCorpus:
+        first_segments = np.flatnonzero(np.diff(self.documents, prepend=-1))
+        corpus = Corpus(
+            self.ids,
+            np.concatenate([[0], np.cumsum(self.lengths)]),
+            np.append(first_segments, len(self.lengths)),
+        )
+        return LocatedCorpus(corpus, self.places[first_segments])
+
+
+def tokenize(
+    sources: Iterable[Iterable[LineBlock]],
+    tokenizer: Tokenizer,
+    on_progress: Callable[[int, int], None] = lambda size, pieces: None,
+) -> Iterator[LocatedCorpus]:
+    """Encodes lines; those without pieces are dropped, and so are documents without lines.
 
     Args:
-      files: names of UTF-8 files. A file's end also ends its last document.
+      sources: consecutive lines of each source; its end also ends its last document.
       tokenizer: makes the ids.
-      on_progress: called with a number of bytes as they are read.
+      on_progress: called with the bytes and the pieces of each block.
 
-    Raises:
-      InputError: a file is not UTF-8 (names the line), or there is no text in any.
+    Yields:
+      Corpora of whole documents, of about `LONGEST_DOCUMENT` pieces; the last one may be smaller, none is
+      empty.
     """
-    ids, lengths, documents = [], [], []
+    parts: list[_Segments] = []
     document = 0  # counts the breaks so far
-    for path in files:
+    for source, blocks in enumerate(sources):
         document += 1
-        for block, size in read_blocks(path):
-            lines = block.split("\n")
-            breaks = np.cumsum([not line or line.isspace() for line in lines]) + document
-            block_ids, block_lengths = tokenizer.encode_batch(lines)
-            filled = block_lengths > 0
-            ids.append(block_ids)
-            lengths.append(block_lengths[filled])
-            documents.append(breaks[filled])
-            document = breaks[-1]
-            on_progress(size)
-    lengths = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
-    if not lengths.size:
-        raise InputError(f"no text in {', '.join(files)}: nothing to make examples of")
-    segment_starts = np.concatenate([[0], np.cumsum(lengths)])
-    first_segments = np.flatnonzero(np.diff(np.concatenate(documents), prepend=-1))
-    return Corpus(np.concatenate(ids), segment_starts, np.append(first_segments, len(lengths)))
+        open_lengths = None  # the array whose last element counts the pieces of a line that may go on
+        for block in blocks:
+            if not block.lines:
+                on_progress(block.size, 0)
+                continue
+            ids, lengths = tokenizer.encode_batch(block.lines)
+            blank = np.array([not line or line.isspace() for line in block.lines])
+            if block.continues:
+                blank[0] = False
+                if open_lengths is not None:
+                    open_lengths[-1] += lengths[0]
+                    lengths[0] = 0
+            documents = np.cumsum(blank) + document
+            document = documents[-1]
+            filled = lengths > 0
+            places = np.stack([np.full(len(filled), source), block.numbers], axis=1)
+            parts.append(_Segments(ids, lengths[filled], documents[filled], places[filled]))
+            if filled[-1]:
+                open_lengths = parts[-1].lengths
+            elif len(filled) > 1 or not block.continues:
+                open_lengths = None
+            on_progress(block.size, ids.size)
+            if sum(part.ids.size for part in parts) >= LONGEST_DOCUMENT:
+                whole, parts = _divide(parts)
+                yield whole.located_corpus()
+                open_lengths = parts[-1].lengths if parts and open_lengths is not None else None
+    if any(part.ids.size for part in parts):
+        yield _concatenated(parts).located_corpus()
 
 
-def read_blocks(path: str) -> Iterator[tuple[str, int]]:
-    """The text of a UTF-8 file in blocks of whole lines (no line end at the end), each with its bytes.
+def _divide(parts: Sequence[_Segments]) -> tuple[_Segments, list[_Segments]]:
+    """What comes before the last document, and that document; if there is but one, all of it and nothing."""
+    everything = _concatenated(parts)
+    first = np.searchsorted(everything.documents, everything.documents[-1])
+    if not first:
+        return everything, []
+    pieces = everything.lengths[:first].sum()
+    whole = _Segments(everything.ids[:pieces], *(column[:first] for column in everything[1:]))
+    return whole, [_Segments(everything.ids[pieces:], *(column[first:] for column in everything[1:]))]
 
-    Raises:
-      InputError: the file is not UTF-8; the message names the line.
-    """
-    lines_before = 0
-    with open(path, "rb") as file:
-        while lines := file.readlines(_BLOCK):
-            block = b"".join(lines)
-            try:
-                text = block.decode("utf-8")
-            except UnicodeDecodeError as error:
-                line = lines_before + block[: error.start].count(b"\n") + 1
-                raise InputError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
-            if not lines_before:
-                text = text.removeprefix("\ufeff")
-            lines_before += len(lines)
-            yield text.removesuffix("\n"), len(block)
+
+def _concatenated(parts: Sequence[_Segments]) -> _Segments:
+    return _Segments(*map(np.concatenate, zip(*parts, strict=True)))

@@ -3,23 +3,25 @@
 import numpy as np
 
 from albert_tf.tokenization import Tokenizer
-from data_prep.corpus import Corpus
 from data_prep.masking import MaskingOptions, mask
-from data_prep.segments import SPECIAL_PIECES, Pairs
+from data_prep.segments import SPECIAL_PIECES, Pairs, span_indices
 
 
 def make_examples(
-    corpus: Corpus,
+    ids: np.ndarray,
     pairs: Pairs,
     tokenizer: Tokenizer,
     max_seq_length: int,
     options: MaskingOptions,
     rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """The features of a batch of examples (see `albert_tf.records`), one row for each pair.
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The features of a batch of examples (see `albert_tf.records`), one row for each pair of texts in `ids`.
 
     A and B each begin a masking unit, also where truncation left the rest of a word at their front. So no
     unit reaches across [SEP], while an n-gram may.
+
+    Returns:
+      The features, and int64 [ngram + 1], how many n-grams of each n are masked.
     """
     examples = len(pairs)
     lengths = pairs.lengths.astype(np.int64)
@@ -31,14 +33,11 @@ def make_examples(
 
     # The pieces of A, B, A, B, ... end to end: where each comes from and the cell it goes to.
     spans = lengths.ravel()
-    before = np.cumsum(spans) - spans
-    count = np.arange(spans.sum())
-    source = count + np.repeat(pairs.starts.ravel() - before, spans)
-    cell = count + np.repeat(np.stack([row_starts + 1, first_sep + 1], axis=1).ravel() - before, spans)
-    ids = corpus.ids[source]
+    ids = ids[span_indices(pairs.starts.ravel(), spans)]
+    cell = span_indices(np.stack([row_starts + 1, first_sep + 1], axis=1).ravel(), spans)
     is_word_start = tokenizer.is_word_start[ids]
     is_unit_start = is_word_start.copy() if options.do_whole_word_mask else np.ones_like(is_word_start)
-    is_unit_start[before] = True
+    is_unit_start[np.cumsum(spans) - spans] = True
     masked = mask(ids, is_unit_start, example_lengths, tokenizer.mask_id, tokenizer.vocab_size, options, rng)
 
     shape = (examples, max_seq_length)
@@ -66,7 +65,7 @@ def make_examples(
     positions[rows, nth] = cells % max_seq_length
     labels[rows, nth] = ids[masked.predicted]
     weights[rows, nth] = 1
-    return {
+    features = {
         "input_ids": input_ids,
         "input_mask": inside.astype(np.uint8),
         "segment_ids": (inside & (position > lengths[:, :1] + 1)).astype(np.uint8),
@@ -76,3 +75,4 @@ def make_examples(
         "masked_lm_weights": weights,
         "next_sentence_labels": pairs.labels[:, None],
     }
+    return features, masked.ngrams

@@ -80,12 +80,12 @@ def choose_units(
       rng: the only source of chance.
 
     Returns:
-      bool [units].
+      int64 [units]. How many units were chosen together with a unit, itself included; 0 where it was not.
     """
     # A Fisher-Yates shuffle within each example, carried only as far as it is needed.
     order = np.arange(len(unit_starts) - 1)
     cumulative = np.cumsum(ngram_probabilities(options))[:-1]
-    chosen = np.zeros_like(taken)
+    chosen = np.zeros(taken.shape, np.int64)
     taken = taken.copy()
     active = np.flatnonzero((quota > 0) & (np.diff(example_starts) > 0))
     first, end, left = example_starts[active], example_starts[active + 1], quota[active]
@@ -103,8 +103,10 @@ def choose_units(
         for n in range(options.ngram):
             free &= ~taken[unit + n * (unit + n < stop)]
         for n in range(options.ngram):
-            units = unit[free & (unit + n < stop)] + n
-            taken[units] = chosen[units] = True
+            reached = free & (unit + n < stop)
+            units = unit[reached] + n
+            taken[units] = True
+            chosen[units] = (stop - unit)[reached]
         left = left - np.where(free, unit_starts[stop] - begin, 0)
 
         first = first + 1
@@ -120,10 +122,12 @@ class Masked:
     Attributes:
       ids: unsigned [pieces]. What the model sees.
       predicted: int64 [predictions]. Which of the pieces are to be predicted, ascending.
+      ngrams: int64 [ngram + 1]. How many n-grams of each n were chosen.
     """
 
     ids: np.ndarray
     predicted: np.ndarray
+    ngrams: np.ndarray
 
 
 def mask(
@@ -160,15 +164,21 @@ def mask(
     randomized = predicted[chance >= _MASKED + _UNCHANGED]
     result[randomized] = rng.integers(0, vocab_size, randomized.size)
 
+    ngrams = _count_ngrams(chosen, options)
     if options.do_permutation:
-        permuted = _pieces(
-            choose_units(unit_starts, example_starts, quota, chosen, options, rng), unit_starts
-        )
+        also_chosen = choose_units(unit_starts, example_starts, quota, chosen > 0, options, rng)
+        ngrams += _count_ngrams(also_chosen, options)
+        permuted = _pieces(also_chosen, unit_starts)
         # Sorting by example plus a fraction puts the pieces of each example in random order.
         example = np.searchsorted(ends, permuted, side="right")
         result[permuted] = ids[permuted[np.argsort(example + rng.random(permuted.size))]]
         predicted = np.sort(np.concatenate([predicted, permuted]))
-    return Masked(result, predicted)
+    return Masked(result, predicted, ngrams)
+
+
+def _count_ngrams(chosen: np.ndarray, options: MaskingOptions) -> np.ndarray:
+    sizes = np.arange(options.ngram + 1)
+    return np.bincount(chosen, minlength=sizes.size) * (sizes > 0) // np.maximum(sizes, 1)
 
 
 def _pieces(chosen: np.ndarray, unit_starts: np.ndarray) -> np.ndarray:

@@ -12,8 +12,6 @@ from data_prep.corpus import Corpus
 
 SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
 
-_PAIRS_TOGETHER = 200_000  # planned at once, about
-
 
 @dataclasses.dataclass(frozen=True)
 class SegmentOptions(flags.ScriptOptions):
@@ -66,46 +64,32 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: np.ndarray) -> "Pairs":
+    def take(self, indices: np.ndarray | slice) -> "Pairs":
         """The pairs at these indices, in their order."""
         return Pairs(self.starts[indices], self.lengths[indices], self.labels[indices])
 
 
+def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """int64 [sum of lengths]. From each start on as many numbers as its length, end to end."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return np.arange(ends[-1] if ends.size else 0) + np.repeat(starts - (ends - lengths), lengths)
+
+
 def plan_pairs(
-    corpus: Corpus, is_word_start: np.ndarray, options: SegmentOptions, rng: np.random.Generator
+    corpus: Corpus, is_word_start: np.ndarray, passes: int, options: SegmentOptions, rng: np.random.Generator
 ) -> tuple[Pairs, int]:
-    """All pairs of all passes, in the order of the text (not shuffled).
+    """All pairs of some passes, in the order of the text (not shuffled).
 
     Args:
       corpus: the text.
       is_word_start: bool [vocab_size].
+      passes: how often the text is gone through.
       options: what pairs are wanted.
       rng: the only source of chance.
 
     Returns:
       The pairs, and the number of chunks left out because they are one single word.
     """
-    # Few passes at a time where they are large: the memory of planning is several times that of a plan.
-    pairs_of_pass = corpus.ids.size // options.budget + corpus.documents
-    together = max(1, _PAIRS_TOGETHER // pairs_of_pass)
-    parts, left_out = [], 0
-    for done in range(0, options.dupe_factor, together):
-        passes = min(together, options.dupe_factor - done)
-        pairs, words = _plan_passes(corpus, is_word_start, passes, options, rng)
-        parts.append(pairs)
-        left_out += words
-    columns = ("starts", "lengths", "labels")
-    return Pairs(*(np.concatenate([getattr(part, c) for part in parts]) for c in columns)), left_out
-
-
-def _plan_passes(
-    corpus: Corpus,
-    is_word_start: np.ndarray,
-    passes: int,
-    options: SegmentOptions,
-    rng: np.random.Generator,
-) -> tuple[Pairs, int]:
-    """The pairs of some passes, and the number of chunks left out."""
     documents = np.tile(np.arange(corpus.documents), passes)
     targets = np.full(documents.size, options.budget)
     short = rng.random(documents.size) < options.short_seq_prob

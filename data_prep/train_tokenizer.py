@@ -1,24 +1,25 @@
 """Raw text into a SentencePiece model: python -m data_prep.train_tokenizer --help."""
 
 import dataclasses
-import os
+import itertools
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from albert_tf import flags
-from albert_tf.files import appear_when_complete, matching_files
+from albert_tf.files import appear_when_complete, file_size, matching_files
 from albert_tf.progress import progress_bar
 from albert_tf.script import script
 from albert_tf.tokenization.preprocessing import preprocess_text
 from albert_tf.tokenization.training import train_sentencepiece, vocabulary_listing
-from data_prep.corpus import read_blocks
+from data_prep.text_files import TextOptions, TextRange
+from data_prep.text_groups import TextGroup
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(flags.ScriptOptions):
+class Options(TextOptions):
     """Trains a SentencePiece model with the ids and symbols of the original English model.
 
     Example:
@@ -26,7 +27,6 @@ class Options(flags.ScriptOptions):
       python -m data_prep.train_tokenizer --input_file='text/*.txt' --output_prefix=vocab --vocab_size=8000
     """
 
-    input_file: tuple[str, ...] = flags.option(help="text files, UTF-8: names and globs")
     output_prefix: str = flags.option(help="the model becomes <prefix>.model, its listing <prefix>.vocab")
     vocab_size: int = flags.option(30000, at_least=14, help="pieces, special ones included")
     do_lower_case: bool = flags.option(True, help="lower-case the text")
@@ -52,12 +52,13 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
       InputError: the text is missing, not UTF-8, or does not fit the vocabulary size.
     """
     started = time.perf_counter()
+    options.require_input()
     files = matching_files(options.input_file)
     outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
     with appear_when_complete(outputs) as temporary:
-        size = sum(os.path.getsize(path) for path in files)
-        with progress_bar(total=size, desc="reading", unit="B", unit_scale=True) as bar:
-            sentences = _sentences(files, options.do_lower_case, bar.update)
+        text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
+        with progress_bar(total=sum(map(file_size, files)), desc="reading", unit="B", unit_scale=True) as bar:
+            sentences = _sentences(text, options.do_lower_case, bar.update)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
         print(
@@ -75,18 +76,22 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
             file.write(model)
         with open(temporary[1], "w", encoding="utf-8") as file:
             file.write(vocabulary_listing(model))
-    seconds = time.perf_counter() - started
-    return {"lines": lines, "lines_used": used, "vocab_size": options.vocab_size, "seconds": seconds}
+    return {
+        "lines": lines,
+        "lines_used": used,
+        "skipped_lines": text.skipped_lines,
+        "vocab_size": options.vocab_size,
+        "seconds": time.perf_counter() - started,
+    }
 
 
-def _sentences(files: Sequence[str], lower: bool, on_progress: Callable[[int], None]) -> Iterator[str]:
-    for path in files:
-        for block, size in read_blocks(path):
-            for line in block.split("\n"):
-                sentence = preprocess_text(line, lower)
-                if sentence:
-                    yield sentence
-            on_progress(size)
+def _sentences(text: TextGroup, lower: bool, on_progress: Callable[[int], None]) -> Iterator[str]:
+    for block in itertools.chain.from_iterable(text.read()):
+        for line in block.lines:
+            sentence = preprocess_text(line, lower)
+            if sentence:
+                yield sentence
+        on_progress(block.size)
 
 
 def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[str]]:
@@ -109,6 +114,8 @@ def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[s
 def main(options: Options) -> None:
     """The command."""
     figures = train_tokenizer(options)
+    if figures["skipped_lines"]:
+        print(f"{figures['skipped_lines']:,} lines skipped: not UTF-8, or not what they should be")
     print(
         f"{figures['vocab_size']:,} pieces from {figures['lines_used']:,} lines "
         f"in {figures['seconds']:.1f} s: {options.output_prefix}.model and .vocab"

@@ -151,6 +151,17 @@ def test_permuted_pieces_keep_the_contents_of_their_example():
         assert np.array_equal(np.sort(after[moved]), np.sort(before[moved]))
 
 
+def test_the_ngrams_that_were_chosen_are_counted_by_their_words():
+    _, result = masked(ngram=3)
+    # Nothing is taken twice, so the words of all n-grams are the predicted pieces, here of one piece each.
+    assert result.ngrams @ np.arange(4) == result.predicted.size
+    shares = result.ngrams[1:] / result.ngrams.sum()
+    # A quota of 15 cuts the last n-gram short, and long ones meet taken words more often.
+    assert shares[0] > 6 / 11
+    assert shares[2] < 2 / 11
+    np.testing.assert_allclose(shares, [6 / 11, 3 / 11, 2 / 11], atol=0.06)
+
+
 def test_nothing_is_masked_with_probability_zero():
     ids, result = masked(masked_lm_prob=0.0)
     assert result.predicted.size == 0

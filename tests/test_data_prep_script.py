@@ -135,12 +135,16 @@ def test_one_seed_gives_one_file_and_another_seed_another(tmp_path):
     assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
 
 
-def test_several_outputs_hold_the_records_of_one_in_turn(tmp_path):
-    assert run(tmp_path, "--dupe_factor=2") == 0
-    assert run(tmp_path, "--dupe_factor=2", output=f"a,{tmp_path / 'b'}") == 0
-    whole = list(records.read_records(str(tmp_path / "out.tfrecord")))
-    for i, name in enumerate("ab"):
-        assert list(records.read_records(str(tmp_path / name))) == whole[i::2]
+def test_several_outputs_share_the_examples_of_one(tmp_path):
+    arguments = ("--dupe_factor=2", "--masked_lm_prob=0")
+    assert run(tmp_path, *arguments) == 0
+    assert run(tmp_path, *arguments, output=f"a,{tmp_path / 'b'}") == 0
+    assert run(tmp_path, *arguments, "--num_shards=3", output="c") == 0
+    whole = sorted(records.read_records(str(tmp_path / "out.tfrecord")))
+    for names in (["a", "b"], [f"c-0000{i}-of-00003" for i in range(3)]):
+        parts = [list(records.read_records(str(tmp_path / name))) for name in names]
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert sorted(sum(parts, [])) == whole  # noqa: RUF017
 
 
 def test_globs_and_lists_are_read_in_order(tmp_path):
@@ -224,7 +228,7 @@ def test_bad_text_is_named_in_one_line_and_earlier_output_stays(tmp_path, capsys
     output = tmp_path / "out" / "out.tfrecord"
     output.parent.mkdir()
     output.write_bytes(b"earlier")
-    assert run(tmp_path, text=text(tmp_path), output="out/out.tfrecord") == 1
+    assert run(tmp_path, "--overwrite", text=text(tmp_path), output="out/out.tfrecord") == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1
     assert message in lines[0]
@@ -294,11 +298,11 @@ def test_a_vocabulary_is_needed(tmp_path, capsys):
     assert "missing required flag --output_file" in capsys.readouterr().err
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+def test_a_run_that_was_interrupted_before_it_got_going_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data_prep.create_pretraining_data.make_examples", interrupt)
+    monkeypatch.setattr("data_prep.stages.make_examples", interrupt)
     assert run(tmp_path, output="out") == 130
     assert os.listdir(tmp_path) == ["text.txt"]
 

@@ -1,16 +1,10 @@
-"""Reading text into documents, and documents into pairs: chunks, cuts, order, truncation."""
-
-import itertools
+"""Documents into pairs: chunks, cuts, order, truncation."""
 
 import numpy as np
 import pytest
 
-from albert_tf import testing
-from albert_tf.errors import InputError
 from albert_tf.flags import UsageError
-from albert_tf.tokenization import load_tokenizer
-from data_prep import corpus as corpus_module
-from data_prep.corpus import Corpus, read_corpus
+from data_prep.corpus import Corpus
 from data_prep.segments import SegmentOptions, plan_pairs
 
 ALWAYS_START = np.ones(1 << 16, bool)
@@ -28,72 +22,12 @@ def corpus_of(*documents):
 
 def plan(corpus, is_word_start=ALWAYS_START, seed=0, **settings):
     options = SegmentOptions(**{"short_seq_prob": 0.0, "dupe_factor": 1} | settings)
-    return plan_pairs(corpus, is_word_start, options, np.random.default_rng(seed))
+    return plan_pairs(corpus, is_word_start, options.dupe_factor, options, np.random.default_rng(seed))
 
 
 def covered(pairs):
     """The first piece and the end of A and B together."""
     return np.stack([pairs.starts.min(axis=1), (pairs.starts + pairs.lengths).max(axis=1)], axis=1)
-
-
-# ------------------------------------------------------------------------------------------- reading
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return load_tokenizer(vocab_file=testing.VOCAB_FILE)
-
-
-def read(tokenizer, folder, *texts):
-    files = [folder / f"{i}.txt" for i in range(len(texts))]
-    for file, text in zip(files, texts, strict=True):
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    corpus = read_corpus([str(file) for file in files], tokenizer)
-    segments = [
-        tokenizer.ids_to_pieces(corpus.ids[begin:end])
-        for begin, end in itertools.pairwise(corpus.segment_starts)
-    ]
-    starts = corpus.document_starts
-    return [segments[begin:end] for begin, end in itertools.pairwise(starts)]
-
-
-@pytest.mark.parametrize("block", [1, 7, 1 << 20])
-def test_blank_lines_and_ends_of_files_separate_documents(tokenizer, tmp_path, monkeypatch, block):
-    monkeypatch.setattr(corpus_module, "_BLOCK", block)
-    texts = [
-        "\n\nthe sea\nwater\n  \t\nriver\r\n\r\n\n",
-        "rain\nsea",
-        "\n\u3000\n",
-        "fish\n\nmill",
-    ]
-    assert read(tokenizer, tmp_path, *texts) == [
-        [["the", "sea"], ["water"]],
-        [["river"]],
-        [["rain"], ["sea"]],
-        [["fish"]],
-        [["mill"]],
-    ]
-
-
-def test_a_line_without_pieces_is_dropped_and_separates_nothing(tokenizer, tmp_path):
-    assert read(tokenizer, tmp_path, "sea\n\u200b\nfish\n") == [[["sea"], ["fish"]]]
-
-
-def test_a_byte_order_mark_is_no_text(tokenizer, tmp_path):
-    assert read(tokenizer, tmp_path, "\ufeffsea\n") == [[["sea"]]]
-
-
-@pytest.mark.parametrize("block", [1, 1 << 20])
-def test_text_that_is_not_utf8_is_named_with_its_line(tokenizer, tmp_path, monkeypatch, block):
-    monkeypatch.setattr(corpus_module, "_BLOCK", block)
-    with pytest.raises(InputError, match=r"1\.txt, line 3: not UTF-8"):
-        read(tokenizer, tmp_path, "sea\n", b"the\n\nri\xffver\nsea\n")
-
-
-@pytest.mark.parametrize("text", ["", "\n \n\t\n", "\u200b\n"])
-def test_text_without_a_piece_is_an_error(tokenizer, tmp_path, text):
-    with pytest.raises(InputError, match=r"no text in .*0\.txt"):
-        read(tokenizer, tmp_path, text)
 
 
 # -------------------------------------------------------------------------------------------- chunks

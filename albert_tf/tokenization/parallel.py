@@ -79,7 +79,7 @@ def _encode_by_processes(
     )
     done = 0
     try:
-        with _ctrl_c_blocked():  # for good in the processes that start here: the parent ends them
+        with ctrl_c_blocked():  # for good in the processes that start here: the parent ends them
             results = pool.map(_encode, chunks)
         for encoded in results:
             yield encoded
@@ -97,7 +97,8 @@ def _encode_by_processes(
 
 
 @contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
+def ctrl_c_blocked() -> Iterator[None]:
+    """Keeps Ctrl-C from this process, and for good from processes that start meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,0 +1,79 @@
+"""Records as readable text: both texts of an example, with the pieces that are to be predicted marked."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from albert_tf.records import read_metadata, read_records
+from albert_tf.tokenization import Tokenizer, WordPieceTokenizer, load_tokenizer
+from albert_tf.tokenization.sentencepiece import UNDERLINE
+from albert_tf.tokenization.wordpiece import CONTINUATION
+from data_prep.manifest import read_manifest, shard_paths
+
+_LABELS = {0: "in order", 1: "swapped, or B from another text"}
+
+
+def readable_records(
+    output_file: str, count: int, spm_model_file: str | None = None, vocab_file: str | None = None
+) -> Iterator[str]:
+    """The first records of an output as text, in which a predicted piece stands as [what is seen|its label].
+
+    Args:
+      output_file: an output that has a manifest, or a single record file.
+      count: how many records.
+      spm_model_file, vocab_file: the vocabulary; where neither is given, that which the description names.
+
+    Raises:
+      InputError: there are no such records, or no vocabulary for them.
+    """
+    manifest = read_manifest(output_file)
+    paths = shard_paths(output_file, manifest) if manifest else [output_file]
+    settings = (read_metadata(paths[0]) or {}).get("settings", {})
+    if not (spm_model_file or vocab_file):
+        spm_model_file, vocab_file = settings.get("spm_model_file"), settings.get("vocab_file")
+    tokenizer = load_tokenizer(spm_model_file, vocab_file, settings.get("do_lower_case", True))
+    numbered = ((path, n, record) for path in paths for n, record in enumerate(read_records(path), 1))
+    for path, number, record in itertools.islice(numbered, count):
+        yield f"{path}, record {number}: {_readable(_features(record), tokenizer)}"
+
+
+def _features(record: bytes) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    features = tf.train.Example.FromString(record).features.feature
+    return {
+        name: np.array(getattr(feature, feature.WhichOneof("kind")).value)
+        for name, feature in features.items()
+    }
+
+
+def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:
+    real = int(features["input_mask"].sum())
+    texts = [_spelled(piece, tokenizer) for piece in tokenizer.ids_to_pieces(features["input_ids"][:real])]
+    predictions = _predictions(features)
+    for position, id in predictions:
+        seen, label = texts[position], _spelled(tokenizer.pieces[id], tokenizer)
+        space = " " if label.startswith(" ") else ""
+        texts[position] = f"{space}[{seen.strip()}|{label.strip()}]"
+    a_end = int(np.count_nonzero(features["segment_ids"][:real] == 0)) - 1  # where the first [SEP] is
+    [label] = features["next_sentence_labels"]
+    return (
+        f"label {label} ({_LABELS[label]}), {real} pieces, {len(predictions)} to predict\n"
+        f"  A: {''.join(texts[1:a_end]).strip()}\n  B: {''.join(texts[a_end + 1 : -1]).strip()}"
+    )
+
+
+def _predictions(features: Mapping[str, np.ndarray]) -> list[tuple[int, int]]:
+    """Positions and labels; none in records that are masked later."""
+    if "masked_lm_weights" not in features:
+        return []
+    count = np.count_nonzero(features["masked_lm_weights"])
+    return list(zip(features["masked_lm_positions"][:count], features["masked_lm_ids"][:count], strict=True))
+
+
+def _spelled(piece: str, tokenizer: Tokenizer) -> str:
+    """A piece as it stands in text, with the space before a word."""
+    if isinstance(tokenizer, WordPieceTokenizer):
+        return piece.removeprefix(CONTINUATION) if piece.startswith(CONTINUATION) else f" {piece}"
+    return piece.replace(UNDERLINE, " ")

@@ -1,0 +1,165 @@
+"""The manifest beside the output: what the records were made of, and whether they are what was written.
+
+A manifest `F.manifest.json` belongs to the output file F, or to F-00000-of-00016 and so on, and has: format,
+key (what decides the bytes), versions, inputs (path, bytes, sha256), settings (the flags), shards (name,
+records, bytes, sha256), summary and histograms.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from albert_tf import records
+from albert_tf.errors import InputError
+from albert_tf.files import file_digest, file_exists, file_size, move_file, open_file, write_text
+from albert_tf.progress import progress_bar
+from data_prep.options import Options
+
+FORMAT = "albert_tf pretraining data 1"
+
+_DECIDES_TOKENS = ("do_lower_case", "text_field", "sentence_language")
+_DECIDES_NOTHING = (
+    *("input_file", "input_file_mode", "output_file", "num_shards", "spm_model_file", "vocab_file"),
+    *("verbosity", "on_error", "num_workers", "temp_dir", "max_temp_gb", "overwrite", "verify", "inspect"),
+)
+
+
+def make_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
+    """What decides the bytes of the output: digests of input and vocabulary, the number of files, flags."""
+    settings = dataclasses.asdict(options)
+    return _digests(input_digests, options) | {
+        "num_shards": len(options.shards),
+        **{name: value for name, value in settings.items() if name not in _DECIDES_NOTHING},
+    }
+
+
+def make_tokens_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
+    """What decides the tokenized text."""
+    return _digests(input_digests, options) | {name: getattr(options, name) for name in _DECIDES_TOKENS}
+
+
+def _digests(input_digests: Sequence[str], options: Options) -> dict[str, str]:
+    return {
+        "input_file": hashlib.sha256("".join(input_digests).encode()).hexdigest(),
+        "vocabulary": file_digest(options.spm_model_file or options.vocab_file),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what has a say in the output."""
+    packages = ("numpy", "sentencepiece", "sentencex")
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def differences(key: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The flags in which two keys differ, with the values that are not digests."""
+    found = []
+    for name in key.keys() | other.keys():
+        ours, theirs = key.get(name), other.get(name)
+        if ours != theirs:
+            digest = name in ("input_file", "vocabulary")
+            found.append(f"another {name}" if digest else f"--{name}={theirs}, not {ours}")
+    return ", ".join(sorted(found))
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def publish(
+    complete: Sequence[str],
+    shards: Sequence[Mapping[str, Any]],
+    description: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    options: Options,
+) -> dict[str, Any]:
+    """Gives complete files their names, descriptions and manifest, in this order; returns the manifest.
+
+    Args:
+      complete: names of the files so far; one that is gone has its name already.
+      shards: records, bytes and sha256 of each.
+      description: of all of them, see `records.read_metadata`.
+      manifest: all but format and shards.
+      options: the names.
+    """
+    path = records.manifest_path(options.output_file[0])
+    folder = os.path.dirname(path) or "."
+    for name, shard, figures in zip(complete, options.shards, shards, strict=True):
+        if os.path.exists(name):
+            move_file(name, shard)
+        _write_json(records.metadata_path(shard), {"format": records.FORMAT, **figures, **description})
+    named = [
+        {"name": os.path.relpath(shard, folder), **figures}
+        for shard, figures in zip(options.shards, shards, strict=True)
+    ]
+    whole = {"format": FORMAT, **manifest, "shards": named}
+    _write_json(path, whole)
+    return whole
+
+
+def _write_json(path: str, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+def read_manifest(output_file: str) -> dict[str, Any] | None:
+    """The manifest of the output, None if it has none."""
+    path = records.manifest_path(output_file)
+    if not file_exists(path):
+        return None
+    with open_file(path) as file:
+        try:
+            manifest = json.loads(file.read())
+        except ValueError:
+            manifest = None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"{path} is not a manifest that this version reads")
+    return manifest
+
+
+def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
+    """The files that a manifest is about."""
+    folder = os.path.dirname(output_file)
+    return [os.path.join(folder, shard["name"]) for shard in manifest["shards"]]
+
+
+def is_complete(output_file: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether all files of a manifest are there in their full size."""
+    pairs = zip(shard_paths(output_file, manifest), manifest["shards"], strict=True)
+    return all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs)
+
+
+def verify(output_file: str) -> dict[str, Any]:
+    """Reads all files of the output and compares them with the manifest, which is returned.
+
+    Raises:
+      InputError: a file is not there, or not what was written; or there is no manifest.
+    """
+    manifest = read_manifest(output_file)
+    if manifest is None:
+        raise InputError(
+            f"{records.manifest_path(output_file)} is not there: nothing to verify {output_file} by"
+        )
+    problems = []
+    size = sum(shard["bytes"] for shard in manifest["shards"])
+    with progress_bar(total=size, desc="verifying", unit="B", unit_scale=True) as bar:
+        for path, shard in zip(shard_paths(output_file, manifest), manifest["shards"], strict=True):
+            if not file_exists(path):
+                problems.append(f"{path} is not there")
+            elif file_size(path) != shard["bytes"]:
+                problems.append(f"{path} has {file_size(path)} bytes, not {shard['bytes']}")
+            elif file_digest(path, bar.update) != shard["sha256"]:
+                problems.append(f"{path} holds other bytes than were written (sha256)")
+    if problems:
+        more = f"; {len(problems) - 1} more files are wrong" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)
+    return manifest

@@ -1,0 +1,73 @@
+"""The flags of create_pretraining_data."""
+
+import dataclasses
+import os
+
+from albert_tf import flags
+from data_prep.masking import MaskingOptions
+from data_prep.segments import SegmentOptions
+from data_prep.text_files import TextOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(MaskingOptions, SegmentOptions, TextOptions):
+    """Makes TFRecords of sentence order and masked word prediction from raw text of any size.
+
+    The text has one sentence (or other unit) a line and a blank line between documents. The same flags and
+    input give the same bytes for any number of workers. A run that was interrupted continues when it is
+    started again; what is complete is left alone. Example:
+
+      python -m data_prep.create_pretraining_data --input_file='text/*.txt' --output_file=train.tfrecord \\
+        --num_shards=16 --spm_model_file=vocab.model
+    """
+
+    output_file: tuple[str, ...] = flags.option(
+        help="TFRecord files; examples are dealt out over them in random order"
+    )
+    num_shards: int | None = flags.option(
+        None,
+        at_least=1,
+        help="write the one --output_file F as so many files, F-00000-of-00016 and so on",
+    )
+    spm_model_file: str | None = flags.option(None, help="SentencePiece model")
+    vocab_file: str | None = flags.option(
+        None, help="WordPiece vocabulary, used if no SentencePiece model is given"
+    )
+    do_lower_case: bool = flags.option(True, help="lower-case the text")
+    input_file_mode: str = flags.option(
+        "r", choices=("r", "rb"), help="makes no difference: text is read as UTF-8 either way"
+    )
+    random_seed: int = flags.option(12345, at_least=0, help="decides all chance: pairs, masks and order")
+    num_workers: int | None = flags.option(
+        None, at_least=1, help="processes; changes no byte of the output (default: as many as there are CPUs)"
+    )
+    temp_dir: str | None = flags.option(None, help="folder for temporary files (default: beside the output)")
+    max_temp_gb: float | None = flags.option(
+        None,
+        at_least=0,
+        help="the most GB of temporary files in --temp_dir; with less room the shuffle takes several rounds "
+        "(default: as many as it takes)",
+    )
+    overwrite: bool = flags.option(False, help="replace output that is there already")
+    verify: bool = flags.option(False, help="only check the output against its manifest")
+    inspect: int | None = flags.option(
+        None, at_least=1, help="only print so many examples of the output as text with masks and labels"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_shards is not None and len(self.output_file) > 1:
+            raise flags.UsageError("--num_shards takes one --output_file, which becomes so many files")
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of the files that are written."""
+        if self.num_shards is None:
+            return list(self.output_file)
+        [name] = self.output_file
+        return [f"{name}-{shard:05}-of-{self.num_shards:05}" for shard in range(self.num_shards)]
+
+    @property
+    def workers(self) -> int:
+        """How many processes may work."""
+        return self.num_workers or len(os.sched_getaffinity(0))

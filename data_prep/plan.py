@@ -1,0 +1,169 @@
+"""What a run will read, make and need, estimated from a sample of the text."""
+
+import collections
+import dataclasses
+import itertools
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import has_scheme
+from albert_tf.tokenization import Tokenizer
+from data_prep.corpus import tokenize
+from data_prep.options import Options
+from data_prep.shuffle import PAIR_BYTES
+from data_prep.stages import Unit, bucket_examples, deal_unit
+from data_prep.text_files import LineBlock, TextRange, read_lines
+
+_SAMPLES = 8
+_SAMPLE_BYTES = 1 << 16  # of each
+_TOKENIZED_BYTES = 3  # of a piece, with its share of where lines and documents begin
+_FRAME_BYTES = 16  # of a TFRecord around each record
+_STORAGE_SPEED = 2e8  # bytes a second that are read, hashed and copied in the end
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Estimates of a run.
+
+    Attributes:
+      files, input_bytes: what is read; exact.
+      pieces: of the text, once.
+      examples, output_bytes: what is written.
+      temporary_bytes: what temporary files need at once.
+      seconds: stage -> seconds of one core.
+    """
+
+    files: int
+    input_bytes: int
+    pieces: int
+    examples: int
+    output_bytes: int
+    temporary_bytes: int
+    seconds: dict[str, float]
+
+    def describe(self, options: Options) -> str:
+        """The plan as text."""
+        output = _files(len(options.shards))
+        seconds = sum(self.seconds.values()) / options.workers
+        rows = {
+            "input": f"{_megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
+            "output": f"about {self.examples:,} examples, {_megabytes(self.output_bytes)} in {output}",
+            "temporary": f"about {_megabytes(self.temporary_bytes)}",
+            "time": f"about {_duration(seconds)}, {options.workers} at work",
+        }
+        return "\n".join(f"{name:>22}  {text}" for name, text in rows.items())
+
+    def warn_of_full_disks(self, options: Options) -> None:
+        """Warns where less is free than will be needed."""
+        output = options.shards[0]
+        beside = tempfile.gettempdir() if has_scheme(output) else os.path.dirname(output) or "."
+        needs: collections.Counter[str] = collections.Counter({beside: self.output_bytes})
+        needs[options.temp_dir or beside] += self.temporary_bytes
+        for folder, needed in needs.items():
+            free = shutil.disk_usage(folder).free
+            if needed > free:
+                warnings.warn(
+                    f"{folder} has {_megabytes(free)} free, but about {_megabytes(needed)} are needed",
+                    InputWarning,
+                    stacklevel=2,
+                )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} minutes" if minutes < 100 else f"{seconds / 3600:.1f} hours"
+
+
+def make_plan(
+    inputs: Sequence[Mapping[str, Any]],
+    groups: Sequence[Sequence[TextRange]],
+    tokenizer: Tokenizer,
+    options: Options,
+) -> Plan:
+    """Takes some text from here and there through all stages, and multiplies."""
+    input_bytes = sum(file["bytes"] for file in inputs)
+    blocks = _sample(groups, options)
+    clock = [time.perf_counter()]
+    located = next(tokenize([[block] for block in blocks], tokenizer), None)
+    clock.append(time.perf_counter())
+    pieces = examples = record_bytes = 0
+    if located:
+        corpus = located.corpus
+        pieces = corpus.ids.size
+        dealt = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
+        clock.append(time.perf_counter())
+        for serialized, counted in bucket_examples(corpus.ids, dealt.pairs, 0, tokenizer, options):
+            record_bytes += sum(map(len, serialized)) + _FRAME_BYTES * len(serialized)
+            examples += counted.examples
+        clock.append(time.perf_counter())
+    scale = input_bytes / max(1, sum(block.size for block in blocks))
+    passes = scale * options.dupe_factor
+    pieces = round(pieces * scale)
+    temporary = pieces * _TOKENIZED_BYTES + dealt_bytes(pieces, tokenizer, options)
+    if options.max_temp_gb is not None:
+        temporary = min(temporary, options.max_temp_gb * 1e9)
+    tokenizing, shuffling, writing = np.append(np.diff(clock), [0, 0])[:3].tolist()
+    seconds = {
+        "tokenizing": tokenizing * scale,
+        "shuffling": shuffling * passes,
+        "writing": writing * passes,
+        "completing": record_bytes * passes / _STORAGE_SPEED,
+    }
+    output_bytes = round(record_bytes * passes)
+    return Plan(
+        len(inputs), input_bytes, pieces, round(examples * passes), output_bytes, round(temporary), seconds
+    )
+
+
+def _sample(groups: Sequence[Sequence[TextRange]], options: Options) -> list[LineBlock]:
+    """The first block of some ranges, which lie evenly apart; lines that cannot be used are passed over."""
+    ranges = [text_range for group in groups for text_range in group]
+    blocks = []
+    for path, begin, end in ranges[:: max(1, len(ranges) // _SAMPLES)][:_SAMPLES]:
+        start = TextRange(path, begin, min(end, begin + _SAMPLE_BYTES))
+        blocks += itertools.islice(read_lines(start, options, lambda bad: None), 1)
+    return blocks
+
+
+def dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
+    """What the dealt pairs of all passes take for a text of so many pieces, at most about."""
+    of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
+    return pieces * options.dupe_factor * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)
+
+
+def plan_rounds(
+    buckets: int, pieces: int, tokenized_bytes: int, tokenizer: Tokenizer, options: Options
+) -> list[range]:
+    """Divides the buckets into rounds whose temporary files keep to --max_temp_gb.
+
+    Raises:
+      InputError: not even one bucket fits.
+    """
+    if options.max_temp_gb is None:
+        return [range(buckets)]
+    bucket_bytes = dealt_bytes(pieces, tokenizer, options) / buckets
+    together = int((options.max_temp_gb * 1e9 - tokenized_bytes) / bucket_bytes)
+    if together < 1:
+        needed = (tokenized_bytes + bucket_bytes) / 1e9
+        raise InputError(
+            f"--max_temp_gb={options.max_temp_gb:g} is too little: this text needs {needed:.2g} GB at least"
+        )
+    return [range(begin, min(begin + together, buckets)) for begin in range(0, buckets, together)]

@@ -1,0 +1,85 @@
+"""The figures of a run: a summary, and histograms as text."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from data_prep.options import Options
+from data_prep.statistics import ExampleStatistics, TextStatistics
+
+_BAR = 40  # characters of the longest
+_BINS = 10  # of the lengths of examples
+
+
+def summarize(
+    text: TextStatistics,
+    examples: ExampleStatistics,
+    left_out: Mapping[str, int],
+    seconds: float,
+    options: Options,
+) -> dict[str, Any]:
+    """The figures of a run by name."""
+    count, pieces = examples.examples, examples.pieces
+    return {
+        "documents": text.documents,
+        "segments": text.segments,
+        "corpus_pieces": text.pieces,
+        "unknown_share": round(text.unknown / text.pieces, 6),
+        "examples": count,
+        **left_out,
+        "label_1_share": round(examples.swapped / count, 4),
+        "mean_fill": round(pieces / (count * options.max_seq_length), 4),
+        "masked_pieces": examples.masked,
+        "masked_share": round(examples.masked / pieces, 4),
+        "pieces": pieces,
+        "seconds": round(seconds, 2),
+        "pieces_per_second": round(pieces / seconds),
+    }
+
+
+def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, dict[str, int]]:
+    """Title -> range -> how many, without empty ranges at the ends."""
+    longest = len(examples.lengths) - 1
+    width = -(-longest // _BINS)
+    bins = {
+        f"{begin}-{min(begin + width - 1, longest)}": int(examples.lengths[begin : begin + width].sum())
+        for begin in range(1, longest + 1, width)
+    }
+    return {
+        "pieces in an example": bins,
+        "pieces in a line": _powers_of_two(text.segment_pieces),
+        "lines in a document": _powers_of_two(text.document_segments),
+        "words masked together": {str(n): int(examples.ngrams[n]) for n in range(1, len(examples.ngrams))},
+    }
+
+
+def _powers_of_two(counts: np.ndarray) -> dict[str, int]:
+    filled = np.flatnonzero(counts)
+    return {
+        str(1 << power) if not power else f"{1 << power}-{(2 << power) - 1}": int(counts[power])
+        for power in range(filled[0], filled[-1] + 1)
+    }
+
+
+def render(manifest: Mapping[str, Any]) -> str:
+    """The summary, histograms and extreme documents of a manifest as text."""
+    return "\n".join(_lines(manifest))
+
+
+def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for title, counts in manifest["histograms"].items():
+        yield title
+        total, most = sum(counts.values()), max(counts.values())
+        for name, count in counts.items():
+            bar = "#" * round(_BAR * count / max(most, 1))
+            yield f"{name:>20}  {count / max(total, 1):6.1%}  {bar}"
+        yield ""
+    for title in ("longest_documents", "shortest_documents"):
+        named = ", ".join(f"{d['at']} ({d['pieces']:,} pieces)" for d in manifest[title])
+        yield f"{title.replace('_', ' ')}: {named}"
+    if manifest["skipped"]:
+        yield f"skipped, among others: {', '.join(manifest['skipped'])}"
+    yield ""
+    for name, value in manifest["summary"].items():
+        yield f"{name.replace('_', ' '):>22}  {value:,}"

@@ -1,0 +1,125 @@
+"""The stages of making records after tokenization, functions of their input and the seed alone.
+
+Pairs of texts are planned for every pass and dealt out over buckets; the pairs of a
+bucket are put in random order, masked and serialized. Who calls the functions, where, and in which order,
+changes nothing: chance comes from streams that belong to what is worked on.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from albert_tf import records
+from albert_tf.tokenization import Tokenizer
+from data_prep.corpus import Corpus
+from data_prep.examples import make_examples
+from data_prep.options import Options
+from data_prep.segments import Pairs, plan_pairs
+from data_prep.shuffle import deal
+from data_prep.statistics import ExampleStatistics
+
+_UNIT_PIECES = 1 << 24  # of which pairs are planned together, all passes counted
+_UNIT_PAIRS = 1 << 19
+_BUCKET_PIECES = 1 << 25
+_SMALL_BUCKET_PIECES = 1 << 20
+_BUCKETS_WANTED = 32  # where the pieces are few, so that workers have something to share
+_BATCH_PIECES = 1 << 18  # pieces, padding included, that are masked and written together
+
+_CORPUS_ORDER, _PAIRS, _EXAMPLES = range(3)  # the streams of chance
+
+# ------------------------------------------------------------------------------------------------- dealing
+
+
+class Unit(NamedTuple):
+    """Corpora whose pairs are planned together for some passes.
+
+    Attributes:
+      group: number of the corpora among all units'.
+      corpora: indices of tokenized corpora.
+      first_pass, passes: which passes.
+    """
+
+    group: int
+    corpora: tuple[int, ...]
+    first_pass: int
+    passes: int
+
+
+def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options) -> list[Unit]:
+    """Groups corpora in random order, of which pieces and documents are given, until a group is large enough.
+
+    Small groups are planned for several passes at once, large ones for one after the other.
+    """
+    order = np.random.default_rng([options.random_seed, _CORPUS_ORDER]).permutation(len(pieces)).tolist()
+    groups: list[list[int]] = []
+    room = 0
+    for corpus in order:
+        if room < pieces[corpus]:
+            groups.append([])
+            room = max(_UNIT_PIECES, pieces[corpus])
+        groups[-1].append(corpus)
+        room -= pieces[corpus]
+    units = []
+    for number, group in enumerate(groups):
+        group_pieces = sum(pieces[corpus] for corpus in group)
+        pairs = group_pieces // options.budget + sum(documents[corpus] for corpus in group)
+        together = max(1, min(_UNIT_PIECES // group_pieces, _UNIT_PAIRS // pairs))
+        for first in range(0, options.dupe_factor, together):
+            units.append(Unit(number, tuple(group), first, min(together, options.dupe_factor - first)))
+    return units
+
+
+@dataclasses.dataclass(frozen=True)
+class DealtPairs:
+    """The pairs of a unit, sorted by bucket.
+
+    Attributes:
+      pairs: the pairs.
+      sizes: int64 [buckets]. How many are in each bucket.
+      left_out: chunks that make no pair because they are one single word.
+    """
+
+    pairs: Pairs
+    sizes: np.ndarray
+    left_out: int
+
+
+def deal_unit(corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, options: Options) -> DealtPairs:
+    """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora."""
+    rng = np.random.default_rng([options.random_seed, _PAIRS, unit.group, unit.first_pass])
+    pairs, left_out = plan_pairs(corpus, tokenizer.is_word_start, unit.passes, options, rng)
+    order, sizes = deal(len(pairs), buckets, rng)
+    return DealtPairs(pairs.take(order), sizes, left_out)
+
+
+def buckets_per_shard(pieces: int, options: Options) -> int:
+    """Into how many buckets each output file is divided; `pieces` of the text, one pass counted."""
+    pieces *= options.dupe_factor
+    wanted = max(-(-pieces // _BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // _SMALL_BUCKET_PIECES)))
+    return -(-wanted // len(options.shards))
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def bucket_examples(
+    ids: np.ndarray, pairs: Pairs, bucket: int, tokenizer: Tokenizer, options: Options
+) -> Iterator[tuple[list[bytes], ExampleStatistics]]:
+    """The records of a bucket in their final order, in batches.
+
+    Args:
+      ids: unsigned, in which the pairs lie.
+      pairs: those of the bucket, unit by unit.
+      bucket: its number.
+      tokenizer: of the ids.
+      options: what is wanted.
+    """
+    rng = np.random.default_rng([options.random_seed, _EXAMPLES, bucket])
+    order = rng.permutation(len(pairs))
+    rows = max(1, _BATCH_PIECES // options.max_seq_length)
+    for begin in range(0, len(pairs), rows):
+        batch = pairs.take(order[begin : begin + rows])
+        features, ngrams = make_examples(ids, batch, tokenizer, options.max_seq_length, options, rng)
+        yield records.serialize_examples(features), ExampleStatistics.of(features, ngrams)

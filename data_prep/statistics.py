@@ -1,0 +1,145 @@
+"""What is counted while records are made, in parts that add up."""
+
+import dataclasses
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from data_prep.corpus import LocatedCorpus
+
+_NAMED_DOCUMENTS = 5
+_POWERS = 32
+
+_Statistics = TypeVar("_Statistics", "TextStatistics", "ExampleStatistics")
+
+# A document by its pieces, and by source and line (from 0) where it begins; sources are numbers or names.
+Document = tuple[int, int | str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class TextStatistics:
+    """Of tokenized text.
+
+    Attributes:
+      documents, segments, pieces, unknown: how many; unknown pieces are among the pieces.
+      segment_pieces: int64 [32]. How many segments have 1, 2 to 3, 4 to 7, ... pieces.
+      document_segments: int64 [32]. The same, of documents in segments.
+      longest, shortest: the documents with the most and the fewest pieces.
+    """
+
+    documents: int
+    segments: int
+    pieces: int
+    unknown: int
+    segment_pieces: np.ndarray
+    document_segments: np.ndarray
+    longest: list[Document]
+    shortest: list[Document]
+
+    @classmethod
+    def of(cls, located: LocatedCorpus, unknown_id: int) -> "TextStatistics":
+        """The statistics of a corpus."""
+        corpus = located.corpus
+        pieces = corpus.document_pieces
+        order = np.argsort(pieces, kind="stable")
+        documents = np.column_stack([pieces, located.places])
+        return cls(
+            corpus.documents,
+            corpus.segments,
+            corpus.ids.size,
+            int(np.count_nonzero(corpus.ids == unknown_id)),
+            _powers_of_two(corpus.segment_pieces),
+            _powers_of_two(np.diff(corpus.document_starts)),
+            [tuple(document) for document in documents[order[: -_NAMED_DOCUMENTS - 1 : -1]].tolist()],
+            [tuple(document) for document in documents[order[:_NAMED_DOCUMENTS]].tolist()],
+        )
+
+    @classmethod
+    def empty(cls) -> "TextStatistics":
+        """Those of no text."""
+        return cls(0, 0, 0, 0, np.zeros(_POWERS, np.int64), np.zeros(_POWERS, np.int64), [], [])
+
+    def placed(self, begins: Sequence[tuple[str, int]]) -> "TextStatistics":
+        """The same with sources by their names, given with the number of their first line."""
+
+        def place(document: Document) -> Document:
+            pieces, source, line = document
+            name, first_line = begins[source]
+            return pieces, name, first_line + line
+
+        return dataclasses.replace(
+            self, longest=list(map(place, self.longest)), shortest=list(map(place, self.shortest))
+        )
+
+    def __add__(self, other: "TextStatistics") -> "TextStatistics":
+        return TextStatistics(
+            self.documents + other.documents,
+            self.segments + other.segments,
+            self.pieces + other.pieces,
+            self.unknown + other.unknown,
+            self.segment_pieces + other.segment_pieces,
+            self.document_segments + other.document_segments,
+            heapq.nlargest(_NAMED_DOCUMENTS, self.longest + other.longest),
+            heapq.nsmallest(_NAMED_DOCUMENTS, self.shortest + other.shortest),
+        )
+
+
+def _powers_of_two(values: np.ndarray) -> np.ndarray:
+    return np.bincount(np.frexp(values)[1] - 1, minlength=_POWERS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleStatistics:
+    """Of written examples.
+
+    Attributes:
+      swapped: how many have label 1.
+      masked: how many pieces are to be predicted.
+      lengths: int64 [max_seq_length + 1]. How many examples have so many pieces, special ones included.
+      ngrams: int64 [ngram + 1]. How many n-grams of n words are masked.
+    """
+
+    swapped: int
+    masked: int
+    lengths: np.ndarray
+    ngrams: np.ndarray
+
+    @classmethod
+    def of(cls, features: Mapping[str, np.ndarray], ngrams: np.ndarray) -> "ExampleStatistics":
+        """The statistics of a batch of features."""
+        lengths = np.count_nonzero(features["input_mask"], axis=1)
+        return cls(
+            int(features["next_sentence_labels"].sum()),
+            int(np.count_nonzero(features["masked_lm_weights"])),
+            np.bincount(lengths, minlength=features["input_mask"].shape[1] + 1),
+            ngrams,
+        )
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return int(self.lengths.sum())
+
+    @property
+    def pieces(self) -> int:
+        """Their pieces, special ones included and padding not."""
+        return int(self.lengths @ np.arange(len(self.lengths)))
+
+    def __add__(self, other: "ExampleStatistics") -> "ExampleStatistics":
+        return ExampleStatistics(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+
+def to_json(statistics: TextStatistics | ExampleStatistics) -> dict[str, Any]:
+    """The fields of statistics, arrays as lists."""
+    fields = dataclasses.asdict(statistics)
+    return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in fields.items()}
+
+
+def from_json(kind: type[_Statistics], fields: Mapping[str, Any]) -> _Statistics:
+    """The statistics that `to_json` made the fields of."""
+    arrays = {field.name for field in dataclasses.fields(kind) if field.type is np.ndarray}
+    return kind(**{name: np.array(v) if name in arrays else v for name, v in fields.items()})

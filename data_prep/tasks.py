@@ -1,0 +1,194 @@
+"""The stages as tasks between files: what a worker does in one go, and does not do again.
+
+A task's result is a JSON file that is written when all else of the task is; a run that continues reads it
+instead.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+from albert_tf import records
+from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete, file_digest
+from albert_tf.tokenization import Tokenizer
+from data_prep import statistics
+from data_prep.corpus import Corpus, tokenize
+from data_prep.options import Options
+from data_prep.shuffle import read_bucket, write_pairs
+from data_prep.stages import Unit, bucket_examples, deal_unit
+from data_prep.statistics import ExampleStatistics, TextStatistics
+from data_prep.text_files import TextRange
+from data_prep.text_groups import TextGroup
+from data_prep.work_files import WorkFiles, save_result
+from data_prep.workers import OnProgress
+
+_COPIED_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every task needs to know."""
+
+    options: Options
+    tokenizer: Tokenizer
+    files: WorkFiles
+    groups: Sequence[Sequence[TextRange]]
+
+
+# ---------------------------------------------------------------------------------------------- tokenizing
+
+
+def tokenize_group(job: Job, group: int, on_progress: OnProgress) -> dict[str, Any]:
+    """Tokenizes a group of text.
+
+    Returns:
+      statistics: of the text; corpora: pieces and documents of each file; lines: how many each range has;
+      skipped_lines: how many were; skipped: the first of them.
+    """
+    text = TextGroup(job.groups[group], job.options)
+    total, corpora = TextStatistics.empty(), []
+    for number, located in enumerate(tokenize(text.read(), job.tokenizer, on_progress)):
+        with _written(job.files.tokenized(group, number)) as file:
+            located.corpus.save(file)
+        corpora.append((located.corpus.ids.size, located.corpus.documents))
+        total += TextStatistics.of(located, job.tokenizer.unk_id)
+    result = {
+        "statistics": statistics.to_json(total),
+        "corpora": corpora,
+        "lines": text.lines,
+        "skipped_lines": text.skipped_lines,
+        "skipped": text.skipped,
+    }
+    save_result(job.files.tokenized_result(group), result)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------- dealing
+
+
+@dataclasses.dataclass(frozen=True)
+class DealTask:
+    """A unit (and its number), the files of its corpora, and which of all buckets are wanted now."""
+
+    number: int
+    unit: Unit
+    paths: tuple[str, ...]
+    buckets: int
+    wanted: range
+
+
+def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, Any]:
+    """Deals a unit's pairs out over buckets; of all buckets, only the wanted ones are written.
+
+    Returns:
+      sizes: the number of pairs in each bucket; left_out: see `DealtPairs`.
+    """
+    corpus = Corpus.load(task.paths)
+    dealt = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
+    begin, end = dealt.sizes[: task.wanted.start].sum(), dealt.sizes[: task.wanted.stop].sum()
+    path = job.files.dealt_pairs(task.number, task.wanted)
+    with _written(path) as file:
+        sizes = dealt.sizes[task.wanted.start : task.wanted.stop]
+        write_pairs(file, corpus.ids, dealt.pairs.take(slice(begin, end)), sizes)
+    on_progress(0, corpus.ids.size * task.unit.passes)
+    result = {"sizes": dealt.sizes.tolist(), "left_out": dealt.left_out}
+    save_result(f"{path}.json", result)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+@dataclasses.dataclass(frozen=True)
+class BucketTask:
+    """A bucket, the buckets that are dealt out in its round, and the part of a shard that it becomes."""
+
+    bucket: int
+    round: range
+    shard: int
+    part: int
+
+
+def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str, Any]:
+    """Writes the records of a bucket.
+
+    Returns:
+      records, bytes: of the part; statistics: of its examples, None without any.
+    """
+    paths = job.files.all_dealt_pairs(task.round)
+    bucket, buckets = task.bucket - task.round.start, len(task.round)
+    ids, pairs = read_bucket(paths, bucket, buckets, job.tokenizer.id_dtype)
+    path = job.files.part(task.shard, task.part)
+    total: ExampleStatistics | None = None
+    with _written(path) as file:
+        for serialized, counted in bucket_examples(ids, pairs, task.bucket, job.tokenizer, job.options):
+            file.writelines(part for record in serialized for part in records.framed(record))
+            total = total + counted if total else counted
+            on_progress(0, counted.pieces)
+        size = file.tell()
+    result = {
+        "records": len(pairs),
+        "bytes": size,
+        "statistics": statistics.to_json(total) if total else None,
+    }
+    save_result(f"{path}.json", result)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- completing
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardTask:
+    """A shard and the bytes of its parts."""
+
+    shard: int
+    sizes: tuple[int, ...]
+
+
+def complete_shard(job: Job, task: ShardTask, on_progress: OnProgress) -> dict[str, Any]:
+    """Puts the parts of a shard together.
+
+    Each part is removed when it has been added to the first, and a part that is not there has been.
+
+    Returns:
+      bytes, sha256: of the shard.
+    """
+    path = job.files.complete(task.shard)
+    with open(path, "r+b") as shard:
+        end = task.sizes[0]
+        for part, size in enumerate(task.sizes[1:], 1):
+            added = job.files.part(task.shard, part)
+            if os.path.exists(added):
+                shard.seek(end)
+                with open(added, "rb") as file, _explained(path):
+                    shutil.copyfileobj(file, shard, _COPIED_BYTES)
+                    shard.flush()
+                os.remove(added)
+            end += size
+    digest = file_digest(path, lambda read: on_progress(read, 0))
+    result = {"bytes": end, "sha256": digest}
+    save_result(job.files.completed_result(task.shard), result)
+    return result
+
+
+@contextlib.contextmanager
+def _written(path: str) -> Iterator[IO[bytes]]:
+    """A file that appears when it is complete."""
+    with _explained(path), appear_when_complete([path]) as [name], open(name, "wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path}: {error.strerror or error}; "
+            "what is done is kept, the same command continues"
+        ) from None

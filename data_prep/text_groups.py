@@ -1,0 +1,117 @@
+"""Text files divided into groups of ranges, which can be read independently."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO, NamedTuple
+
+from albert_tf.errors import InputError
+from albert_tf.files import file_size, open_file
+from data_prep.text_files import (
+    BadLine,
+    LineBlock,
+    TextOptions,
+    TextRange,
+    is_compressed,
+    is_json,
+    lines_before,
+    read_lines,
+)
+
+_GROUP = (1 << 20, 1 << 24)  # the least and the most bytes of a group, about
+_GROUPS_WANTED = 64  # of a small corpus, so that workers have something to share
+_SEARCHED = 1 << 16  # bytes in which a border is looked for at a time
+_LONGEST_BLANK_LINE = 256  # bytes; behind a longer one no file is divided
+_NAMED_LINES = 5  # of a group, among those that are left out
+
+
+def divide_into_groups(paths: Sequence[str]) -> list[list[TextRange]]:
+    """Divides files into groups of ranges that can be read independently, in order.
+
+    A group has 1 to 16 MB of plain text. A plain file is divided behind blank lines, a JSON file behind any
+    line, a compressed one not at all.
+    """
+    sizes = [file_size(path) for path in paths]
+    wanted = min(max(sum(sizes) // _GROUPS_WANTED, _GROUP[0]), _GROUP[1])
+    groups: list[list[TextRange]] = []
+    room = 0
+    for path, size in zip(paths, sizes, strict=True):
+        for text_range in _ranges_of_file(path, size, wanted):
+            if room <= 0:
+                groups.append([])
+                room = wanted
+            groups[-1].append(text_range)
+            room -= text_range.end - text_range.begin
+    return groups
+
+
+def _ranges_of_file(path: str, size: int, wanted: int) -> Iterator[TextRange]:
+    begin = 0
+    if not is_compressed(path) and size > 2 * wanted:
+        border = re.compile(rb"\n" if is_json(path) else rb"\n[ \t\r]*\n")
+        with open_file(path) as file:
+            while size - begin > 2 * wanted:
+                end = _next_border(file, begin + wanted, border)
+                yield TextRange(path, begin, end)
+                begin = end
+    if begin < size:
+        yield TextRange(path, begin, size)
+
+
+def _next_border(file: IO[bytes], offset: int, border: re.Pattern[bytes]) -> int:
+    """The end of the first match from `offset` on, or the end of the file."""
+    file.seek(offset)
+    end = offset
+    window = b""
+    while data := file.read(_SEARCHED):
+        window = window[-_LONGEST_BLANK_LINE:] + data
+        end += len(data)
+        found = border.search(window)
+        if found:
+            return end - len(window) + found.end()
+    return end
+
+
+class SkippedLine(NamedTuple):
+    """A line that was left out: its range in the group, its number in the range, and why."""
+
+    source: int
+    line: int
+    reason: str
+
+
+class TextGroup:
+    """The ranges of files that are read together.
+
+    Attributes:
+      lines: how many lines each of the ranges has, as far as they are read.
+      skipped_lines: how many lines were left out.
+      skipped: the first of them.
+    """
+
+    def __init__(self, ranges: Sequence[TextRange], options: TextOptions):
+        self._ranges = ranges
+        self._options = options
+        self.lines = [0] * len(ranges)
+        self.skipped_lines = 0
+        self.skipped: list[SkippedLine] = []
+
+    def read(self) -> Iterator[Iterator[LineBlock]]:
+        """The lines of each range; InputError names one that cannot be used, unless such are skipped."""
+        return map(self._read_range, range(len(self._ranges)))
+
+    def _read_range(self, source: int) -> Iterator[LineBlock]:
+        text_range = self._ranges[source]
+
+        def on_bad_line(bad: BadLine) -> None:
+            if self._options.on_error == "fail":
+                line = lines_before(text_range) + bad.number + 1
+                raise InputError(
+                    f"{text_range.path}, line {line}: {bad.reason} (--on_error=skip leaves such lines out)"
+                )
+            self.skipped_lines += 1
+            if len(self.skipped) < _NAMED_LINES:
+                self.skipped.append(SkippedLine(source, *bad))
+
+        for block in read_lines(text_range, self._options, on_bad_line):
+            yield block
+            self.lines[source] = block.next_number
