@@ -83,7 +83,7 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
         raise UsageError(f"missing required flag {', '.join(missing)}")
     given = {name: values[name].value for name in fields}
     # A flag of several values comes as a list, in which each element may itself be a comma list.
-    lists = {n: tuple(",".join(v).split(",")) for n, v in given.items() if isinstance(v, list)}
+    lists = {n: tuple(",".join(v).split(",")) if v else () for n, v in given.items() if isinstance(v, list)}
     return options_class(**given | lists)
 
 

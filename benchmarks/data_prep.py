@@ -1,76 +1,81 @@
-"""Speed of the data preparation: python -m benchmarks.data_prep --input_file=... --spm_model_file=...
+"""Speed and memory of the data preparation: python -m benchmarks.data_prep --input_file=... --spm_model_file=...
 
-Everything runs on one core in one process; the text is encoded alone first, for comparison. Pieces are those
-of the examples written, without padding. The time is the whole run's: reading, encoding, planning, masking,
-serializing and writing.
+Each run is the real command, in processes of its own. The floor is `SentencePieceProcessor.encode` alone, on one
+core, on the lines of the text as they reach it in a run. Pieces are those of the examples written, without
+padding; the time is the whole run's, the plan and the start of processes included.
 """
 
-import contextlib
 import dataclasses
-import io
+import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 
 from albert_tf import flags
-from albert_tf.files import matching_files
+from albert_tf.errors import InputError
 from albert_tf.script import script
-from albert_tf.tokenization import load_tokenizer
-from data_prep.corpus import read_corpus
-from data_prep.create_pretraining_data import Options as DataOptions
-from data_prep.create_pretraining_data import create_pretraining_data
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(flags.ScriptOptions):
-    """Measures pieces per second of create_pretraining_data."""
+    """Measures create_pretraining_data: pieces per second, memory, and how they go with workers."""
 
-    input_file: tuple[str, ...] = flags.option(help="text files: names and globs, comma-separated")
+    input_file: tuple[str, ...] = flags.option(help="text files, plain: names and globs, comma-separated")
     spm_model_file: str = flags.option(help="SentencePiece model")
+    max_seq_length: tuple[str, ...] = flags.option(("512", "128"), help="lengths to measure")
+    dupe_factor: tuple[str, ...] = flags.option(("1", "10"), help="passes to measure")
+    num_workers: tuple[str, ...] = flags.option(("1", "2"), help="numbers of workers to measure")
 
 
-def encoding_speed(options: Options) -> float:
-    tokenizer = load_tokenizer(options.spm_model_file)
-    started = time.perf_counter()
-    corpus = read_corpus(matching_files(options.input_file), tokenizer)
-    return corpus.ids.size / (time.perf_counter() - started)
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Of a process and the processes it started: seconds, and MB of the largest of them."""
+
+    seconds: float
+    megabytes: float
 
 
-def run(options: Options, folder: str, max_seq_length: int, dupe_factor: int) -> dict:
-    with contextlib.redirect_stderr(io.StringIO()):
-        return create_pretraining_data(
-            DataOptions(
-                input_file=options.input_file,
-                output_file=(os.path.join(folder, "out.tfrecord"),),
-                spm_model_file=options.spm_model_file,
-                max_seq_length=max_seq_length,
-                dupe_factor=dupe_factor,
-            )
-        )
+_ENCODE = """
+import sys, time, sentencepiece
+from albert_tf.files import matching_files
+from albert_tf.tokenization import preprocess_text
+processor = sentencepiece.SentencePieceProcessor(model_file=sys.argv[1])
+pieces = seconds = 0
+for path in matching_files(sys.argv[2:]):
+    with open(path, encoding="utf-8") as file:
+        while lines := file.readlines(1 << 20):
+            lines = [preprocess_text(line) for line in lines]
+            begin = time.perf_counter()
+            encoded = processor.encode(lines, out_type=int, num_threads=1)
+            seconds += time.perf_counter() - begin
+            pieces += sum(map(len, encoded))
+print(pieces, seconds)
+"""
 
 
-@script(Options)
-def main(options: Options) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    encoding = encoding_speed(options)
-    print(f"{'':>32}{'pieces/s':>14}{'to encoding':>14}{'seconds':>10}{'peak MB':>10}")
-    print(f"{'reading and encoding alone':>32}{encoding:>14,.0f}{1:>14.2f}{'':>10}{_peak():>10,.0f}")
+def encoding_alone(options: Options) -> tuple[float, float]:
+    """Pieces per second and seconds of the floor."""
+    command = [sys.executable, "-c", _ENCODE, options.spm_model_file, *options.input_file]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    pieces, seconds = map(float, output.split())
+    return pieces / seconds, seconds
+
+
+def run(options: Options, workers: str, length: str, passes: str) -> tuple[dict, float, float]:
+    """The summary of a run, its seconds, and the MB of its largest process."""
     with tempfile.TemporaryDirectory() as folder:
-        for max_seq_length in (512, 128):
-            for dupe_factor in (1, 10):
-                summary = run(options, folder, max_seq_length, dupe_factor)
-                speed, seconds = summary["pieces_per_second"], summary["seconds"]
-                name = f"length {max_seq_length}, dupe_factor {dupe_factor}"
-                print(f"{name:>32}{speed:>14,}{speed / encoding:>14.2f}{seconds:>10.1f}{_peak():>10,.0f}")
-
-
-def _peak() -> float:
-    """The most memory the process has had so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        output = os.path.join(folder, "out.tfrecord")
+        command = [
+            *(sys.executable, "-m", "data_prep.create_pretraining_data", f"--output_file={output}"),
+            *(f"--input_file={','.join(options.input_file)}", f"--spm_model_file={options.spm_model_file}"),
+            *(f"--max_seq_length={length}", f"--dupe_factor={passes}", f"--num_workers={workers}"),
+        ]
+        begin = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            ...
+        seconds = time.perf_counter() - begin
+        with open(f"{output}.json", encoding="utf-8") as file:
+            return json.load(file)["summary"], seconds, megabytes

@@ -11,17 +11,7 @@ import pytest
 from albert_tf import records, testing
 from albert_tf.tokenization import load_tokenizer
 from data_prep.create_pretraining_data import main
-
-# Words of one piece in the tiny WordPiece vocabulary.
-WORDS = ["about", "baker", "boats", "bread", "bridge", "cattle", "daughter", "farmers", "fish", "heron"]
-
-
-def write_text(path, documents=40, segments=40, words=15, seed=0):
-    rng = np.random.default_rng(seed)
-    lines = [" ".join(rng.choice(WORDS, words)) for _ in range(documents * segments)]
-    texts = ["\n".join(lines[i : i + segments]) for i in range(0, len(lines), segments)]
-    path.write_text("\n\n".join(texts) + "\n")
-    return str(path)
+from tests.data_prep_runs import WORDS, write_text
 
 
 def run(folder, *arguments, output="out.tfrecord", text=None, vocabulary="vocab_file"):
