@@ -1,14 +1,13 @@
-"""Speed and memory of the data preparation: python -m benchmarks.data_prep --input_file=... --spm_model_file=...
+"""Speed and memory of the data preparation: python -m benchmarks.data_prep --help.
 
-Each run is the real command, in processes of its own. The floor is `SentencePieceProcessor.encode` alone, on one
-core, on the lines of the text as they reach it in a run. Pieces are those of the examples written, without
-padding; the time is the whole run's, the plan and the start of processes included.
+Each run is the command itself, on as many cores as it has workers. The floor is
+`SentencePieceProcessor.encode` alone, on one core, on the lines of the text as they reach it in a run. Pieces
+are those of the examples written, without padding; the time is that of the process from start to end.
 """
 
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,26 +16,6 @@ import time
 from albert_tf import flags
 from albert_tf.errors import InputError
 from albert_tf.script import script
-
-
-@dataclasses.dataclass(frozen=True)
-class Options(flags.ScriptOptions):
-    """Measures create_pretraining_data: pieces per second, memory, and how they go with workers."""
-
-    input_file: tuple[str, ...] = flags.option(help="text files, plain: names and globs, comma-separated")
-    spm_model_file: str = flags.option(help="SentencePiece model")
-    max_seq_length: tuple[str, ...] = flags.option(("512", "128"), help="lengths to measure")
-    dupe_factor: tuple[str, ...] = flags.option(("1", "10"), help="passes to measure")
-    num_workers: tuple[str, ...] = flags.option(("1", "2"), help="numbers of workers to measure")
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """Of a process and the processes it started: seconds, and MB of the largest of them."""
-
-    seconds: float
-    megabytes: float
-
 
 _ENCODE = """
 import sys, time, sentencepiece
@@ -56,26 +35,73 @@ print(pieces, seconds)
 """
 
 
-def encoding_alone(options: Options) -> tuple[float, float]:
-    """Pieces per second and seconds of the floor."""
-    command = [sys.executable, "-c", _ENCODE, options.spm_model_file, *options.input_file]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    pieces, seconds = map(float, output.split())
-    return pieces / seconds, seconds
+@dataclasses.dataclass(frozen=True)
+class Options(flags.ScriptOptions):
+    """Measures create_pretraining_data: speed against encoding alone, memory, and what more workers bring."""
+
+    input_file: tuple[str, ...] = flags.option(help="plain text files: names and globs")
+    spm_model_file: str = flags.option(help="SentencePiece model")
+    max_seq_length: tuple[str, ...] = flags.option(("512", "128"), help="lengths to measure")
+    dupe_factor: tuple[str, ...] = flags.option(("1", "10"), help="numbers of passes to measure")
+    num_workers: tuple[str, ...] = flags.option(("1", "2"), help="numbers of workers to measure")
+    temp_dir: str | None = flags.option(None, help="folder for what is written, and removed at the end")
 
 
-def run(options: Options, workers: str, length: str, passes: str) -> tuple[dict, float, float]:
-    """The summary of a run, its seconds, and the MB of its largest process."""
-    with tempfile.TemporaryDirectory() as folder:
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """What a process printed and took: seconds, and the MB of the largest of it and those that it started."""
+
+    printed: str
+    seconds: float
+    megabytes: float
+
+
+def on_cores(cores: int, command: list[str]) -> Process:
+    """Runs Python on so many cores."""
+    available = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(available)[:cores])
+    begin = time.perf_counter()
+    try:
+        process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    finally:
+        os.sched_setaffinity(0, available)
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"{command[1]} ended with exit status {process.returncode}")
+    return Process(printed, time.perf_counter() - begin, usage.ru_maxrss / 1024)
+
+
+def summary_of_run(options: Options, workers: str, length: str, passes: str) -> tuple[dict, Process]:
+    with tempfile.TemporaryDirectory(dir=options.temp_dir) as folder:
         output = os.path.join(folder, "out.tfrecord")
-        command = [
-            *(sys.executable, "-m", "data_prep.create_pretraining_data", f"--output_file={output}"),
+        process = on_cores(int(workers), [
+            *("-m", "data_prep.create_pretraining_data", f"--output_file={output}"),
             *(f"--input_file={','.join(options.input_file)}", f"--spm_model_file={options.spm_model_file}"),
             *(f"--max_seq_length={length}", f"--dupe_factor={passes}", f"--num_workers={workers}"),
-        ]
-        begin = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            ...
-        seconds = time.perf_counter() - begin
+        ])  # fmt: skip
         with open(f"{output}.json", encoding="utf-8") as file:
-            return json.load(file)["summary"], seconds, megabytes
+            return json.load(file)["summary"], process
+
+
+@script(Options)
+def main(options: Options) -> None:
+    encoding = on_cores(1, ["-c", _ENCODE, options.spm_model_file, *options.input_file])
+    pieces, seconds = map(float, encoding.printed.split())
+    floor = pieces / seconds
+    columns = ("pieces/s", "to encoding", "seconds", "largest MB")
+    print(f"{'':>44}{''.join(f'{column:>14}' for column in columns)}")
+    print(f"{'encoding alone':>44}{floor:>14,.0f}{1:>14.2f}{seconds:>14.1f}{encoding.megabytes:>14,.0f}")
+    for length in options.max_seq_length:
+        for passes in options.dupe_factor:
+            for workers in options.num_workers:
+                summary, process = summary_of_run(options, workers, length, passes)
+                speed = summary["pieces"] / process.seconds
+                name = f"length {length}, dupe_factor {passes}, {workers} workers"
+                figures = f"{speed:>14,.0f}{speed / floor:>14.2f}{process.seconds:>14.1f}"
+                print(f"{name:>44}{figures}{process.megabytes:>14,.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import sys
 
+from albert_tf.records import manifest_path
 from albert_tf.script import script
 from data_prep.inspection import readable_records
 from data_prep.manifest import verify
@@ -24,7 +25,7 @@ def main(options: Options) -> None:
     if not (options.verify or options.inspect):
         manifest = create_pretraining_data(options, lambda text: print(text, flush=True))
         print(render(manifest))
-        print(f"{'written':>22}  {', '.join(options.output_file)}")
+        print(f"{'written':>22}  {', '.join(options.output_file)}, {manifest_path(options.output_file[0])}")
 
 
 if __name__ == "__main__":

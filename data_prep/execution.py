@@ -44,13 +44,13 @@ class WrittenParts(NamedTuple):
 
     Attributes:
       statistics: of the examples.
-      records, sizes: [shards][parts], how many each part has and its bytes.
+      records, sizes: int64 [shards, parts]. How many each part has, and its bytes.
       left_out: how many chunks made no example because they are one single word.
     """
 
     statistics: ExampleStatistics
-    records: list[list[int]]
-    sizes: list[list[int]]
+    records: np.ndarray
+    sizes: np.ndarray
     left_out: int
 
 
@@ -117,32 +117,33 @@ class Execution:
             results |= {task.bucket: result for task, result in done.items()}
             shutil.rmtree(job.files.dealt_folder(wanted), ignore_errors=True)
         statistics = [from_json(ExampleStatistics, r["statistics"]) for r in results.values() if r["records"]]
-        of_shards = [[results[bucket] for bucket in range(b, b + parts)] for b in range(0, buckets, parts)]
-        return WrittenParts(
-            sum(statistics[1:], statistics[0]),
-            [[part["records"] for part in shard] for shard in of_shards],
-            [[part["bytes"] for part in shard] for shard in of_shards],
-            load_result(job.files.dealt_totals)["left_out"],
+        records, sizes = (
+            np.array([results[bucket][figure] for bucket in range(buckets)]).reshape(-1, parts)
+            for figure in ("records", "bytes")
         )
+        if not statistics:
+            raise self._pointless(f"no examples: {', '.join(options.input_file)} has no line of two words")
+        if not records.any(axis=1).all():
+            raise self._pointless(f"{records.sum()} examples are too few for {len(records)} output files")
+        left_out = load_result(job.files.dealt_totals)["left_out"]
+        return WrittenParts(sum(statistics[1:], statistics[0]), records, sizes, left_out)
 
     def complete(self, parts: WrittenParts) -> list[dict[str, Any]]:
         """Puts the parts of shards together; returns records, bytes and sha256 of each."""
         files = self._job.files
-        shard_tasks = [tasks.ShardTask(shard, tuple(sizes)) for shard, sizes in enumerate(parts.sizes)]
-        self._progress.begin("completing", sum(map(sum, parts.sizes)))
+        shard_tasks = [tasks.ShardTask(n, tuple(sizes)) for n, sizes in enumerate(parts.sizes.tolist())]
+        self._progress.begin("completing", parts.sizes.sum())
         results = self._results(
             tasks.complete_shard,
             shard_tasks,
             lambda t: files.completed_result(t.shard),
             self._progress.advance,
         )
-        return [
-            {"records": sum(records), **results[task]}
-            for task, records in zip(shard_tasks, parts.records, strict=True)
-        ]
+        records = parts.records.sum(axis=1).tolist()
+        return [{"records": n, **results[task]} for n, task in zip(records, shard_tasks, strict=True)]
 
     def _deal(self, text: TokenizedText, buckets: int, wanted: range) -> None:
-        """Deals all pairs out; those of the wanted buckets are then in files, and all are counted."""
+        """Deals all pairs out; those of the wanted buckets are then in files."""
         files, options = self._job.files, self._job.options
         deal_tasks = [
             tasks.DealTask(
@@ -153,13 +154,6 @@ class Execution:
         work = text.statistics.pieces * options.dupe_factor
         self._progress.begin("shuffling", work, len(wanted) / buckets)
         results = self._results(tasks.deal_pairs, deal_tasks, self._dealt_result, self._advance)
-        sizes = sum(np.array(result["sizes"]) for result in results.values())
-        shards = sizes.reshape(len(options.shards), -1).sum(axis=1)
-        if not shards.any():
-            names = ", ".join(options.input_file)
-            raise self._pointless(f"no examples: {names} has no line of two words")
-        if not shards.all():
-            raise self._pointless(f"{sizes.sum()} examples are too few for {len(shards)} output files")
         left_out = sum(result["left_out"] for result in results.values())
         save_result(files.dealt_totals, {"left_out": left_out})
 

@@ -112,7 +112,7 @@ def _write_json(path: str, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(output_file: str) -> dict[str, Any] | None:
-    """The manifest of the output, None if it has none."""
+    """The manifest of the output, None if it has none that this version reads."""
     path = records.manifest_path(output_file)
     if not file_exists(path):
         return None
@@ -120,10 +120,8 @@ def read_manifest(output_file: str) -> dict[str, Any] | None:
         try:
             manifest = json.loads(file.read())
         except ValueError:
-            manifest = None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{path} is not a manifest that this version reads")
-    return manifest
+            return None
+    return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
 
 
 def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
@@ -146,9 +144,7 @@ def verify(output_file: str) -> dict[str, Any]:
     """
     manifest = read_manifest(output_file)
     if manifest is None:
-        raise InputError(
-            f"{records.manifest_path(output_file)} is not there: nothing to verify {output_file} by"
-        )
+        raise InputError(f"{records.manifest_path(output_file)}: no manifest there to verify the output by")
     problems = []
     size = sum(shard["bytes"] for shard in manifest["shards"])
     with progress_bar(total=size, desc="verifying", unit="B", unit_scale=True) as bar:

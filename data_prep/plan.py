@@ -23,7 +23,7 @@ from data_prep.stages import Unit, bucket_examples, deal_unit
 from data_prep.text_files import LineBlock, TextRange, read_lines
 
 _SAMPLES = 8
-_SAMPLE_BYTES = 1 << 16  # of each
+_SAMPLE_CHARACTERS = 1 << 16  # of each
 _TOKENIZED_BYTES = 3  # of a piece, with its share of where lines and documents begin
 _FRAME_BYTES = 16  # of a TFRecord around each record
 _STORAGE_SPEED = 2e8  # bytes a second that are read, hashed and copied in the end
@@ -134,13 +134,23 @@ def make_plan(
 
 
 def _sample(groups: Sequence[Sequence[TextRange]], options: Options) -> list[LineBlock]:
-    """The first block of some ranges, which lie evenly apart; lines that cannot be used are passed over."""
+    """The beginnings of some ranges, which lie evenly apart; lines that cannot be used are passed over."""
     ranges = [text_range for group in groups for text_range in group]
-    blocks = []
-    for path, begin, end in ranges[:: max(1, len(ranges) // _SAMPLES)][:_SAMPLES]:
-        start = TextRange(path, begin, min(end, begin + _SAMPLE_BYTES))
-        blocks += itertools.islice(read_lines(start, options, lambda bad: None), 1)
-    return blocks
+    return [
+        _beginning(block)
+        for text_range in ranges[:: max(1, len(ranges) // _SAMPLES)][:_SAMPLES]
+        for block in itertools.islice(read_lines(text_range, options, lambda bad: None), 1)
+    ]
+
+
+def _beginning(block: LineBlock) -> LineBlock:
+    """The first lines, with their share of the bytes."""
+    ends = np.cumsum([len(line) + 1 for line in block.lines])
+    count = min(int(np.searchsorted(ends, _SAMPLE_CHARACTERS)) + 1, len(ends))
+    share = ends[count - 1] / ends[-1] if count else 1
+    return block._replace(
+        lines=block.lines[:count], numbers=block.numbers[:count], size=round(block.size * share)
+    )
 
 
 def dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:

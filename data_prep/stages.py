@@ -1,8 +1,8 @@
-"""The stages of making records after tokenization, functions of their input and the seed alone.
+"""The stages of making records of tokenized text, functions of their input and the seed alone.
 
-Pairs of texts are planned for every pass and dealt out over buckets; the pairs of a
-bucket are put in random order, masked and serialized. Who calls the functions, where, and in which order,
-changes nothing: chance comes from streams that belong to what is worked on.
+Pairs of texts are planned for every pass and dealt out over buckets; the pairs of a bucket are put in random
+order, masked and serialized. Who calls the functions, where and in which order changes nothing: chance comes
+from streams that belong to what is worked on.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ _BUCKETS_WANTED = 32  # where the pieces are few, so that workers have something
 _BATCH_PIECES = 1 << 18  # pieces, padding included, that are masked and written together
 
 _CORPUS_ORDER, _PAIRS, _EXAMPLES = range(3)  # the streams of chance
+
 
 # ------------------------------------------------------------------------------------------------- dealing
 

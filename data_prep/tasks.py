@@ -85,7 +85,7 @@ def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, A
     """Deals a unit's pairs out over buckets; of all buckets, only the wanted ones are written.
 
     Returns:
-      sizes: the number of pairs in each bucket; left_out: see `DealtPairs`.
+      left_out: see `DealtPairs`.
     """
     corpus = Corpus.load(task.paths)
     dealt = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
@@ -95,7 +95,7 @@ def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, A
         sizes = dealt.sizes[task.wanted.start : task.wanted.stop]
         write_pairs(file, corpus.ids, dealt.pairs.take(slice(begin, end)), sizes)
     on_progress(0, corpus.ids.size * task.unit.passes)
-    result = {"sizes": dealt.sizes.tolist(), "left_out": dealt.left_out}
+    result = {"left_out": dealt.left_out}
     save_result(f"{path}.json", result)
     return result
 

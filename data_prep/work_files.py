@@ -100,7 +100,7 @@ class WorkFiles:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(f"another run is at work in {folder}") from None
+                raise InputError(f"another run is at work in {self._shard_folders[0]}") from None
             try:
                 yield
             finally:

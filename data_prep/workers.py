@@ -51,7 +51,7 @@ class Workers:
 
         Args:
           function: importable by name.
-          tasks: what it is called with, the longest first if their lengths differ.
+          tasks: what it is called with.
           on_progress: called with what tasks report meanwhile.
 
         Raises:

@@ -17,7 +17,8 @@ import run_squad
 from albert_tf import flags, testing
 from data_prep import create_pretraining_data, train_tokenizer
 
-README = (pathlib.Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -58,7 +59,7 @@ def test_readme_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "convert_checkpoint.py": convert_checkpoint.ConversionOptions,
     }
     seen = set()
-    for block in blocks("sh", README):
+    for block in blocks("sh", README + (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")):
         for command in block.replace("\\\n", " ").splitlines():
             words = shlex.split(command, comments=True)
             for name, options_class in options.items():
