@@ -76,10 +76,12 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name:>20}  {count / max(total, 1):6.1%}  {bar}"
         yield ""
     for title in ("longest_documents", "shortest_documents"):
-        named = ", ".join(f"{d['at']} ({d['pieces']:,} pieces)" for d in manifest[title])
-        yield f"{title.replace('_', ' ')}: {named}"
+        yield f"{title.replace('_', ' ')}, in pieces"
+        yield from (f"{document['pieces']:>20,}  {document['at']}" for document in manifest[title])
+        yield ""
     if manifest["skipped"]:
-        yield f"skipped, among others: {', '.join(manifest['skipped'])}"
-    yield ""
+        yield "skipped lines, the first of them"
+        yield from manifest["skipped"]
+        yield ""
     for name, value in manifest["summary"].items():
         yield f"{name.replace('_', ' '):>22}  {value:,}"

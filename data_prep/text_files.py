@@ -4,6 +4,8 @@ import codecs
 import contextlib
 import dataclasses
 import importlib
+import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -151,39 +153,51 @@ def _read_documents(
     """The sentences of JSON documents, a blank line behind each document."""
     number = 0
     for data, size in _blocks(text_range, None):
-        lines, numbers = [], []
-        for document in data.removesuffix(b"\n").split(b"\n"):
+        lines: list[str] = []
+        numbers: list[int] = []
+        characters = 0
+        for line in io.BytesIO(data):
             try:
-                sentences = _sentences(document, options) if document.strip(_WHITE) else []
+                text = "" if line.isspace() else _text_of(line, options.text_field)
             except ValueError as error:
                 on_bad_line(BadLine(number, str(error)))
-            else:
-                lines += [*sentences, ""]
-                numbers += [number] * (len(lines) - len(numbers))
+                text = ""
+            for sentence in itertools.chain(_sentences(text, options.sentence_language), [""]):
+                lines.append(sentence)
+                numbers.append(number)
+                characters += len(sentence)
+                if characters >= _BLOCK:
+                    yield LineBlock(lines, np.array(numbers), False, number, size)
+                    lines, numbers, characters, size = [], [], 0, 0
             number += 1
         yield LineBlock(lines, np.array(numbers, np.int64), False, number, size)
 
 
-def _sentences(document: bytes, options: TextOptions) -> list[str]:
-    """The sentences of a JSON document, of each line of its text; ValueError says why there is no text."""
-    import sentencex
-
+def _text_of(line: bytes, field: str) -> str:
+    """The text of a JSON document; ValueError says why there is none."""
     try:
-        fields = json.loads(document.decode())
+        document = json.loads(line.decode())
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason})") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON ({getattr(error, 'msg', error)})") from None
-    text = fields.get(options.text_field) if isinstance(fields, dict) else None
+    text = document.get(field) if isinstance(document, dict) else None
     if not isinstance(text, str):
-        raise ValueError(f'no JSON object with a text in its field "{options.text_field}" (--text_field)')
+        raise ValueError(f'no JSON object with a text in its field "{field}" (--text_field)')
     if "\0" in text:
         raise ValueError(_NUL)
-    sentences = []
+    return text
+
+
+def _sentences(text: str, language: str) -> Iterator[str]:
+    """The sentences of each line of a text; of a line of more than 1 MB, those of each 1 MB."""
+    import sentencex
+
     for line in text.split("\n"):
         for begin in range(0, len(line), _LONGEST_LINE):
-            sentences += sentencex.segment(options.sentence_language, line[begin : begin + _LONGEST_LINE])
-    return [sentence for sentence in sentences if not sentence.isspace()]
+            for sentence in sentencex.segment(language, line[begin : begin + _LONGEST_LINE]):
+                if not sentence.isspace():
+                    yield sentence
 
 
 def _blocks(text_range: TextRange, longest_line: int | None) -> Iterator[tuple[bytes, int]]:
