@@ -22,16 +22,17 @@ import sys, time, sentencepiece
 from albert_tf.files import matching_files
 from albert_tf.tokenization import preprocess_text
 processor = sentencepiece.SentencePieceProcessor(model_file=sys.argv[1])
-pieces = seconds = 0
+pieces = seconds = cpu_seconds = 0
 for path in matching_files(sys.argv[2:]):
     with open(path, encoding="utf-8") as file:
         while lines := file.readlines(1 << 20):
             lines = [preprocess_text(line) for line in lines]
-            begin = time.perf_counter()
+            begin, cpu_begin = time.perf_counter(), time.process_time()
             encoded = processor.encode(lines, out_type=int, num_threads=1)
             seconds += time.perf_counter() - begin
+            cpu_seconds += time.process_time() - cpu_begin
             pieces += sum(map(len, encoded))
-print(pieces, seconds)
+print(pieces, seconds, cpu_seconds)
 """
 
 
@@ -49,10 +50,17 @@ class Options(flags.ScriptOptions):
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """What a process printed and took: seconds, and the MB of the largest of it and those that it started."""
+    """What a process printed and took.
+
+    Attributes:
+      seconds: from start to end.
+      cpu_seconds: of it and those that it started.
+      megabytes: of the largest of them.
+    """
 
     printed: str
     seconds: float
+    cpu_seconds: float
     megabytes: float
 
 
@@ -70,7 +78,8 @@ def on_cores(cores: int, command: list[str]) -> Process:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise InputError(f"{command[1]} ended with exit status {process.returncode}")
-    return Process(printed, time.perf_counter() - begin, usage.ru_maxrss / 1024)
+    seconds = time.perf_counter() - begin
+    return Process(printed, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def summary_of_run(options: Options, workers: str, length: str, passes: str) -> tuple[dict, Process]:
@@ -88,19 +97,21 @@ def summary_of_run(options: Options, workers: str, length: str, passes: str) -> 
 @script(Options)
 def main(options: Options) -> None:
     encoding = on_cores(1, ["-c", _ENCODE, options.spm_model_file, *options.input_file])
-    pieces, seconds = map(float, encoding.printed.split())
+    pieces, seconds, cpu_seconds = map(float, encoding.printed.split())
     floor = pieces / seconds
-    columns = ("pieces/s", "to encoding", "seconds", "largest MB")
-    print(f"{'':>44}{''.join(f'{column:>14}' for column in columns)}")
-    print(f"{'encoding alone':>44}{floor:>14,.0f}{1:>14.2f}{seconds:>14.1f}{encoding.megabytes:>14,.0f}")
+    columns = ("pieces/s", "to encoding", "seconds", "CPU seconds", "largest MB")
+    print(f"{'':>40}{''.join(f'{column:>13}' for column in columns)}")
+    figures = f"{floor:>13,.0f}{1:>13.2f}{seconds:>13.2f}{cpu_seconds:>13.2f}"
+    print(f"{'encoding alone':>40}{figures}{encoding.megabytes:>13,.0f}", flush=True)
     for length in options.max_seq_length:
         for passes in options.dupe_factor:
             for workers in options.num_workers:
                 summary, process = summary_of_run(options, workers, length, passes)
                 speed = summary["pieces"] / process.seconds
                 name = f"length {length}, dupe_factor {passes}, {workers} workers"
-                figures = f"{speed:>14,.0f}{speed / floor:>14.2f}{process.seconds:>14.1f}"
-                print(f"{name:>44}{figures}{process.megabytes:>14,.0f}", flush=True)
+                figures = f"{speed:>13,.0f}{speed / floor:>13.2f}"
+                figures += f"{process.seconds:>13.2f}{process.cpu_seconds:>13.2f}"
+                print(f"{name:>40}{figures}{process.megabytes:>13,.0f}", flush=True)
 
 
 if __name__ == "__main__":

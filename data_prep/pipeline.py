@@ -1,10 +1,12 @@
 """A whole run, from the names of text files to records, descriptions and a manifest."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
 from data_prep import report
@@ -42,6 +44,8 @@ def create_pretraining_data(
     key = manifests.make_key(digests, options)
     finished = finished_manifest(key, files.are_for(key | versions), options)
     if finished:
+        with contextlib.suppress(InputError), files.locked():
+            files.remove()  # what an interrupted run with --overwrite has left
         show(f"{', '.join(options.output_file)}: there already, made by the same command")
         return finished
     with files.locked():

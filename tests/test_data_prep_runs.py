@@ -237,6 +237,17 @@ def test_finished_output_is_left_alone_unless_it_is_to_be_replaced(tmp_path, cap
     assert (tmp_path / "out").stat().st_size > first.st_size
 
 
+def test_what_is_left_of_replacing_output_goes_when_the_output_may_stay(tmp_path, small_pieces, monkeypatch):
+    assert prepare(tmp_path) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "complete_shard", None)
+        with pytest.raises(TypeError):
+            prepare(tmp_path, "--overwrite")
+    assert leftovers(tmp_path)
+    assert prepare(tmp_path) == 0
+    assert not leftovers(tmp_path)
+
+
 def test_changed_text_is_another_input(tmp_path, capsys):
     assert prepare(tmp_path) == 0
     write_text(tmp_path / "text.txt", seed=1)
