@@ -25,7 +25,7 @@ def main(options: Options) -> None:
     if not (options.verify or options.inspect):
         manifest = create_pretraining_data(options, lambda text: print(text, flush=True))
         print(render(manifest))
-        print(f"{'written':>22}  {', '.join(options.output_file)}, {manifest_path(options.output_file[0])}")
+        print(f"{'output':>22}  {', '.join(options.output_file)}, {manifest_path(options.output_file[0])}")
 
 
 if __name__ == "__main__":

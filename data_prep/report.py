@@ -1,5 +1,6 @@
 """The figures of a run: a summary, and histograms as text."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,10 +42,11 @@ def summarize(
 def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, dict[str, int]]:
     """Title -> range -> how many, without empty ranges at the ends."""
     longest = len(examples.lengths) - 1
-    width = -(-longest // _BINS)
+    ends = np.unique(np.arange(1, _BINS + 1) * longest // _BINS)
     bins = {
-        f"{begin}-{min(begin + width - 1, longest)}": int(examples.lengths[begin : begin + width].sum())
-        for begin in range(1, longest + 1, width)
+        f"{before + 1}-{end}": int(examples.lengths[before + 1 : end + 1].sum())
+        for before, end in itertools.pairwise([0, *ends.tolist()])
+        if end
     }
     return {
         "pieces in an example": bins,
