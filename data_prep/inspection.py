@@ -49,7 +49,7 @@ def _features(record: bytes) -> dict[str, np.ndarray]:
 
 
 def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:
-    real = int(features["input_mask"].sum())
+    real = int(np.flatnonzero(features["segment_ids"])[-1]) + 1
     texts = [_spelled(piece, tokenizer) for piece in tokenizer.ids_to_pieces(features["input_ids"][:real])]
     predictions = _predictions(features)
     for position, id in predictions:
@@ -58,14 +58,18 @@ def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:
         texts[position] = f"{space}[{seen.strip()}|{label.strip()}]"
     a_end = int(np.count_nonzero(features["segment_ids"][:real] == 0)) - 1  # where the first [SEP] is
     [label] = features["next_sentence_labels"]
+    masks = f"{len(predictions)} to predict"
+    if "may_swap" in features:
+        order = "masks and order" if features["may_swap"][0] else "masks"
+        masks = f"{order} drawn while training"
     return (
-        f"label {label} ({_LABELS[label]}), {real} pieces, {len(predictions)} to predict\n"
+        f"label {label} ({_LABELS[label]}), {real} pieces, {masks}\n"
         f"  A: {''.join(texts[1:a_end]).strip()}\n  B: {''.join(texts[a_end + 1 : -1]).strip()}"
     )
 
 
 def _predictions(features: Mapping[str, np.ndarray]) -> list[tuple[int, int]]:
-    """Positions and labels; none in records that are masked later."""
+    """Positions and labels; none in unmasked records."""
     if "masked_lm_weights" not in features:
         return []
     count = np.count_nonzero(features["masked_lm_weights"])

@@ -38,6 +38,17 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         "r", choices=("r", "rb"), help="makes no difference: text is read as UTF-8 either way"
     )
     random_seed: int = flags.option(12345, at_least=0, help="decides all chance: pairs, masks and order")
+    masking: str = flags.option(
+        "static",
+        choices=("static", "dynamic"),
+        help="dynamic: records without masks, which run_pretraining.py draws afresh each time round, and the "
+        "order of A and B with them",
+    )
+    dupe_factor: int | None = flags.option(
+        None,
+        at_least=1,
+        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
+    )
     num_workers: int | None = flags.option(
         None, at_least=1, help="processes; changes no byte of the output (default: as many as there are CPUs)"
     )
@@ -58,6 +69,15 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         super().__post_init__()
         if self.num_shards is not None and len(self.output_file) > 1:
             raise flags.UsageError("--num_shards takes one --output_file, which becomes so many files")
+        if self.is_dynamic and self.do_permutation:
+            raise flags.UsageError("--do_permutation needs --masking=static")
+        if self.dupe_factor is None:
+            object.__setattr__(self, "dupe_factor", 1 if self.is_dynamic else SegmentOptions.dupe_factor)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether records are written without masks."""
+        return self.masking == "dynamic"
 
     @property
     def shards(self) -> list[str]:

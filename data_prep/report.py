@@ -20,8 +20,9 @@ def summarize(
     seconds: float,
     options: Options,
 ) -> dict[str, Any]:
-    """The figures of a run by name."""
+    """The figures of a run by name; None for those of masks that training draws."""
     count, pieces = examples.examples, examples.pieces
+    masked = None if options.is_dynamic else examples.masked
     return {
         "documents": text.documents,
         "segments": text.segments,
@@ -31,8 +32,8 @@ def summarize(
         **left_out,
         "label_1_share": round(examples.swapped / count, 4),
         "mean_fill": round(pieces / (count * options.max_seq_length), 4),
-        "masked_pieces": examples.masked,
-        "masked_share": round(examples.masked / pieces, 4),
+        "masked_pieces": masked,
+        "masked_share": None if masked is None else round(masked / pieces, 4),
         "pieces": pieces,
         "seconds": round(seconds, 2),
         "pieces_per_second": round(pieces / seconds),
@@ -48,12 +49,16 @@ def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, d
         for before, end in itertools.pairwise([0, *ends.tolist()])
         if end
     }
-    return {
+    counts = {
         "pieces in an example": bins,
         "pieces in a line": _powers_of_two(text.segment_pieces),
         "lines in a document": _powers_of_two(text.document_segments),
-        "words masked together": {str(n): int(examples.ngrams[n]) for n in range(1, len(examples.ngrams))},
     }
+    if examples.masked:
+        counts["words masked together"] = {
+            str(n): int(examples.ngrams[n]) for n in range(1, len(examples.ngrams))
+        }
+    return counts
 
 
 def _powers_of_two(counts: np.ndarray) -> dict[str, int]:
@@ -86,4 +91,6 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield from manifest["skipped"]
         yield ""
     for name, value in manifest["summary"].items():
-        yield f"{name.replace('_', ' '):>22}  {value:,}"
+        yield f"{name.replace('_', ' '):>22}  {'drawn while training' if value is None else f'{value:,}'}"
+    if manifest["summary"]["masked_pieces"] is None:
+        yield f"{'order of A and B':>22}  drawn while training, where the label may change"

@@ -13,7 +13,7 @@ from data_prep.segments import Pairs, span_indices
 
 _TOGETHER = 1 << 20  # pieces copied at a time
 _INDEX_ENTRY = 16  # bytes, of two int64
-_ROW = np.dtype([("lengths", "<i4", 2), ("label", "u1")])
+_ROW = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
 PAIR_BYTES = _ROW.itemsize  # of a pair in a file, besides its pieces
 
 
@@ -41,7 +41,7 @@ def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarra
     piece_ends = np.append(0, np.cumsum(pairs.lengths.sum(axis=1, dtype=np.int64)))
     file.write(np.stack([pair_ends, piece_ends[pair_ends]], axis=1).tobytes())
     rows = np.empty(len(pairs), _ROW)
-    rows["lengths"], rows["label"] = pairs.lengths, pairs.labels
+    rows["lengths"], rows["label"], rows["may_swap"] = pairs.lengths, pairs.labels, pairs.may_swap
     file.write(rows.tobytes())
     borders = np.searchsorted(piece_ends, np.arange(0, max(1, piece_ends[-1]), _TOGETHER))
     for begin, end in zip(borders, [*borders[1:], len(pairs)], strict=True):
@@ -71,7 +71,7 @@ def read_bucket(
         ids.append(np.fromfile(path, id_dtype, next_piece - piece, offset=ids_at + piece * id_size))
     row = np.concatenate(rows)
     ends = np.cumsum(row["lengths"].ravel(), dtype=np.int64).reshape(-1, 2)
-    return np.concatenate(ids), Pairs(ends - row["lengths"], row["lengths"], row["label"])
+    return np.concatenate(ids), Pairs(ends - row["lengths"], row["lengths"], row["label"], row["may_swap"])
 
 
 def _index(path: str, bucket: int, entries: int) -> list[list[int]]:

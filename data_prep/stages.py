@@ -14,7 +14,7 @@ import numpy as np
 from albert_tf import records
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
-from data_prep.examples import make_examples
+from data_prep.examples import make_examples, make_unmasked_examples
 from data_prep.options import Options
 from data_prep.segments import Pairs, plan_pairs
 from data_prep.shuffle import deal
@@ -91,6 +91,8 @@ def deal_unit(corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, op
     """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora."""
     rng = np.random.default_rng([options.random_seed, _PAIRS, unit.group, unit.first_pass])
     pairs, left_out = plan_pairs(corpus, tokenizer.is_word_start, unit.passes, options, rng)
+    if options.is_dynamic:
+        pairs = pairs.in_text_order()
     order, sizes = deal(len(pairs), buckets, rng)
     return DealtPairs(pairs.take(order), sizes, left_out)
 
@@ -122,5 +124,9 @@ def bucket_examples(
     rows = max(1, _BATCH_PIECES // options.max_seq_length)
     for begin in range(0, len(pairs), rows):
         batch = pairs.take(order[begin : begin + rows])
-        features, ngrams = make_examples(ids, batch, tokenizer, options.max_seq_length, options, rng)
+        if options.is_dynamic:
+            features = make_unmasked_examples(ids, batch, tokenizer, options.max_seq_length)
+            ngrams = np.zeros(options.ngram + 1, np.int64)
+        else:
+            features, ngrams = make_examples(ids, batch, tokenizer, options.max_seq_length, options, rng)
         yield records.serialize_examples(features), ExampleStatistics.of(features, ngrams)

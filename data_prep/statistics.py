@@ -108,12 +108,13 @@ class ExampleStatistics:
 
     @classmethod
     def of(cls, features: Mapping[str, np.ndarray], ngrams: np.ndarray) -> "ExampleStatistics":
-        """The statistics of a batch of features."""
-        lengths = np.count_nonzero(features["input_mask"], axis=1)
+        """The statistics of a batch of features, masked or not."""
+        segments = features["segment_ids"]
+        lengths = segments.shape[1] - np.argmax(segments[:, ::-1], axis=1)  # up to the last 1
         return cls(
             int(features["next_sentence_labels"].sum()),
-            int(np.count_nonzero(features["masked_lm_weights"])),
-            np.bincount(lengths, minlength=features["input_mask"].shape[1] + 1),
+            int(np.count_nonzero(features.get("masked_lm_weights", 0))),
+            np.bincount(lengths, minlength=segments.shape[1] + 1),
             ngrams,
         )
 

@@ -421,6 +421,25 @@ def test_records_are_shown_as_text_with_their_masks(tmp_path, capsys):
     assert shown == expected[:: -1 if "label 1" in head else 1]
 
 
+def test_unmasked_records_are_described_shown_and_verified(tmp_path, small_pieces, capsys):
+    assert prepare(tmp_path, masking="dynamic", num_shards=2, dupe_factor=None) == 0
+    printed = capsys.readouterr().out
+    assert "masked pieces  drawn while training\n" in printed
+    assert "order of A and B  drawn while training, where the label may change\n" in printed
+    assert "words masked together" not in printed
+    manifest = json.loads((tmp_path / "out.manifest.json").read_text())
+    summary, lengths = manifest["summary"], manifest["histograms"]["pieces in an example"]
+    assert (summary["masked_pieces"], summary["label_1_share"]) == (None, 0)
+    assert sum(lengths.values()) == summary["examples"] == sum(s["records"] for s in manifest["shards"])
+    assert prepare(tmp_path, "--verify", "--inspect=1", input_file=None, vocab_file=None) == 0
+    printed = capsys.readouterr().out
+    assert "2 files, " in printed
+    assert "label 0 (in order), 12" in printed
+    assert " pieces, masks and order drawn while training\n  A: " in printed
+    assert prepare(tmp_path, masking="dynamic", num_shards=2, dupe_factor=None, num_workers=2) == 0
+    assert "there already, made by the same command" in capsys.readouterr().out
+
+
 def test_num_shards_takes_one_name(tmp_path, capsys):
     assert prepare(tmp_path, num_shards=2, output_file=f"{tmp_path}/a,{tmp_path}/b") == 2
     assert "--num_shards takes one --output_file" in capsys.readouterr().err

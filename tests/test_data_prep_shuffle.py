@@ -47,7 +47,9 @@ def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
     for number, sizes in enumerate(([3, 0, 5, 1], [0, 0, 0, 0], [1, 2, 0, 0])):
         count = sum(sizes)
         pairs = Pairs(
-            rng.integers(0, 400, (count, 2)), rng.integers(1, 30, (count, 2)), rng.integers(0, 2, count)
+            rng.integers(0, 400, (count, 2)),
+            rng.integers(1, 30, (count, 2)),
+            *rng.integers(0, 2, (2, count)),
         )
         paths.append(str(tmp_path / str(number)))
         with open(paths[-1], "wb") as file:
@@ -57,13 +59,15 @@ def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
                 ids[start : start + length].tolist()
                 for start, length in zip(pairs.starts[row], pairs.lengths[row], strict=True)
             ]
-            expected[bucket].append((*texts, pairs.labels[row]))
+            expected[bucket].append((*texts, pairs.labels[row], pairs.may_swap[row]))
     for bucket, rows in expected.items():
         read_ids, pairs = read_bucket(paths, bucket, 4, id_dtype)
         assert read_ids.dtype == id_dtype
         found = [
-            (*(read_ids[s : s + n].tolist() for s, n in zip(starts, lengths, strict=True)), label)
-            for starts, lengths, label in zip(pairs.starts, pairs.lengths, pairs.labels, strict=True)
+            (*(read_ids[s : s + n].tolist() for s, n in zip(starts, lengths, strict=True)), *flags)
+            for starts, lengths, *flags in zip(
+                pairs.starts, pairs.lengths, pairs.labels, pairs.may_swap, strict=True
+            )
         ]
         assert found == rows
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from albert_tf import records
+from albert_tf import record_checks, records
 from albert_tf.errors import InputError
 
 S, P = 12, 3
@@ -53,7 +53,7 @@ def written(path, made, **metadata):
 
 
 def diagnosis(path, vocab_size=30000, **limits):
-    return records.find_bad_record([path], S, P, vocab_size, **limits)
+    return record_checks.find_bad_record([path], S, P, vocab_size, **limits)
 
 
 def test_the_bytes_equal_the_protocol_buffer_librarys():
@@ -172,7 +172,7 @@ def test_the_bad_record_among_good_ones_is_named(tmp_path):
     ids[3, 7] = 40000
     path = written(tmp_path / "a", features(input_ids=ids))
     good = written(tmp_path / "b", features())
-    assert records.find_bad_record([good, path], S, P, 30000).startswith(
+    assert record_checks.find_bad_record([good, path], S, P, 30000).startswith(
         f"{path}, record 4: input_ids holds 40000"
     )
     assert diagnosis(path, limit=3) is None

@@ -9,7 +9,7 @@ from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.tasks.task import Task, WeightedSum
 from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
 from albert_tf.training.trainer import Trainer
-from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features
+from tests.pretraining_records import CONFIG, SEQ_LENGTH, make_features
 
 
 class SlopeTask(Task):
@@ -104,7 +104,7 @@ def test_whole_step_compiles_with_xla_and_does_the_same():
         for name, values in features.items()
     }
     batch["next_sentence_labels"] = batch["next_sentence_labels"][:, 0]
-    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH, PREDICTIONS)
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
     weights = []
     for compiled in (False, True):
         tf_keras.utils.set_random_seed(1)

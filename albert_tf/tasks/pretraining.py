@@ -1,20 +1,27 @@
 """Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
 
+import functools
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from albert_tf import records
+from albert_tf import record_checks, records
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
 from albert_tf.tasks.measures import correct, nll, weighted
 from albert_tf.tasks.task import Task, WeightedSum, check_length
+from data_prep.masking import MaskingOptions
 
 _SHUFFLED_RECORDS = 10_000
 _FILES_READ_AT_ONCE = 16
+_MOST_RECORDS_OF_A_FILE = 1 << 40
+_EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
@@ -26,7 +33,8 @@ class PretrainingTask(Task):
       input_files: TFRecord files to train on.
       eval_files: TFRecord files to evaluate on.
       max_seq_length: length of the records.
-      max_predictions_per_seq: masked positions a record has room for.
+      masking: what is to be predicted of unmasked records. Of masked ones `max_predictions_per_seq` counts,
+        the length of their arrays of predictions.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
@@ -40,18 +48,22 @@ class PretrainingTask(Task):
         input_files: Sequence[str],
         eval_files: Sequence[str],
         max_seq_length: int = 512,
-        max_predictions_per_seq: int = 20,
+        masking: MaskingOptions | None = None,
     ):
         self.config = config
         self.input_files = tuple(input_files)
         self.eval_files = tuple(eval_files)
         self.max_seq_length = max_seq_length
-        self.max_predictions_per_seq = max_predictions_per_seq
+        self.masking = masking or MaskingOptions()
         self.tokens_per_example = max_seq_length
 
     @property
     def _all_files(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.input_files + self.eval_files))
+
+    @functools.cached_property
+    def _are_unmasked(self) -> bool:
+        return record_checks.are_unmasked(self._all_files)
 
     def check_inputs(self) -> None:
         """Checks the first record of each file, and the vocabulary its metadata names.
@@ -82,10 +94,10 @@ class PretrainingTask(Task):
         return self._find_bad_record(limit=None)
 
     def _find_bad_record(self, limit: int | None) -> str | None:
-        return records.find_bad_record(
+        return record_checks.find_bad_record(
             self._all_files,
             self.max_seq_length,
-            self.max_predictions_per_seq,
+            None if self._are_unmasked else self.masking.max_predictions_per_seq,
             vocab_size=self.config.vocab_size,
             type_vocab_size=self.config.type_vocab_size,
             limit=limit,
@@ -100,34 +112,69 @@ class PretrainingTask(Task):
     ) -> tf.data.Dataset:
         """Endless batches; files and records are shuffled anew each time round, by the seed.
 
-        A run that continues draws another order: it does not see the beginning of the data again.
+        A run that continues reads over what the steps before saw of the current round.
         """
-        batch_size, seed = context.get_per_replica_batch_size(batch_size), seed + first_step
-        files = tf.data.Dataset.from_tensor_slices(list(self.input_files))
-        shard_files = len(self.input_files) >= context.num_input_pipelines
-        if shard_files:
-            files = files.shard(context.num_input_pipelines, context.input_pipeline_id)
-        dataset = files.shuffle(len(self.input_files), seed=seed).interleave(
-            tf.data.TFRecordDataset, cycle_length=_FILES_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
-        )
-        if not shard_files:
-            dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-        dataset = dataset.shuffle(_SHUFFLED_RECORDS, seed=seed + 1).repeat()
-        return self._parsed(dataset.batch(batch_size, drop_remainder=True))
+        pipelines = context.num_input_pipelines
+        shard_files = len(self.input_files) >= pipelines
+        first_epoch = seen = 0
+        if first_step or not shard_files:
+            first_epoch, seen = divmod(first_step * batch_size // pipelines, self._own_records(context))
+
+        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            seeds = tf.random.stateless_uniform([2], [seed, epoch], None, None, tf.int64, alg="philox")
+            files = _numbered_files(self.input_files)
+            if shard_files:
+                files = files.shard(pipelines, context.input_pipeline_id)
+            dataset = files.shuffle(len(self.input_files), seed=seeds[0]).interleave(
+                _numbered_records, cycle_length=_FILES_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
+            )
+            if not shard_files:
+                dataset = dataset.shard(pipelines, context.input_pipeline_id)
+            dataset = dataset.shuffle(_SHUFFLED_RECORDS, seed=seeds[1])
+            return _in_epoch(epoch, dataset.skip(seen * tf.cast(epoch == first_epoch, tf.int64)))
+
+        dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
+        return self._batches(dataset, context.get_per_replica_batch_size(batch_size), seed, endless=True)
 
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        """The records of `eval_files` once, in order."""
-        dataset = tf.data.TFRecordDataset(list(self.eval_files))
+        """The records of `eval_files` once, in order; unmasked ones always with the same masks."""
+        dataset = _numbered_files(self.eval_files).flat_map(_numbered_records)
         dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-        return self._parsed(dataset.batch(context.get_per_replica_batch_size(batch_size)))
+        dataset = _in_epoch(tf.constant(0, tf.int64), dataset)
+        return self._batches(dataset, context.get_per_replica_batch_size(batch_size), _EVAL_SEED)
 
-    def _parsed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        def parse(serialized):
-            return records.parse_pretraining_batch(
-                serialized, self.max_seq_length, self.max_predictions_per_seq
-            )
+    def _own_records(self, context: tf.distribute.InputContext) -> int:
+        """How many records this pipeline reads each time round."""
+        pipelines, own = context.num_input_pipelines, context.input_pipeline_id
+        if len(self.input_files) >= pipelines:
+            return sum(map(records.count_records, self.input_files[own::pipelines]))
+        all_records = sum(map(records.count_records, self.input_files))
+        if all_records < pipelines:
+            raise InputError(f"--input_file has {all_records} records, too few for {pipelines} workers")
+        return len(range(own, all_records, pipelines))
 
-        return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    def _batches(
+        self, dataset: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
+    ) -> tf.data.Dataset:
+        """Batches of what the model takes, of (epoch, (number, record))."""
+        length, masking = self.max_seq_length, self.masking
+
+        def draw(epoch, numbered):
+            number, record = numbered
+            return draw_chance(seed, epoch, number, length), record
+
+        def mask(chance, serialized):
+            unmasked = records.parse_unmasked_batch(serialized, length)
+            return draw_masks(unmasked, chance, self.config.vocab_size, masking)
+
+        def parse(_, numbered):
+            return records.parse_pretraining_batch(numbered[1], length, masking.max_predictions_per_seq)
+
+        if self._are_unmasked:
+            dataset = dataset.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.batch(batch_size, drop_remainder=endless)
+        dataset = dataset.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE)
 
     def measure(
         self,
@@ -147,3 +194,40 @@ class PretrainingTask(Task):
             "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), ones),
             "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), ones),
         }
+
+
+def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions:
+    """What is to be predicted: as `given`, else, of unmasked records, as the descriptions beside them say.
+
+    Raises:
+      InputError: masked and unmasked records are mixed, or the descriptions differ.
+      UsageError: a value is out of range.
+    """
+    if not record_checks.are_unmasked(files):
+        for name in given.keys() - {"max_predictions_per_seq"}:
+            warnings.warn(f"--{name} makes no difference to masked records", InputWarning, stacklevel=2)
+        return MaskingOptions(**given)
+    found: dict[str, tuple[Any, str]] = {}
+    for path in files:
+        settings = (records.read_metadata(path) or {}).get("settings", {})
+        for name in sorted(settings.keys() & MaskingOptions.__annotations__.keys() - given.keys()):
+            value, first = found.setdefault(name, (settings[name], path))
+            if value != settings[name]:
+                raise InputError(
+                    f"{first} was made with --{name}={value}, {path} with {settings[name]}: give --{name}"
+                )
+    return MaskingOptions(**{name: value for name, (value, _) in found.items()}, **given)
+
+
+def _numbered_files(files: Sequence[str]) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(list(files)).enumerate()
+
+
+def _numbered_records(file: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
+    """(number, record) of a file; the number tells the record from all others of all files."""
+    return tf.data.TFRecordDataset(path).enumerate(file * _MOST_RECORDS_OF_A_FILE)
+
+
+def _in_epoch(epoch: tf.Tensor, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """(epoch, (number, record))."""
+    return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), dataset)
