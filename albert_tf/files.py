@@ -7,6 +7,8 @@ import contextlib
 import glob
 import hashlib
 import os
+import shutil
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
@@ -67,27 +69,54 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
 
 
 def move_file(name: str, path: str) -> None:
-    """Gives a local file the name `path`, replacing what has it; with a scheme, on its own file system."""
+    """Gives a file the name `path`, replacing what has it.
+
+    `path` may have a scheme; `name` only if it is on the same file system.
+    """
     if has_scheme(path):
         import tensorflow as tf
 
         tf.io.gfile.makedirs(os.path.dirname(path))
-        tf.io.gfile.copy(name, path, overwrite=True)
-        os.remove(name)
+        if has_scheme(name):
+            tf.io.gfile.rename(name, path, overwrite=True)
+        else:
+            tf.io.gfile.copy(name, path, overwrite=True)
+            os.remove(name)
     else:
         os.replace(name, path)
 
 
-def write_text(path: str, text: str) -> None:
-    """Writes a small file that appears when it is complete."""
+def remove_folder(path: str) -> None:
+    """Removes a folder and all in it; it need not be there."""
     if has_scheme(path):
         import tensorflow as tf
 
-        with tf.io.gfile.GFile(path, "w") as file:
-            file.write(text)
+        with contextlib.suppress(tf.errors.NotFoundError):
+            tf.io.gfile.rmtree(path)
     else:
-        with appear_when_complete([path]) as [name], open(name, "w", encoding="utf-8") as file:
-            file.write(text)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def write_bytes(path: str) -> Iterator[IO[bytes]]:
+    """A file opened to write bytes, in a folder that is made; it appears when the block ends well."""
+    if has_scheme(path):
+        import tensorflow as tf
+
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        name = f"{path}.{uuid.uuid4().hex}.incomplete"
+        with tf.io.gfile.GFile(name, "wb") as file:
+            yield file
+        tf.io.gfile.rename(name, path, overwrite=True)
+    else:
+        with appear_when_complete([path]) as [name], open(name, "wb") as file:
+            yield file
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a small file that appears when it is complete."""
+    with write_bytes(path) as file:
+        file.write(text.encode())
 
 
 def _glob(pattern: str) -> list[str]:

@@ -58,6 +58,11 @@ class Corpus:
         for path in paths:
             with np.load(path) as arrays:
                 parts.append(cls(**arrays))
+        return cls.joined(parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Corpus"]) -> "Corpus":
+        """Corpora, one behind the other."""
         ids, segments, documents = ([getattr(p, f.name) for p in parts] for f in dataclasses.fields(cls))
         return cls(np.concatenate(ids), _joined(segments), _joined(documents))
 

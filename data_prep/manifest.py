@@ -26,6 +26,7 @@ _DECIDES_TOKENS = ("do_lower_case", "text_field", "sentence_language")
 _DECIDES_NOTHING = (
     *("input_file", "input_file_mode", "output_file", "num_shards", "spm_model_file", "vocab_file"),
     *("verbosity", "on_error", "num_workers", "temp_dir", "max_temp_gb", "overwrite", "verify", "inspect"),
+    *("runner", "beam_options"),
 )
 
 
@@ -92,7 +93,7 @@ def publish(
     path = records.manifest_path(options.output_file[0])
     folder = os.path.dirname(path) or "."
     for name, shard, figures in zip(complete, options.shards, shards, strict=True):
-        if os.path.exists(name):
+        if file_exists(name):
             move_file(name, shard)
         _write_json(records.metadata_path(shard), {"format": records.FORMAT, **figures, **description})
     named = [

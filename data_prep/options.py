@@ -8,6 +8,10 @@ from data_prep.masking import MaskingOptions
 from data_prep.segments import SegmentOptions
 from data_prep.text_files import TextOptions
 
+LOCAL = "local"
+_BEAM_RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
+_LOCAL_FLAGS = ("num_workers", "temp_dir", "max_temp_gb")
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(MaskingOptions, SegmentOptions, TextOptions):
@@ -59,6 +63,15 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         help="the most GB of temporary files in --temp_dir; with less room the shuffle takes several rounds "
         "(default: as many as it takes)",
     )
+    runner: str = flags.option(
+        LOCAL,
+        choices=(LOCAL, *_BEAM_RUNNERS),
+        help="who does the work: processes of this machine, or a runner of Apache Beam, which writes the "
+        "same bytes (pip install 'albert-tf[beam]')",
+    )
+    beam_options: str | None = flags.option(
+        None, help="options of the runner as Apache Beam names them: '--flink_master=host:8081 ...'"
+    )
     overwrite: bool = flags.option(False, help="replace output that is there already")
     verify: bool = flags.option(False, help="only check the output against its manifest")
     inspect: int | None = flags.option(
@@ -69,6 +82,11 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         super().__post_init__()
         if self.num_shards is not None and len(self.output_file) > 1:
             raise flags.UsageError("--num_shards takes one --output_file, which becomes so many files")
+        if self.is_local and self.beam_options:
+            raise flags.UsageError("--beam_options needs a --runner of Apache Beam")
+        given = [name for name in _LOCAL_FLAGS if getattr(self, name) is not None]
+        if given and not self.is_local:
+            raise flags.UsageError(f"--{given[0]} needs --runner={LOCAL}; Apache Beam has --beam_options")
         if self.is_dynamic and self.do_permutation:
             raise flags.UsageError("--do_permutation needs --masking=static")
         if self.dupe_factor is None:
@@ -78,6 +96,11 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
     def is_dynamic(self) -> bool:
         """Whether records are written without masks."""
         return self.masking == "dynamic"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine does the work."""
+        return self.runner == LOCAL
 
     @property
     def shards(self) -> list[str]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import logging
 import time
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from albert_tf.errors import InputError
@@ -13,7 +15,8 @@ from data_prep import report
 from data_prep.execution import Execution
 from data_prep.inputs import describe_inputs, finished_manifest, input_files
 from data_prep.options import Options
-from data_prep.plan import make_plan
+from data_prep.outcome import Outcome, PointlessRunError
+from data_prep.plan import Plan, make_plan
 from data_prep.progress import RunProgress
 from data_prep.statistics import Document
 from data_prep.tasks import Job
@@ -35,6 +38,8 @@ def create_pretraining_data(
       InputError: the text, the vocabulary or a path is not usable; earlier output then stays as it was.
     """
     started = time.perf_counter()
+    if not options.is_local:
+        _beam_pipeline(options)  # says at once where there is none
     paths = input_files(options)
     tokenizer = load_tokenizer(options.spm_model_file, options.vocab_file, options.do_lower_case)
     files = WorkFiles(options.shards, options.temp_dir)
@@ -48,25 +53,23 @@ def create_pretraining_data(
             files.remove()  # what an interrupted run with --overwrite has left
         show(f"{', '.join(options.output_file)}: there already, made by the same command")
         return finished
-    with files.locked():
-        files.keep_only(manifests.make_tokens_key(digests, options) | versions, key | versions)
-        job = Job(options, tokenizer, files, divide_into_groups(paths))
-        plan = make_plan(inputs, job.groups, tokenizer, options)
-        show(plan.describe(options))
-        plan.warn_of_full_disks(options)
-        with RunProgress(plan.seconds) as progress, Workers(options.workers, job) as workers:
-            execution = Execution(job, workers, progress)
-            text = execution.tokenize()
-            parts = execution.write_parts(text)
-            shards = execution.complete(parts)
-        examples = parts.statistics
+    job = Job(options, tokenizer, files, divide_into_groups(paths))
+    plan = make_plan(inputs, job.groups, tokenizer, options)
+    show(plan.describe(options))
+    if options.is_local:
+        keys = manifests.make_tokens_key(digests, options) | versions, key | versions
+        stages = _done_here(job, plan, keys)
+    else:
+        stages = _done_by_beam(job)
+    with stages as outcome:
+        text, examples = outcome.text, outcome.examples
         seconds = time.perf_counter() - started
-        left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": parts.left_out}
+        left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": outcome.left_out}
         summary = report.summarize(text.statistics, examples, left_out, seconds, options)
         settings = dataclasses.asdict(options)
-        manifest = manifests.publish(
-            [files.complete(shard) for shard in range(len(shards))],
-            shards,
+        return manifests.publish(
+            outcome.complete,
+            outcome.shards,
             description={
                 "vocab_size": tokenizer.vocab_size,
                 "max_seq_length": options.max_seq_length,
@@ -88,8 +91,62 @@ def create_pretraining_data(
             },
             options=options,
         )
+
+
+@contextlib.contextmanager
+def _done_here(job: Job, plan: Plan, keys: tuple[dict[str, Any], dict[str, Any]]) -> Iterator[Outcome]:
+    """Does the stages on this machine; the files are removed when the outcome has been used.
+
+    Args:
+      job: what is to be done.
+      plan: of the run.
+      keys: what the tokenized text, and all that follows, is made for.
+    """
+    options, files = job.options, job.files
+    with files.locked():
+        files.keep_only(*keys)
+        plan.warn_of_full_disks(options)
+        try:
+            with RunProgress(plan.seconds) as progress, Workers(options.workers, job) as workers:
+                execution = Execution(job, workers, progress)
+                tokenized = execution.tokenize()
+                parts = execution.write_parts(tokenized)
+                shards = execution.complete(parts)
+        except PointlessRunError:
+            files.remove()
+            raise
+        complete = [files.complete(shard) for shard in range(len(shards))]
+        yield Outcome(tokenized.text, parts.statistics, parts.left_out, shards, complete)
         files.remove()
-    return manifest
+
+
+@contextlib.contextmanager
+def _done_by_beam(job: Job) -> Iterator[Outcome]:
+    """Has Apache Beam do the stages."""
+    with _quiet_beam(job.options), _beam_pipeline(job.options).done_by_runner(job) as outcome:
+        yield outcome
+
+
+def _beam_pipeline(options: Options) -> types.ModuleType:
+    try:
+        with _quiet_beam(options):
+            from data_prep import beam_pipeline
+    except ImportError as error:
+        needed = "pip install 'albert-tf[beam]' brings it"
+        raise InputError(f"--runner={options.runner}: {error}; {needed}") from None
+    return beam_pipeline
+
+
+@contextlib.contextmanager
+def _quiet_beam(options: Options) -> Iterator[None]:
+    """Leaves out what is logged, which is a lot, unless --verbosity asks for it."""
+    before = logging.root.manager.disable
+    if options.verbosity == "error":
+        logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _named(documents: Sequence[Document]) -> list[dict[str, Any]]:

@@ -56,9 +56,14 @@ class Plan:
         rows = {
             "input": f"{_megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
             "output": f"about {self.examples:,} examples, {_megabytes(self.output_bytes)} in {output}",
-            "temporary": f"about {_megabytes(self.temporary_bytes)}",
-            "time": f"about {_duration(seconds)}, {options.workers} at work",
         }
+        if options.is_local:
+            rows |= {
+                "temporary": f"about {_megabytes(self.temporary_bytes)}",
+                "time": f"about {_duration(seconds)}, {options.workers} at work",
+            }
+        else:
+            rows["runner"] = options.runner
         return "\n".join(f"{name:>22}  {text}" for name, text in rows.items())
 
     def warn_of_full_disks(self, options: Options) -> None:

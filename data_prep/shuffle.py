@@ -13,8 +13,8 @@ from data_prep.segments import Pairs, span_indices
 
 _TOGETHER = 1 << 20  # pieces copied at a time
 _INDEX_ENTRY = 16  # bytes, of two int64
-_ROW = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
-PAIR_BYTES = _ROW.itemsize  # of a pair in a file, besides its pieces
+PAIR = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
+PAIR_BYTES = PAIR.itemsize  # of a pair in a file, besides its pieces
 
 
 def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -40,13 +40,30 @@ def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarra
     pair_ends = np.append(0, np.cumsum(sizes))
     piece_ends = np.append(0, np.cumsum(pairs.lengths.sum(axis=1, dtype=np.int64)))
     file.write(np.stack([pair_ends, piece_ends[pair_ends]], axis=1).tobytes())
-    rows = np.empty(len(pairs), _ROW)
-    rows["lengths"], rows["label"], rows["may_swap"] = pairs.lengths, pairs.labels, pairs.may_swap
-    file.write(rows.tobytes())
+    file.write(pair_rows(pairs).tobytes())
     borders = np.searchsorted(piece_ends, np.arange(0, max(1, piece_ends[-1]), _TOGETHER))
     for begin, end in zip(borders, [*borders[1:], len(pairs)], strict=True):
-        part = pairs.take(slice(begin, end))
-        file.write(ids[span_indices(part.starts.ravel(), part.lengths.ravel())].tobytes())
+        file.write(pair_ids(ids, pairs.take(slice(begin, end))).tobytes())
+
+
+def pair_rows(pairs: Pairs) -> np.ndarray:
+    """All that belongs to pairs besides their pieces."""
+    rows = np.empty(len(pairs), PAIR)
+    rows["lengths"], rows["label"], rows["may_swap"] = pairs.lengths, pairs.labels, pairs.may_swap
+    return rows
+
+
+def pair_ids(ids: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """unsigned [pieces]. The pieces of A, B, A, B, ... end to end; `ids` is what the pairs lie in."""
+    return ids[span_indices(pairs.starts.ravel(), pairs.lengths.ravel())]
+
+
+def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple[np.ndarray, Pairs]:
+    """Pairs that were taken apart, one behind the other, and the array in which they lie."""
+    row = np.concatenate(rows)
+    ends = np.cumsum(row["lengths"].ravel(), dtype=np.int64).reshape(-1, 2)
+    pairs = Pairs(ends - row["lengths"], row["lengths"], row["label"], row["may_swap"])
+    return np.concatenate(ids), pairs
 
 
 def read_bucket(
@@ -61,17 +78,15 @@ def read_bucket(
       id_dtype: of the ids.
     """
     rows, ids = [], []
-    row_size, id_size = _ROW.itemsize, np.dtype(id_dtype).itemsize
+    row_size, id_size = PAIR.itemsize, np.dtype(id_dtype).itemsize
     for path in paths:
         (pair, piece), (next_pair, next_piece) = _index(path, bucket, 2)
         [[pairs, _]] = _index(path, buckets, 1)
         rows_at = (buckets + 1) * _INDEX_ENTRY
         ids_at = rows_at + pairs * row_size
-        rows.append(np.fromfile(path, _ROW, next_pair - pair, offset=rows_at + pair * row_size))
+        rows.append(np.fromfile(path, PAIR, next_pair - pair, offset=rows_at + pair * row_size))
         ids.append(np.fromfile(path, id_dtype, next_piece - piece, offset=ids_at + piece * id_size))
-    row = np.concatenate(rows)
-    ends = np.cumsum(row["lengths"].ravel(), dtype=np.int64).reshape(-1, 2)
-    return np.concatenate(ids), Pairs(ends - row["lengths"], row["lengths"], row["label"], row["may_swap"])
+    return joined_pairs(rows, ids)
 
 
 def _index(path: str, bucket: int, entries: int) -> list[list[int]]:

@@ -16,13 +16,13 @@ from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, file_digest
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
-from data_prep.corpus import Corpus, tokenize
+from data_prep.corpus import Corpus
 from data_prep.options import Options
 from data_prep.shuffle import read_bucket, write_pairs
 from data_prep.stages import Unit, bucket_examples, deal_unit
-from data_prep.statistics import ExampleStatistics, TextStatistics
+from data_prep.statistics import ExampleStatistics
 from data_prep.text_files import TextRange
-from data_prep.text_groups import TextGroup
+from data_prep.tokenized_groups import TokenizedGroup
 from data_prep.work_files import WorkFiles, save_result
 from data_prep.workers import OnProgress
 
@@ -43,28 +43,13 @@ class Job:
 
 
 def tokenize_group(job: Job, group: int, on_progress: OnProgress) -> dict[str, Any]:
-    """Tokenizes a group of text.
-
-    Returns:
-      statistics: of the text; corpora: pieces and documents of each file; lines: how many each range has;
-      skipped_lines: how many were; skipped: the first of them.
-    """
-    text = TextGroup(job.groups[group], job.options)
-    total, corpora = TextStatistics.empty(), []
-    for number, located in enumerate(tokenize(text.read(), job.tokenizer, on_progress)):
+    """Tokenizes a group of text; returns `TokenizedGroup.result`."""
+    corpora = TokenizedGroup(job.groups[group], job.tokenizer, job.options, on_progress)
+    for number, corpus in enumerate(corpora):
         with _written(job.files.tokenized(group, number)) as file:
-            located.corpus.save(file)
-        corpora.append((located.corpus.ids.size, located.corpus.documents))
-        total += TextStatistics.of(located, job.tokenizer.unk_id)
-    result = {
-        "statistics": statistics.to_json(total),
-        "corpora": corpora,
-        "lines": text.lines,
-        "skipped_lines": text.skipped_lines,
-        "skipped": text.skipped,
-    }
-    save_result(job.files.tokenized_result(group), result)
-    return result
+            corpus.save(file)
+    save_result(job.files.tokenized_result(group), corpora.result)
+    return corpora.result
 
 
 # ------------------------------------------------------------------------------------------------- dealing

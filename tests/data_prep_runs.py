@@ -3,6 +3,7 @@
 import numpy as np
 
 from albert_tf import testing
+from data_prep import stages, text_groups
 from data_prep.create_pretraining_data import main
 from tests.script_runs import run_script
 
@@ -33,3 +34,21 @@ def prepare(folder, *more, **flags):
         "num_workers": 1,
     }
     return run_script(main, given | flags, *more)
+
+
+def divide_into_small_pieces(monkeypatch):
+    """Divides what otherwise would be together: the text of `prepare` is 5 groups, 3 units, 12 buckets."""
+    monkeypatch.setattr(text_groups, "_GROUP", (1 << 14, 1 << 14))
+    monkeypatch.setattr(stages, "_UNIT_PIECES", 10_000)
+    monkeypatch.setattr(stages, "_SMALL_BUCKET_PIECES", 2000)
+
+
+def output(folder, name="out"):
+    """The bytes of the record files of a run."""
+    shards = [path for path in sorted(folder.glob(f"{name}*")) if path.suffix != ".json"]
+    return [path.read_bytes() for path in shards]
+
+
+def leftovers(folder):
+    """Names of temporary files and folders."""
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]

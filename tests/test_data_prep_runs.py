@@ -17,28 +17,22 @@ import pytest
 from albert_tf import records, testing
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
-from data_prep import stages, tasks, text_groups, work_files
+from data_prep import tasks, work_files
 from data_prep.create_pretraining_data import main
-from tests.data_prep_runs import WORDS, prepare, write_text
+from tests.data_prep_runs import (
+    WORDS,
+    divide_into_small_pieces,
+    leftovers,
+    output,
+    prepare,
+    write_text,
+)
 from tests.script_runs import refused
 
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    """Much is divided that otherwise would be together: 5 groups of text, 3 units, 12 buckets."""
-    monkeypatch.setattr(text_groups, "_GROUP", (1 << 14, 1 << 14))
-    monkeypatch.setattr(stages, "_UNIT_PIECES", 10_000)
-    monkeypatch.setattr(stages, "_SMALL_BUCKET_PIECES", 2000)
-
-
-def output(folder, name="out"):
-    """The bytes of the record files of a run."""
-    shards = [path for path in sorted(folder.glob(f"{name}*")) if path.suffix != ".json"]
-    return [path.read_bytes() for path in shards]
-
-
-def leftovers(folder):
-    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    divide_into_small_pieces(monkeypatch)
 
 
 # ----------------------------------------------------------------------------------- reproducibility
