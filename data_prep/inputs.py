@@ -7,9 +7,10 @@ from typing import Any
 
 from albert_tf import records
 from albert_tf.errors import InputError
-from albert_tf.files import check_output_names, file_digest, file_exists, file_size, matching_files
+from albert_tf.files import check_output_names, file_digest, file_exists, file_size
 from albert_tf.progress import progress_bar
 from data_prep import manifest as manifests
+from data_prep.data_sets import matching_text_files
 from data_prep.options import Options
 
 _SILENT_SECONDS = 3
@@ -28,7 +29,7 @@ def input_files(options: Options) -> list[str]:
     written = set(map(os.path.realpath, outputs))
     finished = manifests.read_manifest(output) is not None
     found = []
-    for path in matching_files(options.input_file):
+    for path in matching_text_files(options.input_file):
         if os.path.realpath(path) not in written:
             found.append(path)
         elif not finished or path in options.input_file:

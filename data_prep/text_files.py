@@ -9,13 +9,14 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from albert_tf import flags
 from albert_tf.errors import InputError
 from albert_tf.files import open_file
+from data_prep.tables import is_table, read_rows
 
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "backports.zstd"}  # modules
 
@@ -32,9 +33,13 @@ class TextOptions(flags.ScriptOptions):
     input_file: tuple[str, ...] = flags.option(
         (),
         help="text files, UTF-8: names and globs. A line is a sentence (or other unit), a blank line ends a "
-        "document; in .jsonl files a line is a document. .gz, .bz2, .xz and .zst are read as well (required)",
+        "document; in .jsonl files a line is a document, in .parquet and .arrow files a row. .gz, .bz2, .xz "
+        "and .zst are read as well. hf:NAME:SPLIT and tfds:NAME:SPLIT are data sets of Hugging Face and "
+        "TensorFlow (required)",
     )
-    text_field: str = flags.option("text", help="the field of a JSON document that has its text")
+    text_field: str = flags.option(
+        "text", help="the field of a JSON document, or the column of a table, that has its text"
+    )
     sentence_language: str = flags.option(
         "en", help="language by whose rules the text of JSON documents is divided into sentences"
     )
@@ -52,7 +57,7 @@ class TextOptions(flags.ScriptOptions):
 
 
 class TextRange(NamedTuple):
-    """The bytes of a file from `begin` to before `end`, between documents; all of it if it is compressed."""
+    """The bytes of a file from `begin` to before `end`, between documents; all of it if it is indivisible."""
 
     path: str
     begin: int
@@ -106,7 +111,7 @@ def read_lines(
     Raises:
       InputError: a compressed file is damaged.
     """
-    if is_json(text_range.path):
+    if is_json(text_range.path) or is_table(text_range.path):
         yield from _read_documents(text_range, options, on_bad_line)
     else:
         yield from _read_text(text_range, on_bad_line)
@@ -150,17 +155,16 @@ def _decode(data: bytes, first: int, on_bad_line: Callable[[BadLine], None]) -> 
 def _read_documents(
     text_range: TextRange, options: TextOptions, on_bad_line: Callable[[BadLine], None]
 ) -> Iterator[LineBlock]:
-    """The sentences of JSON documents, a blank line behind each document."""
+    """The sentences of JSON documents or rows of a table, a blank line behind each document."""
     number = 0
-    for data, size in _blocks(text_range, None):
+    read = _read_table if is_table(text_range.path) else _read_json
+    for texts, size in read(text_range, options.text_field):
         lines: list[str] = []
         numbers: list[int] = []
         characters = 0
-        for line in io.BytesIO(data):
-            try:
-                text = "" if line.isspace() else _text_of(line, options.text_field)
-            except ValueError as error:
-                on_bad_line(BadLine(number, str(error)))
+        for text in texts:
+            if isinstance(text, ValueError):
+                on_bad_line(BadLine(number, str(text)))
                 text = ""
             for sentence in itertools.chain(_sentences(text, options.sentence_language), [""]):
                 lines.append(sentence)
@@ -173,8 +177,42 @@ def _read_documents(
         yield LineBlock(lines, np.array(numbers, np.int64), False, number, size)
 
 
+def _read_json(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
+    """The text of each line, or why there is none."""
+    for data, size in _blocks(text_range, None):
+        yield (_outcome(_text_of, line, field) for line in io.BytesIO(data)), size
+
+
+def _read_table(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
+    """The text of each row, or why there is none."""
+    for texts, size in read_rows(text_range.path, field):
+        yield (_outcome(_text_of_row, text or "") for text in texts), size
+
+
+def _outcome(function: Callable[..., str], *arguments: Any) -> str | ValueError:
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        return error
+
+
+def _text_of_row(row: str | bytes) -> str:
+    try:
+        return _without_nul(row if isinstance(row, str) else row.decode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason})") from None
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError(_NUL)
+    return text
+
+
 def _text_of(line: bytes, field: str) -> str:
     """The text of a JSON document; ValueError says why there is none."""
+    if line.isspace():
+        return ""
     try:
         document = json.loads(line.decode())
     except UnicodeDecodeError as error:
@@ -184,9 +222,7 @@ def _text_of(line: bytes, field: str) -> str:
     text = document.get(field) if isinstance(document, dict) else None
     if not isinstance(text, str):
         raise ValueError(f'no JSON object with a text in its field "{field}" (--text_field)')
-    if "\0" in text:
-        raise ValueError(_NUL)
-    return text
+    return _without_nul(text)
 
 
 def _sentences(text: str, language: str) -> Iterator[str]:
@@ -263,6 +299,11 @@ def _end_of_word(data: bytearray) -> int:
 def is_compressed(path: str) -> bool:
     """Whether a file is compressed, by its name."""
     return os.path.splitext(path)[1] in _COMPRESSIONS
+
+
+def is_indivisible(path: str) -> bool:
+    """Whether a file can only be read from its start to its end."""
+    return is_compressed(path) or is_table(path)
 
 
 def is_json(path: str) -> bool:

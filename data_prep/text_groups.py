@@ -11,7 +11,7 @@ from data_prep.text_files import (
     LineBlock,
     TextOptions,
     TextRange,
-    is_compressed,
+    is_indivisible,
     is_json,
     lines_before,
     read_lines,
@@ -28,7 +28,7 @@ def divide_into_groups(paths: Sequence[str]) -> list[list[TextRange]]:
     """Divides files into groups of ranges that can be read independently, in order.
 
     A group has 1 to 16 MB of plain text. A plain file is divided behind blank lines, a JSON file behind any
-    line, a compressed one not at all.
+    line, a compressed one or a table not at all.
     """
     sizes = [file_size(path) for path in paths]
     wanted = min(max(sum(sizes) // _GROUPS_WANTED, _GROUP[0]), _GROUP[1])
@@ -46,7 +46,7 @@ def divide_into_groups(paths: Sequence[str]) -> list[list[TextRange]]:
 
 def _ranges_of_file(path: str, size: int, wanted: int) -> Iterator[TextRange]:
     begin = 0
-    if not is_compressed(path) and size > 2 * wanted:
+    if not is_indivisible(path) and size > 2 * wanted:
         border = re.compile(rb"\n" if is_json(path) else rb"\n[ \t\r]*\n")
         with open_file(path) as file:
             while size - begin > 2 * wanted:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from albert_tf import flags
-from albert_tf.files import appear_when_complete, file_size, matching_files
+from albert_tf.files import appear_when_complete, file_size
 from albert_tf.progress import progress_bar
 from albert_tf.script import script
 from albert_tf.tokenization.preprocessing import preprocess_text
 from albert_tf.tokenization.training import train_sentencepiece, vocabulary_listing
+from data_prep.data_sets import matching_text_files
 from data_prep.text_files import TextOptions, TextRange
 from data_prep.text_groups import TextGroup
 
@@ -53,7 +54,7 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
     """
     started = time.perf_counter()
     options.require_input()
-    files = matching_files(options.input_file)
+    files = matching_text_files(options.input_file)
     outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
     with appear_when_complete(outputs) as temporary:
         text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
