@@ -114,11 +114,11 @@ class SquadOptions(FineTuningOptions):
 @script(SquadOptions)
 def main(options: SquadOptions) -> None:
     """Reads the files that are needed, and runs the task."""
+    from albert_tf.checkpoints.task_file import folder_of
     from albert_tf.tasks.squad.features import WindowFeatures, check_lengths, window_features
     from albert_tf.tasks.squad.task import NAMES, SquadTask
     from albert_tf.training import fine_tuning, question_prompt
     from albert_tf.training.distribution import make_strategy
-    from albert_tf.training.initial_weights import folder_of
     from albert_tf.training.starting_point import open_starting_point
 
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed

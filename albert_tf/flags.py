@@ -48,6 +48,7 @@ class ScriptOptions:
         help="what is logged besides the progress: errors, also warnings, or everything",
         choices=("error", "warning", "info"),
     )
+    command: str | None = dataclasses.field(default=None, kw_only=True, compare=False)  # as it was typed
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

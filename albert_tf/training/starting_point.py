@@ -13,6 +13,7 @@ import tensorflow_hub
 from albert_tf.checkpoints.archive import extract, is_archive
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.sidecars import find_sidecars
+from albert_tf.checkpoints.task_file import read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
@@ -21,7 +22,6 @@ from albert_tf.tasks.feature_cache import cached_features
 from albert_tf.tasks.features import Features
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
-from albert_tf.training.initial_weights import read_task
 from albert_tf.training.saved import best_checkpoint, newest_checkpoint
 
 # What the original's users write where the vocabulary is that of the hub module.

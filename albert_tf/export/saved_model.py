@@ -1,0 +1,74 @@
+"""A SavedModel for TensorFlow Serving, with what travels along."""
+
+import json
+import os
+import shutil
+import tempfile
+
+import tensorflow as tf
+
+from albert_tf.checkpoints.sidecars import write_sidecars
+from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE
+from albert_tf.errors import InputError
+from albert_tf.export.served_model import ServedModel, Signature
+from albert_tf.export.trained_model import TrainedModel
+from albert_tf.export.warmup import write_warmup_requests
+
+
+def write_saved_model(
+    served: ServedModel, trained: TrainedModel, export_dir: str, version: int | None = None
+) -> str:
+    """Writes `export_dir`/`version`, which appears when it is complete, as a server that watches it wants.
+
+    Beside the graph and the weights it holds, in `assets`, config, vocabulary, `task.json` with the labels,
+    and where they are known the results of the last evaluation and the command of the training; in
+    `assets.extra`, a request to warm up each signature.
+
+    Args:
+      served: what is written.
+      trained: what it was made of.
+      export_dir: of all versions.
+      version: a number; by default the one after the largest that is there.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: the version exists, or the folder cannot be written.
+    """
+    try:
+        os.makedirs(export_dir, exist_ok=True)
+        there = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
+        version = version or max(there, default=0) + 1
+        target = os.path.join(export_dir, str(version))
+        if os.path.exists(target):
+            raise InputError(f"{target} exists: give another --version, or none for the next")
+        folder = tempfile.mkdtemp(prefix=".incomplete_", dir=export_dir)
+    except OSError as error:
+        raise InputError(f"--export_dir={export_dir} cannot be written: {error.strerror}") from None
+    try:
+        signatures = served.signatures()
+        functions = {
+            name: tf.function(signature.function, autograph=False).get_concrete_function(
+                **{spec.name: spec for spec in signature.inputs}
+            )
+            for name, signature in signatures.items()
+        }
+        tf.saved_model.save(served, folder, signatures=functions)
+        _write_assets(os.path.join(folder, "assets"), trained)
+        write_warmup_requests(os.path.join(folder, "assets.extra"), signatures)
+        os.chmod(folder, 0o755)
+        os.rename(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return target
+
+
+def _write_assets(folder: str, trained: TrainedModel) -> None:
+    os.makedirs(folder, exist_ok=True)
+    write_sidecars(folder, trained.config, trained.spm_model_file, trained.vocab_file)
+    contents = {TASK_FILE: trained.task, "eval_results.json": trained.metrics, TRAINING_FILE: trained.training}
+    for name, content in contents.items():
+        if content is not None:
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=2)

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Exports a trained model for TensorFlow Serving: text in, answers out."""
+
+import dataclasses
+import sys
+
+from albert_tf.export.options import TrainedModelOptions
+from albert_tf.flags import option
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModelOptions(TrainedModelOptions):
+    """Exports a trained model as a SavedModel: text in, answers out.
+
+    Its signatures take texts (serving_default), ids (tokens) or the original release's serialized examples
+    (serialized_examples); embeddings of texts come with every model. Config, vocabulary, labels, results and
+    the command of the training travel in its assets.
+    """
+
+    export_dir: str = option(help="folder of the exported versions; a server watches it")
+    version: int | None = option(
+        None, at_least=1, help="number of the version (default: the next in --export_dir)"
+    )
+    threshold_to_export: float | None = option(
+        None, help="classification: a constant for clients, which serialized_examples returns as `threshold`"
+    )
+    max_qa_length: int | None = option(
+        None, at_least=1, help="race: pieces of question and option at most (default: 128)"
+    )
+    top_k: int | None = option(None, at_least=1, help="pretraining: guesses for each [MASK] (default: 5)")
+
+
+@script(SavedModelOptions)
+def main(options: SavedModelOptions) -> None:
+    """Loads, exports, and says what can be asked."""
+    from albert_tf.export.saved_model import export
+
+    print(export(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
