@@ -31,12 +31,21 @@ class SavedModelOptions(TrainedModelOptions):
     top_k: int | None = option(None, at_least=1, help="pretraining: guesses for each [MASK] (default: 5)")
 
 
+_OF_A_TASK = ("threshold_to_export", "max_qa_length", "top_k")
+
+
 @script(SavedModelOptions)
 def main(options: SavedModelOptions) -> None:
     """Loads, exports, and says what can be asked."""
-    from albert_tf.export.saved_model import export
+    from albert_tf.export.kinds import serve
+    from albert_tf.export.saved_model import describe, write_saved_model
+    from albert_tf.export.trained_model import trained_model_of
 
-    print(export(options))
+    trained = trained_model_of(options)
+    given = {name: getattr(options, name) for name in _OF_A_TASK if getattr(options, name) is not None}
+    served = serve(trained, given)
+    folder = write_saved_model(served, trained, options.export_dir, options.version)
+    print(f"{describe(folder)}\n{trained.path} ({trained.task['task_name']}) is exported to {folder}")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ def main(options: RaceOptions) -> None:
             )
             for split, part in questions.items()
         }
-        task = RaceTask(questions, features, **start.task_arguments(chosen))
+        task = RaceTask(
+            questions, features, max_qa_length=options.max_qa_length, **start.task_arguments(chosen)
+        )
         fine_tuning.run(task, start.options, chosen, strategy)
 
 

@@ -14,14 +14,16 @@ class ServedClassification(ServedModel):
 
     Args:
       trained: a model for sequence classification.
-      threshold: a constant that the original's users may put into the export for their clients.
+      threshold_to_export: a constant that the original's users may put into the export for their clients.
     """
 
-    def __init__(self, trained: TrainedModel, threshold: float | None = None):
+    settings = ("threshold_to_export",)
+
+    def __init__(self, trained: TrainedModel, threshold_to_export: float | None = None):
         super().__init__(trained)
         model, labels = trained.model, trained.task["label_names"]
         self._names = _NAMES[: trained.task["num_texts"]]
-        self._threshold = threshold
+        self._threshold = threshold_to_export
 
         def predict(inputs: Tensors) -> Tensors:
             logits = model(inputs, training=False)["logits"]

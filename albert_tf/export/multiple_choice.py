@@ -23,6 +23,8 @@ class ServedMultipleChoice(ServedModel):
       max_qa_length: pieces of question and option together at most; the last stay.
     """
 
+    settings = ("max_qa_length",)
+
     def __init__(self, trained: TrainedModel, max_qa_length: int = 128):
         super().__init__(trained)
         model = trained.model

@@ -1,4 +1,4 @@
-"""The flags that the export scripts share."""
+"""The flags that the scripts which export share."""
 
 import dataclasses
 
@@ -15,8 +15,8 @@ class TrainedModelOptions(ScriptOptions):
     )
     task_name: str | None = option(
         None,
-        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, pretraining, encoder (embeddings "
-        "alone) or custom (default: as the folder or the weights say)",
+        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, pretraining, encoder "
+        "(embeddings alone) or custom (default: as the folder or the weights say)",
     )
     labels: tuple[str, ...] | None = option(
         None, help="the classes of a custom task in their order, or other words for those of a task"

@@ -24,6 +24,8 @@ class ServedPretraining(ServedModel):
       top_k: pieces for each mask.
     """
 
+    settings = ("top_k",)
+
     def __init__(self, trained: TrainedModel, top_k: int = 5):
         super().__init__(trained)
         model, tokenizer = trained.model, trained.tokenizer
@@ -87,4 +89,3 @@ class ServedPretraining(ServedModel):
         rows = tf.RaggedTensor.from_row_splits(rows, parts.row_splits).merge_dims(1, 2)
         room = self.text_inputs.max_seq_length - 2
         return self.text_inputs.pack([first(rows, tf.minimum(rows.row_lengths(), room))])
-

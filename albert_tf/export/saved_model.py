@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from albert_tf.checkpoints.sidecars import write_sidecars
 from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE
 from albert_tf.errors import InputError
-from albert_tf.export.served_model import ServedModel, Signature
+from albert_tf.export.served_model import ServedModel
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.export.warmup import write_warmup_requests
 
@@ -64,10 +67,45 @@ def write_saved_model(
     return target
 
 
+def describe(folder: str) -> str:
+    """The signatures of a SavedModel, with types and shapes of their inputs and outputs."""
+    contents = saved_model_pb2.SavedModel()
+    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+        contents.ParseFromString(file.read())
+    [graph] = contents.meta_graphs
+    lines = []
+    for name, signature in sorted(graph.signature_def.items(), key=_default_first):
+        if not name.startswith("__"):
+            lines.append(name)
+            lines += [f"  takes  {line}" for line in _tensors(signature.inputs)]
+            lines += [f"  gives  {line}" for line in _tensors(signature.outputs)]
+    return "\n".join(lines)
+
+
+def _default_first(item: tuple[str, Any]) -> tuple[bool, str]:
+    name, _ = item
+    return name != "serving_default", name
+
+
+def _tensors(tensors: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: {tf.as_dtype(info.dtype).name} {_shape(tf.TensorShape(info.tensor_shape))}"
+        for name, info in sorted(tensors.items())
+    ]
+
+
+def _shape(shape: tf.TensorShape) -> str:
+    return "[...]" if shape.rank is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+
+
 def _write_assets(folder: str, trained: TrainedModel) -> None:
     os.makedirs(folder, exist_ok=True)
     write_sidecars(folder, trained.config, trained.spm_model_file, trained.vocab_file)
-    contents = {TASK_FILE: trained.task, "eval_results.json": trained.metrics, TRAINING_FILE: trained.training}
+    contents = {
+        TASK_FILE: trained.task,
+        "eval_results.json": trained.metrics,
+        TRAINING_FILE: trained.training,
+    }
     for name, content in contents.items():
         if content is not None:
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:

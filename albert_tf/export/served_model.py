@@ -1,8 +1,7 @@
 """`ServedModel`: what all exported models have in common, and what a signature is."""
 
-import abc
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +28,7 @@ class Signature(NamedTuple):
     request: Mapping[str, Any]
 
 
-class ServedModel(tf.Module, abc.ABC):
+class ServedModel(tf.Module):
     """A model that answers requests: texts, ids, or the original's serialized examples.
 
     A subclass adds the signatures of its task; those of embeddings are always there.
@@ -38,9 +37,12 @@ class ServedModel(tf.Module, abc.ABC):
       trained: the model.
 
     Attributes:
+      settings: names of the constructor's further arguments, as those of flags and of what a task keeps.
       text_inputs: makes the model's inputs from texts.
       weights: the model's variables, each once.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, trained: TrainedModel):
         super().__init__()
@@ -50,9 +52,9 @@ class ServedModel(tf.Module, abc.ABC):
         encoder = trained.model if trained.head == "encoder" else trained.model.encoder
         self._embed = on_inputs(lambda inputs: _embeddings(encoder, inputs))
 
-    @abc.abstractmethod
     def task_signatures(self) -> dict[str, Signature]:
         """Those of the task, `serving_default` among them; none if there is no task."""
+        return {}
 
     def signatures(self) -> dict[str, Signature]:
         """All signatures by name."""

@@ -15,6 +15,7 @@ from albert_tf.checkpoints.source import WeightSource
 from albert_tf.checkpoints.task_file import TRAINING_FILE, folder_of, read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.export.options import TrainedModelOptions
 from albert_tf.tasks.classification import HEADS_OF_OTHERS
 from albert_tf.tasks.glue import TASKS, find_task
 from albert_tf.tasks.race import ANSWERS
@@ -145,6 +146,21 @@ def load_trained_model(
         metrics=_read_json(os.path.join(folder, _RESULTS_FILE)),
         training=_read_json(os.path.join(folder, TRAINING_FILE)),
         path=path,
+    )
+
+
+def trained_model_of(options: TrainedModelOptions) -> TrainedModel:
+    """The model that flags name; see `load_trained_model`."""
+    return load_trained_model(
+        options.input,
+        task_name=options.task_name,
+        label_names=options.labels,
+        num_texts=options.num_texts,
+        albert_config_file=options.albert_config_file,
+        spm_model_file=options.spm_model_file,
+        vocab_file=options.vocab_file,
+        do_lower_case=options.do_lower_case,
+        max_seq_length=options.max_seq_length,
     )
 
 

@@ -21,7 +21,5 @@ def write_warmup_requests(folder: str, signatures: Mapping[str, Signature]) -> N
             for spec in signature.inputs:
                 tensor = tf.make_tensor_proto(signature.request[spec.name], spec.dtype)
                 request.inputs[spec.name].CopyFrom(tensor)
-            log = prediction_log_pb2.PredictionLog(
-                predict_log=prediction_log_pb2.PredictLog(request=request)
-            )
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
