@@ -31,6 +31,7 @@ class ServedPretraining(ServedModel):
         model, tokenizer = trained.model, trained.tokenizer
         self._mask_id = tokenizer.mask_id
         self._pieces = tokenizer.pieces
+        self._has_sentence_order = not trained.lacks_sentence_order
         top_k = min(top_k, tokenizer.vocab_size)
 
         def fill(inputs: Tensors) -> Tensors:
@@ -72,9 +73,10 @@ class ServedPretraining(ServedModel):
 
         masked = Signature(fill_text, (strings("text"),), _MASKED)
         pair = Signature(order_texts, (strings("text"), strings("text_pair")), _PAIR)
-        return family(masked, self._masked, self._fill) | family(
-            pair, self.text_inputs, self._order, prefix="sentence_order"
-        )
+        signatures = family(masked, self._masked, self._fill)
+        if self._has_sentence_order:
+            signatures |= family(pair, self.text_inputs, self._order, prefix="sentence_order")
+        return signatures
 
     def _masked(self, text: tf.Tensor) -> Tensors:
         """The inputs for texts in which [MASK] stands for the special piece."""

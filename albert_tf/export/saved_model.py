@@ -14,7 +14,7 @@ from albert_tf.checkpoints.sidecars import write_sidecars
 from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE
 from albert_tf.errors import InputError
 from albert_tf.export.served_model import ServedModel
-from albert_tf.export.trained_model import TrainedModel
+from albert_tf.export.trained_model import RESULTS_FILE, TrainedModel
 from albert_tf.export.warmup import write_warmup_requests
 
 
@@ -103,7 +103,7 @@ def _write_assets(folder: str, trained: TrainedModel) -> None:
     write_sidecars(folder, trained.config, trained.spm_model_file, trained.vocab_file)
     contents = {
         TASK_FILE: trained.task,
-        "eval_results.json": trained.metrics,
+        RESULTS_FILE: trained.metrics,
         TRAINING_FILE: trained.training,
     }
     for name, content in contents.items():

@@ -94,10 +94,7 @@ def family(
     def predict_examples(input: tf.Tensor) -> Tensors:
         features = {name: tf.io.RaggedFeature(tf.int64) for name in _FEATURES}
         parsed = tf.io.parse_example(input, features)
-        inputs = {name: tf.cast(parsed[name].to_tensor(), tf.int32) for name in _FEATURES}
-        if num_choices:
-            shape = [tf.size(input), num_choices, tf.shape(inputs["input_ids"])[1] // num_choices]
-            inputs = {name: tf.reshape(values, shape) for name, values in inputs.items()}
+        inputs = {name: _dense(parsed[name], num_choices) for name in _FEATURES}
         return for_examples(predict(**inputs))
 
     request = [tf.constant(text.request[spec.name]) for spec in text.inputs]
@@ -151,6 +148,16 @@ def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
         "mean": tf.math.divide_no_nan(total, tf.reduce_sum(weights, axis=1)),
         "sequence": sequence,
     }
+
+
+def _dense(rows: tf.RaggedTensor, num_choices: int | None) -> tf.Tensor:
+    """int32 [batch, length], or [batch, choices, length] of rows that hold the choices end to end."""
+    rows = tf.cast(rows, tf.int32)
+    if num_choices is None:
+        return rows.to_tensor()
+    lengths = tf.repeat(rows.row_lengths() // num_choices, num_choices)
+    dense = tf.RaggedTensor.from_row_lengths(rows.values, lengths).to_tensor()
+    return tf.reshape(dense, [rows.nrows(), num_choices, tf.shape(dense)[1]])
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

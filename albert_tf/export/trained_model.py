@@ -22,7 +22,8 @@ from albert_tf.tasks.race import ANSWERS
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 
-_RESULTS_FILE = "eval_results.json"
+RESULTS_FILE = "eval_results.json"
+_SENTENCE_ORDER_WEIGHTS = ("cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias")
 _MAX_SEQ_LENGTHS = {"question_answering": 384, "question_answering_v2": 384}
 _HEADS = {
     "pretraining": "pretraining",
@@ -47,6 +48,7 @@ class TrainedModel:
       metrics: results of the last evaluation, if there was one.
       training: the command of the training and its flags, where the folder keeps them.
       path: where the weights came from.
+      lacks_sentence_order: whether the weights of pretraining came without those of that head.
     """
 
     model: tf_keras.Model
@@ -58,6 +60,7 @@ class TrainedModel:
     metrics: Mapping[str, Any] | None
     training: Mapping[str, Any] | None
     path: str
+    lacks_sentence_order: bool = False
 
     @property
     def config(self) -> AlbertConfig:
@@ -113,8 +116,10 @@ def load_trained_model(
         head = _head(path, source, task_name)
         model = heads.build_model(head, config, source.shapes)
         report = assign(model, source)
-    if report.missing:
-        raise InputError(f"{path} lacks weights of the model: {', '.join(report.missing)}")
+    lacks_sentence_order = set(report.missing) == set(_SENTENCE_ORDER_WEIGHTS)
+    if report.missing and not lacks_sentence_order:
+        advice = ": --task_name=encoder exports the embeddings alone" if head == "pretraining" else ""
+        raise InputError(f"{path} lacks weights of the model ({', '.join(report.missing)}){advice}")
     warn_of(report)
     given = {
         "label_names": label_names,
@@ -143,7 +148,8 @@ def load_trained_model(
         spm_model_file=spm_model_file,
         vocab_file=None if spm_model_file else vocab_file,
         task=task,
-        metrics=_read_json(os.path.join(folder, _RESULTS_FILE)),
+        lacks_sentence_order=lacks_sentence_order,
+        metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
         training=_read_json(os.path.join(folder, TRAINING_FILE)),
         path=path,
     )
@@ -209,8 +215,8 @@ def _check_classes(task: Mapping[str, Any], num_labels: int) -> None:
     if (len(labels) or 1) != num_labels:
         found = ", ".join(labels) or "no classes"
         raise InputError(
-            f"the head has {num_labels} outputs, but the task's labels are {found}: give --labels in the order "
-            "of the classes"
+            f"the head has {num_labels} outputs, but the task's labels are {found}: give --labels in the "
+            "order of the classes"
         )
     if task.get("num_texts") not in (1, 2):
         raise InputError("is an example of the task one text or two? give --num_texts")
@@ -218,7 +224,7 @@ def _check_classes(task: Mapping[str, Any], num_labels: int) -> None:
 
 def _refuse_folder_of_seeds(path: str) -> None:
     if os.path.exists(os.path.join(path, "seeds.json")):
-        best = (_read_json(os.path.join(path, _RESULTS_FILE)) or {}).get("best_seed", "seed-...")
+        best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
 
 
