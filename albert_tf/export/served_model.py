@@ -104,7 +104,7 @@ def family(
     examples = {"input": [_example(row).SerializeToString() for row in _rows(ids)]}
     before = f"{prefix}_" if prefix else ""
     return {
-        prefix or "serving_default": text,
+        prefix or "serving_default": text._replace(function=_of_one_batch(text.function)),
         f"{before}tokens": Signature(predict, specs, ids),
         f"{before}serialized_examples": Signature(predict_examples, (strings("input"),), examples),
     }
@@ -137,6 +137,21 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
     return tf.function(checked, specs, autograph=False)
 
 
+def _of_one_batch(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """The function, for inputs that have as many rows as one another."""
+
+    def checked(**inputs: tf.Tensor) -> Tensors:
+        (first, rows), *others = ((name, tf.shape(values)[0]) for name, values in inputs.items())
+        checks = [
+            tf.debugging.assert_equal(count, rows, f"{first} and {name} differ in their number of rows")
+            for name, count in others
+        ]
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            return function(**{name: tf.identity(values) for name, values in inputs.items()})
+
+    return checked
+
+
 def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
     """The pooled output, the mean over the pieces, and the vector of every piece."""
     outputs = encoder(inputs, training=False)
@@ -153,11 +168,13 @@ def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
 def _dense(rows: tf.RaggedTensor, num_choices: int | None) -> tf.Tensor:
     """int32 [batch, length], or [batch, choices, length] of rows that hold the choices end to end."""
     rows = tf.cast(rows, tf.int32)
-    if num_choices is None:
-        return rows.to_tensor()
-    lengths = tf.repeat(rows.row_lengths() // num_choices, num_choices)
-    dense = tf.RaggedTensor.from_row_lengths(rows.values, lengths).to_tensor()
-    return tf.reshape(dense, [rows.nrows(), num_choices, tf.shape(dense)[1]])
+    batch = [rows.nrows()]
+    if num_choices is not None:
+        batch.append(num_choices)
+        lengths = tf.repeat(rows.row_lengths() // num_choices, num_choices)
+        rows = tf.RaggedTensor.from_row_lengths(rows.values, lengths)
+    width = tf.where(rows.nrows() == 0, 1, rows.bounding_shape(axis=1))
+    return tf.reshape(rows.to_tensor(shape=tf.stack([rows.nrows(), width])), [*batch, width])
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
