@@ -1,10 +1,13 @@
-"""Input files by glob, and output files that appear only when they are complete."""
+"""Input files by glob, and output files and folders that appear only when they are complete."""
 
 import contextlib
+import filecmp
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 
 from albert_tf.errors import InputError
 
@@ -69,3 +72,50 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
         for name in temporary:
             with contextlib.suppress(OSError):
                 os.remove(name)
+
+
+def write_folder(folder: str, write: Callable[[str], None], overwrite: bool) -> list[str]:
+    """Lets `write` fill a temporary folder beside or in `folder`, then moves its files there.
+
+    Returns:
+      The paths of the files.
+
+    Raises:
+      InputError: the folder cannot be written, or a file is there with other content.
+    """
+    exists = os.path.isdir(folder)
+    parent = folder if exists else os.path.dirname(os.path.abspath(folder))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=".incomplete_", dir=parent)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        write(temporary)
+        mask = _umask()
+        for name in os.listdir(temporary):  # temporary files and folders are for their owner alone
+            os.chmod(os.path.join(temporary, name), 0o666 & ~mask)
+        # The index of a checkpoint last: without it there is no checkpoint.
+        names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
+        if not exists:
+            os.chmod(temporary, 0o777 & ~mask)
+            os.rename(temporary, folder)
+            return [os.path.join(folder, name) for name in names]
+        for name in names:
+            target = os.path.join(folder, name)
+            same = os.path.exists(target) and filecmp.cmp(
+                target, os.path.join(temporary, name), shallow=False
+            )
+            if os.path.exists(target) and not (same or overwrite):
+                raise InputError(f"{target} exists with other content; --overwrite replaces it")
+        for name in names:
+            os.replace(os.path.join(temporary, name), os.path.join(folder, name))
+        return [os.path.join(folder, name) for name in names]
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

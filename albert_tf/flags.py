@@ -85,7 +85,21 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     given = {name: values[name].value for name in fields}
     # A flag of several values comes as a list, in which each element may itself be a comma list.
     lists = {n: tuple(",".join(v).split(",")) for n, v in given.items() if isinstance(v, list)}
-    return options_class(**given | lists)
+    numbers = {n: _whole_numbers(n, v) for n, v in lists.items() if int in _elements(annotations[n])}
+    return options_class(**given | lists | numbers)
+
+
+def _elements(annotation: Any) -> tuple[Any, ...]:
+    """The arguments of a tuple's annotation, optional or not."""
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return next(typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is tuple)
+
+
+def _whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
+    wrong = next((word for word in words if not word.strip().lstrip("-").isdecimal()), None)
+    if wrong is not None:
+        raise UsageError(f"--{name} must be whole numbers, not {wrong or 'empty'}")
+    return tuple(map(int, words))
 
 
 def _define(values, name: str, annotation: Any, field: dataclasses.Field, program: str) -> None:
@@ -118,7 +132,11 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
     at_least = field.metadata.get("at_least")
     if value is None:
         return
-    if value == "" or (isinstance(value, tuple) and not all(value)):
+    if isinstance(value, tuple):
+        for element in value:
+            _check_range(field, element)
+        return
+    if value == "":
         raise UsageError(f"--{field.name} is empty")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"--{field.name} must be a finite number, not {value}")

@@ -1,11 +1,7 @@
 """`convert`: weights of any kind in, a folder or checkpoint of one kind out, with all that belongs to it."""
 
 import dataclasses
-import filecmp
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
 
 import numpy as np
 import tf_keras
@@ -18,6 +14,7 @@ from albert_tf.checkpoints.sidecars import write_sidecars
 from albert_tf.checkpoints.source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.files import write_folder
 from albert_tf.layers.variables import variable_name
 from albert_tf.tokenization import load_tokenizer
 
@@ -88,7 +85,7 @@ def convert(conversion: Conversion) -> Converted:
         def write(place: str) -> None:
             _write(conversion, place, model, head, set(report.loaded), spm_model_file, vocab_file)
 
-        files = _appear(folder, write, conversion.overwrite)
+        files = write_folder(folder, write, conversion.overwrite)
     warn_of(report)
     return Converted(model, head, report, tuple(files))
 
@@ -196,50 +193,3 @@ def _write(
     else:
         native.write_native(os.path.join(place, name), model)
     write_sidecars(place, model.config, spm_model_file, vocab_file)
-
-
-def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[str]:
-    """Lets `write` fill a temporary folder beside or in `folder`, then moves its files there.
-
-    Returns:
-      The paths of the files.
-
-    Raises:
-      InputError: the folder cannot be written, or a file is there with other content.
-    """
-    exists = os.path.isdir(folder)
-    parent = folder if exists else os.path.dirname(os.path.abspath(folder))
-    try:
-        os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=".incomplete_", dir=parent)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
-    try:
-        write(temporary)
-        mask = _umask()
-        for name in os.listdir(temporary):  # temporary files and folders are for their owner alone
-            os.chmod(os.path.join(temporary, name), 0o666 & ~mask)
-        # The index of a checkpoint last: without it there is no checkpoint.
-        names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
-        if not exists:
-            os.chmod(temporary, 0o777 & ~mask)
-            os.rename(temporary, folder)
-            return [os.path.join(folder, name) for name in names]
-        for name in names:
-            target = os.path.join(folder, name)
-            same = os.path.exists(target) and filecmp.cmp(
-                target, os.path.join(temporary, name), shallow=False
-            )
-            if os.path.exists(target) and not (same or overwrite):
-                raise InputError(f"{target} exists with other content; --overwrite replaces it")
-        for name in names:
-            os.replace(os.path.join(temporary, name), os.path.join(folder, name))
-        return [os.path.join(folder, name) for name in names]
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -50,7 +50,7 @@ class ServedModel(tf.Module):
         # The Keras model itself stays out of the object graph: its layers would add functions of their own.
         self.weights = list(trained.model.variables)
         encoder = trained.model if trained.head == "encoder" else trained.model.encoder
-        self._embed = on_inputs(lambda inputs: _embeddings(encoder, inputs))
+        self._embed = on_inputs(lambda inputs: embeddings_of(encoder, inputs))
 
     def task_signatures(self) -> dict[str, Signature]:
         """Those of the task, `serving_default` among them; none if there is no task."""
@@ -152,7 +152,7 @@ def _of_one_batch(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
     return checked
 
 
-def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
+def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
     """The pooled output, the mean over the pieces, and the vector of every piece."""
     outputs = encoder(inputs, training=False)
     sequence, pooled = (tf.cast(outputs[f"{kind}_output"], tf.float32) for kind in ("sequence", "pooled"))
