@@ -13,6 +13,8 @@ TASKS = {
     "classification": {"task_name": "mrpc", "label_names": ["no", "yes"], "num_texts": 2},
     "regression": {"task_name": "custom", "num_texts": 1},
     "multiple_choice": {"task_name": "race", "label_names": ["A", "B", "C", "D"]},
+    "question_answering": {"task_name": "squad_v1"},
+    "question_answering_v2": {"task_name": "squad_v2"},
     "pretraining": {"task_name": "pretraining"},
     "encoder": {"task_name": "encoder"},
 }

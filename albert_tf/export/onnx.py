@@ -17,15 +17,15 @@ def missing_packages() -> list[str]:
     return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
 
 
-def convert_to_onnx(model: TokenModel) -> bytes:
-    """The content of a file with one graph for batches and sequences of any size.
-
-    Raises:
-      InputError: a package is missing.
-    """
+def check_packages() -> None:
+    """InputError if some are missing."""
     missing = missing_packages()
     if missing:
         raise InputError(f"ONNX needs {', '.join(missing)}: pip install 'albert-tf[export]'")
+
+
+def convert_to_onnx(model: TokenModel) -> bytes:
+    """The content of a file with one graph for batches and sequences of any size."""
     from tf2onnx import convert
 
     specs = model.specs(batch_size=None, length=None)

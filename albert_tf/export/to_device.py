@@ -10,7 +10,7 @@ from albert_tf.checkpoints.task_file import TASK_FILE
 from albert_tf.errors import InputError
 from albert_tf.export.device_check import SENTENCES, DeviceCheck, check_equal
 from albert_tf.export.litert import LiteRTConverter
-from albert_tf.export.onnx import convert_to_onnx, missing_packages
+from albert_tf.export.onnx import check_packages, convert_to_onnx, missing_packages
 from albert_tf.export.token_model import TokenModel
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import write_folder
@@ -80,7 +80,9 @@ def export_to_device(
     """
     if not overwrite and os.path.isdir(output_dir) and os.listdir(output_dir):
         raise InputError(f"--output_dir={output_dir} exists; --overwrite replaces it")
-    formats = formats or [name for name in FILES if name != "onnx" or not missing_packages()]
+    formats = formats or formats_here()
+    if "onnx" in formats:
+        check_packages()
     lengths = _lengths(trained, max_seq_lengths)
     model = TokenModel(trained)
     litert = LiteRTConverter(model, batch_size, lengths)
@@ -99,6 +101,11 @@ def export_to_device(
 
     write_folder(output_dir, write, overwrite)
     return exported
+
+
+def formats_here() -> list[str]:
+    """Those for which the packages are installed."""
+    return [name for name in FILES if name != "onnx" or not missing_packages()]
 
 
 def _export(
