@@ -42,7 +42,7 @@ class DeviceOptions(TrainedModelOptions):
 @script(DeviceOptions)
 def main(options: DeviceOptions) -> None:
     """Loads, exports, and prints the table."""
-    from albert_tf.export.device_check import SENTENCES, read_sentences
+    from albert_tf.export.sentences import SENTENCES, read_sentences
     from albert_tf.export.to_device import export_to_device, table
     from albert_tf.export.trained_model import trained_model_of
 

@@ -111,6 +111,7 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     text = field.metadata["help"] + (" (required)" if required else "")
     where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
+        default = default and list(map(str, default))
         absl_flags.DEFINE_multi_string(name, default, text + " (comma-separated, or repeated)", **where)
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)

@@ -8,20 +8,10 @@ import tensorflow as tf
 
 from albert_tf.errors import InputError
 from albert_tf.export.device_runtimes import Arrays, Run, run_in_own_process
+from albert_tf.export.sentences import SENTENCES
 from albert_tf.export.text_inputs import TextInputs
 from albert_tf.export.token_model import MASKED_POSITIONS, TokenModel
 from albert_tf.export.trained_model import TrainedModel
-
-SENTENCES = (
-    "The film is a delight from beginning to end.",
-    "I would not recommend this restaurant to anyone.",
-    "Anna went to the market on Saturday and came back with three kilos of apples.",
-    "Where was the treaty signed, and who was there?",
-    "The company said on Monday that its profit had risen by 12 percent, to $4.1 billion.",
-    "Rain is expected in the north; the south stays dry.",
-    "No one had opened the door for years, so they broke the lock to enter the old library.",
-    "He can't swim.",
-)
 
 _ROUNDING = 1e-4
 
@@ -92,25 +82,6 @@ def check_equal(comparison: Comparison, name: str) -> None:
             f"{name} differs from the Keras model by {comparison.largest_difference:.2g}, more than the "
             f"{_ROUNDING:g} that rounding explains: nothing is written"
         )
-
-
-def read_sentences(path: str) -> list[str]:
-    """The lines of a UTF-8 file that are not blank.
-
-    Raises:
-      InputError: there are none, or a line is not UTF-8.
-    """
-    sentences = []
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                sentences.append(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
-            except UnicodeDecodeError:
-                raise InputError(f"{path}, line {number} is not UTF-8") from None
-    sentences = [sentence for sentence in sentences if sentence]
-    if not sentences:
-        raise InputError(f"{path} holds no sentences; one a line is needed")
-    return sentences
 
 
 def _batches(

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from albert_tf.checkpoints.sidecars import write_sidecars
 from albert_tf.checkpoints.task_file import TASK_FILE
 from albert_tf.errors import InputError
-from albert_tf.export.device_check import SENTENCES, DeviceCheck, check_equal
+from albert_tf.export.device_check import DeviceCheck, check_equal
 from albert_tf.export.litert import LiteRTConverter
 from albert_tf.export.onnx import check_packages, convert_to_onnx, missing_packages
+from albert_tf.export.sentences import SENTENCES
 from albert_tf.export.token_model import TokenModel
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import write_folder
