@@ -146,8 +146,12 @@ class Contender:
         self._process = own_process()
         self._process.submit(_start, name, folder, head, num_threads).result()
 
-    def first(self, batch: Mapping[str, np.ndarray]) -> Arrays:
-        """The outputs for a batch, `log_probabilities` or `pooled` and `sequence`; what follows times it."""
+    def first(self, batch: Mapping[str, np.ndarray]) -> tuple[Arrays, float]:
+        """Loads the model and runs the batch that is timed from then on.
+
+        Returns:
+          The outputs, `log_probabilities` or `pooled` and `sequence`, and the seconds of the run.
+        """
         return self._process.submit(_first, batch).result()
 
     def time(self, runs: int) -> list[float]:
@@ -254,16 +258,18 @@ def _our_outputs(head: str, outputs: Sequence[np.ndarray]) -> Arrays:
     return {"probabilities": exponentials / exponentials.sum(-1, keepdims=True)}
 
 
-def _first(batch: Arrays) -> Arrays:
+def _first(batch: Arrays) -> tuple[Arrays, float]:
     global _run
     _run = None  # lets go of the model before
     _forget_peak_memory()
     model = _make_model(len(batch["input_ids"]))
     _run = functools.partial(model, batch)
+    start = time.perf_counter()
     outputs = _run()
+    seconds = time.perf_counter() - start
     if "probabilities" in outputs:
-        return {"log_probabilities": np.log(outputs["probabilities"])}
-    return {name: outputs[name] for name in ("pooled", "sequence") if name in outputs}
+        return {"log_probabilities": np.log(outputs["probabilities"])}, seconds
+    return {name: outputs[name] for name in ("pooled", "sequence") if name in outputs}, seconds
 
 
 def _time(runs: int) -> list[float]:
