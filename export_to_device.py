@@ -34,7 +34,7 @@ class DeviceOptions(TrainedModelOptions):
     )
     batch_size: int = option(1, at_least=1, help="sequences, or questions, that LiteRT files take at once")
     sentences_file: str | None = option(
-        None, help="text to compare with, one sentence a line (default: some English sentences)"
+        None, help="text to compare with, one sentence a line, up to 50 (default: some English ones)"
     )
     overwrite: bool = option(False, help="replace files that exist")
 

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -133,6 +135,16 @@ def test_the_folder_holds_all_that_a_device_needs(flags, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "task.json").read_text())["label_names"] == ["0", "1"]
     tokenizer = load_tokenizer(str(tmp_path / "out" / "30k-clean.model"))
     assert tokenizer.vocab_size == testing.tiny_config().vocab_size
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
+    docs = pathlib.Path(__file__).resolve().parents[1] / "docs" / "devices.md"
+    [example] = re.findall(r"```python\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    trained = trained_model("classification", config={"max_position_embeddings": 32}, num_texts=1)
+    monkeypatch.chdir(tmp_path)
+    to_device.export_to_device(trained, "for_devices", formats=["litert_float32"])
+    exec(example, {})
+    assert capsys.readouterr().out.split()[0] in trained.task["label_names"]
 
 
 def test_usual_lengths_stop_at_the_positions_of_the_model(tmp_path):

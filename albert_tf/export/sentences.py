@@ -2,6 +2,8 @@
 
 from albert_tf.errors import InputError
 
+_MOST = 50
+
 SENTENCES = (
     "The film is a delight from beginning to end.",
     "I would not recommend this restaurant to anyone.",
@@ -15,19 +17,21 @@ SENTENCES = (
 
 
 def read_sentences(path: str) -> list[str]:
-    """The lines of a UTF-8 file that are not blank.
+    """The first 50 lines of a UTF-8 file that are not blank: outputs for all of them are kept at once.
 
     Raises:
       InputError: there are none, or a line is not UTF-8.
     """
-    sentences = []
+    sentences: list[str] = []
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                sentences.append(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
+                sentence = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError:
                 raise InputError(f"{path}, line {number} is not UTF-8") from None
-    sentences = [sentence for sentence in sentences if sentence]
+            sentences += [sentence] if sentence else []
+            if len(sentences) == _MOST:
+                break
     if not sentences:
         raise InputError(f"{path} holds no sentences; one a line is needed")
     return sentences
