@@ -25,7 +25,6 @@ PEERS = {
 }
 PRODUCT = "matrix product"
 
-_LITERT_FILE = "model_{precision}_{batch_size}.tflite"
 _PRODUCT_SIZE = 2048
 
 
@@ -34,36 +33,45 @@ _PRODUCT_SIZE = 2048
 
 def make_files(
     folder: str,
+    names: Sequence[str],
     preset: str,
     head: str,
     spm_model_file: str,
     batch_sizes: Sequence[int],
     lengths: Sequence[int],
 ) -> None:
-    """Writes one model with random weights in all forms: SavedModel, LiteRT, ONNX, Hugging Face's folder."""
+    """Writes one model with random weights in the forms that contenders of these names run."""
     from albert_tf.checkpoints.huggingface import write_folder
     from albert_tf.export.kinds import serve
     from albert_tf.export.litert import LiteRTConverter
-    from albert_tf.export.onnx import convert_to_onnx, missing_packages
+    from albert_tf.export.onnx import convert_to_onnx
     from albert_tf.export.saved_model import write_saved_model
     from albert_tf.export.token_model import TokenModel
     from albert_tf.layers.variables import variable_name
 
     trained = _random_model(preset, head, spm_model_file)
-    write_saved_model(serve(trained, {}), trained, os.path.join(folder, "saved_model"), 1)
     model = TokenModel(trained)
-    for batch_size in batch_sizes:
+    if "SavedModel" in names:
+        write_saved_model(serve(trained, {}), trained, os.path.join(folder, "saved_model"), 1)
+    precisions = [name.split()[1] for name in names if name.startswith("LiteRT")]
+    for batch_size in batch_sizes if precisions else ():
         converter = LiteRTConverter(model, batch_size, lengths)
-        for precision in ("float32", "float16", "int8"):
-            name = _LITERT_FILE.format(precision=precision, batch_size=batch_size)
-            with open(os.path.join(folder, name), "wb") as file:
-                file.write(converter.convert(precision))
-    if not missing_packages():
-        with open(os.path.join(folder, "ours.onnx"), "wb") as file:
-            file.write(convert_to_onnx(model))
+        for precision in precisions:
+            _write(_litert_file(folder, precision, batch_size), converter.convert(precision))
+    if "ONNX" in names:
+        _write(os.path.join(folder, "ours.onnx"), convert_to_onnx(model))
     os.mkdir(os.path.join(folder, "huggingface"))
     weights = {variable_name(variable): variable.numpy() for variable in trained.model.variables}
     write_folder(os.path.join(folder, "huggingface"), trained.config, weights, head, 0.0, spm_model_file)
+
+
+def _litert_file(folder: str, precision: str, batch_size: int) -> str:
+    return os.path.join(folder, f"model_{precision}_{batch_size}.tflite")
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def _random_model(preset: str, head: str, spm_model_file: str):
@@ -191,9 +199,7 @@ def _start(name: str, folder: str, head: str, num_threads: int) -> None:
 
 
 def _litert(folder: str, precision: str, num_threads: int, batch_size: int):
-    return load(
-        os.path.join(folder, _LITERT_FILE.format(precision=precision, batch_size=batch_size)), num_threads
-    )
+    return load(_litert_file(folder, precision, batch_size), num_threads)
 
 
 def _saved_model(folder: str, head: str, num_threads: int):

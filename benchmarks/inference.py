@@ -116,6 +116,7 @@ def _make_files(options: BenchmarkOptions, names: Sequence[str], folder: str) ->
         process.submit(
             contenders.make_files,
             folder,
+            names,
             options.preset,
             options.head,
             options.spm_model_file,
