@@ -1,0 +1,1 @@
+"""What leaves the house: modules that run without this package."""
