@@ -44,7 +44,7 @@ class HubOptions(flags.ScriptOptions):
         at_least=4,
         help="length of what the preprocessing module gives, where its caller does not say (default: 128)",
     )
-    overwrite: bool = option(False, help="replace the folders if they exist")
+    overwrite: bool = option(False, help="replace modules that exist")
     use_einsum: bool = option(True, help="a flag of the original; makes no difference")
 
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -169,6 +170,18 @@ def test_both_modules_take_texts_to_vectors(grouped):
         np.testing.assert_allclose(found[row], alone["pooled_output"][0], atol=1e-5)
 
 
+def test_the_examples_of_the_documentation_run(grouped, tmp_path, monkeypatch):
+    for suffix in ("", "_preprocess"):
+        (tmp_path / f"albert_hub{suffix}").symlink_to(grouped[1] + suffix)
+    monkeypatch.chdir(tmp_path)
+    page = pathlib.Path(export_to_tfhub.__file__).parent / "docs" / "tfhub.md"
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec("".join(examples), names)
+    assert names["best"].shape == [5]
+    assert names["order"].shape == [1, 2]
+
+
 def test_fine_tuning_reaches_every_variable(with_dropout):
     layer = hub.KerasLayer(with_dropout, trainable=True)
     module = layer.resolved_object
@@ -284,7 +297,8 @@ def test_a_cased_module_in_tf1_format_becomes_one_in_tf2_format(tmp_path, capsys
     model = randomize(AlbertForPreTraining(testing.tiny_config()))
     old = write_hub_module(tmp_path / "old", weights_of(model), model.config, do_lower_case=False)
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "before.txt").write_text("")
+    for name in ("saved_model.pb", "before.txt"):
+        (tmp_path / "new" / name).write_text("")
     flags = {"albert_directory": old, "export_path": tmp_path / "new"}
     assert run(flags, "--use_einsum", "--overwrite") == 0
     assert not (tmp_path / "new" / "before.txt").exists()
@@ -296,6 +310,7 @@ def test_a_cased_module_in_tf1_format_becomes_one_in_tf2_format(tmp_path, capsys
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"export_path": "{tmp}"}, "{tmp} exists; --overwrite replaces it"),
+    ({"export_path": "{tmp}", "overwrite": True}, "{tmp} holds something that is no module"),
     ({"export_path": "{tmp}/albert_config.json"}, "albert_config.json is a file; the output is a folder"),
     ({"preprocessing_export_path": "{tmp}/module/"}, "are both {tmp}/module"),
     ({"checkpoint_name": "model.ckpt-7"}, "{tmp}/model.ckpt-7 does not exist"),

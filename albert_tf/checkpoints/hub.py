@@ -7,7 +7,6 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from albert_tf.checkpoints import native
 from albert_tf.checkpoints.original import read_checkpoint
 from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
 from albert_tf.errors import InputError
@@ -36,7 +35,7 @@ def read_module(folder: str, path: str) -> WeightSource:
     source = read_checkpoint(prefix, path)
     if source.kind == ORIGINAL:
         return dataclasses.replace(source, kind=HUB_TF1, do_lower_case=_casing_in_graph(folder))
-    return dataclasses.replace(source, kind=HUB_TF2, do_lower_case=native.read_casing(prefix))
+    return dataclasses.replace(source, kind=HUB_TF2)
 
 
 def _casing_in_graph(folder: str) -> bool | None:

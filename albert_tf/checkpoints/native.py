@@ -8,7 +8,7 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
-_CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module; no weight
+CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variable, but no weight
 
 _OPTIMIZER_STATE = re.compile(
     r"(^|/)(optimizer|_?optimizer_weights|save_counter|global_step|keras_api|_?metrics)/"
@@ -42,7 +42,7 @@ def read_object_graph(serialized: bytes) -> ObjectGraph:
     for node in graph.nodes:
         for attribute in node.attributes:
             name, key = attribute.full_name, attribute.checkpoint_key
-            if key == _CASING:
+            if key == CASING:
                 continue
             if not name or _OPTIMIZER_STATE.search(key) or "/.OPTIMIZER_SLOT/" in key:
                 state.add(name or key)
@@ -51,12 +51,6 @@ def read_object_graph(serialized: bytes) -> ObjectGraph:
                 found = re.search(r"(?:^|/)(\w+)/output_weights/\.ATTRIBUTES/", key)
                 head = _HEADS.get(found[1], head) if found else head
     return ObjectGraph(weights, tuple(sorted(state)), head)
-
-
-def read_casing(prefix: str) -> bool | None:
-    """Whether the text of a hub module is lower-cased, where its variables say."""
-    reader = tf.train.load_checkpoint(prefix)
-    return bool(reader.get_tensor(_CASING)) if reader.has_tensor(_CASING) else None
 
 
 def write_native(prefix: str, model: tf.Module) -> None:

@@ -39,7 +39,8 @@ def save_hub_module(
     encode = _encoder(model)
     module = _reusable(encode, model.encoder.variables)
     assets = {
-        name: tf.saved_model.Asset(os.path.join(assets_folder, name)) for name in os.listdir(assets_folder)
+        name: tf.saved_model.Asset(os.path.join(assets_folder, name))
+        for name in sorted(os.listdir(assets_folder))
     }
     module.all_assets = assets
     found = find_sidecars(assets_folder)

@@ -7,6 +7,7 @@ import tempfile
 
 import tensorflow as tf
 
+from albert_tf.checkpoints.hub import is_module
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.opening import BEST_CHECKPOINT, open_source
 from albert_tf.checkpoints.report import LoadReport
@@ -35,7 +36,7 @@ class HubExport:
       albert_config_file, spm_model_file, vocab_file: go before what lies beside the weights.
       do_lower_case: goes before what the weights say.
       max_seq_length: of the preprocessing module's outputs; default: 128, or what the model can take.
-      overwrite: whether the folders may exist; they are replaced.
+      overwrite: whether modules that exist are replaced.
     """
 
     albert_directory: str
@@ -72,6 +73,9 @@ def export_to_tfhub(export: HubExport) -> HubExported:
     preprocessing = export.preprocessing_export_path or f"{module}_preprocess"
     if os.path.realpath(module) == os.path.realpath(preprocessing):
         raise InputError(f"--export_path and --preprocessing_export_path are both {module}")
+    for path in (module, preprocessing):
+        if export.overwrite and os.path.isdir(path) and os.listdir(path) and not is_module(path):
+            raise InputError(f"{path} holds something that is no module: --overwrite does not replace it")
     with contextlib.ExitStack() as stack:
         module_folder, preprocessing_folder = (
             stack.enter_context(folder_appears_when_complete(path, export.overwrite))

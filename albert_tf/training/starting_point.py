@@ -106,7 +106,7 @@ class StartingPoint:
 
 
 class _Beside(NamedTuple):
-    """What lies beside weights, and the casing that it and the user agree on."""
+    """What lies beside weights, and the casing that follows from it and from the flag."""
 
     do_lower_case: bool
     config: AlbertConfig | None = None
