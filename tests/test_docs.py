@@ -10,6 +10,7 @@ import pytest
 
 import albert_tf
 import convert_checkpoint
+import export_to_tfhub
 import run_classifier
 import run_pretraining
 import run_race
@@ -56,6 +57,7 @@ def test_readme_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "run_race.py": run_race.RaceOptions,
         "run_squad.py": run_squad.SquadOptions,
         "convert_checkpoint.py": convert_checkpoint.ConversionOptions,
+        "export_to_tfhub.py": export_to_tfhub.HubOptions,
     }
     seen = set()
     for block in blocks("sh", README):
