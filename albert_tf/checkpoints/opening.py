@@ -14,6 +14,7 @@ from albert_tf.checkpoints.archive import extract, is_archive
 from albert_tf.checkpoints.original import read_checkpoint
 from albert_tf.checkpoints.sidecars import find_sidecars
 from albert_tf.checkpoints.source import WeightSource
+from albert_tf.checkpoints.task_file import read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
@@ -102,9 +103,10 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
 
 
 def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
-    found = find_sidecars(folder)
+    found, task = find_sidecars(folder), read_task(folder) or {}
     return dataclasses.replace(
         source,
+        do_lower_case=task.get("do_lower_case", source.do_lower_case),
         config=AlbertConfig.from_json_file(found.config_file) if found.config_file else None,
         spm_model_file=found.spm_model_file,
         vocab_file=found.vocab_file,

@@ -127,8 +127,7 @@ def open_trained_model(
         given = {"label_names": label_names, "num_texts": num_texts, "max_seq_length": max_seq_length}
         task |= {name: value for name, value in given.items() if value is not None}
         task["task_name"] = _name(task_name) or head
-        told = saved.get("do_lower_case", source.do_lower_case)
-        task["do_lower_case"] = casing_for(path, told, do_lower_case)
+        task["do_lower_case"] = casing_for(path, source.do_lower_case, do_lower_case)
         if head == "classification":
             _check_classes(task, model.num_labels)
         check_length(task["max_seq_length"], config)

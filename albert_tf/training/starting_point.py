@@ -220,6 +220,5 @@ def _beside_weights(path: str | None, do_lower_case: bool | None) -> _Beside:
         return _Beside(do_lower_case is not False)
     with open_source(path) as source:
         task = read_task(path)
-        told = task["do_lower_case"] if task and "do_lower_case" in task else source.do_lower_case
-        casing = casing_for(path, told, do_lower_case)
+        casing = casing_for(path, source.do_lower_case, do_lower_case)
         return _Beside(casing, source.config, source.spm_model_file, source.vocab_file, task)
