@@ -23,6 +23,7 @@ from albert_tf.tokenization import Tokenizer, load_tokenizer
 
 _RESULTS_FILE = "eval_results.json"
 _MAX_SEQ_LENGTHS = {"question_answering": 384, "question_answering_v2": 384}
+_BEAM = ("start_n_top", "end_n_top")
 _HEADS = {
     "pretraining": "pretraining",
     "encoder": "encoder",
@@ -111,6 +112,9 @@ def load_trained_model(
         task_name = (task_name or saved.get("task_name") or "").lower()
         head = _head(path, source, task_name)
         model = heads.build_model(head, config, source.shapes)
+        if head == "question_answering_v2":
+            for name in _BEAM:
+                setattr(model, name, saved.get(name, getattr(model, name)))
         report = assign(model, source)
     if report.missing:
         raise InputError(f"{path} lacks weights of the model: {', '.join(report.missing)}")
