@@ -29,9 +29,37 @@ class SavedModelOptions(TrainedModelOptions):
         None, at_least=1, help="race: pieces of question and option at most (default: 128)"
     )
     top_k: int | None = option(None, at_least=1, help="pretraining: guesses for each [MASK] (default: 5)")
+    doc_stride: int | None = option(
+        None, at_least=1, help="squad: pieces from one window to the next (default: as trained, else 128)"
+    )
+    max_query_length: int | None = option(
+        None, at_least=1, help="squad: pieces of a question at most (default: as trained, else 64)"
+    )
+    max_answer_length: int | None = option(
+        None, at_least=1, help="squad: pieces of an answer at most (default: as trained, else 30)"
+    )
+    n_best_size: int | None = option(
+        None,
+        at_least=1,
+        help="squad_v1: starts and ends looked at in a window (default: as trained, else 20)",
+    )
+    null_score_diff_threshold: float | None = option(
+        None,
+        help="squad_v2: questions with a higher null score get no answer (default: that of the last "
+        "evaluation, else 0)",
+    )
 
 
-_OF_A_TASK = ("threshold_to_export", "max_qa_length", "top_k")
+_OF_A_TASK = (
+    "threshold_to_export",
+    "max_qa_length",
+    "top_k",
+    "doc_stride",
+    "max_query_length",
+    "max_answer_length",
+    "n_best_size",
+    "null_score_diff_threshold",
+)
 
 
 @script(SavedModelOptions)

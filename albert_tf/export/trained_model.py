@@ -30,6 +30,7 @@ from albert_tf.tokenization import Tokenizer, load_tokenizer
 RESULTS_FILE = "eval_results.json"
 _SENTENCE_ORDER_WEIGHTS = ("cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias")
 _MAX_SEQ_LENGTHS = {"question_answering": 384, "question_answering_v2": 384}
+_BEAM = ("start_n_top", "end_n_top")
 _HEADS = {
     "pretraining": "pretraining",
     "encoder": "encoder",
@@ -115,6 +116,9 @@ def open_trained_model(
         task_name = (task_name or saved.get("task_name") or "").lower()
         head = _head(path, source, task_name)
         model = heads.build_model(head, config, source.shapes)
+        if head == "question_answering_v2":
+            for name in _BEAM:
+                setattr(model, name, saved.get(name, getattr(model, name)))
         report = assign(model, source)
         lacks_sentence_order = set(report.missing) == set(_SENTENCE_ORDER_WEIGHTS)
         if report.missing and not lacks_sentence_order:
