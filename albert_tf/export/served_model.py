@@ -67,7 +67,7 @@ class ServedModel(tf.Module):
         embeddings = family(text, self.text_inputs, self._embed, prefix="embeddings")
         task = self.task_signatures()
         default = {} if task else family(text, self.text_inputs, self._embed)
-        return default | task | embeddings
+        return {name: _guarded(signature) for name, signature in (default | task | embeddings).items()}
 
 
 def family(
@@ -135,6 +135,23 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
 
     specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in _FEATURES]
     return tf.function(checked, specs, autograph=False)
+
+
+def _guarded(signature: Signature) -> Signature:
+    """Refuses what a server does not look at: inputs of another rank, or with different numbers of rows."""
+
+    def function(**inputs: tf.Tensor) -> Tensors:
+        shaped = {spec.name: tf.ensure_shape(inputs[spec.name], spec.shape) for spec in signature.inputs}
+        (first, values), *others = shaped.items()
+        rows = tf.shape(values)[0]
+        checks = [
+            tf.debugging.assert_equal(tf.shape(other)[0], rows, f"{name} has not as many rows as {first}")
+            for name, other in others
+        ]
+        with tf.control_dependencies(checks):
+            return signature.function(**{name: tf.identity(values) for name, values in shaped.items()})
+
+    return signature._replace(function=function)
 
 
 def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
