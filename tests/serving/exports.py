@@ -1,0 +1,157 @@
+"""Exports of tiny models with random weights, one of each kind, and requests to them."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow_serving.apis import prediction_log_pb2
+
+from albert_tf import load_tokenizer, testing
+from albert_tf.checkpoints.heads import MODELS
+from albert_tf.export.kinds import serve
+from albert_tf.export.saved_model import write_saved_model
+from albert_tf.export.trained_model import TrainedModel
+from albert_tf.export.warmup import WARMUP_FILE
+
+MAX_SEQ_LENGTH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A model to export.
+
+    Attributes:
+      head: of `MODELS`.
+      task: what the model was trained for, besides what all tasks have.
+      labels: the argument of the model.
+      keras_answers: some outputs of the signature, from those of the Keras model.
+      signature: one of ids.
+      vocab_file: a WordPiece vocabulary instead of SentencePiece.
+    """
+
+    head: str
+    task: Mapping[str, Any]
+    keras_answers: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]
+    signature: str = "tokens"
+    labels: int | None = None
+    vocab_file: str | None = None
+
+
+def _probabilities(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {"probabilities": tf.nn.softmax(outputs["logits"])}
+
+
+KINDS = {
+    "classification": Kind(
+        "classification",
+        {"label_names": ["no", "maybe", "ja, größer"], "num_texts": 2},
+        _probabilities,
+        labels=3,
+    ),
+    "regression": Kind(
+        "classification",
+        {"label_names": [], "num_texts": 1},
+        lambda outputs: {"score": outputs["logits"][:, 0]},
+        labels=1,
+        vocab_file=testing.VOCAB_FILE,
+    ),
+    "multiple_choice": Kind(
+        "multiple_choice", {"label_names": list("ABCD"), "max_qa_length": 12}, _probabilities
+    ),
+    "pretraining": Kind(
+        "pretraining",
+        {"label_names": []},
+        lambda outputs: {"probabilities": tf.nn.softmax(outputs["sop_logits"])},
+        signature="sentence_order_tokens",
+    ),
+    "encoder": Kind("encoder", {"label_names": []}, lambda outputs: {"pooled": outputs["pooled_output"]}),
+}
+
+# Rows of each input of texts: plain, empty, only spaces, foreign or masked, not UTF-8, too long.
+_TEXTS = {
+    "text": [
+        "The boats carry wool.",
+        "",
+        " \t\u3000 ",
+        "[MASK] 3,500 河水 [MASK]",
+        b"\xff boat\xc3",
+        "salt, wool " * 200,
+    ],
+    "text_pair": ["", "In 2,009 ΣΑΣ", "the mill", "[MASK]", b"\x00\xf0\x9f\x98", "The cat watches. " * 300],
+    "passage": ["The river rises.", "", "  ", "河水从山上流到大海", b"\xfe\xfe", "The fish is gone. " * 300],
+    "question": ["The river rises in _ .", "", "_", "Who is _ and __?", b"\xff _ \xff", "What? " * 100],
+    "options": [["the hills", "", b"\xff", "fish " * 100]] * 6,
+}
+
+
+def make_trained_model(name: str) -> TrainedModel:
+    """A model of a kind of `KINDS`, whose weights are always the same."""
+    kind = KINDS[name]
+    tf_keras.utils.set_random_seed(len(name))
+    spm_model_file = None if kind.vocab_file else testing.SPM_MODEL_FILE
+    tokenizer = load_tokenizer(spm_model_file, kind.vocab_file)
+    arguments = {} if kind.labels is None else {"num_labels": kind.labels}
+    # Weights so large that the answers differ.
+    config = testing.tiny_config(vocab_size=tokenizer.vocab_size, initializer_range=0.5)
+    return TrainedModel(
+        model=MODELS[kind.head](config, **arguments),
+        head=kind.head,
+        tokenizer=tokenizer,
+        spm_model_file=spm_model_file,
+        vocab_file=kind.vocab_file,
+        task={"task_name": "custom", "max_seq_length": MAX_SEQ_LENGTH, "do_lower_case": True, **kind.task},
+        metrics=None,
+        training=None,
+        path=name,
+    )
+
+
+def export(trained: TrainedModel, folder: str) -> str:
+    """Writes a version; returns its folder."""
+    return write_saved_model(serve(trained, {}), trained, folder)
+
+
+def warmup_requests(export_dir: str) -> dict[str, dict[str, np.ndarray]]:
+    """The inputs of the request to each signature that the export's warm-up file holds."""
+    requests = {}
+    path = os.path.join(export_dir, "assets.extra", WARMUP_FILE)
+    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        requests[request.model_spec.signature_name] = inputs
+    return requests
+
+
+def requests_to(inputs: Mapping[str, tf.TensorSpec]) -> list[dict[str, np.ndarray]]:
+    """Valid requests to a signature with these inputs: of ids, or of texts in a batch and alone."""
+    if "input_ids" in inputs:
+        shape = [3, 4, 9] if inputs["input_ids"].shape.rank == 3 else [3, 9]
+        random = np.random.default_rng(0)
+        lengths = random.integers(1, 10, [*shape[:-1], 1])
+        return [
+            {
+                "input_ids": random.integers(0, 100, shape, np.int32),
+                "input_mask": (np.arange(9) < lengths).astype(np.int32),
+                "segment_ids": (np.arange(9) > lengths // 2).astype(np.int32),
+            }
+        ]
+    if "input" in inputs:
+        return []
+    columns = {name: np.array(_TEXTS[name], object) for name in inputs}
+    return [columns, *({name: rows[i : i + 1] for name, rows in columns.items()} for i in (0, 1, 4))]
+
+
+def assert_same(answer: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> None:
+    """Strings and whole numbers are equal, others are so to 1e-5."""
+    assert set(answer) == set(expected)
+    for name, values in expected.items():
+        values = np.asarray(values)
+        assert answer[name].shape == values.shape, name
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(answer[name], values, atol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(answer[name], values, err_msg=name)

@@ -1,0 +1,94 @@
+"""Without Python, through the loader of TensorFlow Serving, every signature answers as it does in Python."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.serving.exports import KINDS, MAX_SEQ_LENGTH, assert_same, requests_to, warmup_requests
+from tests.serving.native_model import RequestError
+
+
+def inputs_of(function) -> dict[str, tf.TensorSpec]:
+    return function.structured_input_signature[1]
+
+
+def test_answers_are_those_of_python(native, signatures, export_dir):
+    warmup = warmup_requests(export_dir)
+    assert set(warmup) == set(signatures)
+    for name, function in signatures.items():
+        for request in [warmup[name], *requests_to(inputs_of(function))]:
+            assert_same(
+                native.predict(name, request), function(**{n: tf.constant(v) for n, v in request.items()})
+            )
+
+
+def test_answers_are_those_of_the_keras_model(native, signatures, trained):
+    kind = KINDS[trained.path]
+    [request] = requests_to(inputs_of(signatures[kind.signature]))
+    inputs = {name: tf.constant(values) for name, values in request.items()}
+    if trained.head == "pretraining":
+        inputs["masked_lm_positions"] = tf.zeros([3, 1], tf.int32)
+    expected = kind.keras_answers(trained.model(inputs, training=False))
+    answer = native.predict(kind.signature, request)
+    assert_same({name: answer[name] for name in expected}, expected)
+    for values in expected.values():
+        assert not np.allclose(values[0], values[1])
+
+
+def test_texts_become_the_ids_of_the_python_tokenizer(native, trained):
+    [request, *_] = requests_to({"text": tf.TensorSpec([None], tf.string)})
+    answer = native.predict("embeddings", request)
+    for ids, mask, text in zip(answer["input_ids"], answer["input_mask"], request["text"], strict=True):
+        text = text if isinstance(text, str) else text.decode(errors="replace")
+        pieces = trained.tokenizer.encode(text)[: MAX_SEQ_LENGTH - 2]
+        assert ids[: mask.sum()].tolist() == [trained.tokenizer.cls_id, *pieces, trained.tokenizer.sep_id]
+
+
+def test_bad_requests_are_refused_in_words_and_the_next_is_answered(native, signatures, export_dir):
+    warmup = warmup_requests(export_dir)
+    for name, function in signatures.items():
+        expected = native.predict(name, warmup[name])
+        for request, message in bad_requests(inputs_of(function), warmup[name]):
+            with pytest.raises(RequestError, match=message):
+                native.predict(name, request)
+        assert_same(native.predict(name, warmup[name]), expected)
+
+
+def bad_requests(specs, valid):
+    """Requests that no signature takes, with what is said of them."""
+    [first, *others] = specs
+    values = valid[first]
+    yield valid | {"stranger": ["a"]}, "input size does not match signature"
+    yield {name: valid[name] for name in others}, "input size does not match signature"
+    yield valid | {first: values.ravel()[0]}, "not compatible with expected shape"
+    yield valid | {first: values[None]}, "not compatible with expected shape"
+    yield valid | {first: np.zeros(values.shape, np.float32)}, "Expects arg"
+    if others and "input_ids" not in specs:
+        yield valid | {others[0]: np.repeat(valid[others[0]], 2, axis=0)}, "has not as many rows as"
+    if "input_ids" in specs:
+        ids = valid["input_ids"]
+        yield valid | {"input_ids": ids + 1000}, "is not in"
+        yield valid | {"input_ids": -1 - ids}, "is not in"
+        yield valid | {"segment_ids": ids * 0 + 2}, "is not in"
+        yield valid | {"input_mask": ids[..., :-1]}, "input_mask has not the shape of input_ids"
+        yield {name: np.tile(values, 60) for name, values in valid.items()}, "longer than the 64 positions"
+        yield {name: values[..., :0] for name, values in valid.items()}, "sequences of no pieces"
+    if "input" in specs:
+        yield {"input": [b"\xff no example"]}, "Could not parse example"
+        yield {"input": [b""]}, "sequences of no pieces"
+
+
+def test_an_empty_batch_gets_an_empty_answer(native, signatures, export_dir):
+    warmup = warmup_requests(export_dir)
+    for name in signatures:
+        if "serialized_examples" not in name:
+            answer = native.predict(name, {input: values[:0] for input, values in warmup[name].items()})
+            full_answer = native.predict(name, warmup[name])
+            assert {output: values.shape[0] for output, values in answer.items()} == dict.fromkeys(
+                full_answer, 0
+            )
+
+
+def test_what_is_no_request_is_refused_in_words(native):
+    assert "INVALID_ARGUMENT" in native.ask("no JSON")["error"]
+    assert 'signature key "stranger" not found' in native.ask('{"signature": "stranger"}')["error"]
