@@ -6,6 +6,8 @@ import tensorflow as tf
 from tests.serving import native_model
 from tests.serving.exports import KINDS, export, make_trained_model
 
+# For the session, so that the tests of a kind run one after the other and share its export.
+
 
 @pytest.fixture(scope="session")
 def native_program(tmp_path_factory):
@@ -15,19 +17,19 @@ def native_program(tmp_path_factory):
     return native_model.compile_program(str(tmp_path_factory.mktemp("native")))
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="session", params=KINDS)
 def trained(request):
     """A tiny model of each kind."""
     return make_trained_model(request.param)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def export_dir(trained, tmp_path_factory):
     """The folder of its only version."""
     return export(trained, str(tmp_path_factory.mktemp(trained.path)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def signatures(export_dir):
     """What Python's loader makes of it: functions by name."""
     model = tf.saved_model.load(export_dir)
@@ -35,7 +37,7 @@ def signatures(export_dir):
     del model  # whose functions die with it
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def native(native_program, export_dir):
     """What TensorFlow Serving's loader makes of it."""
     with native_model.NativeModel(native_program, export_dir) as model:

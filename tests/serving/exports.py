@@ -145,13 +145,22 @@ def requests_to(inputs: Mapping[str, tf.TensorSpec]) -> list[dict[str, np.ndarra
     return [columns, *({name: rows[i : i + 1] for name, rows in columns.items()} for i in (0, 1, 4))]
 
 
-def assert_same(answer: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> None:
+def assert_same(answer: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Strings and whole numbers are equal, others are so to 1e-5."""
     assert set(answer) == set(expected)
-    for name, values in expected.items():
-        values = np.asarray(values)
-        assert answer[name].shape == values.shape, name
+    for name in expected:
+        found, values = _array(answer[name]), _array(expected[name])
+        assert found.shape == values.shape, name
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(answer[name], values, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(found, values, atol=1e-5, err_msg=name)
         else:
-            np.testing.assert_array_equal(answer[name], values, err_msg=name)
+            np.testing.assert_array_equal(found, values, err_msg=name)
+
+
+def _array(values: Any) -> np.ndarray:
+    """Strings as `str`."""
+    array = np.asarray(values)
+    if array.dtype == object:
+        texts = [value.decode() if isinstance(value, bytes) else value for value in array.flat]
+        array = np.array(texts, object).reshape(array.shape)
+    return array
