@@ -121,6 +121,8 @@ def main(options: SquadOptions) -> None:
     from albert_tf.training.distribution import make_strategy
     from albert_tf.training.starting_point import open_starting_point
 
+    if not (options.splits or options.interactive):
+        return fine_tuning.export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         version, questions = _read(options, start.task)

@@ -191,10 +191,14 @@ class FineTuningOptions(RunOptions):
         1, at_least=1, help="runs with --seed, --seed+1, ... in folders of --output_dir, and their mean"
     )
 
+    export_dir: str | None = option(
+        None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
+    )
+
     def __post_init__(self):
         super().__post_init__()
         if not self._has_work:
-            raise UsageError("nothing to do: give --do_train, --do_eval or --do_predict")
+            raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or --export_dir")
         for one, other in [
             ("train_step", "num_train_epochs"),
             ("warmup_step", "warmup_proportion"),
@@ -216,7 +220,12 @@ class FineTuningOptions(RunOptions):
 
     @property
     def _has_work(self) -> bool:
-        return self.do_train or self.do_eval or self.do_predict
+        return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
+
+    @property
+    def export_settings(self) -> dict[str, float]:
+        """Flags of `export_saved_model.py` for the task, as far as they are given."""
+        return {}
 
     @property
     def splits(self) -> tuple[str, ...]:

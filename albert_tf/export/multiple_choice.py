@@ -41,13 +41,13 @@ class ServedMultipleChoice(ServedModel):
         """See `ServedModel`; the options are string [batch, options], of any number."""
 
         def predict_text(passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
-            return self._predict(**self._inputs_of(passage, question, options))
+            return self._predict(**self.inputs_of(passage, question, options))
 
         specs = (strings("passage"), strings("question"), strings("options", rank=2))
         text = Signature(predict_text, specs, _REQUEST)
         return family(
             text,
-            self._inputs_of,
+            self.inputs_of,
             self._predict,
             num_choices=NUM_OPTIONS,
             for_examples=lambda outputs: {
@@ -56,9 +56,12 @@ class ServedMultipleChoice(ServedModel):
             },
         )
 
-    def _inputs_of(self, passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
+    def inputs_of(self, passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
         """What `albert_tf.tasks.race.race_features` makes of the same texts, [batch, options, length]."""
         shape = tf.shape(options)
+        check = tf.debugging.assert_positive(shape[1], "there are no options")
+        with tf.control_dependencies([check] if check is not None else []):
+            shape = tf.identity(shape)
         repeated = [tf.repeat(column, shape[1]) for column in (question, tf.range(shape[0]))]
         qa = self.text_inputs.tokenizer.tokenize(_with_options(repeated[0], tf.reshape(options, [-1])))
         qa = last(qa, tf.minimum(qa.row_lengths(), self._max_qa_length))

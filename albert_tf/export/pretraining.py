@@ -63,7 +63,7 @@ class ServedPretraining(ServedModel):
         """See `ServedModel`; filling masks is the default, `sentence_order` the other."""
 
         def fill_text(text: tf.Tensor) -> Tensors:
-            filled = self._fill(**self._masked(text))
+            filled = self._fill(**self.inputs_of(text))
             ids = filled["piece_ids"]
             pieces = tf.gather(tf.constant(self._pieces), tf.maximum(ids, 0))
             return filled | {"pieces": tf.where(ids >= 0, pieces, "")}
@@ -73,12 +73,12 @@ class ServedPretraining(ServedModel):
 
         masked = Signature(fill_text, (strings("text"),), _MASKED)
         pair = Signature(order_texts, (strings("text"), strings("text_pair")), _PAIR)
-        signatures = family(masked, self._masked, self._fill)
+        signatures = family(masked, self.inputs_of, self._fill)
         if self._has_sentence_order:
             signatures |= family(pair, self.text_inputs, self._order, prefix="sentence_order")
         return signatures
 
-    def _masked(self, text: tf.Tensor) -> Tensors:
+    def inputs_of(self, text: tf.Tensor) -> Tensors:
         """The inputs for texts in which [MASK] stands for the special piece."""
         parts = tf.strings.split(text, MASK)
         pieces = self.text_inputs.tokenizer.tokenize(parts.values)

@@ -67,7 +67,9 @@ class ServedModel(tf.Module):
         embeddings = family(text, self.text_inputs, self._embed, prefix="embeddings")
         task = self.task_signatures()
         default = {} if task else family(text, self.text_inputs, self._embed)
-        return {name: _guarded(signature) for name, signature in (default | task | embeddings).items()}
+        return {
+            name: _of_declared_ranks(signature) for name, signature in (default | task | embeddings).items()
+        }
 
 
 def family(
@@ -104,7 +106,7 @@ def family(
     examples = {"input": [_example(row).SerializeToString() for row in _rows(ids)]}
     before = f"{prefix}_" if prefix else ""
     return {
-        prefix or "serving_default": text,
+        prefix or "serving_default": text._replace(function=_of_one_batch(text.function)),
         f"{before}tokens": Signature(predict, specs, ids),
         f"{before}serialized_examples": Signature(predict_examples, (strings("input"),), examples),
     }
@@ -137,21 +139,30 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
     return tf.function(checked, specs, autograph=False)
 
 
-def _guarded(signature: Signature) -> Signature:
-    """Refuses what a server does not look at: inputs of another rank, or with different numbers of rows."""
+def _of_declared_ranks(signature: Signature) -> Signature:
+    """The signature, refusing inputs of another rank than it declares: a server does not look at that."""
 
-    def function(**inputs: tf.Tensor) -> Tensors:
-        shaped = {spec.name: tf.ensure_shape(inputs[spec.name], spec.shape) for spec in signature.inputs}
-        (first, values), *others = shaped.items()
-        rows = tf.shape(values)[0]
+    def checked(**inputs: tf.Tensor) -> Tensors:
+        return signature.function(
+            **{spec.name: tf.ensure_shape(inputs[spec.name], spec.shape) for spec in signature.inputs}
+        )
+
+    return signature._replace(function=checked)
+
+
+def _of_one_batch(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """The function, for inputs that have as many rows as one another."""
+
+    def checked(**inputs: tf.Tensor) -> Tensors:
+        (first, rows), *others = ((name, tf.shape(values)[0]) for name, values in inputs.items())
         checks = [
-            tf.debugging.assert_equal(tf.shape(other)[0], rows, f"{name} has not as many rows as {first}")
-            for name, other in others
+            tf.debugging.assert_equal(count, rows, f"{first} and {name} differ in their number of rows")
+            for name, count in others
         ]
-        with tf.control_dependencies(checks):
-            return signature.function(**{name: tf.identity(values) for name, values in shaped.items()})
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            return function(**{name: tf.identity(values) for name, values in inputs.items()})
 
-    return signature._replace(function=function)
+    return checked
 
 
 def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
@@ -170,11 +181,13 @@ def _embeddings(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
 def _dense(rows: tf.RaggedTensor, num_choices: int | None) -> tf.Tensor:
     """int32 [batch, length], or [batch, choices, length] of rows that hold the choices end to end."""
     rows = tf.cast(rows, tf.int32)
-    if num_choices is None:
-        return rows.to_tensor()
-    lengths = tf.repeat(rows.row_lengths() // num_choices, num_choices)
-    dense = tf.RaggedTensor.from_row_lengths(rows.values, lengths).to_tensor()
-    return tf.reshape(dense, [rows.nrows(), num_choices, tf.shape(dense)[1]])
+    batch = [rows.nrows()]
+    if num_choices is not None:
+        batch.append(num_choices)
+        lengths = tf.repeat(rows.row_lengths() // num_choices, num_choices)
+        rows = tf.RaggedTensor.from_row_lengths(rows.values, lengths)
+    width = tf.where(rows.nrows() == 0, 1, rows.bounding_shape(axis=1))
+    return tf.reshape(rows.to_tensor(shape=tf.stack([rows.nrows(), width])), [*batch, width])
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints import heads
@@ -14,7 +16,7 @@ from albert_tf.checkpoints.opening import BEST_CHECKPOINT, open_source
 from albert_tf.checkpoints.source import WeightSource
 from albert_tf.checkpoints.task_file import TRAINING_FILE, folder_of, read_task
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.options import TrainedModelOptions
 from albert_tf.tasks.classification import HEADS_OF_OTHERS
 from albert_tf.tasks.glue import TASKS, find_task
@@ -141,6 +143,8 @@ def load_trained_model(
             f"{tokenizer.source} has {tokenizer.vocab_size} pieces, but the config's vocab_size is "
             f"{config.vocab_size}"
         )
+    training = _read_json(os.path.join(folder, TRAINING_FILE))
+    _warn_if_cut_short(folder, training)
     return TrainedModel(
         model=model,
         head=head,
@@ -150,7 +154,7 @@ def load_trained_model(
         task=task,
         lacks_sentence_order=lacks_sentence_order,
         metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
-        training=_read_json(os.path.join(folder, TRAINING_FILE)),
+        training=training,
         path=path,
     )
 
@@ -226,6 +230,15 @@ def _refuse_folder_of_seeds(path: str) -> None:
     if os.path.exists(os.path.join(path, "seeds.json")):
         best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
+
+
+def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:
+    flags = (training or {}).get("flags", {})
+    wanted = flags.get("num_train_steps", 0)
+    step = (tf.train.latest_checkpoint(folder) or "").rpartition("-")[2]
+    if step.isdecimal() and int(step) < wanted and not flags.get("early_stopping_patience"):
+        text = f"{folder}: the training stopped at step {step} of {wanted}"
+        warnings.warn(text, InputWarning, stacklevel=3)
 
 
 def _read_json(path: str) -> dict[str, Any] | None:

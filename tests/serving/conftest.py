@@ -26,7 +26,7 @@ def trained(request):
 @pytest.fixture(scope="session")
 def export_dir(trained, tmp_path_factory):
     """The folder of its only version."""
-    return export(trained, str(tmp_path_factory.mktemp(trained.path)))
+    return export(trained, str(tmp_path_factory.mktemp(trained.head)))
 
 
 @pytest.fixture(scope="session")

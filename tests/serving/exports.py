@@ -1,74 +1,24 @@
 """Exports of tiny models with random weights, one of each kind, and requests to them."""
 
-import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from tensorflow_serving.apis import prediction_log_pb2
 
-from albert_tf import load_tokenizer, testing
-from albert_tf.checkpoints.heads import MODELS
+from albert_tf import testing
 from albert_tf.export.kinds import serve
 from albert_tf.export.saved_model import write_saved_model
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.export.warmup import WARMUP_FILE
+from tests.trained_models import TASKS, trained_model
 
-MAX_SEQ_LENGTH = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A model to export.
-
-    Attributes:
-      head: of `MODELS`.
-      task: what the model was trained for, besides what all tasks have.
-      labels: the argument of the model.
-      keras_answers: some outputs of the signature, from those of the Keras model.
-      signature: one of ids.
-      vocab_file: a WordPiece vocabulary instead of SentencePiece.
-    """
-
-    head: str
-    task: Mapping[str, Any]
-    keras_answers: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]
-    signature: str = "tokens"
-    labels: int | None = None
-    vocab_file: str | None = None
-
-
-def _probabilities(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {"probabilities": tf.nn.softmax(outputs["logits"])}
-
-
-KINDS = {
-    "classification": Kind(
-        "classification",
-        {"label_names": ["no", "maybe", "ja, größer"], "num_texts": 2},
-        _probabilities,
-        labels=3,
-    ),
-    "regression": Kind(
-        "classification",
-        {"label_names": [], "num_texts": 1},
-        lambda outputs: {"score": outputs["logits"][:, 0]},
-        labels=1,
-        vocab_file=testing.VOCAB_FILE,
-    ),
-    "multiple_choice": Kind(
-        "multiple_choice", {"label_names": list("ABCD"), "max_qa_length": 12}, _probabilities
-    ),
-    "pretraining": Kind(
-        "pretraining",
-        {"label_names": []},
-        lambda outputs: {"probabilities": tf.nn.softmax(outputs["sop_logits"])},
-        signature="sentence_order_tokens",
-    ),
-    "encoder": Kind("encoder", {"label_names": []}, lambda outputs: {"pooled": outputs["pooled_output"]}),
+# Further arguments of `trained_model`; one kind has a WordPiece vocabulary.
+KINDS: dict[str, dict[str, Any]] = {kind: {} for kind in TASKS} | {
+    "regression": {"vocab_file": testing.VOCAB_FILE},
+    "multiple_choice": {"max_qa_length": 12},
 }
 
 # Rows of each input of texts: plain, empty, only spaces, foreign or masked, not UTF-8, too long.
@@ -88,26 +38,9 @@ _TEXTS = {
 }
 
 
-def make_trained_model(name: str) -> TrainedModel:
-    """A model of a kind of `KINDS`, whose weights are always the same."""
-    kind = KINDS[name]
-    tf_keras.utils.set_random_seed(len(name))
-    spm_model_file = None if kind.vocab_file else testing.SPM_MODEL_FILE
-    tokenizer = load_tokenizer(spm_model_file, kind.vocab_file)
-    arguments = {} if kind.labels is None else {"num_labels": kind.labels}
-    # Weights so large that the answers differ.
-    config = testing.tiny_config(vocab_size=tokenizer.vocab_size, initializer_range=0.5)
-    return TrainedModel(
-        model=MODELS[kind.head](config, **arguments),
-        head=kind.head,
-        tokenizer=tokenizer,
-        spm_model_file=spm_model_file,
-        vocab_file=kind.vocab_file,
-        task={"task_name": "custom", "max_seq_length": MAX_SEQ_LENGTH, "do_lower_case": True, **kind.task},
-        metrics=None,
-        training=None,
-        path=name,
-    )
+def make_trained_model(kind: str) -> TrainedModel:
+    """A model of a kind of `KINDS`."""
+    return trained_model(kind, **KINDS[kind])
 
 
 def export(trained: TrainedModel, folder: str) -> str:

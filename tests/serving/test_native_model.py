@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.exports import KINDS, MAX_SEQ_LENGTH, assert_same, requests_to, warmup_requests
+from tests.serving.exports import assert_same, requests_to, warmup_requests
 from tests.serving.native_model import RequestError
+from tests.trained_models import LENGTH
 
 
 def inputs_of(function) -> dict[str, tf.TensorSpec]:
@@ -22,17 +23,13 @@ def test_answers_are_those_of_python(native, signatures, export_dir):
             )
 
 
-def test_answers_are_those_of_the_keras_model(native, signatures, trained):
-    kind = KINDS[trained.path]
-    [request] = requests_to(inputs_of(signatures[kind.signature]))
-    inputs = {name: tf.constant(values) for name, values in request.items()}
-    if trained.head == "pretraining":
-        inputs["masked_lm_positions"] = tf.zeros([3, 1], tf.int32)
-    expected = kind.keras_answers(trained.model(inputs, training=False))
-    answer = native.predict(kind.signature, request)
-    assert_same({name: answer[name] for name in expected}, expected)
-    for values in expected.values():
-        assert not np.allclose(values[0], values[1])
+def test_vectors_are_those_of_the_keras_model(native, signatures, trained):
+    [request] = requests_to(inputs_of(signatures["embeddings_tokens"]))
+    encoder = trained.model if trained.head == "encoder" else trained.model.encoder
+    expected = encoder({name: tf.constant(values) for name, values in request.items()}, training=False)
+    answer = native.predict("embeddings_tokens", request)
+    assert_same({"pooled": answer["pooled"]}, {"pooled": expected["pooled_output"]})
+    assert not np.allclose(answer["pooled"][0], answer["pooled"][1])
 
 
 def test_texts_become_the_ids_of_the_python_tokenizer(native, trained):
@@ -40,7 +37,7 @@ def test_texts_become_the_ids_of_the_python_tokenizer(native, trained):
     answer = native.predict("embeddings", request)
     for ids, mask, text in zip(answer["input_ids"], answer["input_mask"], request["text"], strict=True):
         text = text if isinstance(text, str) else text.decode(errors="replace")
-        pieces = trained.tokenizer.encode(text)[: MAX_SEQ_LENGTH - 2]
+        pieces = trained.tokenizer.encode(text)[: LENGTH - 2]
         assert ids[: mask.sum()].tolist() == [trained.tokenizer.cls_id, *pieces, trained.tokenizer.sep_id]
 
 
@@ -64,14 +61,14 @@ def bad_requests(specs, valid):
     yield valid | {first: values[None]}, "not compatible with expected shape"
     yield valid | {first: np.zeros(values.shape, np.float32)}, "Expects arg"
     if others and "input_ids" not in specs:
-        yield valid | {others[0]: np.repeat(valid[others[0]], 2, axis=0)}, "has not as many rows as"
+        yield valid | {others[0]: np.repeat(valid[others[0]], 2, axis=0)}, "differ in their number of rows"
     if "input_ids" in specs:
         ids = valid["input_ids"]
         yield valid | {"input_ids": ids + 1000}, "is not in"
         yield valid | {"input_ids": -1 - ids}, "is not in"
         yield valid | {"segment_ids": ids * 0 + 2}, "is not in"
         yield valid | {"input_mask": ids[..., :-1]}, "input_mask has not the shape of input_ids"
-        yield {name: np.tile(values, 60) for name, values in valid.items()}, "longer than the 64 positions"
+        yield {name: np.tile(values, 60) for name, values in valid.items()}, "longer than the 24 positions"
         yield {name: values[..., :0] for name, values in valid.items()}, "sequences of no pieces"
     if "input" in specs:
         yield {"input": [b"\xff no example"]}, "Could not parse example"
@@ -79,14 +76,9 @@ def bad_requests(specs, valid):
 
 
 def test_an_empty_batch_gets_an_empty_answer(native, signatures, export_dir):
-    warmup = warmup_requests(export_dir)
-    for name in signatures:
-        if "serialized_examples" not in name:
-            answer = native.predict(name, {input: values[:0] for input, values in warmup[name].items()})
-            full_answer = native.predict(name, warmup[name])
-            assert {output: values.shape[0] for output, values in answer.items()} == dict.fromkeys(
-                full_answer, 0
-            )
+    for name, request in warmup_requests(export_dir).items():
+        answer = native.predict(name, {input: values[:0] for input, values in request.items()})
+        assert {output: len(values) for output, values in answer.items()} == dict.fromkeys(answer, 0)
 
 
 def test_what_is_no_request_is_refused_in_words(native):
