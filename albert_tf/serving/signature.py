@@ -35,7 +35,9 @@ class TensorInfo:
 
     def __str__(self) -> str:
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.dtype.removeprefix('DT_').lower()} [{sizes}]"
+        dtype = _DTYPES.get(self.dtype)
+        name = self.dtype if dtype is None else "string" if dtype.hasobject else dtype.name
+        return f"{name} [{sizes}]"
 
     @property
     def is_text(self) -> bool:

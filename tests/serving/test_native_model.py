@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.serving.exports import assert_same, requests_to, warmup_requests
-from tests.serving.native_model import RequestError
+from tests.serving.native_model import NativeModel, RequestError
 from tests.trained_models import LENGTH
 
 
@@ -84,3 +84,21 @@ def test_an_empty_batch_gets_an_empty_answer(native, signatures, export_dir):
 def test_what_is_no_request_is_refused_in_words(native):
     assert "INVALID_ARGUMENT" in native.ask("no JSON")["error"]
     assert 'signature key "stranger" not found' in native.ask('{"signature": "stranger"}')["error"]
+
+
+def test_a_request_is_repeated_and_timed(native_program, tmp_path):
+    module = tf.Module()
+    spec = tf.TensorSpec([None], tf.float32, "x")
+    double = tf.function(lambda x: {"y": 2.0 * x}, [spec])
+    tf.saved_model.save(module, str(tmp_path), signatures=double)
+    with NativeModel(native_program, str(tmp_path), repeat=3, warm_up=2, intra_op_threads=1) as model:
+        answer = model.request("serving_default", {"x": np.float32([1.5])})
+    assert len(answer["milliseconds"]) == 3
+    assert answer["peak_mebibytes"] > 1
+    assert answer["outputs"]["y"]["floatVal"] == [3.0]
+
+
+def test_a_folder_without_a_model_ends_the_program_with_words(native_program, tmp_path):
+    model = NativeModel(native_program, str(tmp_path))
+    with model, pytest.raises(AssertionError, match=r"(?s)ended with status 1:.*Could not find SavedModel"):
+        model.ask("{}")

@@ -136,7 +136,7 @@ def test_signatures_have_types_and_shapes(client):
         "  takes  text_pair: string [?]",
         "  gives  both: string [?]",
         "  gives  length: int32 [?]",
-        "  gives  vector: float [?, 2]",
+        "  gives  vector: float32 [?, 2]",
     ]
 
 
