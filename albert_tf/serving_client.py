@@ -112,9 +112,8 @@ def _rows(answer: Mapping[str, np.ndarray], count: int) -> list[dict[str, Any]]:
 
 def _print_json(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
-        print(
-            json.dumps({name: np.asarray(value).tolist() for name, value in row.items()}, ensure_ascii=False)
-        )
+        values = {name: np.asarray(value).tolist() for name, value in row.items()}
+        print(json.dumps(values, ensure_ascii=False))
 
 
 class _Table:

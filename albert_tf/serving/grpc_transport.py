@@ -71,9 +71,13 @@ class GrpcTransport:
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
     return {
-        name: TensorInfo(types_pb2.DataType.Name(info.dtype), tuple(tf.TensorShape(info.tensor_shape)))
+        name: TensorInfo(types_pb2.DataType.Name(info.dtype), _shape(info.tensor_shape))
         for name, info in sorted(tensors.items())
     }
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.unknown_rank else tuple(tf.TensorShape(shape))
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ class RestTransport:
 
     def __init__(self, server: str, model_name: str, version: int | None, timeout: float):
         self._server, self._timeout = server, timeout
-        self._url = f"http://{server}/v1/models/{model_name}"
+        self._url = f"http://{server}/v1/models/{urllib.parse.quote(model_name, safe='')}"
         if version is not None:
             self._url += f"/versions/{version}"
         self._session = requests.Session()
@@ -84,14 +85,16 @@ class RestTransport:
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
     return {
-        name: TensorInfo(info["dtype"], tuple(_size(dim) for dim in info["tensor_shape"]["dim"]))
+        name: TensorInfo(info["dtype"], _shape(info["tensor_shape"]))
         for name, info in sorted(tensors.items())
     }
 
 
-def _size(dim: Mapping[str, str]) -> int | None:
-    size = int(dim["size"])
-    return None if size < 0 else size
+def _shape(shape: Mapping[str, Any]) -> tuple[int | None, ...] | None:
+    if shape["unknown_rank"]:
+        return None
+    sizes = (int(dim["size"]) for dim in shape["dim"])
+    return tuple(None if size < 0 else size for size in sizes)
 
 
 def _json_values(values: Any) -> Any:

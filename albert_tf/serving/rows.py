@@ -28,13 +28,7 @@ def rows_of_pairs(pairs: Iterable[str], signature: Signature) -> list[Row]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"{pair!r} is not of the form name=value")
-        info = signature.inputs.get(name)
-        if info and not info.is_text:
-            try:
-                value = _parsed(value)
-            except ValueError:
-                raise InputError(f"{pair!r} has no JSON behind {name}, which is {info} of a batch") from None
-        columns.setdefault(name, []).append(value)
+        columns.setdefault(name, []).append(_typed(value, name, signature))
     if len({len(values) for values in columns.values()}) > 1:
         counts = ", ".join(f"{name}: {len(values)}" for name, values in columns.items())
         raise InputError(f"the inputs have unlike numbers of values ({counts})")
@@ -68,6 +62,18 @@ def opened(path: str) -> Iterator[TextIO]:
         source, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=path != STANDARD_INPUT
     ) as file:
         yield file
+
+
+def _typed(value: str, name: str, signature: Signature) -> Any:
+    info = signature.inputs.get(name)
+    if info is None or info.is_text:
+        return value.encode(
+            errors="surrogateescape"
+        )  # what was no UTF-8 on the command line comes as surrogates
+    try:
+        return _parsed(value)
+    except ValueError:
+        raise InputError(f"{value!r} is not JSON: {name} is {info}, for all rows") from None
 
 
 def _row_of_json(line: str, place: str, signature: Signature) -> Row:

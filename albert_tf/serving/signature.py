@@ -27,22 +27,22 @@ class TensorInfo:
 
     Attributes:
       dtype: name of TensorFlow's DataType, such as "DT_STRING".
-      shape: None where the size is open.
+      shape: None where a size is open, or in place of all sizes.
     """
 
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
 
     def __str__(self) -> str:
-        sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
+        sizes = ["..."] if self.shape is None else ["?" if size is None else str(size) for size in self.shape]
         dtype = _DTYPES.get(self.dtype)
         name = self.dtype if dtype is None else "string" if dtype.hasobject else dtype.name
-        return f"{name} [{sizes}]"
+        return f"{name} [{', '.join(sizes)}]"
 
     @property
     def is_text(self) -> bool:
         """Whether a row is one string."""
-        return self.dtype == "DT_STRING" and len(self.shape) == 1
+        return self.dtype == "DT_STRING" and self.shape is not None and len(self.shape) == 1
 
     def to_array(self, values: Any) -> np.ndarray:
         """An array of this type and shape, from arrays or nested lists.
@@ -52,17 +52,16 @@ class TensorInfo:
         """
         wanted = self.numpy_dtype
         array = _strings(values) if wanted.hasobject else _numbers(values, wanted)
-        fits = array.ndim == len(self.shape) and all(
-            size in (None, given) for size, given in zip(self.shape, array.shape, strict=True)
-        )
-        if not fits:
+        if not self._fits(array):
             raise ValueError(f"its shape must be {self}, not {list(array.shape)}")
         return array
 
     def from_json(self, values: Any) -> np.ndarray:
         """An array of nested lists that a server gave; what is empty gets the sizes that are known."""
         array = np.array(values, self.numpy_dtype)
-        return array if array.size else array.reshape([size or 0 for size in self.shape])
+        if array.size or self.shape is None:
+            return array
+        return array.reshape([size or 0 for size in self.shape])
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -70,6 +69,12 @@ class TensorInfo:
         if self.dtype not in _DTYPES:
             raise InputError(f"tensors of {self.dtype} are not known to this client")
         return _DTYPES[self.dtype]
+
+    def _fits(self, array: np.ndarray) -> bool:
+        if self.shape is None:
+            return True
+        sizes = zip(self.shape, array.shape, strict=False)
+        return array.ndim == len(self.shape) and all(size in (None, given) for size, given in sizes)
 
 
 @dataclasses.dataclass(frozen=True)

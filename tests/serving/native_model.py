@@ -34,7 +34,7 @@ def compile_program(folder: str) -> str:
     """
     program = os.path.join(folder, "answer_requests")
     # Warnings of TensorFlow's own headers are not ours.
-    flags = [flag.replace("-I", "-isystem") for flag in tf.sysconfig.get_compile_flags()]
+    flags = [flag.replace("-I", "-isystem", 1) for flag in tf.sysconfig.get_compile_flags()]
     libraries = [
         *tf.sysconfig.get_link_flags(),
         "-l:libtensorflow_cc.so.2",

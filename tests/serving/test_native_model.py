@@ -57,6 +57,7 @@ def bad_requests(specs, valid):
     values = valid[first]
     yield valid | {"stranger": ["a"]}, "input size does not match signature"
     yield {name: valid[name] for name in others}, "input size does not match signature"
+    yield {name: valid[name] for name in others} | {"stranger": values}, first
     yield valid | {first: values.ravel()[0]}, "not compatible with expected shape"
     yield valid | {first: values[None]}, "not compatible with expected shape"
     yield valid | {first: np.zeros(values.shape, np.float32)}, "Expects arg"
