@@ -39,13 +39,13 @@ def main(options: SavedModelOptions) -> None:
     """Loads, exports, and says what can be asked."""
     from albert_tf.export.kinds import serve
     from albert_tf.export.saved_model import describe, write_saved_model
-    from albert_tf.export.trained_model import trained_model_of
+    from albert_tf.export.trained_model import arguments_of, open_trained_model
 
-    trained = trained_model_of(options)
     given = {name: getattr(options, name) for name in _OF_A_TASK if getattr(options, name) is not None}
-    served = serve(trained, given)
-    folder = write_saved_model(served, trained, options.export_dir, options.version)
-    print(f"{describe(folder)}\n{trained.path} ({trained.task['task_name']}) is exported to {folder}")
+    with open_trained_model(**arguments_of(options)) as trained:
+        served = serve(trained, given)
+        folder = write_saved_model(served, trained, options.export_dir, options.version)
+        print(f"{describe(folder)}\n{trained.path} ({trained.task['task_name']}) is exported to {folder}")
 
 
 if __name__ == "__main__":

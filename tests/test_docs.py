@@ -11,6 +11,7 @@ import pytest
 import albert_tf
 import convert_checkpoint
 import export_saved_model
+import export_to_tfhub
 import run_classifier
 import run_pretraining
 import run_race
@@ -61,6 +62,7 @@ def test_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "convert_checkpoint.py": convert_checkpoint.ConversionOptions,
         "export_saved_model.py": export_saved_model.SavedModelOptions,
         "albert_tf.serving_client": serving_client.ClientOptions,
+        "export_to_tfhub.py": export_to_tfhub.HubOptions,
     }
     seen = set()
     for block in blocks("sh", README + SERVING):

@@ -1,4 +1,4 @@
-"""Tiny trained models of every kind, as `load_trained_model` gives them."""
+"""Tiny trained models of every kind, as `open_trained_model` gives them."""
 
 from typing import Any
 
