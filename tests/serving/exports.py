@@ -33,6 +33,14 @@ _TEXTS = {
     ],
     "text_pair": ["", "In 2,009 ΣΑΣ", "the mill", "[MASK]", b"\x00\xf0\x9f\x98", "The cat watches. " * 300],
     "passage": ["The river rises.", "", "  ", "河水从山上流到大海", b"\xfe\xfe", "The fish is gone. " * 300],
+    "context": [
+        "The river rises.",
+        "",
+        "  ",
+        "河水从山上流到大海",
+        b"\xfe\xfe fish",
+        "The fish is gone. " * 300,
+    ],
     "question": ["The river rises in _ .", "", "_", "Who is _ and __?", b"\xff _ \xff", "What? " * 100],
     "options": [["the hills", "", b"\xff", "fish " * 100]] * 6,
 }
