@@ -36,7 +36,7 @@ class DeviceOptions(TrainedModelOptions):
     sentences_file: str | None = option(
         None, help="text to compare with, one sentence a line, up to 50 (default: some English ones)"
     )
-    overwrite: bool = option(False, help="replace files that exist")
+    overwrite: bool = option(False, help="replace an earlier export")
 
 
 @script(DeviceOptions)
@@ -44,18 +44,19 @@ def main(options: DeviceOptions) -> None:
     """Loads, exports, and prints the table."""
     from albert_tf.export.sentences import SENTENCES, read_sentences
     from albert_tf.export.to_device import export_to_device, table
-    from albert_tf.export.trained_model import trained_model_of
+    from albert_tf.export.trained_model import arguments_of, open_trained_model
 
     sentences = read_sentences(options.sentences_file) if options.sentences_file else SENTENCES
-    exported = export_to_device(
-        trained_model_of(options),
-        options.output_dir,
-        formats=options.formats,
-        max_seq_lengths=options.max_seq_lengths,
-        batch_size=options.batch_size,
-        sentences=sentences,
-        overwrite=options.overwrite,
-    )
+    with open_trained_model(**arguments_of(options)) as trained:
+        exported = export_to_device(
+            trained,
+            options.output_dir,
+            formats=options.formats,
+            max_seq_lengths=options.max_seq_lengths,
+            batch_size=options.batch_size,
+            sentences=sentences,
+            overwrite=options.overwrite,
+        )
     print(f"{table(exported)}\nOne thread, batches of {options.batch_size}. Written to {options.output_dir}")
 
 

@@ -1,13 +1,11 @@
-"""Input files by glob, and output files and folders that appear only when they are complete."""
+"""Input files by glob, and output files that appear only when they are complete."""
 
 import contextlib
-import filecmp
 import glob
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from albert_tf.errors import InputError
 
@@ -74,48 +72,36 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
                 os.remove(name)
 
 
-def write_folder(folder: str, write: Callable[[str], None], overwrite: bool) -> list[str]:
-    """Lets `write` fill a temporary folder beside or in `folder`, then moves its files there.
+@contextlib.contextmanager
+def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator[str]:
+    """Yields a temporary empty folder beside a path; it becomes the path when the block ends without error.
 
-    Returns:
-      The paths of the files.
+    When the block fails the temporary folder vanishes and whatever the path held before stays.
+
+    Args:
+      path: a folder that does not exist or is empty.
+      overwrite: whether it may also hold something, which is then replaced.
 
     Raises:
-      InputError: the folder cannot be written, or a file is there with other content.
+      InputError: it holds something, is a file, or cannot be written.
     """
-    exists = os.path.isdir(folder)
-    parent = folder if exists else os.path.dirname(os.path.abspath(folder))
+    path = os.path.abspath(path)
+    if os.path.isfile(path):
+        raise InputError(f"{path} is a file; the output is a folder")
+    if not overwrite and os.path.isdir(path) and os.listdir(path):
+        raise InputError(f"{path} exists; --overwrite replaces it")
+    parent, name = os.path.split(path)
+    temporary, before = (os.path.join(parent, f".{name}.{os.getpid()}.{w}") for w in ("incomplete", "before"))
     try:
         os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=".incomplete_", dir=parent)
+        os.mkdir(temporary)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
     try:
-        write(temporary)
-        mask = _umask()
-        for name in os.listdir(temporary):  # temporary files and folders are for their owner alone
-            os.chmod(os.path.join(temporary, name), 0o666 & ~mask)
-        # The index of a checkpoint last: without it there is no checkpoint.
-        names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
-        if not exists:
-            os.chmod(temporary, 0o777 & ~mask)
-            os.rename(temporary, folder)
-            return [os.path.join(folder, name) for name in names]
-        for name in names:
-            target = os.path.join(folder, name)
-            same = os.path.exists(target) and filecmp.cmp(
-                target, os.path.join(temporary, name), shallow=False
-            )
-            if os.path.exists(target) and not (same or overwrite):
-                raise InputError(f"{target} exists with other content; --overwrite replaces it")
-        for name in names:
-            os.replace(os.path.join(temporary, name), os.path.join(folder, name))
-        return [os.path.join(folder, name) for name in names]
+        yield temporary
+        if os.path.isdir(path):
+            os.rename(path, before)
+        os.rename(temporary, path)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -33,9 +33,18 @@ def option(
     help: str,
     choices: Sequence[str] | None = None,
     at_least: float | None = None,
+    commas: bool = True,
 ) -> Any:
-    """A dataclass field that is also a flag; without a default the flag is required."""
-    metadata = {"help": help, "choices": choices, "at_least": at_least}
+    """A dataclass field that is also a flag; without a default the flag is required.
+
+    Args:
+      default: its value where it is not given.
+      help: what it is.
+      choices: the values that it may have.
+      at_least: the least number that it may be.
+      commas: whether they separate the values of a flag that has several.
+    """
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -84,7 +93,11 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
         raise UsageError(f"missing required flag {', '.join(missing)}")
     given = {name: values[name].value for name in fields}
     # A flag of several values comes as a list, in which each element may itself be a comma list.
-    lists = {n: tuple(",".join(v).split(",")) for n, v in given.items() if isinstance(v, list)}
+    lists = {
+        name: tuple(",".join(values).split(",") if fields[name].metadata["commas"] else values)
+        for name, values in given.items()
+        if isinstance(values, list)
+    }
     numbers = {n: _whole_numbers(n, v) for n, v in lists.items() if int in _elements(annotations[n])}
     return options_class(**given | lists | numbers)
 
@@ -112,7 +125,8 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
         default = default and list(map(str, default))
-        absl_flags.DEFINE_multi_string(name, default, text + " (comma-separated, or repeated)", **where)
+        how = "comma-separated, or repeated" if field.metadata["commas"] else "may be repeated"
+        absl_flags.DEFINE_multi_string(name, default, f"{text} ({how})", **where)
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)
     else:

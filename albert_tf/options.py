@@ -153,9 +153,12 @@ class FineTuningOptions(RunOptions):
     vocab_file: str | None = option(
         None, help="WordPiece vocabulary, used where there is no --spm_model_file"
     )
-    do_lower_case: bool = option(True, help="whether to lower-case the text")
+    do_lower_case: bool | None = option(
+        None, help="whether to lower-case the text (default: as the weights say, else yes)"
+    )
     albert_hub_module_handle: str | None = option(
-        None, help="folder or address of a TF-Hub module to start from, with its config and vocabulary"
+        None,
+        help="folder or address of a TF-Hub module to start from; config, vocabulary and casing are its own",
     )
     cached_dir: str | None = option(None, help="folder for the features (default: --output_dir)")
     do_train: bool = option(False, help="whether to train")

@@ -158,7 +158,7 @@ def test_embeddings_are_those_of_the_encoder(exported, kind):
     np.testing.assert_allclose(outputs["mean"][1], sequence[1].mean(axis=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("kind", [kind for kind in TASKS if not kind.startswith("question")])
 def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
     trained, loaded, _ = exported(kind)
     served = serve(trained, {})
@@ -171,7 +171,8 @@ def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
             loaded, f"{before}serialized_examples", **signatures[f"{before}serialized_examples"].request
         )
         for outputs in (by_ids, by_example):
-            outputs["score"] = outputs.get("predictions", outputs.get("score"))
+            if "score" in by_text:  # the original's name for it
+                outputs.setdefault("score", outputs.get("predictions"))
             shared = outputs.keys() & by_text.keys()
             assert shared
             for output in shared:

@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -151,12 +152,23 @@ def test_bare_weights_are_exported_by_flags(weights, tmp_path, name, more, signa
         assert loaded["serving_default"](text=tf.constant(["[MASK]"]))["pieces"].shape == (1, 1, 3)
 
 
+def test_a_released_archive_suffices(weights, tmp_path):
+    with tarfile.open(tmp_path / "albert.tar.gz", "w:gz") as archive:
+        for path in weights.glob("pretraining.*"):
+            archive.add(path, f"albert/model.ckpt-best{path.suffix}")
+        archive.add(weights / "config.json", "albert/albert_config.json")
+        archive.add(testing.SPM_MODEL_FILE, "albert/30k-clean.model")
+    assert export({"input": tmp_path / "albert.tar.gz", "export_dir": tmp_path / "export"}) == 0
+    assets = tmp_path / "export" / "1" / "assets"
+    assert (assets / "30k-clean.model").read_bytes() == pathlib.Path(testing.SPM_MODEL_FILE).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [
         ("nothing", {}, "nothing does not exist"),
-        ("pretraining", {"spm_model_file": None}, "no vocabulary beside"),
-        ("pretraining", {"albert_config_file": None}, "no albert_config.json beside"),
+        ("pretraining", {"spm_model_file": None}, "a vocabulary is needed: --spm_model_file"),
+        ("pretraining", {"albert_config_file": None}, "there is no albert_config.json beside"),
         ("pretraining", {"task_name": "squad"}, "--task_name=squad is none of cola, "),
         ("pretraining", {"task_name": "mrpc"}, "holds the weights of a model for pretraining, not of mrpc"),
         ("encoder", {"task_name": "race"}, "holds the weights of an encoder without a head, not of race"),

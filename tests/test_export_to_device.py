@@ -167,14 +167,16 @@ def test_a_file_that_does_not_run_is_an_error_in_words(tmp_path):
         run_in_own_process(path, [{"input_ids": np.ones([1, 8], np.int32)}])
 
 
-def test_what_exists_stays_unless_overwriting_is_asked_for(flags, tmp_path, capsys):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "model_float32.tflite").write_text("mine")
-    given = {**flags, "output_dir": tmp_path / "out", "formats": "litert_float32", "max_seq_lengths": 8}
+def test_what_exists_stays_but_for_an_earlier_export_on_request(flags, tmp_path, capsys):
+    given = {**flags, "output_dir": tmp_path, "formats": "litert_float32", "max_seq_lengths": 8}
+    mine = tmp_path / "model_float32.tflite"
+    mine.write_text("mine")
     assert "exists; --overwrite replaces it" in refusal(capsys, export(given))
-    assert (tmp_path / "out" / "model_float32.tflite").read_text() == "mine"
+    assert "is no earlier export" in refusal(capsys, export(given, "--overwrite"))
+    assert mine.read_text() == "mine"
+    (tmp_path / "export_report.json").write_text("[]")
     assert export(given, "--overwrite") == 0
-    assert (tmp_path / "out" / "model_float32.tflite").stat().st_size > 1000
+    assert mine.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(

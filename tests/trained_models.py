@@ -1,4 +1,4 @@
-"""Tiny trained models of every kind, as `load_trained_model` gives them."""
+"""Tiny trained models of every kind, as `open_trained_model` gives them."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ TASKS = {
     "classification": {"task_name": "mrpc", "label_names": ["no", "yes"], "num_texts": 2},
     "regression": {"task_name": "custom", "num_texts": 1},
     "multiple_choice": {"task_name": "race", "label_names": ["A", "B", "C", "D"]},
-    "question_answering": {"task_name": "squad_v1"},
-    "question_answering_v2": {"task_name": "squad_v2"},
     "pretraining": {"task_name": "pretraining"},
+    "question_answering": {"task_name": "squad_v1", "max_query_length": 8},
+    "question_answering_v2": {"task_name": "squad_v2", "max_query_length": 8},
     "encoder": {"task_name": "encoder"},
 }
 
@@ -38,7 +38,7 @@ def trained_model(
         spm_model_file=spm_model_file,
         vocab_file=vocab_file,
         task=task,
-        metrics=None,
+        metrics={"null_score_diff_threshold": 0.5},
         training=None,
         path=f"a model for {kind}",
     )

@@ -1,7 +1,11 @@
 """`convert`: weights of any kind in, a folder or checkpoint of one kind out, with all that belongs to it."""
 
 import dataclasses
+import filecmp
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 
 import numpy as np
 import tf_keras
@@ -10,13 +14,10 @@ from albert_tf.checkpoints import heads, huggingface, native, original
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.sidecars import write_sidecars
+from albert_tf.checkpoints.sidecars import config_for, vocabulary_for, write_sidecars
 from albert_tf.checkpoints.source import WeightSource
-from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
-from albert_tf.files import write_folder
 from albert_tf.layers.variables import variable_name
-from albert_tf.tokenization import load_tokenizer
 
 FORMATS = ("original", "huggingface", "tf2")
 _NATIVE_NAME = "model.ckpt"
@@ -72,8 +73,10 @@ def convert(conversion: Conversion) -> Converted:
     folder, _ = _folder_and_name(conversion)
     _check_output(conversion)
     with open_source(conversion.input, conversion.best) as source:
-        config = _config(conversion, source)
-        spm_model_file, vocab_file = _vocabulary(conversion, source, config)
+        config = config_for(source, conversion.albert_config_file)
+        spm_model_file, vocab_file = vocabulary_for(
+            source, conversion.spm_model_file, conversion.vocab_file, config
+        )
         head = _head(conversion, source)
         model = heads.build_model(head, config, source.shapes)
         report = assign(model, source)
@@ -85,7 +88,7 @@ def convert(conversion: Conversion) -> Converted:
         def write(place: str) -> None:
             _write(conversion, place, model, head, set(report.loaded), spm_model_file, vocab_file)
 
-        files = write_folder(folder, write, conversion.overwrite)
+        files = _appear(folder, write, conversion.overwrite)
     warn_of(report)
     return Converted(model, head, report, tuple(files))
 
@@ -119,32 +122,6 @@ def _check_output(conversion: Conversion) -> None:
         exists = os.path.isfile(taken) or (os.path.isdir(taken) and os.listdir(taken))
     if exists:
         raise InputError(f"--output={taken} exists; --overwrite replaces it")
-
-
-def _config(conversion: Conversion, source: WeightSource) -> AlbertConfig:
-    if conversion.albert_config_file:
-        return AlbertConfig.from_json_file(conversion.albert_config_file)
-    if source.config is None:
-        raise InputError(
-            f"there is no albert_config.json beside {conversion.input}: pass --albert_config_file"
-        )
-    return source.config
-
-
-def _vocabulary(
-    conversion: Conversion, source: WeightSource, config: AlbertConfig
-) -> tuple[str | None, str | None]:
-    given = conversion.spm_model_file, conversion.vocab_file
-    spm_model_file, vocab_file = given if any(given) else (source.spm_model_file, source.vocab_file)
-    if not (spm_model_file or vocab_file):
-        return None, None
-    size = load_tokenizer(spm_model_file, vocab_file).vocab_size
-    if size != config.vocab_size:
-        raise InputError(
-            f"{spm_model_file or vocab_file} has {size} pieces, but the config's vocab_size is "
-            f"{config.vocab_size}"
-        )
-    return spm_model_file, vocab_file
 
 
 def _head(conversion: Conversion, source: WeightSource) -> str:
@@ -193,3 +170,50 @@ def _write(
     else:
         native.write_native(os.path.join(place, name), model)
     write_sidecars(place, model.config, spm_model_file, vocab_file)
+
+
+def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[str]:
+    """Lets `write` fill a temporary folder beside or in `folder`, then moves its files there.
+
+    Returns:
+      The paths of the files.
+
+    Raises:
+      InputError: the folder cannot be written, or a file is there with other content.
+    """
+    exists = os.path.isdir(folder)
+    parent = folder if exists else os.path.dirname(os.path.abspath(folder))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=".incomplete_", dir=parent)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        write(temporary)
+        mask = _umask()
+        for name in os.listdir(temporary):  # temporary files and folders are for their owner alone
+            os.chmod(os.path.join(temporary, name), 0o666 & ~mask)
+        # The index of a checkpoint last: without it there is no checkpoint.
+        names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
+        if not exists:
+            os.chmod(temporary, 0o777 & ~mask)
+            os.rename(temporary, folder)
+            return [os.path.join(folder, name) for name in names]
+        for name in names:
+            target = os.path.join(folder, name)
+            same = os.path.exists(target) and filecmp.cmp(
+                target, os.path.join(temporary, name), shallow=False
+            )
+            if os.path.exists(target) and not (same or overwrite):
+                raise InputError(f"{target} exists with other content; --overwrite replaces it")
+        for name in names:
+            os.replace(os.path.join(temporary, name), os.path.join(folder, name))
+        return [os.path.join(folder, name) for name in names]
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

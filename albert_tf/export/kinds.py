@@ -6,6 +6,7 @@ from typing import Any
 from albert_tf.export.classification import ServedClassification
 from albert_tf.export.multiple_choice import ServedMultipleChoice
 from albert_tf.export.pretraining import ServedPretraining
+from albert_tf.export.question_answering import ServedQuestionAnswering
 from albert_tf.export.served_model import ServedModel
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.flags import UsageError
@@ -15,6 +16,8 @@ _KINDS: Mapping[str, type[ServedModel]] = {
     "classification": ServedClassification,
     "multiple_choice": ServedMultipleChoice,
     "pretraining": ServedPretraining,
+    "question_answering": ServedQuestionAnswering,
+    "question_answering_v2": ServedQuestionAnswering,
 }
 
 

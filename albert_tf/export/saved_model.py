@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +14,7 @@ from albert_tf.errors import InputError
 from albert_tf.export.served_model import ServedModel
 from albert_tf.export.trained_model import RESULTS_FILE, TrainedModel
 from albert_tf.export.warmup import write_warmup_requests
+from albert_tf.files import folder_appears_when_complete
 
 
 def write_saved_model(
@@ -39,17 +38,13 @@ def write_saved_model(
     Raises:
       InputError: the version exists, or the folder cannot be written.
     """
-    try:
-        os.makedirs(export_dir, exist_ok=True)
+    there = []
+    if os.path.isdir(export_dir):
         there = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
-        version = version or max(there, default=0) + 1
-        target = os.path.join(export_dir, str(version))
-        if os.path.exists(target):
-            raise InputError(f"{target} exists: give another --version, or none for the next")
-        folder = tempfile.mkdtemp(prefix=".incomplete_", dir=export_dir)
-    except OSError as error:
-        raise InputError(f"--export_dir={export_dir} cannot be written: {error.strerror}") from None
-    try:
+    if version in there:
+        raise InputError(f"{export_dir}/{version} exists: give another --version, or none for the next")
+    target = os.path.join(export_dir, str(version or max(there, default=0) + 1))
+    with folder_appears_when_complete(target) as folder:
         signatures = served.signatures()
         functions = {
             name: tf.function(signature.function, autograph=False).get_concrete_function(
@@ -60,10 +55,6 @@ def write_saved_model(
         tf.saved_model.save(served, folder, signatures=functions)
         _write_assets(os.path.join(folder, "assets"), trained)
         write_warmup_requests(os.path.join(folder, "assets.extra"), signatures)
-        os.chmod(folder, 0o755)
-        os.rename(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return target
 
 

@@ -67,7 +67,9 @@ class ServedModel(tf.Module):
         embeddings = family(text, self.text_inputs, self._embed, prefix="embeddings")
         task = self.task_signatures()
         default = {} if task else family(text, self.text_inputs, self._embed)
-        return default | task | embeddings
+        return {
+            name: _of_declared_ranks(signature) for name, signature in (default | task | embeddings).items()
+        }
 
 
 def family(
@@ -135,6 +137,17 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
 
     specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in _FEATURES]
     return tf.function(checked, specs, autograph=False)
+
+
+def _of_declared_ranks(signature: Signature) -> Signature:
+    """The signature, refusing inputs of another rank than it declares: a server does not look at that."""
+
+    def checked(**inputs: tf.Tensor) -> Tensors:
+        return signature.function(
+            **{spec.name: tf.ensure_shape(inputs[spec.name], spec.shape) for spec in signature.inputs}
+        )
+
+    return signature._replace(function=checked)
 
 
 def _of_one_batch(function: Callable[..., Tensors]) -> Callable[..., Tensors]:

@@ -14,7 +14,7 @@ from albert_tf.export.onnx import check_packages, convert_to_onnx, missing_packa
 from albert_tf.export.sentences import SENTENCES
 from albert_tf.export.token_model import TokenModel
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.files import write_folder
+from albert_tf.files import folder_appears_when_complete
 from albert_tf.progress import progress_bar
 
 FILES = {
@@ -74,13 +74,12 @@ def export_to_device(
         and 512, as far as the model has positions.
       batch_size: of the LiteRT files, and that which is checked.
       sentences: to check with.
-      overwrite: whether files that exist are replaced.
+      overwrite: whether an earlier export is replaced.
 
     Raises:
       InputError: the folder exists, a format cannot be made, or a file in float32 is not equal to the model.
     """
-    if not overwrite and os.path.isdir(output_dir) and os.listdir(output_dir):
-        raise InputError(f"--output_dir={output_dir} exists; --overwrite replaces it")
+    _check_folder(output_dir, overwrite)
     formats = formats or formats_here()
     if "onnx" in formats:
         check_packages()
@@ -88,8 +87,7 @@ def export_to_device(
     model = TokenModel(trained)
     litert = LiteRTConverter(model, batch_size, lengths)
     exported = []
-
-    def write(folder: str) -> None:
+    with folder_appears_when_complete(output_dir, overwrite) as folder:
         with progress_bar(total=len(formats), desc="converting and checking", unit=" formats") as bar:
             check = DeviceCheck(model, trained, batch_size, lengths, sentences)
             for name in formats:
@@ -99,9 +97,17 @@ def export_to_device(
         for name, content in ((TASK_FILE, trained.task), (REPORT_FILE, [*map(dataclasses.asdict, exported)])):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=2)
-
-    write_folder(output_dir, write, overwrite)
     return exported
+
+
+def _check_folder(path: str, overwrite: bool) -> None:
+    """InputError if it holds anything that is not to be replaced."""
+    if not os.path.isdir(path) or not os.listdir(path):
+        return
+    if not overwrite:
+        raise InputError(f"--output_dir={path} exists; --overwrite replaces it")
+    if not os.path.exists(os.path.join(path, REPORT_FILE)):
+        raise InputError(f"--output_dir={path} is no earlier export (it lacks {REPORT_FILE}): not replaced")
 
 
 def formats_here() -> list[str]:

@@ -1,10 +1,11 @@
 """`TrainedModel`: a model that is to leave the house, with all that belongs to it."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -13,11 +14,13 @@ import tf_keras
 from albert_tf.checkpoints import heads
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.opening import BEST_CHECKPOINT, open_source
+from albert_tf.checkpoints.sidecars import casing_for, config_for, vocabulary_for
 from albert_tf.checkpoints.source import WeightSource
 from albert_tf.checkpoints.task_file import TRAINING_FILE, folder_of, read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.options import TrainedModelOptions
+from albert_tf.flags import ScriptOptions
 from albert_tf.tasks.classification import HEADS_OF_OTHERS
 from albert_tf.tasks.glue import TASKS, find_task
 from albert_tf.tasks.race import ANSWERS
@@ -27,6 +30,7 @@ from albert_tf.tokenization import Tokenizer, load_tokenizer
 RESULTS_FILE = "eval_results.json"
 _SENTENCE_ORDER_WEIGHTS = ("cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias")
 _MAX_SEQ_LENGTHS = {"question_answering": 384, "question_answering_v2": 384}
+_BEAM = ("start_n_top", "end_n_top")
 _HEADS = {
     "pretraining": "pretraining",
     "encoder": "encoder",
@@ -70,7 +74,8 @@ class TrainedModel:
         return self.model.config
 
 
-def load_trained_model(
+@contextlib.contextmanager
+def open_trained_model(
     path: str,
     *,
     task_name: str | None = None,
@@ -81,8 +86,10 @@ def load_trained_model(
     vocab_file: str | None = None,
     do_lower_case: bool | None = None,
     max_seq_length: int | None = None,
-) -> TrainedModel:
+) -> Iterator[TrainedModel]:
     """Loads a model of any kind; what is not given is taken from the files beside the weights.
+
+    An archive is extracted to a temporary folder, where its vocabulary lies until the block ends.
 
     Args:
       path: the folder of a run, of which the best checkpoint is taken, or weights of any kind (see
@@ -103,75 +110,54 @@ def load_trained_model(
     folder = folder_of(path)
     is_best = folder == path and os.path.exists(os.path.join(path, f"{BEST_CHECKPOINT}.index"))
     with open_source(path, best=is_best) as source:
-        if not (spm_model_file or vocab_file):
-            spm_model_file, vocab_file = source.spm_model_file, source.vocab_file
-        if not (spm_model_file or vocab_file):
-            raise InputError(f"no vocabulary beside {path}: give --spm_model_file or --vocab_file")
-        if albert_config_file:
-            config = AlbertConfig.from_json_file(albert_config_file)
-        elif source.config:
-            config = source.config
-        else:
-            raise InputError(f"no albert_config.json beside {path}: give --albert_config_file")
+        config = config_for(source, albert_config_file)
+        spm_model_file, vocab_file = vocabulary_for(source, spm_model_file, vocab_file, config)
         saved = read_task(path) or {}
         task_name = (task_name or saved.get("task_name") or "").lower()
         head = _head(path, source, task_name)
         model = heads.build_model(head, config, source.shapes)
+        if head == "question_answering_v2":
+            for name in _BEAM:
+                setattr(model, name, saved.get(name, getattr(model, name)))
         report = assign(model, source)
-    lacks_sentence_order = set(report.missing) == set(_SENTENCE_ORDER_WEIGHTS)
-    if report.missing and not lacks_sentence_order:
-        advice = ": --task_name=encoder exports the embeddings alone" if head == "pretraining" else ""
-        raise InputError(f"{path} lacks weights of the model ({', '.join(report.missing)}){advice}")
-    warn_of(report)
-    given = {
-        "label_names": label_names,
-        "num_texts": num_texts,
-        "max_seq_length": max_seq_length,
-        "do_lower_case": do_lower_case,
-    }
-    longest = min(_MAX_SEQ_LENGTHS.get(head, 512), config.max_position_embeddings)
-    task = {"label_names": [], "max_seq_length": longest, "do_lower_case": True}
-    task |= _known_of(task_name) | (saved if saved.get("task_name") == _name(task_name) else {})
-    task |= {name: value for name, value in given.items() if value is not None}
-    task["task_name"] = _name(task_name) or head
-    if head == "classification":
-        _check_classes(task, model.num_labels)
-    check_length(task["max_seq_length"], config)
-    tokenizer = load_tokenizer(spm_model_file, vocab_file, task["do_lower_case"])
-    if tokenizer.vocab_size != config.vocab_size:
-        raise InputError(
-            f"{tokenizer.source} has {tokenizer.vocab_size} pieces, but the config's vocab_size is "
-            f"{config.vocab_size}"
+        lacks_sentence_order = set(report.missing) == set(_SENTENCE_ORDER_WEIGHTS)
+        if report.missing and not lacks_sentence_order:
+            advice = ": --task_name=encoder exports the embeddings alone" if head == "pretraining" else ""
+            raise InputError(f"{path} lacks weights of the model ({', '.join(report.missing)}){advice}")
+        warn_of(report)
+        longest = min(_MAX_SEQ_LENGTHS.get(head, 512), config.max_position_embeddings)
+        task = {"label_names": [], "max_seq_length": longest}
+        task |= _known_of(task_name) | (saved if saved.get("task_name") == _name(task_name) else {})
+        given = {"label_names": label_names, "num_texts": num_texts, "max_seq_length": max_seq_length}
+        task |= {name: value for name, value in given.items() if value is not None}
+        task["task_name"] = _name(task_name) or head
+        task["do_lower_case"] = casing_for(path, source.do_lower_case, do_lower_case)
+        if head == "classification":
+            _check_classes(task, model.num_labels)
+        check_length(task["max_seq_length"], config)
+        tokenizer = load_tokenizer(spm_model_file, vocab_file, task["do_lower_case"])
+        training = _read_json(os.path.join(folder, TRAINING_FILE))
+        _warn_if_cut_short(folder, training)
+        yield TrainedModel(
+            model=model,
+            head=head,
+            tokenizer=tokenizer,
+            spm_model_file=spm_model_file,
+            vocab_file=None if spm_model_file else vocab_file,
+            task=task,
+            lacks_sentence_order=lacks_sentence_order,
+            metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
+            training=training,
+            path=path,
         )
-    training = _read_json(os.path.join(folder, TRAINING_FILE))
-    _warn_if_cut_short(folder, training)
-    return TrainedModel(
-        model=model,
-        head=head,
-        tokenizer=tokenizer,
-        spm_model_file=spm_model_file,
-        vocab_file=None if spm_model_file else vocab_file,
-        task=task,
-        lacks_sentence_order=lacks_sentence_order,
-        metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
-        training=training,
-        path=path,
-    )
 
 
-def trained_model_of(options: TrainedModelOptions) -> TrainedModel:
-    """The model that flags name; see `load_trained_model`."""
-    return load_trained_model(
-        options.input,
-        task_name=options.task_name,
-        label_names=options.labels,
-        num_texts=options.num_texts,
-        albert_config_file=options.albert_config_file,
-        spm_model_file=options.spm_model_file,
-        vocab_file=options.vocab_file,
-        do_lower_case=options.do_lower_case,
-        max_seq_length=options.max_seq_length,
-    )
+def arguments_of(options: TrainedModelOptions) -> dict[str, Any]:
+    """The arguments of `open_trained_model` that flags name."""
+    names = [field.name for field in dataclasses.fields(TrainedModelOptions)]
+    renamed = {"input": "path", "labels": "label_names"}
+    unwanted = [field.name for field in dataclasses.fields(ScriptOptions)]
+    return {renamed.get(n, n): getattr(options, n) for n in names if n not in unwanted}
 
 
 def _head(path: str, source: WeightSource, task_name: str) -> str:

@@ -12,7 +12,7 @@ from albert_tf import html_report
 from albert_tf.errors import InputError
 from albert_tf.export.kinds import serve
 from albert_tf.export.saved_model import write_saved_model
-from albert_tf.export.trained_model import RESULTS_FILE, load_trained_model
+from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
@@ -73,8 +73,8 @@ def export(options: FineTuningOptions) -> None:
             raise InputError("--export_dir needs --do_eval, which finds the best of the seeds")
         with open(path, encoding="utf-8") as file:
             folder = os.path.join(folder, json.load(file)["best_seed"])
-    trained = load_trained_model(folder)
-    target = write_saved_model(serve(trained, options.export_settings), trained, options.export_dir)
+    with open_trained_model(folder) as trained:
+        target = write_saved_model(serve(trained, options.export_settings), trained, options.export_dir)
     say(f"exported to {target}")
 
 
