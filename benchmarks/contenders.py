@@ -13,7 +13,8 @@ from albert_tf.export.device_runtimes import Arrays, load, own_process, peak_mem
 
 HEADS = ("classification", "encoder")
 OURS = {
-    "SavedModel": "our SavedModel",
+    "SavedModel C++": "our SavedModel, in C++",
+    "SavedModel": "our SavedModel, in Python",
     "LiteRT float32": "our LiteRT, float32",
     "LiteRT float16": "our LiteRT, float16",
     "LiteRT int8": "our LiteRT, int8",
@@ -48,16 +49,19 @@ def make_files(
     from albert_tf.export.saved_model import write_saved_model
     from albert_tf.export.token_model import TokenModel
     from albert_tf.layers.variables import variable_name
+    from tests.serving.native_model import compile_program
 
     trained = _random_model(preset, head, spm_model_file)
     model = TokenModel(trained)
-    if "SavedModel" in names:
+    if "SavedModel" in names or "SavedModel C++" in names:
         write_saved_model(serve(trained, {}), trained, os.path.join(folder, "saved_model"), 1)
     precisions = [name.split()[1] for name in names if name.startswith("LiteRT")]
     for batch_size in batch_sizes if precisions else ():
         converter = LiteRTConverter(model, batch_size, lengths)
         for precision in precisions:
             _write(_litert_file(folder, precision, batch_size), converter.convert(precision))
+    if "SavedModel C++" in names:
+        compile_program(folder)
     if "ONNX" in names:
         _write(os.path.join(folder, "ours.onnx"), convert_to_onnx(model))
     os.mkdir(os.path.join(folder, "huggingface"))
@@ -168,7 +172,7 @@ class Contender:
 
     def memory_mb(self) -> float:
         """The most that the process had since `first`."""
-        return self._process.submit(peak_memory_mb).result()
+        return self._process.submit(_memory_mb).result()
 
     def close(self) -> None:
         """Ends the process."""
@@ -176,7 +180,8 @@ class Contender:
 
 
 _make_model: Callable[[int], Callable[[Arrays], Arrays]]
-_run: Callable[[], Arrays]
+_model: Callable[[Arrays], Arrays]
+_batch: Arrays
 
 
 def _start(name: str, folder: str, head: str, num_threads: int) -> None:
@@ -186,6 +191,7 @@ def _start(name: str, folder: str, head: str, num_threads: int) -> None:
         _make_model = functools.partial(_litert, folder, name.split()[1], num_threads)
         return
     makers = {
+        "SavedModel C++": _native_model,
         "SavedModel": _saved_model,
         "ONNX": _onnx,
         "Hugging Face": _huggingface,
@@ -200,6 +206,28 @@ def _start(name: str, folder: str, head: str, num_threads: int) -> None:
 
 def _litert(folder: str, precision: str, num_threads: int, batch_size: int):
     return load(_litert_file(folder, precision, batch_size), num_threads)
+
+
+class _NativeModel:
+    """The C++ program, whose own clock counts: what Python sends and reads is text."""
+
+    def __init__(self, folder: str, num_threads: int):
+        from tests.serving.native_model import NativeModel
+
+        program = os.path.join(folder, "answer_requests")
+        threads = {"intra_op_threads": num_threads, "inter_op_threads": 1}
+        self._model = NativeModel(program, os.path.join(folder, "saved_model", "1"), **threads)
+        self.pid = self._model.pid
+
+    def __call__(self, batch: Arrays) -> Arrays:
+        return self._model.predict("tokens", batch)
+
+    def seconds(self, batch: Arrays) -> float:
+        return self._model.request("tokens", batch)["milliseconds"][0] / 1000
+
+
+def _native_model(folder: str, head: str, num_threads: int):
+    return _NativeModel(folder, num_threads)
 
 
 def _saved_model(folder: str, head: str, num_threads: int):
@@ -265,13 +293,13 @@ def _our_outputs(head: str, outputs: Sequence[np.ndarray]) -> Arrays:
 
 
 def _first(batch: Arrays) -> tuple[Arrays, float]:
-    global _run
-    _run = None  # lets go of the model before
-    _forget_peak_memory()
-    model = _make_model(len(batch["input_ids"]))
-    _run = functools.partial(model, batch)
+    global _model, _batch
+    _model, _batch = None, batch  # lets go of the model before
+    _model = _make_model(len(batch["input_ids"]))
+    with open(f"/proc/{_pid()}/clear_refs", "w") as file:
+        file.write("5")  # forgets the peak of memory
     start = time.perf_counter()
-    outputs = _run()
+    outputs = _model(batch)
     seconds = time.perf_counter() - start
     if "probabilities" in outputs:
         return {"log_probabilities": np.log(outputs["probabilities"])}, seconds
@@ -279,17 +307,23 @@ def _first(batch: Arrays) -> tuple[Arrays, float]:
 
 
 def _time(runs: int) -> list[float]:
-    seconds = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        _run()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+    return [_seconds() for _ in range(runs)]
 
 
-def _forget_peak_memory() -> None:
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+def _seconds() -> float:
+    if isinstance(_model, _NativeModel):
+        return _model.seconds(_batch)
+    start = time.perf_counter()
+    _model(_batch)
+    return time.perf_counter() - start
+
+
+def _memory_mb() -> float:
+    return peak_memory_mb(_pid())
+
+
+def _pid() -> int | str:
+    return getattr(_model, "pid", "self")
 
 
 def product_flops() -> float:

@@ -45,7 +45,7 @@ def test_every_contender_has_a_row(capsys):
     rows = [
         line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| 2 x 16 |")
     ]
-    assert {row[1] for row in rows[:-1]} == {"our SavedModel", "our LiteRT, float32"}
+    assert {row[1] for row in rows[:-1]} == {"our SavedModel, in Python", "our LiteRT, float32"}
     assert rows[-1][1].startswith("limit")
 
 

@@ -146,9 +146,9 @@ def silent_native_code() -> Iterator[None]:
         os.close(kept)
 
 
-def peak_memory_mb() -> float:
-    """What this process has used at most; `getrusage` would begin with what its parent had."""
-    with open("/proc/self/status") as file:
+def peak_memory_mb(process: int | str = "self") -> float:
+    """What a process has used at most; `getrusage` would begin with what its parent had."""
+    with open(f"/proc/{process}/status") as file:
         [line] = [line for line in file if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024
 

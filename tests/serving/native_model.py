@@ -54,6 +54,9 @@ class NativeModel:
       program: of `compile_program`.
       export_dir: of one version of a model.
       **flags: of the program.
+
+    Attributes:
+      pid: of the process.
     """
 
     def __init__(self, program: str, export_dir: str, **flags: int):
@@ -66,6 +69,7 @@ class NativeModel:
             stderr=self._log,
             text=True,
         )
+        self.pid = self._process.pid
 
     def __enter__(self) -> "NativeModel":
         return self
