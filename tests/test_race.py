@@ -1,6 +1,7 @@
 """RACE: both layouts read alike, bad files named, questions and options as in the original."""
 
 import json
+import re
 import tarfile
 import unicodedata
 
