@@ -1,4 +1,4 @@
-# demo: from raw text to a pretrained model, in about a quarter of an hour.  test: all tests.
+# demo: from raw text to a served model, in about a quarter of an hour.  test: all tests.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/

@@ -64,9 +64,14 @@ class ClassifierOptions(FineTuningOptions):
         None, help="custom task: the classes (default: those found in --train_file)"
     )
     is_score: bool = option(False, help="custom task: whether labels are numbers to predict, not classes")
+    threshold_to_export: float | None = option(
+        None, help="constant that the export of --export_dir returns with serialized_examples"
+    )
 
     def __post_init__(self):
         super().__post_init__()
+        if self.threshold_to_export is not None and not self.export_dir:
+            raise UsageError("--threshold_to_export needs --export_dir")
         fields = {field.name: field for field in dataclasses.fields(self)}
         if self.task_name.lower() != "custom":
             for name in _CUSTOM_FLAGS:
@@ -88,6 +93,12 @@ class ClassifierOptions(FineTuningOptions):
         if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UsageError(f"--labels needs at least two different classes, not {','.join(self.labels)}")
 
+    @property
+    def export_settings(self) -> dict[str, float]:
+        """See `FineTuningOptions`."""
+        threshold = self.threshold_to_export
+        return {} if threshold is None else {"threshold_to_export": threshold}
+
 
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
@@ -98,6 +109,8 @@ def main(options: ClassifierOptions) -> None:
     from albert_tf.training.distribution import make_strategy
     from albert_tf.training.starting_point import open_starting_point
 
+    if not options.splits:
+        return fine_tuning.export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         text_task, read = _source(options, start.task)

@@ -69,6 +69,8 @@ def main(options: RaceOptions) -> None:
 
     levels = ("high",) if options.high_only else ("middle",) if options.middle_only else LEVELS
     files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
+    if not options.splits:
+        return fine_tuning.export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
@@ -88,7 +90,9 @@ def main(options: RaceOptions) -> None:
             )
             for split, part in questions.items()
         }
-        task = RaceTask(questions, features, **start.task_arguments(chosen))
+        task = RaceTask(
+            questions, features, max_qa_length=options.max_qa_length, **start.task_arguments(chosen)
+        )
         fine_tuning.run(task, start.options, chosen, strategy)
 
 

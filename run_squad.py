@@ -10,6 +10,14 @@ from albert_tf.flags import UsageError, option
 from albert_tf.options import FineTuningOptions, Hyperparameters
 from albert_tf.script import script
 
+_KEPT = {
+    "doc_stride": 128,
+    "max_query_length": 64,
+    "n_best_size": 20,
+    "max_answer_length": 30,
+    "start_n_top": 5,
+    "end_n_top": 5,
+}
 _EPOCHS = 3.0
 _WARMUP_PROPORTION = 0.1
 
@@ -21,6 +29,8 @@ class SquadOptions(FineTuningOptions):
     Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 3 rounds over the
     questions, the first tenth of the steps warm-up, at most 384 pieces, dropout 0.1 in front of the
     answerability head of version 2.0.
+
+    Where a default is "as trained", that is for weights that are only made use of; training takes the number.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -59,17 +69,35 @@ class SquadOptions(FineTuningOptions):
     use_einsum: bool = option(
         True, help="accepted and makes no difference: every projection is a plain matrix product"
     )
-    doc_stride: int = option(128, at_least=1, help="pieces from one window of a long context to the next")
+    doc_stride: int | None = option(
+        None,
+        at_least=1,
+        help="pieces from one window of a long context to the next (default: as trained, else 128)",
+    )
     eval_batch_size: int | None = option(
         None,
         at_least=1,
         help="windows in an evaluation step, over all devices (default: --predict_batch_size)",
     )
-    max_query_length: int = option(64, at_least=1, help="pieces of a question at most; the beginning is kept")
-    n_best_size: int = option(20, at_least=1, help="answers in nbest_predictions.json for each question")
-    max_answer_length: int = option(30, at_least=1, help="pieces of an answer at most")
-    start_n_top: int = option(5, at_least=1, help="version 2.0: starts in the beam")
-    end_n_top: int = option(5, at_least=1, help="version 2.0: ends in the beam for each start")
+    max_query_length: int | None = option(
+        None,
+        at_least=1,
+        help="pieces of a question at most; the beginning is kept (default: as trained, else 64)",
+    )
+    n_best_size: int | None = option(
+        None,
+        at_least=1,
+        help="answers in nbest_predictions.json for each question (default: as trained, else 20)",
+    )
+    max_answer_length: int | None = option(
+        None, at_least=1, help="pieces of an answer at most (default: as trained, else 30)"
+    )
+    start_n_top: int | None = option(
+        None, at_least=1, help="version 2.0: starts in the beam (default: as trained, else 5)"
+    )
+    end_n_top: int | None = option(
+        None, at_least=1, help="version 2.0: ends in the beam for each start (default: as trained, else 5)"
+    )
     null_score_diff_threshold: float | None = option(
         None,
         help="version 2.0: questions with a higher null score get no answer (default: that with the best F1 "
@@ -114,24 +142,24 @@ class SquadOptions(FineTuningOptions):
 @script(SquadOptions)
 def main(options: SquadOptions) -> None:
     """Reads the files that are needed, and runs the task."""
+    from albert_tf.checkpoints.task_file import folder_of
     from albert_tf.tasks.squad.features import WindowFeatures, check_lengths, window_features
     from albert_tf.tasks.squad.task import NAMES, SquadTask
     from albert_tf.training import fine_tuning, question_prompt
     from albert_tf.training.distribution import make_strategy
-    from albert_tf.training.initial_weights import folder_of
     from albert_tf.training.starting_point import open_starting_point
 
+    if not (options.splits or options.interactive):
+        return fine_tuning.export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         version, questions = _read(options, start.task)
         name, weights = NAMES[version], start.options.init_checkpoint
         chosen = start.choose(name, len(questions.get("train", ())))
-        check_lengths(chosen.max_seq_length, options.max_query_length)
-        lengths = {
-            "max_seq_length": chosen.max_seq_length,
-            "doc_stride": options.doc_stride,
-            "max_query_length": options.max_query_length,
-        }
+        kept = _kept(options, start.task)
+        check_lengths(chosen.max_seq_length, kept["max_query_length"])
+        lengths = {"max_seq_length": chosen.max_seq_length}
+        lengths |= {name: kept[name] for name in ("doc_stride", "max_query_length")}
 
         def features(split: str, file: str | None) -> WindowFeatures:
             settings = lengths | {"training": split == "train"}
@@ -153,10 +181,7 @@ def main(options: SquadOptions) -> None:
             version,
             questions,
             made,
-            n_best_size=options.n_best_size,
-            max_answer_length=options.max_answer_length,
-            start_n_top=options.start_n_top,
-            end_n_top=options.end_n_top,
+            **kept,
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
             weights_folder=weights and folder_of(weights),
@@ -168,6 +193,13 @@ def main(options: SquadOptions) -> None:
         else:
             todo = dataclasses.replace(start.options, do_eval="dev" in questions)
             fine_tuning.run(task, todo, chosen, strategy)
+
+
+def _kept(options: SquadOptions, earlier: dict | None) -> dict[str, int]:
+    """What a task keeps of how it answers: as flags say, else as weights that are not trained say."""
+    known = {} if options.do_train else earlier or {}
+    given = {name: getattr(options, name) for name in _KEPT if getattr(options, name) is not None}
+    return {name: known.get(name, default) for name, default in _KEPT.items()} | given
 
 
 def _read(options: SquadOptions, earlier: dict | None):

@@ -8,9 +8,13 @@ import glob
 import hashlib
 import os
 import shutil
+<<<<<<< HEAD
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
+=======
+from collections.abc import Iterator, Sequence
+>>>>>>> main
 
 from albert_tf.errors import InputError
 
@@ -175,3 +179,38 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
         for name in temporary:
             with contextlib.suppress(OSError):
                 os.remove(name)
+
+
+@contextlib.contextmanager
+def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator[str]:
+    """Yields a temporary empty folder beside a path; it becomes the path when the block ends without error.
+
+    When the block fails the temporary folder vanishes and whatever the path held before stays.
+
+    Args:
+      path: a folder that does not exist or is empty.
+      overwrite: whether it may also hold something, which is then replaced.
+
+    Raises:
+      InputError: it holds something, is a file, or cannot be written.
+    """
+    path = os.path.abspath(path)
+    if os.path.isfile(path):
+        raise InputError(f"{path} is a file; the output is a folder")
+    if not overwrite and os.path.isdir(path) and os.listdir(path):
+        raise InputError(f"{path} exists; --overwrite replaces it")
+    parent, name = os.path.split(path)
+    temporary, before = (os.path.join(parent, f".{name}.{os.getpid()}.{w}") for w in ("incomplete", "before"))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        os.mkdir(temporary)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        yield temporary
+        if os.path.isdir(path):
+            os.rename(path, before)
+        os.rename(temporary, path)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

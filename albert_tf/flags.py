@@ -33,9 +33,18 @@ def option(
     help: str,
     choices: Sequence[str] | None = None,
     at_least: float | None = None,
+    commas: bool = True,
 ) -> Any:
-    """A dataclass field that is also a flag; without a default the flag is required."""
-    metadata = {"help": help, "choices": choices, "at_least": at_least}
+    """A dataclass field that is also a flag; without a default the flag is required.
+
+    Args:
+      default: its value where it is not given.
+      help: what it is.
+      choices: the values that it may have.
+      at_least: the least number that it may be.
+      commas: whether they separate the values of a flag that has several.
+    """
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -48,6 +57,7 @@ class ScriptOptions:
         help="what is logged besides the progress: errors, also warnings, or everything",
         choices=("error", "warning", "info"),
     )
+    command: str | None = dataclasses.field(default=None, kw_only=True, compare=False)  # as it was typed
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -83,8 +93,31 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
         raise UsageError(f"missing required flag {', '.join(missing)}")
     given = {name: values[name].value for name in fields}
     # A flag of several values comes as a list, in which each element may itself be a comma list.
+<<<<<<< HEAD
     lists = {n: tuple(",".join(v).split(",")) if v else () for n, v in given.items() if isinstance(v, list)}
     return options_class(**given | lists)
+=======
+    lists = {
+        name: tuple(",".join(values).split(",") if fields[name].metadata["commas"] else values)
+        for name, values in given.items()
+        if isinstance(values, list)
+    }
+    numbers = {n: _whole_numbers(n, v) for n, v in lists.items() if int in _elements(annotations[n])}
+    return options_class(**given | lists | numbers)
+
+
+def _elements(annotation: Any) -> tuple[Any, ...]:
+    """The arguments of a tuple's annotation, optional or not."""
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return next(typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is tuple)
+
+
+def _whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
+    wrong = next((word for word in words if not word.strip().lstrip("-").isdecimal()), None)
+    if wrong is not None:
+        raise UsageError(f"--{name} must be whole numbers, not {wrong or 'empty'}")
+    return tuple(map(int, words))
+>>>>>>> main
 
 
 def _define(values, name: str, annotation: Any, field: dataclasses.Field, program: str) -> None:
@@ -96,7 +129,9 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     text = field.metadata["help"] + (" (required)" if required else "")
     where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
-        absl_flags.DEFINE_multi_string(name, default, text + " (comma-separated, or repeated)", **where)
+        default = default and list(map(str, default))
+        how = "comma-separated, or repeated" if field.metadata["commas"] else "may be repeated"
+        absl_flags.DEFINE_multi_string(name, default, f"{text} ({how})", **where)
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)
     else:
@@ -117,7 +152,11 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
     at_least = field.metadata.get("at_least")
     if value is None:
         return
-    if value == "" or (isinstance(value, tuple) and not all(value)):
+    if isinstance(value, tuple):
+        for element in value:
+            _check_range(field, element)
+        return
+    if value == "":
         raise UsageError(f"--{field.name} is empty")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"--{field.name} must be a finite number, not {value}")

@@ -153,9 +153,12 @@ class FineTuningOptions(RunOptions):
     vocab_file: str | None = option(
         None, help="WordPiece vocabulary, used where there is no --spm_model_file"
     )
-    do_lower_case: bool = option(True, help="whether to lower-case the text")
+    do_lower_case: bool | None = option(
+        None, help="whether to lower-case the text (default: as the weights say, else yes)"
+    )
     albert_hub_module_handle: str | None = option(
-        None, help="folder or address of a TF-Hub module to start from, with its config and vocabulary"
+        None,
+        help="folder or address of a TF-Hub module to start from; config, vocabulary and casing are its own",
     )
     cached_dir: str | None = option(None, help="folder for the features (default: --output_dir)")
     do_train: bool = option(False, help="whether to train")
@@ -191,10 +194,14 @@ class FineTuningOptions(RunOptions):
         1, at_least=1, help="runs with --seed, --seed+1, ... in folders of --output_dir, and their mean"
     )
 
+    export_dir: str | None = option(
+        None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
+    )
+
     def __post_init__(self):
         super().__post_init__()
         if not self._has_work:
-            raise UsageError("nothing to do: give --do_train, --do_eval or --do_predict")
+            raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or --export_dir")
         for one, other in [
             ("train_step", "num_train_epochs"),
             ("warmup_step", "warmup_proportion"),
@@ -216,7 +223,12 @@ class FineTuningOptions(RunOptions):
 
     @property
     def _has_work(self) -> bool:
-        return self.do_train or self.do_eval or self.do_predict
+        return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
+
+    @property
+    def export_settings(self) -> dict[str, float]:
+        """Flags of `export_saved_model.py` for the task, as far as they are given."""
+        return {}
 
     @property
     def splits(self) -> tuple[str, ...]:

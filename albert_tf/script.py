@@ -1,10 +1,12 @@
 """The frame every command-line script runs in: quiet start, errors as one line, exit statuses."""
 
 import contextlib
+import dataclasses
 import functools
 import io
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -38,6 +40,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
             name = os.path.basename(argv[0])
             try:
                 options = flags.parse(options_class, argv)
+                options = dataclasses.replace(options, command=shlex.join([name, *argv[1:]]))
             except flags.HelpRequested as help_requested:
                 return _print_help(str(help_requested))
             except flags.UsageError as error:

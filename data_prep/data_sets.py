@@ -8,6 +8,7 @@ from typing import Any
 
 from albert_tf.errors import InputError
 from albert_tf.files import matching_files
+from data_prep.tables import is_table
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
 
@@ -41,8 +42,10 @@ def _files_of(name: str, kind: str, source: str) -> list[str]:
         raise InputError(f"{name}: {error}; pip install 'albert-tf[datasets]' brings it") from None
     except Exception as error:  # each library, and each script of a data set, has its own
         raise InputError(f"{name} cannot be had: {type(error).__name__}: {error}") from None
-    if not files:
-        raise InputError(f"{name}: the data set has no files")
+    other = next((file for file in files if not is_table(file)), None)
+    if other or not files:
+        what = f"has files of a kind that is not read ({other})" if other else "has no files"
+        raise InputError(f"{name}: the data set {what}")
     return files
 
 

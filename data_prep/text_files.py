@@ -1,4 +1,4 @@
-"""Text files, plain or compressed, of lines or of JSON documents, read as blocks of lines."""
+"""Text files of lines, of JSON documents or of rows, plain or compressed, read as blocks of lines."""
 
 import codecs
 import contextlib
@@ -109,7 +109,7 @@ def read_lines(
       on_bad_line: called with each line that is left out; may raise instead.
 
     Raises:
-      InputError: a compressed file is damaged.
+      InputError: a compressed file or a table is damaged, or has no such column.
     """
     if is_json(text_range.path) or is_table(text_range.path):
         yield from _read_documents(text_range, options, on_bad_line)
@@ -180,16 +180,16 @@ def _read_documents(
 def _read_json(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
     """The text of each line, or why there is none."""
     for data, size in _blocks(text_range, None):
-        yield (_outcome(_text_of, line, field) for line in io.BytesIO(data)), size
+        yield (_text_or_error(_text_of, line, field) for line in io.BytesIO(data)), size
 
 
 def _read_table(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
     """The text of each row, or why there is none."""
     for texts, size in read_rows(text_range.path, field):
-        yield (_outcome(_text_of_row, text or "") for text in texts), size
+        yield (_text_or_error(_text_of_row, text or "") for text in texts), size
 
 
-def _outcome(function: Callable[..., str], *arguments: Any) -> str | ValueError:
+def _text_or_error(function: Callable[..., str], *arguments: Any) -> str | ValueError:
     try:
         return function(*arguments)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""From raw text to a pretrained ALBERT, with the commands that do it. Run again, it continues."""
+"""From raw text to a served ALBERT, with the commands that do it. Run again, it continues."""
 
 import collections
 import itertools
@@ -57,19 +57,22 @@ def _run_stages() -> None:
     ])  # fmt: skip
     baseline = _commonest_piece_accuracy(train, held_out)
     _show_results(json.loads((model / "eval_results.json").read_text()), baseline)
-    best = model / "model.ckpt-best"
-    stage("Filled-in masks", None, [
-        "examples/fill_masks.py", f"--albert_config_file={CONFIG}", f"--checkpoint={best}",
-        f"--spm_model_file={tokenizer}",
-    ], text=MASKED_SENTENCES)  # fmt: skip
     picture = ROOT / "learning_curves.png"
     stage("Learning curves", None, [
         "examples/learning_curves.py", f"--model_dir={model}", f"--output_file={picture}",
         f"--masked_lm_baseline={baseline:.4f}",
     ])  # fmt: skip
+    export = ROOT / "export"
+    stage("Export: text in, answers out", export / "1", [
+        "export_saved_model.py", f"--input={model}", f"--spm_model_file={tokenizer}",
+        f"--export_dir={export}",
+    ])  # fmt: skip
+    stage("A request to it: filled-in masks", None, [
+        "examples/fill_masks.py", f"--export_dir={export}",
+    ], text=MASKED_SENTENCES)  # fmt: skip
     print(
-        f"\nAll is in {ROOT}/: {picture}, the table {ROOT / 'results.md'}, the model {best}. "
-        "Next: the same commands with your own text."
+        f"\nAll is in {ROOT}/: {picture}, the table {ROOT / 'results.md'}, the model {model}, its export "
+        f"{export}. Next: the same commands with your own text."
     )
 
 

@@ -7,6 +7,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from albert_tf import testing
+from albert_tf.checkpoints.sidecars import write_sidecars
+from albert_tf.config import AlbertConfig
 from albert_tf.layers.variables import variable_name
 
 
@@ -47,20 +50,28 @@ def write_checkpoint(prefix: pathlib.Path, tensors: dict[str, np.ndarray], shard
     return str(prefix)
 
 
-def write_hub_module(folder: pathlib.Path, tensors: dict[str, np.ndarray]) -> str:
-    """A SavedModel in TF1 format with the variants and signatures of the original's hub modules."""
-    signatures = ("tokens", "sop", "mlm", "tokenization_info")
+def write_hub_module(
+    folder: pathlib.Path,
+    tensors: dict[str, np.ndarray],
+    config: AlbertConfig | None = None,
+    do_lower_case: bool = True,
+) -> str:
+    """A SavedModel in TF1 format with the variants and signatures of the original's hub modules.
+
+    With a config, that and the tiny vocabulary are its assets.
+    """
     builder = tf.compat.v1.saved_model.Builder(str(folder))
+    info, make = tf.compat.v1.saved_model.build_tensor_info, tf.compat.v1.saved_model.build_signature_def
     for number, tags in enumerate([[], ["train"]]):
         graph = tf.Graph()
         with graph.as_default(), tf.compat.v1.Session() as session:
             for name, value in tensors.items():
                 tf.compat.v1.get_variable(name, initializer=value, use_resource=False)
             session.run(tf.compat.v1.global_variables_initializer())
-            ids = tf.compat.v1.placeholder(tf.int32, [None, None], "input_ids")
-            info = tf.compat.v1.saved_model.build_tensor_info(ids)
-            make = tf.compat.v1.saved_model.build_signature_def
-            maps = {name: make({"input_ids": info}, {"output": info}) for name in signatures}
+            ids = info(tf.compat.v1.placeholder(tf.int32, [None, None], "input_ids"))
+            maps = {name: make({"input_ids": ids}, {"output": ids}) for name in ("tokens", "sop", "mlm")}
+            told = {"vocab_file": tf.constant("30k-clean.model"), "do_lower_case": tf.constant(do_lower_case)}
+            maps["tokenization_info"] = make({}, {name: info(tensor) for name, tensor in told.items()})
             if number == 0:
                 builder.add_meta_graph_and_variables(session, tags, signature_def_map=maps)
             else:
@@ -68,4 +79,6 @@ def write_hub_module(folder: pathlib.Path, tensors: dict[str, np.ndarray]) -> st
     builder.save()
     (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")
     os.makedirs(folder / "assets", exist_ok=True)
+    if config:
+        write_sidecars(str(folder / "assets"), config, testing.SPM_MODEL_FILE, None)
     return str(folder)

@@ -118,6 +118,15 @@ def test_tables_that_cannot_be_used_are_named(tmp_path, capsys, content, message
 
 
 @pytest.mark.parametrize(
+    ("files", "message"),
+    [([], "hf:x:train: the data set has no files"), (["a.array_record"], "is not read (a.array_record)")],
+)
+def test_data_sets_without_files_that_are_read_are_named(tmp_path, capsys, monkeypatch, files, message):
+    monkeypatch.setitem(data_sets._KINDS, "hf", lambda name, split: files)
+    assert message in refused(main, capsys, prepare(tmp_path, input_file="hf:x:train"))
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("hf:x", "--input_file=hf:x: a data set is named hf:NAME:SPLIT, "),

@@ -10,15 +10,21 @@ import pytest
 
 import albert_tf
 import convert_checkpoint
+import export_saved_model
+import export_to_tfhub
 import run_classifier
 import run_pretraining
 import run_race
 import run_squad
-from albert_tf import flags, testing
+from albert_tf import flags, serving_client, testing
 from data_prep import create_pretraining_data, train_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+<<<<<<< HEAD
+=======
+SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+>>>>>>> main
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -48,7 +54,7 @@ def test_docstring_examples_run(name):
     assert eval(last.partition("#")[0], names) == shape
 
 
-def test_readme_commands_have_flags_that_exist(tmp_path, monkeypatch):
+def test_commands_have_flags_that_exist(tmp_path, monkeypatch):
     options = {
         "data_prep.train_tokenizer": train_tokenizer.Options,
         "data_prep.create_pretraining_data": create_pretraining_data.Options,
@@ -57,9 +63,16 @@ def test_readme_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "run_race.py": run_race.RaceOptions,
         "run_squad.py": run_squad.SquadOptions,
         "convert_checkpoint.py": convert_checkpoint.ConversionOptions,
+        "export_saved_model.py": export_saved_model.SavedModelOptions,
+        "albert_tf.serving_client": serving_client.ClientOptions,
+        "export_to_tfhub.py": export_to_tfhub.HubOptions,
     }
     seen = set()
+<<<<<<< HEAD
     for block in blocks("sh", README + (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")):
+=======
+    for block in blocks("sh", README + SERVING):
+>>>>>>> main
         for command in block.replace("\\\n", " ").splitlines():
             words = shlex.split(command, comments=True)
             for name, options_class in options.items():

@@ -7,7 +7,8 @@ import pytest
 
 from albert_tf import testing
 from examples import fill_masks, learning_curves, sotu_corpus
-from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
+from tests.pretraining_records import PREDICTIONS, SEQ_LENGTH, write_records
+from tests.script_runs import run_script
 
 
 @pytest.fixture(scope="module")
@@ -29,32 +30,32 @@ def trained(tmp_path_factory):
     return folder
 
 
-def fill(trained, monkeypatch, text, **changes) -> int:
-    flags = {
-        "albert_config_file": trained / "albert_config.json",
-        "checkpoint": trained / "model" / "model.ckpt-best",
-        "spm_model_file": testing.SPM_MODEL_FILE,
-        "top_k": 3,
-    }
+@pytest.fixture(scope="module")
+def exported(trained):
+    import export_saved_model
+
+    flags = {"input": trained / "model", "spm_model_file": testing.SPM_MODEL_FILE, "top_k": 3}
+    assert run_script(export_saved_model.main, flags | {"export_dir": trained / "export"}) == 0
+    return trained / "export"
+
+
+def fill(export_dir, monkeypatch, text) -> int:
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    return fill_masks.main(["fill_masks.py", *(f"--{n}={v}" for n, v in (flags | changes).items())])
+    return run_script(fill_masks.main, {"export_dir": export_dir})
 
 
-def test_fill_masks_guesses_for_every_mask(trained, monkeypatch, capsys):
-    assert fill(trained, monkeypatch, "the [MASK] and the [MASK]\n\na [MASK]\n") == 0
+def test_fill_masks_guesses_for_every_mask(exported, monkeypatch, capsys):
+    assert fill(exported, monkeypatch, "the [MASK] and the [MASK]\n\na [MASK]\n") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.startswith("   ") for line in lines] == [False, True, True, False, True]
     assert all(line.count("%") == 3 for line in lines if line.startswith("   "))
 
 
-def test_fill_masks_refuses_what_it_cannot_use(trained, tmp_path, monkeypatch, capsys):
-    assert fill(trained, monkeypatch, "no mask") == 1
+def test_fill_masks_refuses_what_it_cannot_use(exported, tmp_path, monkeypatch, capsys):
+    assert fill(exported, monkeypatch, "no mask") == 1
     assert "no [MASK] in: no mask" in capsys.readouterr().err
-    assert fill(trained, monkeypatch, "a [MASK]", checkpoint=tmp_path / "none") == 1
-    assert f"{tmp_path / 'none'} does not exist" in capsys.readouterr().err
-    CONFIG.to_json_file(str(tmp_path / "other.json"))
-    assert fill(trained, monkeypatch, "a [MASK]", albert_config_file=tmp_path / "other.json") == 1
-    assert "look at vocab_size of the config" in capsys.readouterr().err
+    assert fill(tmp_path / "none", monkeypatch, "a [MASK]") == 1
+    assert f"{tmp_path / 'none'} holds no exported version" in capsys.readouterr().err
 
 
 def test_learning_curves_are_a_picture(trained, tmp_path, capsys):

@@ -206,13 +206,19 @@ def test_a_run_means_its_newest_checkpoint_or_its_best(tmp_path):
 
 
 def test_a_hub_module_in_tf1_format_loads(source, tmp_path):
-    folder = write_hub_module(tmp_path / "module", source)
-    CONFIG.to_json_file(f"{folder}/assets/albert_config.json")
-    shutil.copy(SPM_MODEL_FILE, f"{folder}/assets/30k-clean.model")
+    folder = write_hub_module(tmp_path / "module", source, CONFIG, do_lower_case=False)
     assert_all_loaded(folder, source, HUB_TF1)
     with open_source(folder) as opened:
         assert opened.config == CONFIG
         assert opened.spm_model_file.endswith("assets/30k-clean.model")
+        assert opened.do_lower_case is False
+
+
+def test_a_hub_module_with_a_damaged_graph_is_one_line(source, tmp_path):
+    folder = write_hub_module(tmp_path / "module", source)
+    (tmp_path / "module" / "saved_model.pb").write_bytes(b"\xff" * 99)
+    with pytest.raises(InputError, match=r"saved_model\.pb is no SavedModel, or a damaged one"):
+        load(folder)
 
 
 def test_a_hub_module_without_sentence_order_names_what_it_lacks(source, tmp_path):

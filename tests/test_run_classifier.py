@@ -12,7 +12,7 @@ from albert_tf import testing
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.options import PAPER_HYPERPARAMETERS
-from tests.checkpoint_files import randomize, weights_of, write_checkpoint, write_hub_module
+from tests.checkpoint_files import randomize, weights_of, write_checkpoint
 from tests.classifier_runs import CONFIG, LENGTH, mrpc_flags, only, refusal, results_in, run
 from tests.glue_files import write_glue
 
@@ -270,20 +270,6 @@ def test_an_archive_lends_its_config_and_vocabulary_too(flags, tmp_path):
     assert run(flags, "--do_train") == 0
     assert (tmp_path / "run" / "30k-clean.model").exists()
     assert run({**flags, "init_checkpoint": None}, "--do_predict") == 0
-
-
-def test_a_hub_module_lends_its_config_and_vocabulary(flags, tmp_path, capsys):
-    module = tmp_path / "module"
-    write_hub_module(module, weights_of(AlbertForPreTraining(CONFIG)))
-    CONFIG.to_json_file(str(module / "assets" / "albert_config.json"))
-    (module / "assets" / "30k-clean.model").write_bytes(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
-    flags |= {"albert_config_file": None, "spm_model_file": "from_tf_hub", "albert_hub_module_handle": module}
-    assert run(flags, "--do_train") == 0
-    assert "25 variables loaded, 0 missing" in capsys.readouterr().err
-    message = refusal(
-        capsys, run({**flags, "albert_hub_module_handle": "https://127.0.0.1:9/albert/3"}, "--do_train")
-    )
-    assert "--albert_hub_module_handle=https://127.0.0.1:9/albert/3 could not be fetched" in message
 
 
 def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):

@@ -105,7 +105,7 @@ def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp
 def test_predicting_needs_weights_a_vocabulary_and_questions_alone(version, flags, tmp_path):
     assert run(with_files(flags, tmp_path, version), "--do_train") == 0
     asked = write_squad(tmp_path / "asked.json", rows_of("1.1"), "1.1", with_answers=False)
-    again = {"output_dir": tmp_path / "run", "predict_file": asked, "max_query_length": 12}
+    again = {"output_dir": tmp_path / "run", "predict_file": asked}
     assert run(again, "--do_predict") == 0  # the version is that of the weights
     assert (tmp_path / "run" / "null_odds.json").exists() == (version == "2.0")
     assert not (tmp_path / "run" / "eval_results.json").exists()
@@ -113,6 +113,27 @@ def test_predicting_needs_weights_a_vocabulary_and_questions_alone(version, flag
     bare |= {"init_checkpoint": tmp_path / "run" / "model.ckpt-4", "output_dir": tmp_path / "other"}
     assert run(again | bare, "--do_predict") == 0
     assert read(tmp_path / "other" / "predictions.json") == read(tmp_path / "run" / "predictions.json")
+
+
+def test_how_answers_are_chosen_is_kept_for_weights_that_are_made_use_of(flags, tmp_path, capsys):
+    chosen = {"doc_stride": 8, "max_query_length": 12, "max_answer_length": 3, "n_best_size": 2}
+    chosen |= {"start_n_top": 4, "end_n_top": 1}
+    flags = with_files(flags, tmp_path, "2.0") | chosen
+    assert run(flags, "--do_train") == 0
+    path = tmp_path / "run" / "task.json"
+    described = read(path)
+    assert chosen.items() <= described.items()
+    again = {"output_dir": tmp_path / "run", "predict_file": flags["predict_file"]}
+    assert run(again, "--do_predict") == 0
+    assert max(map(len, read(tmp_path / "run" / "nbest_predictions.json").values())) == 2
+    # Weights that are trained further do not decide it, and folders of before do not say it.
+    more = flags | {"output_dir": tmp_path / "more", "init_checkpoint": tmp_path / "run"}
+    without = run(more | {"max_query_length": None}, "--do_train")
+    assert "--max_query_length 64 leaves no room" in refusal(capsys, without)
+    path.write_text(json.dumps({name: described[name] for name in described.keys() - chosen.keys()}))
+    assert "--max_query_length 64 leaves no room" in refusal(capsys, run(again, "--do_predict"))
+    assert run(again | {"max_query_length": 12}, "--do_predict") == 0
+    assert max(map(len, read(tmp_path / "run" / "nbest_predictions.json").values())) > 2
 
 
 def test_a_file_with_answers_is_scored_when_it_is_predicted(version, flags, tmp_path, capsys):
@@ -197,7 +218,7 @@ def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     typed = "\nThe two boats\nand the cats.\n\nboats\ncats\n\nThe nine mills.\n\nmills\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    assert run({"output_dir": tmp_path / "run", "max_query_length": 12}, "--interactive") == 0
+    assert run({"output_dir": tmp_path / "run"}, "--interactive") == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("1. ") for line in lines) == 3
     assert all(line[3:9].endswith("%") for line in lines if line[:2] in ("1.", "5."))
@@ -206,7 +227,7 @@ def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
 
 def test_anything_can_be_typed(flags, tmp_path, capsys, monkeypatch):
     assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
-    again = {"output_dir": tmp_path / "run", "max_query_length": 12}
+    again = {"output_dir": tmp_path / "run"}
     answered = b"The \xff boats\nand cats.\n\nboats \xff\n"
     for typed in (b"", b" \n\n", b"boats", b"boats\n\n", b"\xe2\x80\x8b\n\ncats\n", answered):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))

@@ -14,12 +14,10 @@ from albert_tf.checkpoints import heads, huggingface, native, original
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.sidecars import write_sidecars
+from albert_tf.checkpoints.sidecars import config_for, vocabulary_for, write_sidecars
 from albert_tf.checkpoints.source import WeightSource
-from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
-from albert_tf.tokenization import load_tokenizer
 
 FORMATS = ("original", "huggingface", "tf2")
 _NATIVE_NAME = "model.ckpt"
@@ -75,8 +73,10 @@ def convert(conversion: Conversion) -> Converted:
     folder, _ = _folder_and_name(conversion)
     _check_output(conversion)
     with open_source(conversion.input, conversion.best) as source:
-        config = _config(conversion, source)
-        spm_model_file, vocab_file = _vocabulary(conversion, source, config)
+        config = config_for(source, conversion.albert_config_file)
+        spm_model_file, vocab_file = vocabulary_for(
+            source, conversion.spm_model_file, conversion.vocab_file, config
+        )
         head = _head(conversion, source)
         model = heads.build_model(head, config, source.shapes)
         report = assign(model, source)
@@ -122,32 +122,6 @@ def _check_output(conversion: Conversion) -> None:
         exists = os.path.isfile(taken) or (os.path.isdir(taken) and os.listdir(taken))
     if exists:
         raise InputError(f"--output={taken} exists; --overwrite replaces it")
-
-
-def _config(conversion: Conversion, source: WeightSource) -> AlbertConfig:
-    if conversion.albert_config_file:
-        return AlbertConfig.from_json_file(conversion.albert_config_file)
-    if source.config is None:
-        raise InputError(
-            f"there is no albert_config.json beside {conversion.input}: pass --albert_config_file"
-        )
-    return source.config
-
-
-def _vocabulary(
-    conversion: Conversion, source: WeightSource, config: AlbertConfig
-) -> tuple[str | None, str | None]:
-    given = conversion.spm_model_file, conversion.vocab_file
-    spm_model_file, vocab_file = given if any(given) else (source.spm_model_file, source.vocab_file)
-    if not (spm_model_file or vocab_file):
-        return None, None
-    size = load_tokenizer(spm_model_file, vocab_file).vocab_size
-    if size != config.vocab_size:
-        raise InputError(
-            f"{spm_model_file or vocab_file} has {size} pieces, but the config's vocab_size is "
-            f"{config.vocab_size}"
-        )
-    return spm_model_file, vocab_file
 
 
 def _head(conversion: Conversion, source: WeightSource) -> str:

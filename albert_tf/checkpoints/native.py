@@ -8,6 +8,8 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
+CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variable, but no weight
+
 _OPTIMIZER_STATE = re.compile(
     r"(^|/)(optimizer|_?optimizer_weights|save_counter|global_step|keras_api|_?metrics)/"
 )
@@ -40,6 +42,8 @@ def read_object_graph(serialized: bytes) -> ObjectGraph:
     for node in graph.nodes:
         for attribute in node.attributes:
             name, key = attribute.full_name, attribute.checkpoint_key
+            if key == CASING:
+                continue
             if not name or _OPTIMIZER_STATE.search(key) or "/.OPTIMIZER_SLOT/" in key:
                 state.add(name or key)
             else:

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints import hub, huggingface
 from albert_tf.checkpoints.archive import extract, is_archive
 from albert_tf.checkpoints.original import read_checkpoint
 from albert_tf.checkpoints.sidecars import find_sidecars
-from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
+from albert_tf.checkpoints.source import WeightSource
+from albert_tf.checkpoints.task_file import read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
 BEST_CHECKPOINT = "model.ckpt-best"
-_SAVED_MODEL = "saved_model.pb"
 _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 
 
@@ -47,8 +47,8 @@ def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
 
 def _open_folder(folder: str, path: str, best: bool) -> WeightSource:
     if not best:
-        if tf.io.gfile.exists(os.path.join(folder, _SAVED_MODEL)):
-            return _with_sidecars(_open_hub_module(folder, path), folder)
+        if hub.is_module(folder):
+            return _with_sidecars(hub.read_module(folder, path), folder)
         if huggingface.is_folder(folder):
             return huggingface.read_folder(folder, path)
     prefix = _checkpoint_in(folder, path, best)
@@ -59,7 +59,7 @@ def _open_folder(folder: str, path: str, best: bool) -> WeightSource:
     if len(folders) == 1:  # as in the released archives
         return _open_folder(folders[0], path, best)
     raise InputError(
-        f"{path} holds no weights: neither a checkpoint (*.index), nor {_SAVED_MODEL}, nor model.safetensors"
+        f"{path} holds no weights: neither a checkpoint (*.index), nor saved_model.pb, nor model.safetensors"
     )
 
 
@@ -102,19 +102,11 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
     return None
 
 
-def _open_hub_module(folder: str, path: str) -> WeightSource:
-    """A TF-Hub module: a SavedModel, whose variables are a checkpoint."""
-    prefix = os.path.join(folder, "variables", "variables")
-    if not tf.io.gfile.exists(f"{prefix}.index"):
-        raise InputError(f"{path} has no variables/variables.index, which a hub module keeps its weights in")
-    source = read_checkpoint(prefix, path)
-    return dataclasses.replace(source, kind=HUB_TF1 if source.kind == ORIGINAL else HUB_TF2)
-
-
 def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
-    found = find_sidecars(folder)
+    found, task = find_sidecars(folder), read_task(folder) or {}
     return dataclasses.replace(
         source,
+        do_lower_case=task.get("do_lower_case", source.do_lower_case),
         config=AlbertConfig.from_json_file(found.config_file) if found.config_file else None,
         spm_model_file=found.spm_model_file,
         vocab_file=found.vocab_file,

@@ -32,12 +32,19 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         graph = native.read_object_graph(get_tensor(native.OBJECT_GRAPH))
         weights = {name: shapes[key] for name, key in graph.weights.items()}
         slots, keys, kind, head = graph.state, graph.weights, NATIVE, graph.head
+        do_lower_case = bool(get_tensor(native.CASING)) if native.CASING in shapes else None
     else:
         keys = without_hub_prefix(shapes)
         weights, slots = split_slots({name: shapes[key] for name, key in keys.items()})
-        kind, head = ORIGINAL, None
+        kind, head, do_lower_case = ORIGINAL, None, None
     source = WeightSource(
-        path=path, kind=kind, shapes=weights, read=lambda name: get_tensor(keys[name]), slots=slots, head=head
+        path=path,
+        kind=kind,
+        shapes=weights,
+        read=lambda name: get_tensor(keys[name]),
+        slots=slots,
+        do_lower_case=do_lower_case,
+        head=head,
     )
     return model_garden.with_our_names(source)
 

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import warnings
 from typing import NamedTuple
 
+from albert_tf.checkpoints.source import WeightSource
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
-from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.training import vocabulary_listing
 
 CONFIG_FILE = "albert_config.json"
@@ -50,6 +52,48 @@ def _loads(tokenizer_class: type, path: str) -> bool:
     except (InputError, OSError):
         return False
     return True
+
+
+def config_for(source: WeightSource, albert_config_file: str | None) -> AlbertConfig:
+    """The config that the user names, else the source's; InputError if there is neither."""
+    if albert_config_file:
+        return AlbertConfig.from_json_file(albert_config_file)
+    if source.config is None:
+        raise InputError(f"there is no {CONFIG_FILE} beside {source.path}: pass --albert_config_file")
+    return source.config
+
+
+def vocabulary_for(
+    source: WeightSource, spm_model_file: str | None, vocab_file: str | None, config: AlbertConfig
+) -> tuple[str | None, str | None]:
+    """The SentencePiece model and the WordPiece vocabulary that the user names, else the source's.
+
+    Raises:
+      InputError: it has another size than the config says.
+    """
+    if not (spm_model_file or vocab_file):
+        spm_model_file, vocab_file = source.spm_model_file, source.vocab_file
+    if not (spm_model_file or vocab_file):
+        return None, None
+    size = load_tokenizer(spm_model_file, vocab_file).vocab_size
+    if size != config.vocab_size:
+        raise InputError(
+            f"{spm_model_file or vocab_file} has {size} pieces, but the config's vocab_size is "
+            f"{config.vocab_size}"
+        )
+    return spm_model_file, vocab_file
+
+
+def casing_for(path: str, told: bool | None, do_lower_case: bool | None) -> bool:
+    """Whether to lower-case text: as the user says, else as the weights at `path` tell, else yes."""
+    if do_lower_case is None:
+        return told is not False
+    if told not in (None, do_lower_case):
+        kind = "lower-cased" if told else "cased"
+        flag = str(do_lower_case).lower()
+        text = f"{path} is made for {kind} text, but --do_lower_case={flag} is what was asked for and is done"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return do_lower_case
 
 
 def write_sidecars(

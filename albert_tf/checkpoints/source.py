@@ -26,6 +26,7 @@ class WeightSource:
       config: the model's shape, where the source carries it.
       spm_model_file: the SentencePiece model, where the source carries one.
       vocab_file: the WordPiece vocabulary, where the source carries one.
+      do_lower_case: whether text is lower-cased for it, where the source says.
       head: which model the weights belong to (see `albert_tf.checkpoints.heads`), where that can be told.
       num_attention_heads: where shapes tell it, as the original's do not.
       notes: what the user should know.
@@ -39,6 +40,7 @@ class WeightSource:
     config: AlbertConfig | None = None
     spm_model_file: str | None = None
     vocab_file: str | None = None
+    do_lower_case: bool | None = None
     head: str | None = None
     num_attention_heads: int | None = None
     notes: tuple[str, ...] = ()

@@ -6,12 +6,20 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-@tf.custom_gradient
 def gelu(x: tf.Tensor) -> tf.Tensor:
     """GELU in the tanh form, the only one the original has: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
 
-    The gradient is written out: it keeps two tensors of the width of the feed-forward network for the
-    backward pass where automatic differentiation keeps five.
+    These very operations are one for TensorFlow with oneDNN, in the matmul before it, and for LiteRT.
+    """
+    return tf.nn.gelu(x, approximate=True)
+
+
+@tf.custom_gradient
+def trainable_gelu(x: tf.Tensor) -> tf.Tensor:
+    """`gelu` with its gradient written out.
+
+    It keeps two tensors of the width of the feed-forward network for the backward pass where automatic
+    differentiation keeps five.
     """
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
     tanh = tf.tanh(scale * x * (1 + cubic * x * x))
@@ -26,6 +34,6 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
 _ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.nn.tanh, "linear": tf.identity}
 
 
-def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function that `AlbertConfig.hidden_act` names."""
-    return _ACTIVATIONS[name]
+def activation(name: str, training: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function that `AlbertConfig.hidden_act` names; `training` saves memory for the backward pass."""
+    return trainable_gelu if training and name == "gelu" else _ACTIVATIONS[name]

@@ -20,7 +20,10 @@ def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
     Returns:
       float32 `[batch, 1, 1, sequence]`: only keys are masked, padded queries are computed like others.
     """
-    return (1.0 - tf.cast(input_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * -10000.0
+    bias = (1.0 - tf.cast(input_mask, tf.float32)) * -10000.0
+    shape = tf.shape(input_mask)
+    # A reshape and not [:, tf.newaxis], for which TensorFlow would not fuse scale and bias into the matmul.
+    return tf.reshape(bias, [shape[0], 1, 1, shape[1]])
 
 
 def attention_probabilities(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

@@ -21,7 +21,6 @@ class FeedForward(tf_keras.layers.Layer):
             config.hidden_size,
             config.intermediate_size,
             config.initializer_range,
-            activation=activation(config.hidden_act),
             dtype=self.dtype_policy,
         )
         self.output_dense = dense(
@@ -36,6 +35,7 @@ class FeedForward(tf_keras.layers.Layer):
     def call(self, hidden: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
         """Maps `[batch, sequence, H]` to the same shape; `dropout_seed` int32 `[2]` trains with dropout."""
         flat = tf.reshape(hidden, [-1, self.config.hidden_size])
-        output = self.output_dense(self.intermediate(flat))
+        activate = activation(self.config.hidden_act, training=dropout_seed is not None)
+        output = self.output_dense(activate(self.intermediate(flat)))
         output = dropout(output, self.config.hidden_dropout_prob, dropout_seed)
         return tf.reshape(self.layer_norm(output + flat), tf.shape(hidden))

@@ -8,7 +8,7 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import dropout, split_seed
 from albert_tf.layers.heads import OutputHead
-from albert_tf.models.encoder import dropout_seed_for
+from albert_tf.models.encoder import dropout_seed_for, no_positions
 from albert_tf.models.head_model import HeadModel
 
 
@@ -46,5 +46,10 @@ class AlbertForSequenceClassification(HeadModel):
     ) -> dict[str, tf.Tensor]:
         """float32 `logits` `[batch, num_labels]` for the inputs of `AlbertEncoder`."""
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
-        pooled = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["pooled_output"]
+        pooled = self.encoder(
+            inputs,
+            training=training,
+            output_positions=no_positions(inputs["input_ids"]),
+            dropout_seed=encoder_seed,
+        )["pooled_output"]
         return {"logits": self.classifier(dropout(pooled, self.classifier_dropout_prob, head_seed))}

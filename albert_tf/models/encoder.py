@@ -23,6 +23,11 @@ def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor
     return seed
 
 
+def no_positions(input_ids: tf.Tensor) -> tf.Tensor:
+    """The `output_positions` of those who read the pooled output alone: int32 `[batch, 0]`."""
+    return tf.zeros([tf.shape(input_ids)[0], 0], tf.int32)
+
+
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertEncoder(ConfiguredModel):
     """The ALBERT encoder.

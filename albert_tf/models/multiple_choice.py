@@ -8,7 +8,7 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import dropout, split_seed
 from albert_tf.layers.heads import OutputHead
-from albert_tf.models.encoder import dropout_seed_for
+from albert_tf.models.encoder import dropout_seed_for, no_positions
 from albert_tf.models.head_model import HeadModel
 
 
@@ -57,6 +57,11 @@ class AlbertForMultipleChoice(HeadModel):
         names = ("input_ids", "input_mask", "segment_ids")
         given = {name: tf.convert_to_tensor(inputs[name]) for name in names if inputs.get(name) is not None}
         flat = {name: tf.reshape(value, [-1, value.shape[-1] or shape[2]]) for name, value in given.items()}
-        pooled = self.encoder(flat, training=training, dropout_seed=encoder_seed)["pooled_output"]
+        pooled = self.encoder(
+            flat,
+            training=training,
+            output_positions=no_positions(flat["input_ids"]),
+            dropout_seed=encoder_seed,
+        )["pooled_output"]
         scores = self.choice(dropout(pooled, self.classifier_dropout_prob, head_seed))
         return {"logits": tf.reshape(scores, shape[:2])}

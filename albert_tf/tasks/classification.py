@@ -1,6 +1,7 @@
 """`ClassificationTask`: a class or a score for a text or a pair, as in GLUE."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ from albert_tf.tasks.submission import write_predictions
 from albert_tf.tasks.task import WeightedSum
 
 # Tasks that are judged with the head of another.
-_HEADS = {"mismnli": "mnli", "ax": "mnli"}
+HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}
 
 
 class ClassificationTask(BenchmarkTask):
@@ -44,7 +45,7 @@ class ClassificationTask(BenchmarkTask):
         self.text_task = text_task
         self.examples = examples
         self.name = text_task.name
-        self.head_name = _HEADS.get(text_task.name, text_task.name)
+        self.head_name = HEADS_OF_OTHERS.get(text_task.name, text_task.name)
         self.label_names = text_task.label_names
         self.best_metric = text_task.metrics[0]
         self._is_score = not self.label_names
@@ -107,6 +108,11 @@ class ClassificationTask(BenchmarkTask):
                 texts,
             ),
         ]
+
+    def describe(self) -> dict[str, Any]:
+        """See `BenchmarkTask`; and the number of texts in an example."""
+        [texts, *_] = (examples.texts for examples in self.examples.values())
+        return {**super().describe(), "num_texts": len(texts)}
 
     def _predicted(self, logits: np.ndarray) -> np.ndarray:
         return logits[:, 0] if self._is_score else logits.argmax(axis=1)

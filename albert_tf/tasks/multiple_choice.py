@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tf_keras
@@ -22,6 +23,7 @@ class RaceTask(BenchmarkTask):
     Args:
       questions: of each split.
       features: of those questions.
+      max_qa_length: pieces of question and option in the features; kept with the weights.
       **kwargs: see `BenchmarkTask`.
     """
 
@@ -33,10 +35,16 @@ class RaceTask(BenchmarkTask):
         self,
         questions: Mapping[str, RaceQuestions],
         features: Mapping[str, Features],
+        max_qa_length: int = 128,
         **kwargs,
     ):
         super().__init__(features, **kwargs)
         self.questions = questions
+        self.max_qa_length = max_qa_length
+
+    def describe(self) -> dict[str, Any]:
+        """See `BenchmarkTask`; and how much of question and option is kept."""
+        return super().describe() | {"max_qa_length": self.max_qa_length}
 
     def build_model(self, dtype: str = "float32") -> tf_keras.Model:
         """A fresh `AlbertForMultipleChoice`."""

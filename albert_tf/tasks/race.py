@@ -20,7 +20,7 @@ NUM_OPTIONS = 4
 _READING = b"RACE 1"  # changes when the same files come to mean other questions
 _KINDS = {"id": str, "article": str, "questions": list, "options": list, "answers": list}
 ANSWERS = ("A", "B", "C", "D")
-_BLANKS = re.compile("[_\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f]")  # "_", and what NFKD makes a "_"
+BLANKS = "[_\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f]"  # "_", and what NFKD makes a "_"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,7 +127,7 @@ def race_features(
 
 def _with_options(question: str, options: Sequence[str]) -> list[str]:
     """The question with each of its options, such that the tokenizer's preprocessing may come afterwards."""
-    question = _BLANKS.sub("_", question)
+    question = re.sub(BLANKS, "_", question)
     if "_" in question:
         return [question.replace("_", option.strip()) for option in options]
     return [f"{question} {option}" for option in options]

@@ -9,6 +9,10 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import html_report
+from albert_tf.errors import InputError
+from albert_tf.export.kinds import serve
+from albert_tf.export.saved_model import write_saved_model
+from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
@@ -48,9 +52,30 @@ def run(
         training = options.training_options(chosen, number)
         name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
         results[name] = _run_once(task, training, options, strategy)
+    folder = worker_folder(options.output_dir, strategy)
     if options.num_seeds > 1 and options.do_eval:
-        _summarize(task, worker_folder(options.output_dir, strategy), results)
+        _summarize(task, folder, results)
+    if options.export_dir and folder == options.output_dir:
+        export(options)
     return results
+
+
+def export(options: FineTuningOptions) -> None:
+    """Exports the best weights in the run's folder, or those of the best seed, to `export_dir`.
+
+    Raises:
+      InputError: there are no weights, or several seeds of which none is known to be the best.
+    """
+    folder = options.output_dir
+    if options.num_seeds > 1:
+        path = os.path.join(folder, RESULTS_FILE)
+        if not os.path.exists(path):
+            raise InputError("--export_dir needs --do_eval, which finds the best of the seeds")
+        with open(path, encoding="utf-8") as file:
+            folder = os.path.join(folder, json.load(file)["best_seed"])
+    with open_trained_model(folder) as trained:
+        target = write_saved_model(serve(trained, options.export_settings), trained, options.export_dir)
+    say(f"exported to {target}")
 
 
 def _run_once(

@@ -1,21 +1,17 @@
 """Where a run's first weights come from: a checkpoint, of which the head may be another task's."""
 
-import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints.loading import load_weights
 from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.task_file import read_task
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
 from albert_tf.tasks.task import Task
-
-TASK_FILE = "task.json"
 
 
 def load_initial_weights(
@@ -60,28 +56,6 @@ def _foreign_head(task: Task, model: tf_keras.Model, path: str) -> str | None:
     if stored != head:
         return f"has the head of another task ({_shapes(stored)} instead of {_shapes(head)})"
     return None
-
-
-def read_task(path: str) -> dict[str, Any] | None:
-    """What the weights in a folder, or those of a checkpoint in it, were trained for, if it says."""
-    path = os.path.join(folder_of(path), TASK_FILE)
-    if not tf.io.gfile.exists(path):
-        return None
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            described = json.load(file)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    kinds = {"task_name": str, "label_names": list, "max_seq_length": int}
-    is_task = isinstance(described, dict) and all(isinstance(described.get(k), t) for k, t in kinds.items())
-    if not is_task or not all(isinstance(name, str) for name in described["label_names"]):
-        raise InputError(f"{path} does not describe a task")
-    return described
-
-
-def folder_of(path: str) -> str:
-    """The folder that weights lie in: that of a checkpoint, or `path` itself."""
-    return path if tf.io.gfile.isdir(path) else os.path.dirname(path)
 
 
 def _labels(described: Mapping[str, Any]) -> str:

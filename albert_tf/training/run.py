@@ -1,6 +1,7 @@
 """`Run`: a model in training, its checkpoints and its history in one folder."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -13,13 +14,14 @@ import tf_keras
 
 from albert_tf.checkpoints.opening import BEST_CHECKPOINT
 from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
+from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE, read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
 from albert_tf.training.history import History
-from albert_tf.training.initial_weights import TASK_FILE, load_initial_weights, read_task
+from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
 from albert_tf.training.report import TrainingProgress, say, write_results
@@ -252,10 +254,13 @@ class Run:
 
     def _describe_model(self) -> None:
         write_sidecars(self.folder, self.task.config, self.task.spm_model_file, self.task.vocab_file)
-        described = self.task.describe()
-        if described:
-            with open(os.path.join(self.folder, TASK_FILE), "w", encoding="utf-8") as file:
-                json.dump(described, file, indent=2)
+        flags = dataclasses.asdict(self.options)
+        described = {TRAINING_FILE: {"command": flags.pop("command"), "flags": flags}}
+        if self.task.describe():
+            described[TASK_FILE] = self.task.describe()
+        for name, content in described.items():
+            with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=2)
 
     def _make_trainer(self) -> Trainer:
         options = self.options

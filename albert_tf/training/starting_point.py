@@ -12,7 +12,8 @@ import tensorflow_hub
 
 from albert_tf.checkpoints.archive import extract, is_archive
 from albert_tf.checkpoints.opening import open_source
-from albert_tf.checkpoints.sidecars import find_sidecars
+from albert_tf.checkpoints.sidecars import casing_for, find_sidecars
+from albert_tf.checkpoints.task_file import read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
@@ -21,7 +22,6 @@ from albert_tf.tasks.feature_cache import cached_features
 from albert_tf.tasks.features import Features
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
-from albert_tf.training.initial_weights import read_task
 from albert_tf.training.saved import best_checkpoint, newest_checkpoint
 
 # What the original's users write where the vocabulary is that of the hub module.
@@ -37,6 +37,7 @@ class StartingPoint:
       config: the model's shape.
       tokenizer: of the vocabulary.
       spm_model_file, vocab_file: the vocabulary's file; one of them is None.
+      do_lower_case: whether text is lower-cased.
       task: what earlier weights were trained for (see `albert_tf.training.initial_weights`), if they say.
     """
 
@@ -45,6 +46,7 @@ class StartingPoint:
     tokenizer: Tokenizer
     spm_model_file: str | None
     vocab_file: str | None
+    do_lower_case: bool
     task: dict[str, Any] | None
 
     def features(
@@ -67,7 +69,7 @@ class StartingPoint:
         key = {
             "examples": digest,
             "vocabulary": file_digest(self.spm_model_file or self.vocab_file),
-            "do_lower_case": self.options.do_lower_case,
+            "do_lower_case": self.do_lower_case,
             **settings,
         }
         folder, name = os.path.split(name.removesuffix(".tf_record"))
@@ -97,15 +99,16 @@ class StartingPoint:
             "max_seq_length": chosen.max_seq_length,
             "dropout_prob": chosen.dropout_prob,
             "pad_to_max_length": self.options.pad_to_max_length,
-            "do_lower_case": self.options.do_lower_case,
+            "do_lower_case": self.do_lower_case,
             "spm_model_file": self.spm_model_file,
             "vocab_file": self.vocab_file,
         }
 
 
 class _Beside(NamedTuple):
-    """What lies beside weights."""
+    """What lies beside weights, and the casing that follows from it and from the flag."""
 
+    do_lower_case: bool
     config: AlbertConfig | None = None
     spm_model_file: str | None = None
     vocab_file: str | None = None
@@ -133,7 +136,7 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
                 raise InputError(
                     f"--num_seeds={options.num_seeds}: no runs in {options.output_dir}; train first"
                 )
-            beside = _beside_weights(options.init_checkpoint)
+            beside = _beside_weights(options.init_checkpoint, options.do_lower_case)
         config = beside.config
         if options.albert_config_file:
             config = AlbertConfig.from_json_file(options.albert_config_file)
@@ -142,7 +145,7 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
         spm_model_file, vocab_file = options.spm_model_file, options.vocab_file
         if spm_model_file == _FROM_HUB or not (spm_model_file or vocab_file):
             spm_model_file, vocab_file = beside.spm_model_file, beside.vocab_file
-        tokenizer = load_tokenizer(spm_model_file, vocab_file, options.do_lower_case)
+        tokenizer = load_tokenizer(spm_model_file, vocab_file, beside.do_lower_case)
         if spm_model_file:
             vocab_file = None
         if tokenizer.vocab_size > config.vocab_size:
@@ -150,7 +153,9 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
                 f"{spm_model_file or vocab_file} has {tokenizer.vocab_size} pieces, but the config's "
                 f"vocab_size is {config.vocab_size}"
             )
-        yield StartingPoint(options, config, tokenizer, spm_model_file, vocab_file, beside.task)
+        yield StartingPoint(
+            options, config, tokenizer, spm_model_file, vocab_file, beside.do_lower_case, beside.task
+        )
 
 
 def _with_local_weights(options: FineTuningOptions, stack: contextlib.ExitStack) -> FineTuningOptions:
@@ -198,17 +203,22 @@ def _in_run(options: FineTuningOptions) -> _Beside | None:
             raise InputError(f"no checkpoint in {folder}: train it first, or give a smaller --num_seeds")
     found = find_sidecars(folders[several])
     config = AlbertConfig.from_json_file(found.config_file) if found.config_file else None
-    return _Beside(config, found.spm_model_file, found.vocab_file, read_task(folders[several]))
+    task = read_task(folders[several])
+    casing = options.do_lower_case
+    if casing is None:
+        casing = (task or {}).get("do_lower_case", True)
+    return _Beside(casing, config, found.spm_model_file, found.vocab_file, task)
 
 
 def _has_checkpoint(folder: str) -> bool:
     return bool(newest_checkpoint(folder) or best_checkpoint(folder))
 
 
-def _beside_weights(path: str | None) -> _Beside:
+def _beside_weights(path: str | None, do_lower_case: bool | None) -> _Beside:
     """What weights to start from bring along."""
     if path is None:
-        return _Beside()
+        return _Beside(do_lower_case is not False)
     with open_source(path) as source:
         task = read_task(path)
-        return _Beside(source.config, source.spm_model_file, source.vocab_file, task)
+        casing = casing_for(path, source.do_lower_case, do_lower_case)
+        return _Beside(casing, source.config, source.spm_model_file, source.vocab_file, task)

@@ -11,7 +11,7 @@ from albert_tf.tasks.squad.features import WindowFeatures, is_max_context
 from albert_tf.tasks.squad.reading import SquadQuestions
 
 _SPANS_AT_ONCE = 1 << 20  # bounds the memory for candidates
-_POSSIBLE = -1e29  # lower scores are padding of a beam
+POSSIBLE = -1e29  # lower scores are padding of a beam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _spans(
         outputs["start_score"][windows][at, rank].astype(np.float64),
         end_scores[at, rank, end_rank].astype(np.float64),
     ]
-    kept &= (scores[0] > _POSSIBLE) & (scores[1] > _POSSIBLE)
+    kept &= (scores[0] > POSSIBLE) & (scores[1] > POSSIBLE)
     question = features.question_of[window]
     order = np.lexsort((ends, starts, window, -(scores[0] + scores[1]), question))
     order = order[kept[order]]

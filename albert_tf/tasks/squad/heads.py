@@ -60,9 +60,19 @@ def measure_v2(
     }
 
 
-def best_spans_v1(model: tf_keras.Model, batch: Batch, n_best_size: int) -> dict[str, tf.Tensor]:
-    """The best starts and ends in the context, as `find_answers` takes them: any end goes with any start."""
-    outputs = model(batch, training=False)
+def beam(model: tf_keras.Model, batch: Batch) -> dict[str, tf.Tensor]:
+    """The beam of the model in the context, and whether there is an answer."""
+    return model({**batch, "p_mask": p_mask(batch)}, training=False)
+
+
+def best_spans_v1(outputs: Batch, batch: Batch, n_best_size: int) -> dict[str, tf.Tensor]:
+    """The best starts and ends in the context, as `find_answers` takes them: any end goes with any start.
+
+    Args:
+      outputs: of the model.
+      batch: its inputs.
+      n_best_size: starts, and ends.
+    """
     outside = p_mask(batch, with_cls=False) > 0
     starts = _top(tf.where(outside, _NEVER, outputs["start_logits"]), n_best_size)
     ends = _top(tf.where(outside, _NEVER, outputs["end_logits"]), n_best_size)
@@ -74,12 +84,17 @@ def best_spans_v1(model: tf_keras.Model, batch: Batch, n_best_size: int) -> dict
     }
 
 
-def best_spans_v2(model: tf_keras.Model, batch: Batch) -> dict[str, tf.Tensor]:
-    """The beam of the model, as `find_answers` takes it, and `null_score` [batch]."""
-    outputs = model({**batch, "p_mask": p_mask(batch)}, training=False)
+def best_spans_v2(outputs: Batch, start_n_top: int, end_n_top: int) -> dict[str, tf.Tensor]:
+    """The beam of the model, as `find_answers` takes it, and `null_score` [batch].
+
+    Args:
+      outputs: see `beam`.
+      start_n_top: starts in the result, even where the sequences are shorter.
+      end_n_top: ends for each start.
+    """
     found = tf.shape(outputs["start_top_index"])
     shape = [found[0], found[1], tf.shape(outputs["end_top_index"])[1] // found[1]]
-    missing = [[0, 0], [0, model.start_n_top - shape[1]], [0, model.end_n_top - shape[2]]]
+    missing = [[0, 0], [0, start_n_top - shape[1]], [0, end_n_top - shape[2]]]
     ends = {
         name: tf.pad(tf.reshape(outputs[f"end_top_{kind}"], shape), missing, constant_values=filler)
         for name, kind, filler in (("end_index", "index", 0), ("end_score", "log_probs", _NEVER))

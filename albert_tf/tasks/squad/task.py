@@ -38,6 +38,8 @@ class SquadTask(BenchmarkTask):
       version: "1.1", whose questions all have an answer, or "2.0".
       questions: of each split.
       features: of those questions.
+      doc_stride: of the features; kept with the weights.
+      max_query_length: likewise.
       n_best_size: candidates kept for a question; for 1.1 also the starts and ends looked at in a window.
       max_answer_length: in pieces.
       start_n_top: 2.0: starts in the beam.
@@ -59,6 +61,8 @@ class SquadTask(BenchmarkTask):
         questions: Mapping[str, SquadQuestions],
         features: Mapping[str, WindowFeatures],
         *,
+        doc_stride: int = 128,
+        max_query_length: int = 64,
         n_best_size: int = 20,
         max_answer_length: int = 30,
         start_n_top: int = 5,
@@ -72,6 +76,7 @@ class SquadTask(BenchmarkTask):
         self.version = version
         self.name = self.head_name = NAMES[version]
         self.questions = questions
+        self._windows = {"doc_stride": doc_stride, "max_query_length": max_query_length}
         self._n_best_size = n_best_size
         self._max_answer_length = max_answer_length
         self._beam = {"start_n_top": start_n_top, "end_n_top": end_n_top}
@@ -115,9 +120,9 @@ class SquadTask(BenchmarkTask):
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The best spans of each window, as `find_answers` takes them, and `example_index`."""
         if self.version == "1.1":
-            spans = heads.best_spans_v1(model, batch, self._n_best_size)
+            spans = heads.best_spans_v1(model(batch, training=False), batch, self._n_best_size)
         else:
-            spans = heads.best_spans_v2(model, batch)
+            spans = heads.best_spans_v2(heads.beam(model, batch), **self._beam)
         return spans | {"example_index": batch["example_index"]}
 
     def answers(self, split: str, outputs: Mapping[str, np.ndarray]) -> Answers:
@@ -214,6 +219,11 @@ class SquadTask(BenchmarkTask):
                 return float(json.load(file)["null_score_diff_threshold"])
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{path} holds no null_score_diff_threshold of an evaluation") from None
+
+    def describe(self) -> dict[str, Any]:
+        """See `BenchmarkTask`; and how contexts are cut and answers chosen."""
+        chosen = {"n_best_size": self._n_best_size, "max_answer_length": self._max_answer_length}
+        return super().describe() | self._windows | chosen | self._beam
 
     def has_labels(self, split: str) -> bool:
         """Whether the questions come with answers."""

@@ -1,0 +1,63 @@
+"""The preprocessing module that belongs to a hub module: texts in, its three inputs out."""
+
+import tensorflow as tf
+from official.nlp.modeling.layers import BertPackInputs
+
+from albert_tf.tokenization import Tokenizer
+from albert_tf.tokenization.in_graph import in_graph_tokenizer
+
+_TEXTS = tf.TensorSpec([None], tf.string, name="sentences")
+
+
+def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> None:
+    """Writes the tokenizer as a module with the interface of the published preprocessing modules.
+
+    Loading it needs tensorflow_text, not this package. Pairs that are too long are cut as in fine-tuning
+    here: the longer text loses its last piece, the second if they are equally long, until both fit.
+
+    Args:
+      path: the folder of the SavedModel.
+      tokenizer: of the vocabulary.
+      seq_length: of the inputs, where the caller does not say.
+
+    Raises:
+      InputError: the vocabulary is of a kind that the graph does not know.
+    """
+    in_graph = in_graph_tokenizer(tokenizer)
+    special = {
+        "start_of_sequence_id": tokenizer.cls_id,
+        "end_of_segment_id": tokenizer.sep_id,
+        "padding_id": tokenizer.pad_id,
+    }
+
+    @tf.function(autograph=False)
+    def pack(inputs, seq_length=seq_length):
+        return BertPackInputs.bert_pack_inputs(inputs, seq_length, **special)
+
+    # One text or a pair, each of pieces or of words of pieces.
+    for ragged_rank in (1, 2):
+        pieces = tf.RaggedTensorSpec([None] * (ragged_rank + 1), tf.int32, ragged_rank)
+        for segments in (1, 2):
+            pack.get_concrete_function([pieces] * segments, seq_length=tf.TensorSpec([], tf.int32))
+
+    @tf.function(input_signature=[_TEXTS], autograph=False)
+    def preprocess(sentences):
+        return pack([in_graph.tokenize(sentences)], seq_length=seq_length)
+
+    @tf.function(input_signature=[], autograph=False)
+    def special_tokens():
+        more = {"mask_id": tokenizer.mask_id, "vocab_size": tokenizer.vocab_size}
+        return {name: tf.constant(value, tf.int32) for name, value in (special | more).items()}
+
+    module = _callable(preprocess)
+    module.tokenize = _callable(in_graph.tokenize)
+    module.tokenize.get_special_tokens_dict = _callable(special_tokens)
+    module.bert_pack_inputs = _callable(pack)
+    tf.saved_model.save(module, path)
+
+
+def _callable(function: tf.types.experimental.PolymorphicFunction) -> tf.train.Checkpoint:
+    """An object that is called once it is loaded, and that can have attributes."""
+    saved = tf.train.Checkpoint()
+    saved.__call__ = function
+    return saved

@@ -1,0 +1,1 @@
+"""Asking a model that TensorFlow Serving serves."""

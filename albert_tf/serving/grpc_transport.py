@@ -1,0 +1,89 @@
+"""TensorFlow Serving's gRPC interface; its messages bring TensorFlow along."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from albert_tf.serving.failure import failure
+from albert_tf.serving.signature import Signature, TensorInfo
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),  # the default of 4 MB is little for embeddings
+    ("grpc.max_reconnect_backoff_ms", 1000),  # how often is the client's to decide
+)
+
+
+class GrpcTransport:
+    """Sends requests over gRPC.
+
+    Args:
+      server: host:port.
+      model_name: of the model.
+      version: of the model; None is the latest.
+      timeout: seconds that a request may take.
+    """
+
+    def __init__(self, server: str, model_name: str, version: int | None, timeout: float):
+        self._server, self._timeout = server, timeout
+        self._model_name, self._version = model_name, version
+        self._channel = grpc.insecure_channel(server, options=_OPTIONS)
+        self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def signatures(self) -> dict[str, Signature]:
+        """All ways to ask the model, by name."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        response = self._call(self._service.GetModelMetadata, request)
+        contents = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(contents)
+        return {
+            name: Signature(name, _infos(content.inputs), _infos(content.outputs))
+            for name, content in contents.signature_def.items()
+            if content.inputs
+        }
+
+    def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of a signature by name; strings are `str`."""
+        request = predict_pb2.PredictRequest()
+        request.model_spec.signature_name = signature.name
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        response = self._call(self._service.Predict, request)
+        return {name: _array(response.outputs[name]) for name in signature.outputs}
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def _call(self, method: grpc.UnaryUnaryMultiCallable, request: Any) -> Any:
+        request.model_spec.name = self._model_name
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise failure(error.code().name, error.details(), self._server) from None
+
+
+def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
+    return {
+        name: TensorInfo(types_pb2.DataType.Name(info.dtype), _shape(info.tensor_shape))
+        for name, info in sorted(tensors.items())
+    }
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.unknown_rank else tuple(tf.TensorShape(shape))
+
+
+def _array(tensor: Any) -> np.ndarray:
+    array = tf.make_ndarray(tensor)
+    if array.dtype == object:
+        array = np.array([value.decode(errors="replace") for value in array.flat], object).reshape(
+            array.shape
+        )
+    return array

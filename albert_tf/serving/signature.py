@@ -1,0 +1,134 @@
+"""What a served model takes and gives, as its server tells it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from albert_tf.errors import InputError
+
+# By the names of TensorFlow's DataType. Strings are Python objects: `str`, or `bytes` that are no UTF-8.
+_DTYPES = {
+    "DT_STRING": np.dtype(object),
+    "DT_BOOL": np.dtype(bool),
+    "DT_INT32": np.dtype(np.int32),
+    "DT_INT64": np.dtype(np.int64),
+    "DT_FLOAT": np.dtype(np.float32),
+    "DT_DOUBLE": np.dtype(np.float64),
+}
+_KINDS = {"i": "whole numbers", "f": "numbers", "b": "true or false"}
+_FROM = {"i": "iu", "f": "iuf", "b": "b"}  # which kinds of arrays may stand for a kind
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """Type and shape of an input or output.
+
+    Attributes:
+      dtype: name of TensorFlow's DataType, such as "DT_STRING".
+      shape: None where a size is open, or in place of all sizes.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    def __str__(self) -> str:
+        sizes = ["..."] if self.shape is None else ["?" if size is None else str(size) for size in self.shape]
+        dtype = _DTYPES.get(self.dtype)
+        name = self.dtype if dtype is None else "string" if dtype.hasobject else dtype.name
+        return f"{name} [{', '.join(sizes)}]"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a row is one string."""
+        return self.dtype == "DT_STRING" and self.shape is not None and len(self.shape) == 1
+
+    def to_array(self, values: Any) -> np.ndarray:
+        """An array of this type and shape, from arrays or nested lists.
+
+        Raises:
+          ValueError: the values do not fit.
+        """
+        wanted = self.numpy_dtype
+        array = _strings(values) if wanted.hasobject else _numbers(values, wanted)
+        if not self._fits(array):
+            raise ValueError(f"its shape must be {self}, not {list(array.shape)}")
+        return array
+
+    def from_json(self, values: Any) -> np.ndarray:
+        """An array of nested lists that a server gave; what is empty gets the sizes that are known."""
+        array = np.array(values, self.numpy_dtype)
+        if array.size or self.shape is None:
+            return array
+        return array.reshape([size or 0 for size in self.shape])
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """The type of arrays; that of objects for strings."""
+        if self.dtype not in _DTYPES:
+            raise InputError(f"tensors of {self.dtype} are not known to this client")
+        return _DTYPES[self.dtype]
+
+    def _fits(self, array: np.ndarray) -> bool:
+        if self.shape is None:
+            return True
+        sizes = zip(self.shape, array.shape, strict=False)
+        return array.ndim == len(self.shape) and all(size in (None, given) for size, given in sizes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One of the ways to ask a model."""
+
+    name: str
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+
+    def __str__(self) -> str:
+        lines = [f"  takes  {name}: {info}" for name, info in self.inputs.items()]
+        lines += [f"  gives  {name}: {info}" for name, info in self.outputs.items()]
+        return "\n".join([self.name, *lines])
+
+    def to_arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The inputs as arrays.
+
+        Raises:
+          InputError: an input is missing, unknown, or of another type or shape.
+        """
+        takes = f"{self.name} takes {', '.join(self.inputs)}"
+        for name in inputs:
+            if name not in self.inputs:
+                raise InputError(f"there is no input {name}: {takes}")
+        for name in self.inputs:
+            if name not in inputs:
+                raise InputError(f"the input {name} is missing: {takes}")
+        arrays = {}
+        for name, info in self.inputs.items():
+            try:
+                arrays[name] = info.to_array(inputs[name])
+            except ValueError as error:
+                raise InputError(f"{name} of {self.name}: {error}") from None
+        return arrays
+
+
+def _strings(values: Any) -> np.ndarray:
+    array = np.array(values, object)
+    if not all(isinstance(value, str | bytes) for value in array.flat):
+        raise ValueError("it must hold strings, in rows of equal lengths")
+    return array
+
+
+def _numbers(values: Any, wanted: np.dtype) -> np.ndarray:
+    error = ValueError(f"it must hold {_KINDS[wanted.kind]}, in rows of equal lengths")
+    try:
+        array = np.array(values)
+    except ValueError:
+        raise error from None
+    if not array.size:
+        return array.astype(wanted)
+    if array.dtype.kind not in _FROM[wanted.kind]:
+        raise error
+    if wanted.kind == "i" and not np.array_equal(array, array.astype(wanted)):
+        raise ValueError(f"its numbers must fit into {wanted}")
+    return array.astype(wanted)

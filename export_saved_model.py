@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Exports a trained model for TensorFlow Serving: text in, answers out."""
+
+import dataclasses
+import sys
+
+from albert_tf.export.options import TrainedModelOptions
+from albert_tf.flags import option
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModelOptions(TrainedModelOptions):
+    """Exports a trained model as a SavedModel: text in, answers out.
+
+    Its signatures take texts (serving_default), ids (tokens) or the original release's serialized examples
+    (serialized_examples); embeddings of texts come with every model. Config, vocabulary, labels, results and
+    the command of the training travel in its assets.
+    """
+
+    export_dir: str = option(help="folder of the exported versions; a server watches it")
+    version: int | None = option(
+        None, at_least=1, help="number of the version (default: the next in --export_dir)"
+    )
+    threshold_to_export: float | None = option(
+        None, help="classification: a constant for clients, which serialized_examples returns as `threshold`"
+    )
+    max_qa_length: int | None = option(
+        None, at_least=1, help="race: pieces of question and option at most (default: 128)"
+    )
+    top_k: int | None = option(None, at_least=1, help="pretraining: guesses for each [MASK] (default: 5)")
+    doc_stride: int | None = option(
+        None, at_least=1, help="squad: pieces from one window to the next (default: as trained, else 128)"
+    )
+    max_query_length: int | None = option(
+        None, at_least=1, help="squad: pieces of a question at most (default: as trained, else 64)"
+    )
+    max_answer_length: int | None = option(
+        None, at_least=1, help="squad: pieces of an answer at most (default: as trained, else 30)"
+    )
+    n_best_size: int | None = option(
+        None,
+        at_least=1,
+        help="squad_v1: starts and ends looked at in a window (default: as trained, else 20)",
+    )
+    null_score_diff_threshold: float | None = option(
+        None,
+        help="squad_v2: questions with a higher null score get no answer (default: that of the last "
+        "evaluation, else 0)",
+    )
+
+
+_OF_A_TASK = (
+    "threshold_to_export",
+    "max_qa_length",
+    "top_k",
+    "doc_stride",
+    "max_query_length",
+    "max_answer_length",
+    "n_best_size",
+    "null_score_diff_threshold",
+)
+
+
+@script(SavedModelOptions)
+def main(options: SavedModelOptions) -> None:
+    """Loads, exports, and says what can be asked."""
+    from albert_tf.export.kinds import serve
+    from albert_tf.export.saved_model import describe, write_saved_model
+    from albert_tf.export.trained_model import arguments_of, open_trained_model
+
+    given = {name: getattr(options, name) for name in _OF_A_TASK if getattr(options, name) is not None}
+    with open_trained_model(**arguments_of(options)) as trained:
+        served = serve(trained, given)
+        folder = write_saved_model(served, trained, options.export_dir, options.version)
+        print(f"{describe(folder)}\n{trained.path} ({trained.task['task_name']}) is exported to {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

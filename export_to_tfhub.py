@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Writes ALBERT as a TF-Hub module, with the preprocessing module that belongs to it."""
+
+import dataclasses
+import sys
+
+from albert_tf import flags
+from albert_tf.flags import option
+from albert_tf.script import script
+
+
+@dataclasses.dataclass(frozen=True)
+class HubOptions(flags.ScriptOptions):
+    """Writes ALBERT as a TF-Hub module, with the preprocessing module that belongs to it.
+
+    Both are loaded by hub.load and hub.KerasLayer, without this package, and appear when they are complete.
+    """
+
+    albert_directory: str = option(
+        help="folder with the checkpoint, its albert_config.json and its vocabulary; or a .tar.gz, a Hugging "
+        "Face folder, a hub module, the --output_dir of run_pretraining.py"
+    )
+    checkpoint_name: str | None = option(
+        None, help="name of a checkpoint in --albert_directory (default: model.ckpt-best, else the newest)"
+    )
+    export_path: str = option(help="folder of the module")
+    preprocessing_export_path: str | None = option(
+        None, help="folder of the preprocessing module (default: --export_path with _preprocess behind it)"
+    )
+    albert_config_file: str | None = option(
+        None, help="the model's albert_config.json (default: the one beside the weights)"
+    )
+    spm_model_file: str | None = option(
+        None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
+    )
+    vocab_file: str | None = option(
+        None, help="WordPiece vocabulary, used where there is no --spm_model_file"
+    )
+    do_lower_case: bool | None = option(
+        None, help="whether to lower-case the text (default: as the weights say, else yes)"
+    )
+    max_seq_length: int | None = option(
+        None,
+        at_least=4,
+        help="length of what the preprocessing module gives, where its caller does not say (default: 128)",
+    )
+    overwrite: bool = option(False, help="replace modules that exist")
+    use_einsum: bool = option(True, help="a flag of the original; makes no difference")
+
+
+@script(HubOptions)
+def main(options: HubOptions) -> None:
+    """Exports, and prints the report."""
+    from albert_tf.export.tfhub import HubExport, export_to_tfhub
+
+    exported = export_to_tfhub(
+        HubExport(**{field.name: getattr(options, field.name) for field in dataclasses.fields(HubExport)})
+    )
+    print(exported.report)
+    print(f"module written: {exported.module}")
+    print(f"preprocessing module written: {exported.preprocessing}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from tests.serving import native_model
+from tests.serving.exports import KINDS, export, make_trained_model
+
+# For the session, so that the tests of a kind run one after the other and share its export.
+
+
+@pytest.fixture(scope="session")
+def native_program(tmp_path_factory):
+    """The C++ program, built once."""
+    if not shutil.which("g++"):
+        pytest.skip("no g++ to build the C++ program with")
+    return native_model.compile_program(str(tmp_path_factory.mktemp("native")))
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def trained(request):
+    """A tiny model of each kind."""
+    return make_trained_model(request.param)
+
+
+@pytest.fixture(scope="session")
+def export_dir(trained, tmp_path_factory):
+    """The folder of its only version."""
+    return export(trained, str(tmp_path_factory.mktemp(trained.head)))
+
+
+@pytest.fixture(scope="session")
+def signatures(export_dir):
+    """What Python's loader makes of it: functions by name."""
+    model = tf.saved_model.load(export_dir)
+    yield dict(model.signatures)
+    del model  # whose functions die with it
+
+
+@pytest.fixture(scope="session")
+def native(native_program, export_dir):
+    """What TensorFlow Serving's loader makes of it."""
+    with native_model.NativeModel(native_program, export_dir) as model:
+        yield model
