@@ -8,13 +8,9 @@ import glob
 import hashlib
 import os
 import shutil
-<<<<<<< HEAD
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
-=======
-from collections.abc import Iterator, Sequence
->>>>>>> main
 
 from albert_tf.errors import InputError
 

@@ -93,12 +93,8 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
         raise UsageError(f"missing required flag {', '.join(missing)}")
     given = {name: values[name].value for name in fields}
     # A flag of several values comes as a list, in which each element may itself be a comma list.
-<<<<<<< HEAD
-    lists = {n: tuple(",".join(v).split(",")) if v else () for n, v in given.items() if isinstance(v, list)}
-    return options_class(**given | lists)
-=======
     lists = {
-        name: tuple(",".join(values).split(",") if fields[name].metadata["commas"] else values)
+        name: tuple(",".join(values).split(",") if values and fields[name].metadata["commas"] else values)
         for name, values in given.items()
         if isinstance(values, list)
     }
@@ -117,7 +113,6 @@ def _whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
     if wrong is not None:
         raise UsageError(f"--{name} must be whole numbers, not {wrong or 'empty'}")
     return tuple(map(int, words))
->>>>>>> main
 
 
 def _define(values, name: str, annotation: Any, field: dataclasses.Field, program: str) -> None:

@@ -21,10 +21,9 @@ from data_prep import create_pretraining_data, train_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-<<<<<<< HEAD
-=======
-SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
->>>>>>> main
+SERVING, PRETRAINING_DATA = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("serving.md", "pretraining_data.md")
+)
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -68,11 +67,7 @@ def test_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "export_to_tfhub.py": export_to_tfhub.HubOptions,
     }
     seen = set()
-<<<<<<< HEAD
-    for block in blocks("sh", README + (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")):
-=======
-    for block in blocks("sh", README + SERVING):
->>>>>>> main
+    for block in blocks("sh", README + SERVING + PRETRAINING_DATA):
         for command in block.replace("\\\n", " ").splitlines():
             words = shlex.split(command, comments=True)
             for name, options_class in options.items():
