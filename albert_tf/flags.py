@@ -64,6 +64,13 @@ class ScriptOptions:
             _check_range(field, getattr(self, field.name))
 
 
+def flags_of(options: ScriptOptions) -> dict[str, Any]:
+    """The flags by name."""
+    return {
+        field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.metadata
+    }
+
+
 def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     """The options that `argv` (program name first) asks for.
 

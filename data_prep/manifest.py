@@ -5,7 +5,6 @@ key (what decides the bytes), versions, inputs (path, bytes, sha256), settings (
 records, bytes, sha256), summary and histograms.
 """
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -17,6 +16,7 @@ from typing import Any
 from albert_tf import records
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest, file_exists, file_size, move_file, open_file, write_text
+from albert_tf.flags import flags_of
 from albert_tf.progress import progress_bar
 from data_prep.options import Options
 
@@ -32,7 +32,7 @@ _DECIDES_NOTHING = (
 
 def make_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
     """What decides the bytes of the output: digests of input and vocabulary, the number of files, flags."""
-    settings = dataclasses.asdict(options)
+    settings = flags_of(options)
     return _digests(input_digests, options) | {
         "num_shards": len(options.shards),
         **{name: value for name, value in settings.items() if name not in _DECIDES_NOTHING},

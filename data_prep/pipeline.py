@@ -1,7 +1,6 @@
 """A whole run, from the names of text files to records, descriptions and a manifest."""
 
 import contextlib
-import dataclasses
 import logging
 import time
 import types
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from albert_tf.errors import InputError
+from albert_tf.flags import flags_of
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
 from data_prep import report
@@ -66,7 +66,7 @@ def create_pretraining_data(
         seconds = time.perf_counter() - started
         left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": outcome.left_out}
         summary = report.summarize(text.statistics, examples, left_out, seconds, options)
-        settings = dataclasses.asdict(options)
+        settings = flags_of(options)
         return manifests.publish(
             outcome.complete,
             outcome.shards,

@@ -1,7 +1,6 @@
 """`Run`: a model in training, its checkpoints and its history in one folder."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import math
@@ -17,6 +16,7 @@ from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
 from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE, read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
@@ -254,8 +254,8 @@ class Run:
 
     def _describe_model(self) -> None:
         write_sidecars(self.folder, self.task.config, self.task.spm_model_file, self.task.vocab_file)
-        flags = dataclasses.asdict(self.options)
-        described = {TRAINING_FILE: {"command": flags.pop("command"), "flags": flags}}
+        command = {"command": self.options.command, "flags": flags_of(self.options)}
+        described = {TRAINING_FILE: command}
         if self.task.describe():
             described[TASK_FILE] = self.task.describe()
         for name, content in described.items():
