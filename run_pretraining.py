@@ -2,6 +2,7 @@
 """Pretrains ALBERT on the TFRecords of data_prep.create_pretraining_data."""
 
 import dataclasses
+import os
 import sys
 
 from albert_tf.flags import option
@@ -52,6 +53,7 @@ def main(options: PretrainingOptions) -> None:
         eval_files,
         max_seq_length=options.max_seq_length,
         max_predictions_per_seq=options.max_predictions_per_seq,
+        index_file=os.path.join(options.output_dir, "record_index.npz"),
     )
     loop.run(task, options)
 

@@ -1,5 +1,6 @@
 """Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +12,10 @@ from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.measures import correct, nll, weighted
+from albert_tf.tasks.record_index import RecordIndex, index_records
+from albert_tf.tasks.record_order import shuffled_records
 from albert_tf.tasks.task import Task, WeightedSum, check_length
 
-_SHUFFLED_RECORDS = 10_000
-_FILES_READ_AT_ONCE = 16
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
@@ -27,6 +28,7 @@ class PretrainingTask(Task):
       eval_files: TFRecord files to evaluate on.
       max_seq_length: length of the records.
       max_predictions_per_seq: masked positions a record has room for.
+      index_file: keeps where the records are, so that a run that continues need not look for them.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
@@ -41,17 +43,23 @@ class PretrainingTask(Task):
         eval_files: Sequence[str],
         max_seq_length: int = 512,
         max_predictions_per_seq: int = 20,
+        index_file: str | None = None,
     ):
         self.config = config
         self.input_files = tuple(input_files)
         self.eval_files = tuple(eval_files)
         self.max_seq_length = max_seq_length
         self.max_predictions_per_seq = max_predictions_per_seq
+        self.index_file = index_file
         self.tokens_per_example = max_seq_length
 
     @property
     def _all_files(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.input_files + self.eval_files))
+
+    @functools.cached_property
+    def _index(self) -> RecordIndex:
+        return index_records(self.input_files, self.index_file)
 
     def check_inputs(self) -> None:
         """Checks the first record of each file, and the vocabulary its metadata names.
@@ -98,22 +106,18 @@ class PretrainingTask(Task):
     def train_dataset(
         self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
     ) -> tf.data.Dataset:
-        """Endless batches; files and records are shuffled anew each time round, by the seed.
+        """Endless batches in the order of `albert_tf.tasks.record_order`.
 
-        A run that continues draws another order: it does not see the beginning of the data again.
+        Raises:
+          InputError: a file is cut short.
         """
-        batch_size, seed = context.get_per_replica_batch_size(batch_size), seed + first_step
-        files = tf.data.Dataset.from_tensor_slices(list(self.input_files))
-        shard_files = len(self.input_files) >= context.num_input_pipelines
-        if shard_files:
-            files = files.shard(context.num_input_pipelines, context.input_pipeline_id)
-        dataset = files.shuffle(len(self.input_files), seed=seed).interleave(
-            tf.data.TFRecordDataset, cycle_length=_FILES_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
+        dataset = shuffled_records(
+            self._index, batch_size=batch_size, seed=seed, first_step=first_step, context=context
         )
-        if not shard_files:
-            dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-        dataset = dataset.shuffle(_SHUFFLED_RECORDS, seed=seed + 1).repeat()
-        return self._parsed(dataset.batch(batch_size, drop_remainder=True))
+        dataset = dataset.map(lambda epoch, number, record: record)
+        return self._parsed(
+            dataset.batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+        )
 
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
         """The records of `eval_files` once, in order."""
