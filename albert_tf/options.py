@@ -36,6 +36,18 @@ class RunOptions(ScriptOptions):
     mixed_precision: str = option(
         "float32", choices=("float32", "bfloat16"), help="precision of the layers; variables are float32"
     )
+    deterministic: bool = option(
+        False, help="whether each operation gives the same bits each time; may be slower"
+    )
+    on_divergence: str = option(
+        "stop",
+        choices=("stop", "rollback"),
+        help="where loss, gradients or weights are not finite: stop, or go back to the last checkpoint and "
+        "past the data, 3 times at most",
+    )
+    allow_changed_flags: bool = option(
+        False, help="whether a run may continue with other flags or data than it began with"
+    )
     distribution_strategy: str = option(
         "off",
         choices=("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu"),

@@ -72,9 +72,8 @@ def test_going_back_to_an_older_checkpoint_forgets_what_came_after(flags, tmp_pa
     state = folder / "checkpoint"
     state.write_text('model_checkpoint_path: "model.ckpt-10"\nall_model_checkpoint_paths: "model.ckpt-10"\n')
     capsys.readouterr()
-    assert (
-        run({**flags, "train_step": 12, "learning_rate": 0.0}, "--do_train", "--do_eval", "--do_predict") == 0
-    )
+    flags |= {"train_step": 12, "learning_rate": 0.0, "allow_changed_flags": True}
+    assert run(flags, "--do_train", "--do_eval", "--do_predict") == 0
     assert "step 30" not in capsys.readouterr().err
     history = json.loads((folder / "history.json").read_text())["evaluations"]
     assert [past["global_step"] for past in history] == [10, 12]

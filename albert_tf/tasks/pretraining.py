@@ -1,8 +1,11 @@
 """Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
 
 import functools
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -60,6 +63,18 @@ class PretrainingTask(Task):
     @functools.cached_property
     def _index(self) -> RecordIndex:
         return index_records(self.input_files, self.index_file)
+
+    def training_settings(self) -> dict[str, Any]:
+        """The flags of the records, and what they are by names, sizes and numbers of records of the files."""
+        index = self._index
+        names = [os.path.basename(path) for path in index.files]
+        key = json.dumps([names, index.sizes, index.records_of_files()])
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return {
+            "input_file": f"{index.counts.sum()} records in {len(names)} files ({digest})",
+            "max_seq_length": self.max_seq_length,
+            "max_predictions_per_seq": self.max_predictions_per_seq,
+        }
 
     def check_inputs(self) -> None:
         """Checks the first record of each file, and the vocabulary its metadata names.
