@@ -9,6 +9,15 @@ from albert_tf.flags import option
 from albert_tf.options import TrainingOptions
 from albert_tf.script import script
 
+_OF_UNMASKED = "(of unmasked records; default: what they were made with)"
+_MASKING_FLAGS = (
+    "max_predictions_per_seq",
+    "masked_lm_prob",
+    "ngram",
+    "favor_shorter_ngram",
+    "do_whole_word_mask",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingOptions(TrainingOptions):
@@ -23,7 +32,26 @@ class PretrainingOptions(TrainingOptions):
         None, help="globs of held-out TFRecords; --input_file when left out"
     )
     max_seq_length: int = option(512, at_least=4, help="length of the records")
-    max_predictions_per_seq: int = option(20, at_least=1, help="masked positions a record has room for")
+    max_predictions_per_seq: int | None = option(
+        None,
+        at_least=1,
+        help="the most pieces to predict in a record; masked ones have room for them (default: 20, or what "
+        "unmasked ones were made with)",
+    )
+    masked_lm_prob: float | None = option(
+        None, at_least=0, help=f"share of the pieces that is to be predicted {_OF_UNMASKED}"
+    )
+    ngram: int | None = option(
+        None, at_least=1, help=f"the most words that are chosen together {_OF_UNMASKED}"
+    )
+    favor_shorter_ngram: bool | None = option(
+        None,
+        help="n words are chosen together with probability proportional to 1/n; if not, in reverse "
+        + _OF_UNMASKED,
+    )
+    do_whole_word_mask: bool | None = option(
+        None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
+    )
     train_batch_size: int = option(4096, at_least=1, help="records in a training step, over all devices")
     eval_batch_size: int = option(64, at_least=1, help="records in an evaluation step, over all devices")
     optimizer: str = option("lamb", choices=("adamw", "lamb"), help="the optimizer")
@@ -40,19 +68,23 @@ def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
     from albert_tf.config import AlbertConfig
     from albert_tf.records import record_files
-    from albert_tf.tasks.pretraining import PretrainingTask
+    from albert_tf.tasks.pretraining import PretrainingTask, masking_of
     from albert_tf.training import loop
 
     input_files = record_files(options.input_file)
     eval_files = input_files
     if options.eval_input_file:
         eval_files = record_files(options.eval_input_file)
+    config = AlbertConfig.from_json_file(options.albert_config_file)
+    given = {name: getattr(options, name) for name in _MASKING_FLAGS}
     task = PretrainingTask(
-        AlbertConfig.from_json_file(options.albert_config_file),
+        config,
         input_files,
         eval_files,
         max_seq_length=options.max_seq_length,
-        max_predictions_per_seq=options.max_predictions_per_seq,
+        masking=masking_of(
+            input_files + eval_files, {name: value for name, value in given.items() if value is not None}
+        ),
         index_file=os.path.join(options.output_dir, "record_index.npz"),
     )
     loop.run(task, options)

@@ -1,4 +1,4 @@
-"""The TFRecords of pretraining: their schema, a fast writer, the reader, and what is wrong with a file.
+"""The TFRecords of pretraining: their schema, a fast writer and the reader.
 
 A record is a `tf.train.Example`; S is `max_seq_length`, P `max_predictions_per_seq` (with permutation the
 arrays of predictions are written twice as long, and P means that length):
@@ -14,6 +14,14 @@ arrays of predictions are written twice as long, and P means that length):
 | masked_lm_weights | float | P | 1 for predictions, 0 for padding |
 | next_sentence_labels | int64 | 1 | 0 in order, 1 swapped (SOP) or not the next text (NSP) |
 
+An unmasked record has input_ids as they are in the text, segment_ids, token_boundary and next_sentence_labels
+as above (the padding begins after the last 1 of segment_ids), no features of predictions, and in their place
+
+| feature | kind | values | content |
+|---|---|---|---|
+| may_swap | int64 | 1 | 1 where A and B are in the order of the text and may change places (SOP), else 0 |
+| mask_id | int64 | 1 | the id of [MASK] |
+
 Beside the record file F lies `F.json`, which says how it was made. Importing this module does not import
 TensorFlow, nor does writing.
 """
@@ -25,9 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, matching_files
-from albert_tf.tfrecord import framed, read_records
+from albert_tf.tfrecord import framed
 
 FORMAT = "albert_tf pretraining records 1"
 
@@ -215,15 +222,28 @@ def parse_pretraining_batch(
       int32 [batch, max_predictions_per_seq]; masked_lm_weights: float32, the same shape;
       next_sentence_labels: int32 [batch].
     """
+    return _parse_batch(serialized, schema(max_seq_length, max_predictions_per_seq))
+
+
+def parse_unmasked_batch(serialized: Any, max_seq_length: int) -> dict[str, Any]:
+    """The same for unmasked records.
+
+    Returns:
+      input_ids, segment_ids, token_boundary: int32 [batch, max_seq_length]; next_sentence_labels, may_swap,
+      mask_id: int32 [batch].
+    """
+    return _parse_batch(serialized, schema(max_seq_length, None))
+
+
+def _parse_batch(serialized: Any, features: dict[str, tuple[str, int, str]]) -> dict[str, Any]:
     import tensorflow as tf
 
-    schema = _schema(max_seq_length, max_predictions_per_seq)
     types = {"int64_list": tf.int64, "float_list": tf.float32}
     parsed = tf.io.parse_example(
         serialized,
         {
-            name: tf.io.FixedLenFeature([] if name == "next_sentence_labels" else [length], types[kind])
-            for name, (kind, length, _) in schema.items()
+            name: tf.io.FixedLenFeature([length] if flag else [], types[kind])
+            for name, (kind, length, flag) in features.items()
         },
     )
     return {n: tf.cast(v, tf.int32) if v.dtype == tf.int64 else v for n, v in parsed.items()}
@@ -240,53 +260,19 @@ def record_files(patterns: Sequence[str]) -> list[str]:
     return [path for path in found if path not in descriptions]
 
 
-def find_bad_record(
-    paths: Sequence[str],
-    max_seq_length: int,
-    max_predictions_per_seq: int,
-    vocab_size: int,
-    type_vocab_size: int = 2,
-    limit: int | None = None,
-) -> str | None:
-    """One line about the first thing wrong in record files, naming file and record (from 1), or None.
-
-    Args:
-      paths: record files.
-      max_seq_length: length they should have.
-      max_predictions_per_seq: length of their arrays of predictions.
-      vocab_size: what ids must be below.
-      type_vocab_size: what segment ids must be below.
-      limit: the most records to look at in each file.
-    """
-    schema = _schema(max_seq_length, max_predictions_per_seq)
-    bounds = {
-        "input_ids": (vocab_size, "there are {} pieces in the vocabulary"),
-        "masked_lm_ids": (vocab_size, "there are {} pieces in the vocabulary"),
-        "masked_lm_positions": (max_seq_length, "there are {} positions"),
-        "segment_ids": (type_vocab_size, "there are {} segments (type_vocab_size)"),
-        "input_mask": (2, "it is 0 or 1"),
-        "next_sentence_labels": (2, "it is 0 or 1"),
-        "masked_lm_weights": (float("inf"), "weights are finite and not negative"),
-    }
-    for path in paths:
-        number = 0
-        try:
-            for number, record in enumerate(read_records(path), 1):
-                if limit is not None and number > limit:
-                    break
-                problem = _problem(record, schema, bounds)
-                if problem:
-                    return f"{path}, record {number}: {problem}"
-        except InputError as error:
-            return str(error)
-        if not number:
-            return f"{path} holds no records"
-    return None
-
-
-def _schema(max_seq_length: int, max_predictions_per_seq: int) -> dict[str, tuple[str, int, str]]:
+def schema(max_seq_length: int, max_predictions_per_seq: int | None) -> dict[str, tuple[str, int, str]]:
     """Feature -> kind, number of values, the flag that says the number; what a reader needs."""
     sequence = ("int64_list", max_seq_length, "--max_seq_length")
+    single = ("int64_list", 1, "")
+    if max_predictions_per_seq is None:
+        return {
+            "input_ids": sequence,
+            "segment_ids": sequence,
+            "token_boundary": sequence,
+            "next_sentence_labels": single,
+            "may_swap": single,
+            "mask_id": single,
+        }
     predictions = ("int64_list", max_predictions_per_seq, "--max_predictions_per_seq")
     return {
         "input_ids": sequence,
@@ -295,34 +281,5 @@ def _schema(max_seq_length: int, max_predictions_per_seq: int) -> dict[str, tupl
         "masked_lm_positions": predictions,
         "masked_lm_ids": predictions,
         "masked_lm_weights": ("float_list", *predictions[1:]),
-        "next_sentence_labels": ("int64_list", 1, ""),
+        "next_sentence_labels": single,
     }
-
-
-def _problem(
-    record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, tuple[float, str]]
-) -> str | None:
-    """What is wrong with a record, without its place."""
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
-        features = tf.train.Example.FromString(record).features.feature
-    except DecodeError:
-        return "not a tf.train.Example"
-    for name, (kind, length, flag) in schema.items():
-        feature = features[name] if name in features else tf.train.Feature()
-        found = feature.WhichOneof("kind")
-        if found is None:
-            return f"no feature {name}: these are not pretraining records"
-        if found != kind:
-            return f"{name} is of kind {found}, not {kind}: these are not pretraining records"
-        values = getattr(feature, found).value
-        if len(values) != length:
-            wanted = f"{flag} is {length}" if flag else f"{length} is needed"
-            return f"{name} has {len(values)} values, but {wanted}"
-        bound, what = bounds[name]
-        wrong = next((v for v in values if not 0 <= v < bound), None)
-        if wrong is not None:
-            return f"{name} holds {wrong}, but {what.format(bound)}"
-    return None

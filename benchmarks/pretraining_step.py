@@ -69,7 +69,7 @@ def _measure(options: BenchmarkOptions) -> dict[str, float]:
 
     config = AlbertConfig.from_preset(options.preset)
     length, predictions = options.max_seq_length, options.max_predictions_per_seq
-    task = PretrainingTask(config, [], [], length, predictions)
+    task = PretrainingTask(config, [], [], length)
     peak = _matmul_peak()
     policy = "mixed_bfloat16" if options.mixed_precision == "bfloat16" else "float32"
     model = task.build_model(policy)

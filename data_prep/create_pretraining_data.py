@@ -16,7 +16,7 @@ from albert_tf.progress import progress_bar
 from albert_tf.script import script
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from data_prep.corpus import Corpus, read_corpus
-from data_prep.examples import make_examples
+from data_prep.examples import make_examples, make_unmasked_examples
 from data_prep.masking import MaskingOptions
 from data_prep.segments import SPECIAL_PIECES, Pairs, SegmentOptions, plan_pairs
 
@@ -47,6 +47,29 @@ class Options(MaskingOptions, SegmentOptions):
         "r", choices=("r", "rb"), help="makes no difference: text is read as UTF-8 either way"
     )
     random_seed: int = flags.option(12345, at_least=0, help="decides all chance: pairs, masks and order")
+    masking: str = flags.option(
+        "static",
+        choices=("static", "dynamic"),
+        help="dynamic: records without masks, which run_pretraining.py draws afresh each time round, and the "
+        "order of A and B with them",
+    )
+    dupe_factor: int | None = flags.option(
+        None,
+        at_least=1,
+        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.is_dynamic and self.do_permutation:
+            raise flags.UsageError("--do_permutation needs --masking=static")
+        if self.dupe_factor is None:
+            object.__setattr__(self, "dupe_factor", 1 if self.is_dynamic else SegmentOptions.dupe_factor)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether records are written without masks."""
+        return self.masking == "dynamic"
 
 
 def create_pretraining_data(options: Options) -> dict[str, Any]:
@@ -66,6 +89,8 @@ def create_pretraining_data(options: Options) -> dict[str, Any]:
         pairs, left_out = plan_pairs(corpus, tokenizer.is_word_start, options, rng)
         if not len(pairs):
             raise InputError(f"no examples: {', '.join(files)} has no line of two words")
+        if options.is_dynamic:
+            pairs = pairs.in_text_order()
         predictions = _write(writer, corpus, pairs, rng.permutation(len(pairs)), tokenizer, options)
         summary = _summary(corpus, pairs, left_out, predictions, tokenizer, options.max_seq_length, started)
         writer.describe(
@@ -110,9 +135,12 @@ def _write(
         for batch, begin in enumerate(range(0, len(pairs), rows), 1):
             rng = np.random.default_rng([options.random_seed, batch])
             chosen = pairs.take(order[begin : begin + rows])
-            features = make_examples(corpus, chosen, tokenizer, options.max_seq_length, options, rng)
+            if options.is_dynamic:
+                features = make_unmasked_examples(corpus, chosen, tokenizer, options.max_seq_length)
+            else:
+                features = make_examples(corpus, chosen, tokenizer, options.max_seq_length, options, rng)
+                predictions += int(np.count_nonzero(features["masked_lm_weights"]))
             writer.write(features)
-            predictions += int(np.count_nonzero(features["masked_lm_weights"]))
             bar.update(len(chosen))
     return predictions
 

@@ -1,11 +1,13 @@
-"""Pairs of texts into the arrays of pretraining records: [CLS] A [SEP] B [SEP], masked."""
+"""Pairs of texts into the arrays of pretraining records: [CLS] A [SEP] B [SEP], masked or not."""
+
+import dataclasses
 
 import numpy as np
 
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.masking import MaskingOptions, mask
-from data_prep.segments import SPECIAL_PIECES, Pairs
+from data_prep.segments import Pairs
 
 
 def make_examples(
@@ -21,58 +23,91 @@ def make_examples(
     A and B each begin a masking unit, also where truncation left the rest of a word at their front. So no
     unit reaches across [SEP], while an n-gram may.
     """
-    examples = len(pairs)
-    lengths = pairs.lengths.astype(np.int64)
-    example_lengths = lengths.sum(axis=1)
-    real = example_lengths + SPECIAL_PIECES
-    row_starts = np.arange(examples) * max_seq_length
-    first_sep = row_starts + 1 + lengths[:, 0]
-    last_sep = row_starts + real - 1
-
-    # The pieces of A, B, A, B, ... end to end: where each comes from and the cell it goes to.
-    spans = lengths.ravel()
-    before = np.cumsum(spans) - spans
-    count = np.arange(spans.sum())
-    source = count + np.repeat(pairs.starts.ravel() - before, spans)
-    cell = count + np.repeat(np.stack([row_starts + 1, first_sep + 1], axis=1).ravel() - before, spans)
-    ids = corpus.ids[source]
-    is_word_start = tokenizer.is_word_start[ids]
+    layout = _lay_out(corpus, pairs, tokenizer, max_seq_length)
+    ids, is_word_start = layout.ids, layout.is_word_start
     is_unit_start = is_word_start.copy() if options.do_whole_word_mask else np.ones_like(is_word_start)
-    is_unit_start[before] = True
+    is_unit_start[layout.text_starts] = True
+    example_lengths = pairs.lengths.sum(axis=1, dtype=np.int64)
     masked = mask(ids, is_unit_start, example_lengths, tokenizer.mask_id, tokenizer.vocab_size, options, rng)
 
-    shape = (examples, max_seq_length)
-    input_ids = np.zeros(shape, tokenizer.id_dtype)
-    boundary = np.zeros(shape, np.uint8)
-    input_ids.ravel()[cell] = masked.ids
-    boundary.ravel()[cell] = is_word_start
-    for cells, id in (
-        (row_starts, tokenizer.cls_id),
-        (first_sep, tokenizer.sep_id),
-        (last_sep, tokenizer.sep_id),
-    ):
-        input_ids.ravel()[cells] = id
-        boundary.ravel()[cells] = 1
-    position = np.arange(max_seq_length)
-    inside = position < real[:, None]
-
-    cells = cell[masked.predicted]
+    cells = layout.cells[masked.predicted]
     rows = cells // max_seq_length
     nth = np.arange(rows.size) - np.searchsorted(rows, rows)  # which prediction of its example
-    predictions = (examples, options.predictions_length)
+    predictions = (len(pairs), options.predictions_length)
     positions = np.zeros(predictions, np.uint16 if max_seq_length <= 1 << 16 else np.uint32)
     labels = np.zeros(predictions, tokenizer.id_dtype)
     weights = np.zeros(predictions, np.float32)
     positions[rows, nth] = cells % max_seq_length
     labels[rows, nth] = ids[masked.predicted]
     weights[rows, nth] = 1
-    return {
-        "input_ids": input_ids,
-        "input_mask": inside.astype(np.uint8),
-        "segment_ids": (inside & (position > lengths[:, :1] + 1)).astype(np.uint8),
-        "token_boundary": boundary,
+    return _features(dataclasses.replace(layout, ids=masked.ids), pairs, tokenizer, max_seq_length) | {
         "masked_lm_positions": positions,
         "masked_lm_ids": labels,
         "masked_lm_weights": weights,
+    }
+
+
+def make_unmasked_examples(
+    corpus: Corpus, pairs: Pairs, tokenizer: Tokenizer, max_seq_length: int
+) -> dict[str, np.ndarray]:
+    """The features of a batch of unmasked examples (see `albert_tf.records`), one row for each pair."""
+    features = _features(_lay_out(corpus, pairs, tokenizer, max_seq_length), pairs, tokenizer, max_seq_length)
+    del features["input_mask"]  # `segment_ids` tells where the padding begins
+    return features | {
+        "may_swap": pairs.may_swap[:, None],
+        "mask_id": np.full((len(pairs), 1), tokenizer.mask_id, tokenizer.id_dtype),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """The pieces of A, B, A, B, ... of a batch end to end, without special ones.
+
+    Attributes:
+      ids: unsigned [pieces].
+      is_word_start: bool [pieces].
+      cells: int64 [pieces]. Their places in the flat array of [examples * max_seq_length].
+      text_starts: int64 [examples * 2]. The first piece of each A and B.
+    """
+
+    ids: np.ndarray
+    is_word_start: np.ndarray
+    cells: np.ndarray
+    text_starts: np.ndarray
+
+
+def _lay_out(corpus: Corpus, pairs: Pairs, tokenizer: Tokenizer, max_seq_length: int) -> _Layout:
+    first_cells = np.arange(len(pairs)) * max_seq_length + 1
+    first_cells = np.stack([first_cells, first_cells + pairs.lengths[:, 0] + 1], axis=1)
+    spans = pairs.lengths.ravel().astype(np.int64)
+    text_starts = np.cumsum(spans) - spans
+    count = np.arange(spans.sum())
+    ids = corpus.ids[count + np.repeat(pairs.starts.ravel() - text_starts, spans)]
+    cells = count + np.repeat(first_cells.ravel() - text_starts, spans)
+    return _Layout(ids, tokenizer.is_word_start[ids], cells, text_starts)
+
+
+def _features(
+    layout: _Layout, pairs: Pairs, tokenizer: Tokenizer, max_seq_length: int
+) -> dict[str, np.ndarray]:
+    """What masked and unmasked examples have in common."""
+    shape = (len(pairs), max_seq_length)
+    first_sep = pairs.lengths[:, 0].astype(np.int64) + 1
+    last_sep = first_sep + pairs.lengths[:, 1] + 1
+    input_ids = np.zeros(shape, tokenizer.id_dtype)
+    boundary = np.zeros(shape, np.uint8)
+    input_ids.ravel()[layout.cells] = layout.ids
+    boundary.ravel()[layout.cells] = layout.is_word_start
+    rows = np.arange(len(pairs))
+    for positions, id in ((0, tokenizer.cls_id), (first_sep, tokenizer.sep_id), (last_sep, tokenizer.sep_id)):
+        input_ids[rows, positions] = id
+        boundary[rows, positions] = 1
+    position = np.arange(max_seq_length)
+    inside = position <= last_sep[:, None]
+    return {
+        "input_ids": input_ids,
+        "input_mask": inside.astype(np.uint8),
+        "segment_ids": (inside & (position > first_sep[:, None])).astype(np.uint8),
+        "token_boundary": boundary,
         "next_sentence_labels": pairs.labels[:, None],
     }

@@ -10,7 +10,7 @@ import numpy as np
 from albert_tf import flags
 from data_prep.segments import SPECIAL_PIECES
 
-_MASKED, _UNCHANGED = 0.8, 0.1  # what becomes of a chosen piece; the rest is random
+MASKED_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # what becomes of a chosen piece; the rest is random
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +156,8 @@ def mask(
     predicted = _pieces(chosen, unit_starts)
     result = ids.copy()
     chance = rng.random(predicted.size)
-    result[predicted[chance < _MASKED]] = mask_id
-    randomized = predicted[chance >= _MASKED + _UNCHANGED]
+    result[predicted[chance < MASKED_SHARE]] = mask_id
+    randomized = predicted[chance >= MASKED_SHARE + UNCHANGED_SHARE]
     result[randomized] = rng.integers(0, vocab_size, randomized.size)
 
     if options.do_permutation:

@@ -57,18 +57,30 @@ class Pairs:
       starts: int64 [pairs, 2]. The first piece of A and of B.
       lengths: int32 [pairs, 2]. Their pieces, at least one each.
       labels: uint8 [pairs]. 0 in order, 1 swapped (SOP) or from another document.
+      may_swap: uint8 [pairs]. 1 where the label is about the order of A and B, which are of one text.
     """
 
     starts: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
+    may_swap: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Pairs":
         """The pairs at these indices, in their order."""
-        return Pairs(self.starts[indices], self.lengths[indices], self.labels[indices])
+        return Pairs(
+            self.starts[indices], self.lengths[indices], self.labels[indices], self.may_swap[indices]
+        )
+
+    def in_text_order(self) -> "Pairs":
+        """The same pairs, those that were swapped put back."""
+        swapped = (self.may_swap & self.labels).astype(bool)
+        starts, lengths = (
+            np.where(swapped[:, None], column[:, ::-1], column) for column in (self.starts, self.lengths)
+        )
+        return Pairs(starts, lengths, self.labels * ~swapped, self.may_swap)
 
 
 def plan_pairs(
@@ -94,7 +106,7 @@ def plan_pairs(
         pairs, words = _plan_passes(corpus, is_word_start, passes, options, rng)
         parts.append(pairs)
         left_out += words
-    columns = ("starts", "lengths", "labels")
+    columns = ("starts", "lengths", "labels", "may_swap")
     return Pairs(*(np.concatenate([getattr(part, c) for part in parts]) for c in columns)), left_out
 
 
@@ -131,12 +143,17 @@ def _plan_passes(
     wanted = targets[elsewhere] - (cut - begin)[elsewhere]
     starts[elsewhere, 1], ends[elsewhere, 1] = _other_texts(corpus, documents[elsewhere], wanted, rng)
     if options.random_next_sentence:
-        swapped = np.zeros(len(starts), bool)
+        may_swap = swapped = np.zeros(len(starts), bool)
     else:
-        swapped = ~from_elsewhere & (rng.random(len(starts)) < 0.5)
+        may_swap = ~from_elsewhere
+        swapped = may_swap & (rng.random(len(starts)) < 0.5)
     starts[swapped], ends[swapped] = starts[swapped, ::-1], ends[swapped, ::-1]
     starts, lengths = _truncate(starts, ends - starts, options.budget, rng)
-    return Pairs(starts, lengths.astype(np.int32), (from_elsewhere | swapped).astype(np.uint8)), left_out
+    labels = from_elsewhere | swapped
+    return (
+        Pairs(starts, lengths.astype(np.int32), labels.astype(np.uint8), may_swap.astype(np.uint8)),
+        left_out,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

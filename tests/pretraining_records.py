@@ -4,9 +4,11 @@ import numpy as np
 
 from albert_tf.records import RecordWriter
 from albert_tf.testing import tiny_config
+from data_prep.masking import MaskingOptions
 
 SEQ_LENGTH, PREDICTIONS = 12, 3
 CONFIG = tiny_config(vocab_size=20, max_position_embeddings=SEQ_LENGTH)
+MASKING = MaskingOptions(max_predictions_per_seq=PREDICTIONS)
 CLS, SEP, MASK = 2, 3, 4
 
 
@@ -38,8 +40,25 @@ def make_features(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def write_records(path: str, count: int = 64, seed: int = 0, **metadata) -> str:
+def make_unmasked_features(count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """The same runs of ids in their order, not masked."""
+    features = make_features(count, seed)
+    runs = 5 + np.random.default_rng(seed).integers(0, 3, [count, 1]) + np.arange(8)
+    ids = np.array(features["input_ids"])
+    ids[:, 1:5], ids[:, 6:10] = runs[:, :4], runs[:, 4:]
+    one = np.ones([count, 1], int)
+    return {
+        "input_ids": ids,
+        "segment_ids": features["segment_ids"],
+        "token_boundary": features["token_boundary"],
+        "next_sentence_labels": 0 * one,
+        "may_swap": one,
+        "mask_id": MASK * one,
+    }
+
+
+def write_records(path: str, count: int = 64, seed: int = 0, make=make_features, **metadata) -> str:
     with RecordWriter([path]) as writer:
-        writer.write(make_features(count, seed))
+        writer.write(make(count, seed))
         writer.describe({"vocab_size": CONFIG.vocab_size, **metadata})
     return path

@@ -83,7 +83,14 @@ def test_every_example_is_sound(corpus, options, seed):
             for start, length in zip(pairs.starts[i], pairs.lengths[i], strict=True)
         ]
         check_example(example, texts, options)
+        assert example["token_boundary"] == boundaries(*texts, options.max_seq_length)
         assert example["next_sentence_labels"] == [pairs.labels[i]]
+
+
+def boundaries(a, b, max_seq_length):
+    starts = [[int(TOKENIZER.is_word_start[id]) for id in text] for text in (a, b)]
+    real = [1, *starts[0], 1, *starts[1], 1]
+    return real + [0] * (max_seq_length - len(real))
 
 
 def check_example(example, texts, options):
@@ -96,8 +103,6 @@ def check_example(example, texts, options):
     assert example["input_mask"] == [1] * length + padding
     assert example["segment_ids"] == [0] * (len(a) + 2) + [1] * (len(b) + 1) + padding
     special = {0, len(a) + 1, length - 1}
-    starts = [int(i in special or TOKENIZER.is_word_start[id]) for i, id in enumerate(original)]
-    assert example["token_boundary"] == starts + padding
 
     count = int(sum(example["masked_lm_weights"]))
     unused = [0] * (options.predictions_length - count)

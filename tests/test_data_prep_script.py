@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from albert_tf import records, testing
+from albert_tf import record_checks, records, testing
+from albert_tf.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep.create_pretraining_data import main
 
@@ -42,7 +43,7 @@ def run(folder, *arguments, output="out.tfrecord", text=None, vocabulary="vocab_
 
 
 def load(path, length, predictions):
-    batch = records.parse_pretraining_batch(list(records.read_records(str(path))), length, predictions)
+    batch = records.parse_pretraining_batch(list(read_records(str(path))), length, predictions)
     return {name: values.numpy() for name, values in batch.items()}
 
 
@@ -117,6 +118,29 @@ def test_the_summary_counts_what_was_written(real_run):
     assert summary["masked_pieces"] == examples["masked_lm_weights"].sum()
 
 
+def test_unmasked_records_are_the_static_ones_of_one_pass_without_masks(tmp_path):
+    flags = ("--max_seq_length=64", "--short_seq_prob=0.5")
+    assert run(tmp_path, *flags, "--dupe_factor=1", output="static.tfrecord") == 0
+    assert run(tmp_path, *flags, "--masking=dynamic", output="dynamic.tfrecord") == 0
+    static = load(tmp_path / "static.tfrecord", 64, 20)
+    serialized = list(read_records(str(tmp_path / "dynamic.tfrecord")))
+    unmasked = {n: v.numpy() for n, v in records.parse_unmasked_batch(serialized, 64).items()}
+    rows, nth = np.nonzero(static["masked_lm_weights"])
+    static["input_ids"][rows, static["masked_lm_positions"][rows, nth]] = static["masked_lm_ids"][rows, nth]
+    swapped = static["next_sentence_labels"] == 1
+    assert 0 < swapped.mean() < 1
+    for name in ("input_ids", "segment_ids"):
+        np.testing.assert_array_equal(static[name][~swapped], unmasked[name][~swapped])
+    lengths = [(features["segment_ids"] == 1).sum(axis=1)[swapped] for features in (static, unmasked)]
+    np.testing.assert_array_equal(static["input_mask"].sum(axis=1)[swapped] - 1, np.sum(lengths, axis=0))
+    assert not unmasked["next_sentence_labels"].any()
+    assert (unmasked["may_swap"] == 1).all()
+    tokenizer = load_tokenizer(vocab_file=testing.VOCAB_FILE)
+    assert (unmasked["mask_id"] == tokenizer.mask_id).all()
+    metadata = records.read_metadata(str(tmp_path / "dynamic.tfrecord"))
+    assert (metadata["settings"]["masking"], metadata["settings"]["dupe_factor"]) == ("dynamic", 1)
+
+
 def test_the_examples_of_documents_and_passes_are_mixed(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("\n\n".join("\n".join([f"{word} {word}"] * 30) for word in WORDS))
@@ -138,9 +162,9 @@ def test_one_seed_gives_one_file_and_another_seed_another(tmp_path):
 def test_several_outputs_hold_the_records_of_one_in_turn(tmp_path):
     assert run(tmp_path, "--dupe_factor=2") == 0
     assert run(tmp_path, "--dupe_factor=2", output=f"a,{tmp_path / 'b'}") == 0
-    whole = list(records.read_records(str(tmp_path / "out.tfrecord")))
+    whole = list(read_records(str(tmp_path / "out.tfrecord")))
     for i, name in enumerate("ab"):
-        assert list(records.read_records(str(tmp_path / name))) == whole[i::2]
+        assert list(read_records(str(tmp_path / name))) == whole[i::2]
 
 
 def test_globs_and_lists_are_read_in_order(tmp_path):
@@ -278,10 +302,11 @@ def test_a_folder_without_permission_is_named(tmp_path, capsys):
         ("--ngram=x", "ngram"),
         ("--ngrams=2", "ngrams"),
         ("--single_segment_chunks=merge", "split"),
+        ("--masking=dynamic --do_permutation", "--do_permutation needs --masking=static"),
     ],
 )
 def test_bad_flags_are_named_with_exit_status_2(tmp_path, capsys, flag, message):
-    assert run(tmp_path, flag) == 2
+    assert run(tmp_path, *flag.split()) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.tfrecord").exists()
 
@@ -319,7 +344,7 @@ def test_real_text_with_the_released_vocabulary(shared_data, tmp_path):
     ]
     assert main(["create_pretraining_data.py", *arguments]) == 0
     path = str(tmp_path / "out")
-    assert records.find_bad_record([path], 128, 20, 30000, limit=200) is None
+    assert record_checks.find_bad_record([path], 128, 20, 30000, limit=200) is None
     summary = records.read_metadata(path)["summary"]
     assert summary["documents"] == 56
     assert summary["unknown_share"] < 0.01

@@ -30,7 +30,7 @@ def model() -> AlbertForPreTraining:
 
 
 def losses(model) -> dict[str, tf.Tensor]:
-    task = PretrainingTask(model.config, [], [], max_seq_length=6, max_predictions_per_seq=3)
+    task = PretrainingTask(model.config, [], [], max_seq_length=6)
     measured = task.measure(model, batch(), training=False)
     return {name: part.total / (part.weight + part.epsilon) for name, part in measured.items()}
 
@@ -109,7 +109,7 @@ def test_checkpoint_restores_into_a_new_model(model, tmp_path):
 
 
 def test_train_step_compiles_with_xla(model):
-    task = PretrainingTask(model.config, [], [], max_seq_length=6, max_predictions_per_seq=3)
+    task = PretrainingTask(model.config, [], [], max_seq_length=6)
 
     def loss_and_gradients():
         with tf.GradientTape() as tape:

@@ -1,5 +1,6 @@
 """run_pretraining.py as a user calls it: what works, and one clear line for what cannot."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -15,11 +16,12 @@ import tensorflow as tf
 
 import convert_checkpoint
 import run_pretraining
-from albert_tf import load_weights
+from albert_tf import load_weights, testing
 from albert_tf.checkpoints import huggingface
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.records import RecordWriter
-from albert_tf.tasks.pretraining import PretrainingTask
+from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+from data_prep import create_pretraining_data
 from tests.checkpoint_files import assert_same_weights, weights_of
 from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
 from tests.script_runs import refused, run_script
@@ -58,6 +60,34 @@ def test_trains_evaluates_and_continues_by_globs(flags, tmp_path, capsys):
     assert "evaluation at step 2" in printed.err
     assert run({**flags, "num_train_steps": "6"}, "--do_eval") == 0
     assert "global_step = 6" in capsys.readouterr().out
+
+
+def test_unmasked_records_train_and_continue_as_if_the_run_had_not_stopped(flags, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(("farmers\nbread\nthe bridge\nabout a heron\nfish\n" * 9 + "\n") * 4)
+    prepared = {
+        "input_file": tmp_path / "text.txt",
+        "output_file": tmp_path / "text.tfrecord",
+        "vocab_file": testing.VOCAB_FILE,
+        "max_seq_length": SEQ_LENGTH,
+        "max_predictions_per_seq": PREDICTIONS,
+        "masking": "dynamic",
+    }
+    assert run_script(create_pretraining_data.main, prepared) == 0
+    dataclasses.replace(CONFIG, vocab_size=143).to_json_file(flags["albert_config_file"])
+    flags |= {"input_file": str(tmp_path / "text.tfrecord"), "num_train_steps": "9"}
+    flags |= {"save_checkpoints_steps": "3", "learning_rate": "0.01"}
+    del flags["max_predictions_per_seq"]  # the description says it
+    capsys.readouterr()
+    assert run(flags, "--do_eval") == 0
+    results = capsys.readouterr().out
+    folder = tmp_path / "model"
+    for path in folder.glob("model.ckpt-[69].*"):
+        path.unlink()
+    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-3"\n')
+    assert run(flags, "--do_eval") == 0
+    continued = capsys.readouterr()
+    assert "continuing from" in continued.err
+    assert continued.out == results
 
 
 def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
@@ -113,7 +143,8 @@ def test_defaults_are_the_originals():
     assert options.learning_rate == 0.00176
     assert (options.num_train_steps, options.num_warmup_steps) == (125_000, 3125)
     assert (options.save_checkpoints_steps, options.keep_checkpoint_max) == (5000, 5)
-    assert (options.max_seq_length, options.max_predictions_per_seq) == (512, 20)
+    assert options.max_seq_length == 512
+    assert masking_of([], {}).max_predictions_per_seq == 20
     assert (options.do_train, options.do_eval, options.max_eval_steps) == (True, False, 100)
 
 
@@ -236,7 +267,7 @@ def test_interrupted_run_saves_and_continues(flags, tmp_path, capsys, kill):
     [saved] = events.glob("model.ckpt-*.index")
     step = int(saved.name.removeprefix("model.ckpt-").removesuffix(".index"))
     assert step >= 100
-    assert run({**flags, "num_train_steps": str(step + 1)}) == 0
+    assert run({**flags, "num_train_steps": str(step + 1)}, "--allow_changed_flags") == 0
     assert f"continuing from {events / f'model.ckpt-{step}'}" in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ from albert_tf.tasks.task import Task, WeightedSum
 from albert_tf.training.divergence import Diverged
 from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
 from albert_tf.training.trainer import Trainer
-from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features
+from tests.pretraining_records import CONFIG, SEQ_LENGTH, make_features
 
 
 class SlopeTask(Task):
@@ -128,7 +128,7 @@ def test_weights_that_the_last_update_ruined_are_named():
 
 @pytest.mark.parametrize("optimizer", [AdamW, LAMB])
 def test_sizes_of_the_last_step_are_told_for_each_group(optimizer):
-    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH, PREDICTIONS)
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
     batch = tf.data.Dataset.from_tensors(training_batch()).repeat()
     steps = trainer(task, lambda: optimizer(0.01), make_batches=lambda context: batch)
     steps.train(tf.constant(1))
@@ -153,7 +153,7 @@ def test_sizes_of_the_last_step_are_told_for_each_group(optimizer):
 
 def test_whole_step_compiles_with_xla_and_does_the_same():
     batch = training_batch()
-    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH, PREDICTIONS)
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
     weights = []
     for compiled in (False, True):
         tf_keras.utils.set_random_seed(1)

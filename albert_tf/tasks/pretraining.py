@@ -1,24 +1,29 @@
 """Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
 
+import dataclasses
 import functools
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from albert_tf import records
+from albert_tf import record_checks, records
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
 from albert_tf.tasks.measures import correct, nll, weighted
-from albert_tf.tasks.record_index import RecordIndex, index_records
+from albert_tf.tasks.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records
 from albert_tf.tasks.record_order import shuffled_records
 from albert_tf.tasks.task import Task, WeightedSum, check_length
+from data_prep.masking import MaskingOptions
 
+_EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
@@ -30,7 +35,8 @@ class PretrainingTask(Task):
       input_files: TFRecord files to train on.
       eval_files: TFRecord files to evaluate on.
       max_seq_length: length of the records.
-      max_predictions_per_seq: masked positions a record has room for.
+      masking: what is to be predicted of unmasked records. Of masked ones `max_predictions_per_seq` counts,
+        the length of their arrays of predictions.
       index_file: keeps where the records are, so that a run that continues need not look for them.
     """
 
@@ -45,20 +51,24 @@ class PretrainingTask(Task):
         input_files: Sequence[str],
         eval_files: Sequence[str],
         max_seq_length: int = 512,
-        max_predictions_per_seq: int = 20,
+        masking: MaskingOptions | None = None,
         index_file: str | None = None,
     ):
         self.config = config
         self.input_files = tuple(input_files)
         self.eval_files = tuple(eval_files)
         self.max_seq_length = max_seq_length
-        self.max_predictions_per_seq = max_predictions_per_seq
+        self.masking = masking or MaskingOptions()
         self.index_file = index_file
         self.tokens_per_example = max_seq_length
 
     @property
     def _all_files(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.input_files + self.eval_files))
+
+    @functools.cached_property
+    def _are_unmasked(self) -> bool:
+        return record_checks.are_unmasked(self._all_files)
 
     @functools.cached_property
     def _index(self) -> RecordIndex:
@@ -70,10 +80,13 @@ class PretrainingTask(Task):
         names = [os.path.basename(path) for path in index.files]
         key = json.dumps([names, index.sizes, index.records_of_files()])
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        masking = dataclasses.asdict(self.masking)
+        if not self._are_unmasked:
+            masking = {"max_predictions_per_seq": self.masking.max_predictions_per_seq}
         return {
             "input_file": f"{index.counts.sum()} records in {len(names)} files ({digest})",
             "max_seq_length": self.max_seq_length,
-            "max_predictions_per_seq": self.max_predictions_per_seq,
+            **masking,
         }
 
     def check_inputs(self) -> None:
@@ -105,10 +118,10 @@ class PretrainingTask(Task):
         return self._find_bad_record(limit=None)
 
     def _find_bad_record(self, limit: int | None) -> str | None:
-        return records.find_bad_record(
+        return record_checks.find_bad_record(
             self._all_files,
             self.max_seq_length,
-            self.max_predictions_per_seq,
+            None if self._are_unmasked else self.masking.max_predictions_per_seq,
             vocab_size=self.config.vocab_size,
             type_vocab_size=self.config.type_vocab_size,
             limit=limit,
@@ -126,27 +139,42 @@ class PretrainingTask(Task):
         Raises:
           InputError: a file is cut short.
         """
-        dataset = shuffled_records(
+        numbered = shuffled_records(
             self._index, batch_size=batch_size, seed=seed, first_step=first_step, context=context
         )
-        dataset = dataset.map(lambda epoch, number, record: record)
-        return self._parsed(
-            dataset.batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
-        )
+        return self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
 
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        """The records of `eval_files` once, in order."""
-        dataset = tf.data.TFRecordDataset(list(self.eval_files))
-        dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-        return self._parsed(dataset.batch(context.get_per_replica_batch_size(batch_size)))
+        """The records of `eval_files` once, in order; unmasked ones always with the same masks."""
+        files = tf.data.Dataset.from_tensor_slices(list(self.eval_files)).enumerate()
+        numbered = files.flat_map(
+            lambda file, path: tf.data.TFRecordDataset(path).enumerate(file * NUMBERS_OF_A_FILE)
+        )
+        numbered = numbered.shard(context.num_input_pipelines, context.input_pipeline_id)
+        numbered = numbered.map(lambda number, record: (tf.constant(0, tf.int64), number, record))
+        return self._batches(numbered, context.get_per_replica_batch_size(batch_size), _EVAL_SEED)
 
-    def _parsed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        def parse(serialized):
-            return records.parse_pretraining_batch(
-                serialized, self.max_seq_length, self.max_predictions_per_seq
-            )
+    def _batches(
+        self, numbered: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
+    ) -> tf.data.Dataset:
+        """Batches of what the model takes, of (epoch, number, record)."""
+        length, masking = self.max_seq_length, self.masking
 
-        return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        def draw(epoch, number, record):
+            return draw_chance(seed, epoch, number, length), record
+
+        def mask(chance, serialized):
+            unmasked = records.parse_unmasked_batch(serialized, length)
+            return draw_masks(unmasked, chance, self.config.vocab_size, masking)
+
+        def parse(epoch, number, serialized):
+            return records.parse_pretraining_batch(serialized, length, masking.max_predictions_per_seq)
+
+        if self._are_unmasked:
+            numbered = numbered.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = numbered.batch(batch_size, drop_remainder=endless)
+        batches = batches.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def measure(
         self,
@@ -166,3 +194,26 @@ class PretrainingTask(Task):
             "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), ones),
             "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), ones),
         }
+
+
+def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions:
+    """What is to be predicted: as `given`, else, of unmasked records, as the descriptions beside them say.
+
+    Raises:
+      InputError: masked and unmasked records are mixed, or the descriptions differ.
+      UsageError: a value is out of range.
+    """
+    if not record_checks.are_unmasked(files):
+        for name in given.keys() - {"max_predictions_per_seq"}:
+            warnings.warn(f"--{name} makes no difference to masked records", InputWarning, stacklevel=2)
+        return MaskingOptions(**given)
+    found: dict[str, tuple[Any, str]] = {}
+    for path in files:
+        settings = (records.read_metadata(path) or {}).get("settings", {})
+        for name in sorted(settings.keys() & MaskingOptions.__annotations__.keys() - given.keys()):
+            value, first = found.setdefault(name, (settings[name], path))
+            if value != settings[name]:
+                raise InputError(
+                    f"{first} was made with --{name}={value}, {path} with {settings[name]}: give --{name}"
+                )
+    return MaskingOptions(**{name: value for name, (value, _) in found.items()}, **given)

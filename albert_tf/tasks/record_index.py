@@ -13,7 +13,7 @@ from albert_tf.progress import progress_bar
 from albert_tf.tfrecord import find_blocks, read_block
 
 _RECORDS_OF_A_BLOCK = 32  # some 100 KB: enough to be read fast, few enough to be shuffled well
-_MOST_RECORDS_OF_A_FILE = 1 << 40
+NUMBERS_OF_A_FILE = 1 << 40  # more than it has records
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class RecordIndex:
                 self.files[self.file_of[block]],
                 int(self.begins[block]),
                 int(self.ends[block]),
-                first=int(self.firsts[block]) % _MOST_RECORDS_OF_A_FILE + 1,
+                first=int(self.firsts[block]) % NUMBERS_OF_A_FILE + 1,
             )
         return numbers, records
 
@@ -114,7 +114,7 @@ def _scan(files: Sequence[str], sizes: Sequence[int]) -> dict[str, np.ndarray]:
     ) as bar:
         for number, path in enumerate(files):
             bounds, counts = find_blocks(path, _RECORDS_OF_A_BLOCK, bar.update)
-            firsts = np.cumsum(counts, dtype=np.int64) - counts + number * _MOST_RECORDS_OF_A_FILE
+            firsts = np.cumsum(counts, dtype=np.int64) - counts + number * NUMBERS_OF_A_FILE
             parts.append((np.full(len(counts), number, np.int32), bounds[:-1], bounds[1:], firsts, counts))
     names = ("file_of", "begins", "ends", "firsts", "counts")
     return {
