@@ -60,10 +60,10 @@ class Run:
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
         # All workers of a cluster continue from what the first one saved.
-        own = newest_whole_checkpoint(folder, set_torn_aside=True)
+        own = newest_whole_checkpoint(folder, repair=True)
         first = options.output_dir
-        self._newest = own if folder == first else newest_whole_checkpoint(first, set_torn_aside=False) or own
-        self._best = best_checkpoint(folder, set_torn_aside=True)
+        self._newest = own if folder == first else newest_whole_checkpoint(first, repair=False) or own
+        self._best = best_checkpoint(folder, repair=True)
         self.checkpoints = Checkpoints(
             folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max
         )

@@ -21,57 +21,71 @@ class Saved(NamedTuple):
     step: int
 
 
-def listed_checkpoints(folder: str) -> list[str]:
+def find_checkpoints(folder: str) -> list[str]:
     """The prefixes of a run's checkpoints, the one that it continues from last, as far as they are there.
 
-    Raises:
-      InputError: there are checkpoints, but the file that lists them is damaged or missing.
+    Where the file that lists them is lost or damaged they are taken in the order of their steps.
     """
-    path = os.path.join(folder, "checkpoint")
-    try:
-        state = tf.train.get_checkpoint_state(folder)
-    except (UnicodeDecodeError, ValueError):
-        raise InputError(f"{path} is no list of checkpoints") from None
-    listed = []
-    if state:
-        newest, listed = state.model_checkpoint_path, list(state.all_model_checkpoint_paths)
-        listed = [*listed[: listed.index(newest) if newest in listed else None], newest]
-    listed = [prefix for prefix in listed if tf.io.gfile.exists(f"{prefix}.index")]
-    if not listed and tf.io.gfile.glob(os.path.join(folder, f"{CHECKPOINT_NAME}-[0-9]*.index")):
-        raise InputError(f"{folder} holds checkpoints, but its state file 'checkpoint' is missing or damaged")
-    return listed
+    return _listed(folder) or _by_step(folder)
 
 
-def newest_whole_checkpoint(folder: str, set_torn_aside: bool) -> Saved | None:
+def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
     """The checkpoint that a run in this folder continues from, None if there is none.
 
     Args:
       folder: the run's.
-      set_torn_aside: whether newer ones that cannot be read are renamed, with a warning, and forgotten.
+      repair: whether newer ones that cannot be read are renamed, and the list of checkpoints is made anew if
+        it is lost or damaged; with a warning.
 
     Raises:
-      InputError: there are checkpoints, but none can be read, or it is not known which is the newest.
+      InputError: there are checkpoints, but none can be read.
     """
-    listed = listed_checkpoints(folder)
+    listed = _listed(folder)
+    found = listed or _by_step(folder)
     torn = []
-    while listed and not _is_whole(listed[-1]):
-        torn.append(listed.pop())
-    if torn and not listed:
+    while found and not _is_whole(found[-1]):
+        torn.append(found.pop())
+    if torn and not found and (listed or len(torn) > 1):  # else the first one was never finished
         raise InputError(f"{torn[0]} cannot be read, and there is no other checkpoint in {folder}")
-    if torn and set_torn_aside:
-        names = [os.path.basename(path) for path in listed]
+    if repair and found and (torn or not listed):
+        names = [os.path.basename(path) for path in found]
         tf.compat.v1.train.update_checkpoint_state(os.path.abspath(folder), names[-1], names)
+    what_follows = f"the run continues from {found[-1]}" if found else "the run begins anew"
+    if repair:
         for path in torn:
-            _set_aside(path, f"the run continues from {listed[-1]}")
-    return Saved(listed[-1], _step_of(listed[-1])) if listed else None
+            _set_aside(path, what_follows)
+        if found and not listed:
+            warnings.warn(
+                f"{folder} lacks its list of checkpoints: {what_follows}", InputWarning, stacklevel=2
+            )
+    return Saved(found[-1], _step_of(found[-1])) if found else None
 
 
-def best_checkpoint(folder: str, set_torn_aside: bool = False) -> Saved | None:
+def _listed(folder: str) -> list[str]:
+    """What the file `checkpoint` lists up to the one that it names as the newest, as far as it is there."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except (UnicodeDecodeError, ValueError):
+        return []
+    if state is None:
+        return []
+    newest, listed = state.model_checkpoint_path, list(state.all_model_checkpoint_paths)
+    listed = [*listed[: listed.index(newest) if newest in listed else None], newest]
+    return [prefix for prefix in listed if tf.io.gfile.exists(f"{prefix}.index")]
+
+
+def _by_step(folder: str) -> list[str]:
+    found = tf.io.gfile.glob(os.path.join(folder, f"{CHECKPOINT_NAME}-[0-9]*.index"))
+    prefixes = [name.removesuffix(".index") for name in found]
+    return sorted(prefixes, key=lambda prefix: int(prefix.rpartition("-")[2]))
+
+
+def best_checkpoint(folder: str, repair: bool = False) -> Saved | None:
     """The best checkpoint that a run of this package left in the folder, None if there is none.
 
     Args:
       folder: the run's.
-      set_torn_aside: whether one that cannot be read is renamed, with a warning, and taken for none.
+      repair: whether one that cannot be read is renamed, with a warning, and taken for none.
 
     Raises:
       InputError: it cannot be read.
@@ -83,7 +97,7 @@ def best_checkpoint(folder: str, set_torn_aside: bool = False) -> Saved | None:
         reader = tf.train.load_checkpoint(path)
         return Saved(path, int(reader.get_tensor(_STEP))) if reader.has_tensor(_STEP) else None
     except _UNREADABLE as error:
-        if not set_torn_aside:
+        if not repair:
             raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
         _set_aside(path, "it is written again by the next evaluation that is better than all before")
         return None

@@ -77,11 +77,11 @@ class Trainer(orbit.AbstractTrainer):
         self._metrics.reset()
         self._gradient_norm.reset_state()
         if self._loops_on_device:
-            self._device_loop(num_steps)
+            self._device_loop(self._batches, num_steps)
             self.after_step(int(num_steps))
         else:
             for _ in range(int(num_steps)):
-                self._step()
+                self._step(self._batches)
                 self.after_step(1)
         self.raise_if_diverged()
         updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
@@ -118,7 +118,7 @@ class Trainer(orbit.AbstractTrainer):
     def _variable_names(self) -> list[str]:
         return [variable_name(variable) for variable in self.model.trainable_variables]
 
-    @tf.function
+    @tf.function(autograph=False)
     def _norms_of_last_step(self):
         """Norms of updates and of weights, float32 [variables]."""
         variables = self.model.trainable_variables
@@ -126,14 +126,14 @@ class Trainer(orbit.AbstractTrainer):
         updates = tf.scatter_nd([[i] for i in self._reached], updates, self._norms.shape)
         return updates, norms_of(variables)
 
-    @tf.function
-    def _step(self):
-        self.strategy.run(self._replica_step, args=(next(self._batches),))
+    @tf.function(autograph=False)
+    def _step(self, batches):
+        self.strategy.run(self._replica_step, args=(next(batches),))
 
     @tf.function
-    def _device_loop(self, num_steps):
+    def _device_loop(self, batches, num_steps):
         for _ in tf.range(num_steps):
-            self.strategy.run(self._replica_step, args=(next(self._batches),))
+            self.strategy.run(self._replica_step, args=(next(batches),))
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         replica = tf.distribute.get_replica_context()
@@ -207,7 +207,7 @@ class Evaluator(orbit.AbstractEvaluator):
             self._step(batch)
         return self._metrics.results()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
         self.strategy.run(self._replica_step, args=(batch,))
 
