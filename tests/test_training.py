@@ -221,28 +221,6 @@ def test_another_config_is_refused_on_continuing(tmp_path):
         loop.run(other, options(tmp_path))
 
 
-def test_checkpoints_that_cannot_be_found_or_read_are_not_overwritten(tmp_path):
-    job = task(tmp_path)
-    loop.run(job, options(tmp_path))
-    folder = tmp_path / "model"
-    state, data = folder / "checkpoint", folder / "model.ckpt-6.data-00000-of-00001"
-    kept, whole = state.read_bytes(), data.read_bytes()
-    for content, message in [
-        (None, "state file 'checkpoint' is missing or damaged"),
-        (b"garbage", "state file 'checkpoint' is missing or damaged"),
-        (b"\xff\xfe", "checkpoint is no list of checkpoints"),
-    ]:
-        state.unlink() if content is None else state.write_bytes(content)
-        with pytest.raises(InputError, match=message):
-            loop.run(job, options(tmp_path))
-    state.write_bytes(kept)
-    for step in (3, 6):
-        (folder / f"model.ckpt-{step}.data-00000-of-00001").write_bytes(whole[:100])
-    with pytest.raises(InputError, match=r"model\.ckpt-6 cannot be read, and there is no other checkpoint"):
-        loop.run(job, options(tmp_path))
-    assert saved_steps(tmp_path) == [3, 6]
-
-
 def test_mixed_bfloat16_trains_float32_weights(tmp_path):
     results = loop.run(task(tmp_path), options(tmp_path, mixed_precision="bfloat16"))
     assert np.isfinite(results["loss"])

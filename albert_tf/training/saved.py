@@ -49,7 +49,10 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
         raise InputError(f"{torn[0]} cannot be read, and there is no other checkpoint in {folder}")
     if repair and found and (torn or not listed):
         names = [os.path.basename(path) for path in found]
-        tf.compat.v1.train.update_checkpoint_state(os.path.abspath(folder), names[-1], names)
+        times = [os.path.getmtime(f"{path}.index") for path in found]
+        tf.compat.v1.train.update_checkpoint_state(
+            os.path.abspath(folder), names[-1], names, all_model_checkpoint_timestamps=times
+        )
     what_follows = f"the run continues from {found[-1]}" if found else "the run begins anew"
     if repair:
         for path in torn:
@@ -93,14 +96,14 @@ def best_checkpoint(folder: str, repair: bool = False) -> Saved | None:
     path = os.path.join(folder, BEST_CHECKPOINT)
     if not tf.io.gfile.exists(f"{path}.index"):
         return None
+    if repair and not _is_whole(path):
+        _set_aside(path, "it is written again by the next evaluation that is better than all before")
+        return None
     try:
         reader = tf.train.load_checkpoint(path)
         return Saved(path, int(reader.get_tensor(_STEP))) if reader.has_tensor(_STEP) else None
     except _UNREADABLE as error:
-        if not repair:
-            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-        _set_aside(path, "it is written again by the next evaluation that is better than all before")
-        return None
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def _is_whole(path: str) -> bool:
