@@ -10,6 +10,7 @@ from albert_tf.errors import InputError
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.training import loop
 from albert_tf.training.divergence import Diverged, Rollbacks, explain_gradients
+from albert_tf.training.report import TrainingProgress
 from tests.pretraining_records import CONFIG, MASKING, SEQ_LENGTH, write_records
 from tests.test_training import options, saved_steps, weights_at
 
@@ -85,6 +86,22 @@ def test_a_run_that_went_past_data_continues_on_the_same_batches(tmp_path):
     ours, theirs = (weights_at(folder / "model" / "model.ckpt-12") for folder in (parts, whole))
     for name, value in theirs.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+def test_ctrl_c_does_not_save_ruined_weights_nor_goes_on(tmp_path, monkeypatch, capsys):
+    task = poisoned_task(tmp_path, 5)
+
+    def interrupt(progress, steps, advance=TrainingProgress.advance):
+        advance(progress, steps)
+        if tf.size(task.seen_numbers) == 7:
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(TrainingProgress, "advance", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(task, rollback_options(tmp_path))
+    assert saved_steps(tmp_path) == [0, 4]
+    assert "not finite at step 5 (inf)" in capsys.readouterr().err
 
 
 def test_without_a_checkpoint_a_run_begins_anew_behind_the_data(tmp_path):

@@ -141,6 +141,13 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     assert go_on(tmp_path)["global_step"] == 9
 
 
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(37, "No locks available")))
+    message = "is not locked against other runs: .*No locks available"
+    with pytest.warns(InputWarning, match=message), own_folder(str(tmp_path / "model")):
+        pass
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"learning_rate": 0.02}, "--learning_rate 0.01, not 0.02"),
     ({"train_batch_size": 4}, "--train_batch_size 8, not 4"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
 from albert_tf.progress import progress_bar
 from albert_tf.tfrecord import find_blocks, read_block
@@ -54,8 +55,7 @@ class RecordIndex:
           The numbers of their records, int64 [records], and the records, bytes objects, the same shape.
 
         Raises:
-          InputError: a record is damaged.
-          OSError: a file is gone.
+          InputError: a record is damaged, or a file is gone.
         """
         counts = self.counts[blocks]
         numbers = np.repeat(self.firsts[blocks], counts) + _counted(counts)
@@ -63,12 +63,12 @@ class RecordIndex:
         end = 0
         for block, count in zip(blocks, counts, strict=True):
             begin, end = end, end + int(count)
-            records[begin:end] = read_block(
-                self.files[self.file_of[block]],
-                int(self.begins[block]),
-                int(self.ends[block]),
-                first=int(self.firsts[block]) % NUMBERS_OF_A_FILE + 1,
-            )
+            path = self.files[self.file_of[block]]
+            place = int(self.begins[block]), int(self.ends[block])
+            try:
+                records[begin:end] = read_block(path, *place, int(self.firsts[block]) % NUMBERS_OF_A_FILE + 1)
+            except OSError as error:
+                raise InputError(f"{path}: {error.strerror}") from None
         return numbers, records
 
 

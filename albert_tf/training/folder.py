@@ -3,11 +3,12 @@
 import contextlib
 import fcntl
 import os
+import warnings
 from collections.abc import Iterator
 
 import tensorflow as tf
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.training.checkpointing import remove_unfinished
 
 _LOCK_FILE = ".lock"
@@ -34,6 +35,8 @@ def own_folder(folder: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise InputError(f"process {lock.read().strip()} is at work in {folder}") from None
+        except OSError as error:  # some network file systems have no locks
+            warnings.warn(f"{folder} is not locked against other runs: {error}", InputWarning, stacklevel=3)
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {os.uname().nodename}")
         lock.flush()

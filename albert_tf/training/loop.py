@@ -19,7 +19,6 @@ _READING_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
-    tf.errors.UnknownError,
 )
 
 

@@ -167,11 +167,19 @@ class Run:
                     if options.do_eval:
                         self._record_evaluation()
         except KeyboardInterrupt:
-            self.trainer.raise_if_diverged()
             if self.step > first:
-                path = self.checkpoints.save(self.step)
-                say(f"saved {path}; the same command continues from there")
+                self._save_interrupted()
             raise
+
+    def _save_interrupted(self) -> None:
+        newest = self.checkpoints.newest()
+        if not (newest and newest.endswith(f"-{self.step}")):
+            try:
+                self.trainer.check()
+            except Diverged as diverged:
+                return say(f"{diverged}: these weights are not saved")
+            newest = self.checkpoints.save(self.step)
+        say(f"saved {newest}; the same command continues from there")
 
     def _roll_back(self, diverged: Diverged) -> None:
         """Goes back to the newest checkpoint, to train on the data behind that of the step that diverged.
@@ -197,10 +205,7 @@ class Run:
 
     def evaluate(self) -> None:
         """Evaluates the current weights."""
-        try:
-            self._run_evaluation()
-        except Diverged as diverged:
-            raise InputError(str(diverged)) from diverged
+        self._run_evaluation()
         self._record_evaluation()
 
     def evaluate_saved(self) -> None:
@@ -277,7 +282,7 @@ class Run:
         is_due = self.progress.advance(steps)
         # Workers of a cluster must stop at the same step; their lines are due at different ones.
         if is_due and not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            self.trainer.raise_if_diverged()
+            self.trainer.check_steps()
 
     def _should_stop_early(self) -> bool:
         patience = self.options.early_stopping_patience

@@ -83,16 +83,14 @@ class Trainer(orbit.AbstractTrainer):
             for _ in range(int(num_steps)):
                 self._step(self._batches)
                 self.after_step(1)
-        self.raise_if_diverged()
-        updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
-        self._raise_if_ruined(weights)
-        means = self.results() | {"gradient_norm": self._gradient_norm.result()}
-        return means | self._group_norms.scalars(self._norms.numpy(), updates, weights)
+        sizes = self.check()
+        return self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
 
     def start_over(self) -> None:
         """Forgets divergence, and has the batches made anew before the next step."""
         self._batches = None
         self._first_bad_step.assign(-1)
+        self._norms.assign(tf.zeros_like(self._norms))
 
     def results(self) -> dict[str, tf.Tensor]:
         """Means since the current loop began, `loss` and `learning_rate` among them."""
@@ -100,20 +98,28 @@ class Trainer(orbit.AbstractTrainer):
         results["learning_rate"] = tf.identity(self.optimizer.learning_rate)
         return results
 
-    def raise_if_diverged(self) -> None:
-        """Raises `Diverged` if the loss or the gradients of a step were not finite."""
-        step = int(self._first_bad_step.numpy())
-        if step >= 0:
-            norms, before = self._norms.numpy(), self._norms_before.numpy()
-            raise explain_gradients(self._variable_names(), norms, before, float(self._loss.numpy()), step)
+    def check(self) -> dict[str, float]:
+        """The sizes of the last step, after at least one in this process; see `GroupNorms`.
 
-    def _raise_if_ruined(self, weight_norms: np.ndarray) -> None:
-        bad = np.flatnonzero(~np.isfinite(weight_norms))
+        Raises:
+          Diverged: loss or gradients of a step were not finite, or the weights are not.
+        """
+        self.check_steps()
+        updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
+        bad = np.flatnonzero(~np.isfinite(weights))
         if bad.size:
             step = int(self.optimizer.iterations.numpy())
             raise Diverged(
                 f"the norm of {self._variable_names()[bad[0]]} is not finite at step {step}", step - 1
             )
+        return self._group_norms.scalars(self._norms.numpy(), updates, weights)
+
+    def check_steps(self) -> None:
+        """Raises `Diverged` if the loss or the gradients of a step were not finite."""
+        step = int(self._first_bad_step.numpy())
+        if step >= 0:
+            norms, before = self._norms.numpy(), self._norms_before.numpy()
+            raise explain_gradients(self._variable_names(), norms, before, float(self._loss.numpy()), step)
 
     def _variable_names(self) -> list[str]:
         return [variable_name(variable) for variable in self.model.trainable_variables]
