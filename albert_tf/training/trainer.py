@@ -63,6 +63,7 @@ class Trainer(orbit.AbstractTrainer):
             self._norms, self._norms_before = (
                 _on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
             )
+        self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
         self._loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
 
@@ -151,7 +152,7 @@ class Trainer(orbit.AbstractTrainer):
             loss = tf.add_n([_share_of_mean(measured[name], replica) for name in self.task.losses])
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
-        # Variables that the loss does not reach, such as the pooler's, stay as they are.
+        # The others, such as the pooler's of some tasks, stay as they are.
         self._reached = [i for i, gradient in enumerate(gradients) if gradient is not None]
         # The norm of a sparse gradient with repeated rows would be wrong.
         gradients = [tf.convert_to_tensor(gradients[i]) for i in self._reached]
