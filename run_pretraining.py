@@ -2,10 +2,12 @@
 """Pretrains ALBERT on the TFRecords of data_prep.create_pretraining_data."""
 
 import dataclasses
+import os
 import sys
+from typing import Literal
 
-from albert_tf.flags import option
-from albert_tf.options import TrainingOptions
+from albert_tf.flags import UsageError, option
+from albert_tf.options import PRETRAINING_BATCH, PRETRAINING_RATE, TrainingOptions, scaled_learning_rate
 from albert_tf.script import script
 
 _OF_UNMASKED = "(of unmasked records; default: what they were made with)"
@@ -51,15 +53,26 @@ class PretrainingOptions(TrainingOptions):
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
     )
-    train_batch_size: int = option(4096, at_least=1, help="records in a training step, over all devices")
+    train_batch_size: int = option(
+        PRETRAINING_BATCH, at_least=1, help="records in a training step, over all devices"
+    )
     eval_batch_size: int = option(64, at_least=1, help="records in an evaluation step, over all devices")
     optimizer: str = option("lamb", choices=("adamw", "lamb"), help="the optimizer")
-    learning_rate: float = option(0.00176, at_least=0, help="peak learning rate")
+    learning_rate: float | Literal["auto"] = option(
+        PRETRAINING_RATE,
+        at_least=0,
+        help=f"peak learning rate; auto: {PRETRAINING_RATE} * sqrt(train_batch_size / {PRETRAINING_BATCH})",
+    )
     num_train_steps: int = option(
         125_000, at_least=1, help="training steps, also where the learning rate's decay ends"
     )
     num_warmup_steps: int = option(3125, at_least=0, help="steps over which the learning rate rises from 0")
     save_checkpoints_steps: int = option(5000, at_least=1, help="steps between checkpoints")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.learning_rate == "auto" and self.optimizer != "lamb":
+            raise UsageError("--learning_rate=auto is a rate for --optimizer=lamb")
 
 
 @script(PretrainingOptions)
@@ -69,7 +82,14 @@ def main(options: PretrainingOptions) -> None:
     from albert_tf.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask, masking_of
     from albert_tf.training import loop
+    from albert_tf.training.report import say
 
+    if options.learning_rate == "auto":
+        options = dataclasses.replace(options, learning_rate=scaled_learning_rate(options.train_batch_size))
+        say(
+            f"learning rate {options.learning_rate:.4g}: the paper's {PRETRAINING_RATE} times the root of "
+            f"{options.train_batch_size}/{PRETRAINING_BATCH}"
+        )
     input_files = record_files(options.input_file)
     eval_files = input_files
     if options.eval_input_file:
@@ -84,6 +104,7 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),
+        index_file=os.path.join(options.output_dir, "record_index.npz"),
     )
     loop.run(task, options)
 

@@ -134,6 +134,9 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
         default = default and list(map(str, default))
         how = "comma-separated, or repeated" if field.metadata["commas"] else "may be repeated"
         absl_flags.DEFINE_multi_string(name, default, f"{text} ({how})", **where)
+    elif words := _words_of(annotation):
+        parser, serializer = _NumberOrWord(words), absl_flags.ArgumentSerializer()
+        absl_flags.DEFINE(parser, name, default, text, serializer=serializer, **where)
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)
     else:
@@ -144,6 +147,22 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
             bool: absl_flags.DEFINE_boolean,
         }[kind]
         define(name, default, text, **where)
+
+
+def _words_of(annotation: Any) -> tuple[str, ...]:
+    """The words that may stand for a number: those of a `Literal` in a union."""
+    parts = typing.get_args(annotation)
+    return next((typing.get_args(p) for p in parts if typing.get_origin(p) is typing.Literal), ())
+
+
+class _NumberOrWord(absl_flags.FloatParser):
+    def __init__(self, words: Sequence[str]):
+        super().__init__()
+        self._words = words
+        self.syntactic_help = f"a number or {', '.join(words)}"
+
+    def parse(self, argument):
+        return argument if argument in self._words else super().parse(argument)
 
 
 def _is_required(field: dataclasses.Field) -> bool:
@@ -164,7 +183,7 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
         raise UsageError(f"--{field.name} must be a finite number, not {value}")
     if isinstance(value, int) and abs(value) > _LARGEST:
         raise UsageError(f"--{field.name} must be at most {_LARGEST}, not {value}")
-    if at_least is not None and not value >= at_least:
+    if at_least is not None and not isinstance(value, str) and not value >= at_least:
         raise UsageError(f"--{field.name} must be at least {at_least}, not {value}")
     choices = field.metadata.get("choices")
     if choices and value not in choices:

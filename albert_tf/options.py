@@ -1,6 +1,7 @@
 """The flags that several `run_*.py` scripts share, and what they mean together."""
 
 import dataclasses
+import math
 import os
 import typing
 
@@ -35,6 +36,18 @@ class RunOptions(ScriptOptions):
     seed: int = option(12345, at_least=0, help="decides initial weights, order of the data and dropout")
     mixed_precision: str = option(
         "float32", choices=("float32", "bfloat16"), help="precision of the layers; variables are float32"
+    )
+    deterministic: bool = option(
+        False, help="whether each operation gives the same bits each time; may be slower"
+    )
+    on_divergence: str = option(
+        "stop",
+        choices=("stop", "rollback"),
+        help="where loss, gradients or weights are not finite: stop, or go back to the last checkpoint and "
+        "past the data, 3 times at most",
+    )
+    allow_changed_flags: bool = option(
+        False, help="whether a run may continue with other flags or data than it began with"
     )
     distribution_strategy: str = option(
         "off",
@@ -78,6 +91,14 @@ class TrainingOptions(RunOptions):
     num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")
     start_warmup_step: int = option(0, at_least=0, help="step at which the rise starts")
     max_eval_steps: int | None = option(100, at_least=1, help="batches in an evaluation at most")
+
+
+PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096  # of the paper
+
+
+def scaled_learning_rate(train_batch_size: int) -> float:
+    """The paper's rate of pretraining for another batch: LAMB's goes with the root of the batch."""
+    return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from albert_tf import records
 from albert_tf.errors import InputError
+from albert_tf.tfrecord import read_records
 
 
 def are_unmasked(paths: Sequence[str]) -> bool:
@@ -16,7 +17,7 @@ def are_unmasked(paths: Sequence[str]) -> bool:
     """
     first_of_kind: dict[bool, str] = {}
     for path in paths:
-        for record in itertools.islice(records.read_records(path), 1):
+        for record in itertools.islice(read_records(path), 1):
             first_of_kind.setdefault(_is_unmasked(record), path)
     if len(first_of_kind) > 1:
         raise InputError(
@@ -59,7 +60,7 @@ def find_bad_record(
     for path in paths:
         number = 0
         try:
-            for number, record in enumerate(records.read_records(path), 1):
+            for number, record in enumerate(read_records(path), 1):
                 if limit is not None and number > limit:
                     break
                 problem = _problem(record, schema, bounds)

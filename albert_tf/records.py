@@ -28,23 +28,17 @@ TensorFlow, nor does writing.
 
 import contextlib
 import json
-import os
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
-from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, matching_files
+from albert_tf.tfrecord import framed
 
 FORMAT = "albert_tf pretraining records 1"
 
 _MANIFEST_SUFFIX = ".manifest.json"
-
-_HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
-_CHECKSUM = struct.Struct("<I")
 
 
 # ---------------------------------------------------------------------------------------------- writing
@@ -195,21 +189,6 @@ class RecordWriter:
                 file.write("\n")
 
 
-def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """What a TFRecord file holds for a record: length and its checksum, the bytes, their checksum."""
-    length = len(record)
-    return (
-        _HEADER.pack(length, _masked_checksum(struct.pack("<Q", length))),
-        record,
-        _CHECKSUM.pack(_masked_checksum(record)),
-    )
-
-
-def _masked_checksum(data: bytes) -> int:
-    checksum = google_crc32c.value(data)
-    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
 def metadata_path(path: str) -> str:
     """Where the description of the record file `path` is."""
     return f"{path}.json"
@@ -286,43 +265,6 @@ def record_files(patterns: Sequence[str]) -> list[str]:
     found = matching_files(patterns)
     descriptions = {metadata_path(path) for path in found}
     return [path for path in found if path not in descriptions and not path.endswith(_MANIFEST_SUFFIX)]
-
-
-def count_records(path: str) -> int:
-    """The number of records by the file's description; without one that fits they are read.
-
-    Raises:
-      InputError: the file is damaged.
-    """
-    metadata = read_metadata(path) or {}
-    if metadata.get("bytes") == os.path.getsize(path):
-        return metadata["records"]
-    return sum(1 for _ in read_records(path))
-
-
-def read_records(path: str) -> Iterator[bytes]:
-    """The records of a TFRecord file, checksums verified.
-
-    Raises:
-      InputError: the file is cut short or damaged; the message names the record, counted from 1.
-    """
-    with open(path, "rb") as file:
-        left = os.fstat(file.fileno()).st_size
-        number = 0
-        while left:
-            number += 1
-            header = file.read(_HEADER.size)
-            length, checksum = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, None)
-            if checksum is not None and checksum != _masked_checksum(header[:8]):
-                damage = "is damaged" if number > 1 else "is damaged, or the file is no TFRecord"
-                raise InputError(f"{path}, record {number} {damage} (wrong checksum of its length)")
-            left -= _HEADER.size + length + _CHECKSUM.size
-            if left < 0:
-                raise InputError(f"{path}, record {number}: the file ends inside the record (cut short?)")
-            record = file.read(length)
-            if _CHECKSUM.unpack(file.read(_CHECKSUM.size))[0] != _masked_checksum(record):
-                raise InputError(f"{path}, record {number} is damaged (wrong checksum of its bytes)")
-            yield record
 
 
 def schema(max_seq_length: int, max_predictions_per_seq: int | None) -> dict[str, tuple[str, int, str]]:

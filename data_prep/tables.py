@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from albert_tf.errors import InputError
 from albert_tf.files import open_file
-from albert_tf.records import read_records
+from albert_tf.tfrecord import read_records
 
 _ROWS = 1000  # read together
 _ARROW_FILE = b"ARROW1"  # how one begins that is no stream

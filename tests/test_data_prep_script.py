@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from albert_tf import record_checks, records, testing
+from albert_tf.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep.create_pretraining_data import main
 from tests.data_prep_runs import WORDS, write_text
@@ -32,7 +33,7 @@ def run(folder, *arguments, output="out.tfrecord", text=None, vocabulary="vocab_
 
 
 def load(path, length, predictions):
-    batch = records.parse_pretraining_batch(list(records.read_records(str(path))), length, predictions)
+    batch = records.parse_pretraining_batch(list(read_records(str(path))), length, predictions)
     return {name: values.numpy() for name, values in batch.items()}
 
 
@@ -112,7 +113,7 @@ def test_unmasked_records_are_the_static_ones_of_one_pass_without_masks(tmp_path
     assert run(tmp_path, *flags, "--dupe_factor=1", output="static.tfrecord") == 0
     assert run(tmp_path, *flags, "--masking=dynamic", output="dynamic.tfrecord") == 0
     static = load(tmp_path / "static.tfrecord", 64, 20)
-    serialized = list(records.read_records(str(tmp_path / "dynamic.tfrecord")))
+    serialized = list(read_records(str(tmp_path / "dynamic.tfrecord")))
     unmasked = {n: v.numpy() for n, v in records.parse_unmasked_batch(serialized, 64).items()}
     rows, nth = np.nonzero(static["masked_lm_weights"])
     static["input_ids"][rows, static["masked_lm_positions"][rows, nth]] = static["masked_lm_ids"][rows, nth]
@@ -153,9 +154,9 @@ def test_several_outputs_share_the_examples_of_one(tmp_path):
     assert run(tmp_path, *arguments) == 0
     assert run(tmp_path, *arguments, output=f"a,{tmp_path / 'b'}") == 0
     assert run(tmp_path, *arguments, "--num_shards=3", output="c") == 0
-    whole = sorted(records.read_records(str(tmp_path / "out.tfrecord")))
+    whole = sorted(read_records(str(tmp_path / "out.tfrecord")))
     for names in (["a", "b"], [f"c-0000{i}-of-00003" for i in range(3)]):
-        parts = [list(records.read_records(str(tmp_path / name))) for name in names]
+        parts = [list(read_records(str(tmp_path / name))) for name in names]
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         assert sorted(sum(parts, [])) == whole  # noqa: RUF017
 

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from albert_tf import record_checks, records
 from albert_tf.errors import InputError
+from albert_tf.tfrecord import framed, read_records
 
 S, P = 12, 3
 
@@ -106,7 +107,7 @@ def test_several_files_are_dealt_their_records_in_turn(tmp_path):
         writer.describe({"seed": 7})
     expected = records.serialize_examples(made)
     for i, path in enumerate(paths):
-        assert list(records.read_records(path)) == expected[i::3]
+        assert list(read_records(path)) == expected[i::3]
         assert records.read_metadata(path) == {
             "format": records.FORMAT,
             "records": len(expected[i::3]),
@@ -211,7 +212,7 @@ def test_a_file_without_records_says_so(tmp_path):
 
 def test_bytes_that_are_no_example_are_named(tmp_path):
     path = tmp_path / "a"
-    path.write_bytes(b"".join(records.framed(b"\xff\xff\xff")))
+    path.write_bytes(b"".join(framed(b"\xff\xff\xff")))
     assert diagnosis(str(path)) == f"{path}, record 1: not a tf.train.Example"
 
 
@@ -219,7 +220,7 @@ def test_reading_says_what_is_wrong_too(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"123")
     with pytest.raises(InputError, match="record 1: the file ends inside the record"):
-        list(records.read_records(str(path)))
+        list(read_records(str(path)))
 
 
 def test_writing_needs_no_tensorflow(tmp_path):

@@ -160,6 +160,8 @@ def test_defaults_are_the_originals():
     ("--init_from_group0", "--init_from_group0 needs --init_checkpoint"),
     ("--learning_rate=nan", "--learning_rate must be"),
     ("--learning_rate=inf", "--learning_rate must be a finite number"),
+    ("--learning_rate=-1", "--learning_rate must be at least 0, not -1"),
+    ("--learning_rate=automatic", "--learning_rate=automatic"),
     ("--seed=99999999999", "--seed must be at most 2147483647"),
     ("--flagfile=/nonexistent", "error: Unable to open flagfile"),
     ("stray", "'stray' is not a flag"),
@@ -267,7 +269,7 @@ def test_interrupted_run_saves_and_continues(flags, tmp_path, capsys, kill):
     [saved] = events.glob("model.ckpt-*.index")
     step = int(saved.name.removeprefix("model.ckpt-").removesuffix(".index"))
     assert step >= 100
-    assert run({**flags, "num_train_steps": str(step + 1)}) == 0
+    assert run({**flags, "num_train_steps": str(step + 1)}, "--allow_changed_flags") == 0
     assert f"continuing from {events / f'model.ckpt-{step}'}" in capsys.readouterr().err
 
 
@@ -304,6 +306,25 @@ def test_bad_record_in_the_middle_is_found(flags, capsys):
         writer.write(features)
     message = refusal(capsys, run({**flags, "num_train_steps": "20"}))
     assert "record 41: input_ids holds 25, but there are 20 pieces in the vocabulary" in message
+
+
+def test_damage_inside_a_record_is_found_in_training(flags, capsys):
+    path = pathlib.Path(flags["input_file"])
+    data = bytearray(path.read_bytes())
+    data[len(data) * 40 // 64 + 100] ^= 1
+    path.write_bytes(data)
+    message = refusal(capsys, run({**flags, "num_train_steps": "20"}))
+    assert f"{path}, record 41 is damaged (wrong checksum of its bytes)" in message
+
+
+def test_learning_rate_may_follow_from_the_batch(flags, tmp_path, capsys):
+    assert run({**flags, "learning_rate": "auto", "num_train_steps": "1"}) == 0
+    told = "learning rate 7.778e-05: the paper's 0.00176 times the root of 8/4096"
+    assert told in capsys.readouterr().err.splitlines()
+    kept = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert kept["flags"]["learning_rate"] == pytest.approx(0.00176 * np.sqrt(8 / 4096))
+    message = refusal(capsys, run(flags, "--learning_rate=auto", "--optimizer=adamw"), expected_status=2)
+    assert "--learning_rate=auto is a rate for --optimizer=lamb" in message
 
 
 def test_batch_must_divide_over_the_devices(flags, capsys, monkeypatch, two_devices):

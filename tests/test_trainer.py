@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.layers.variables import variable_name
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.training.divergence import Diverged
 from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
 from albert_tf.training.trainer import Trainer
 from tests.pretraining_records import CONFIG, SEQ_LENGTH, make_features
@@ -37,7 +39,17 @@ class SlopeTask(Task):
         return {"loss_of_slopes": WeightedSum(tf.reduce_sum(values * weights), tf.reduce_sum(weights))}
 
 
-def trainer(task, optimizer, strategy=None) -> Trainer:
+def training_batch() -> dict[str, tf.Tensor]:
+    features = make_features(8)
+    batch = {
+        name: tf.constant(values, tf.float32 if name.endswith("weights") else tf.int32)
+        for name, values in features.items()
+    }
+    batch["next_sentence_labels"] = batch["next_sentence_labels"][:, 0]
+    return batch
+
+
+def trainer(task, optimizer, strategy=None, make_batches=None) -> Trainer:
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         model = task.build_model("float32")
@@ -48,7 +60,7 @@ def trainer(task, optimizer, strategy=None) -> Trainer:
         model=model,
         optimizer=optimizer,
         strategy=strategy,
-        make_batches=lambda: strategy.distribute_datasets_from_function(weights_batches),
+        make_batches=lambda: strategy.distribute_datasets_from_function(make_batches or weights_batches),
         seed=1,
         after_step=lambda steps: None,
     )
@@ -87,23 +99,60 @@ def test_learning_rate_of_a_step_is_that_of_the_updates_before_it():
     np.testing.assert_allclose(rates, [0, 0, 0.25, 0.5, 0.75, 0.5], atol=1e-6)
 
 
-def test_first_step_that_is_not_finite_is_remembered():
+def test_first_step_that_is_not_finite_is_told():
     task = SlopeTask()
     steps = trainer(task, lambda: AdamW(learning_rate=1.0))
     steps.train(tf.constant(2))
-    assert steps.first_bad_step() is None
     steps.model.trainable_variables[0].assign([[np.nan], [1.0]])
-    steps.train(tf.constant(2))
-    assert steps.first_bad_step() == 2
+    message = r"^the loss is not finite at step 2 \(nan\); .* before was that of dense.*kernel, of norm 5$"
+    with pytest.raises(Diverged, match=message) as raised:
+        steps.train(tf.constant(3))
+    assert raised.value.step == 2
+
+
+def test_variable_whose_gradient_is_not_finite_is_named():
+    task = SlopeTask()
+    task.slope = (3e38, 3e38)  # the sum of the two is not finite, but for weights of opposite sign
+    steps = trainer(task, lambda: AdamW(learning_rate=1.0))
+    steps.model.trainable_variables[0].assign([[1.0], [-1.0]])
+    with pytest.raises(Diverged, match=r"^the gradient of dense.*kernel is not finite at step 0$"):
+        steps.train(tf.constant(1))
+
+
+def test_weights_that_the_last_update_ruined_are_named():
+    steps = trainer(SlopeTask(), lambda: AdamW(learning_rate=1e38))
+    with pytest.raises(Diverged, match=r"^the norm of dense.*kernel is not finite at step 1$") as raised:
+        steps.train(tf.constant(1))
+    assert raised.value.step == 0
+
+
+@pytest.mark.parametrize("optimizer", [AdamW, LAMB])
+def test_sizes_of_the_last_step_are_told_for_each_group(optimizer):
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
+    batch = tf.data.Dataset.from_tensors(training_batch()).repeat()
+    steps = trainer(task, lambda: optimizer(0.01), make_batches=lambda context: batch)
+    steps.train(tf.constant(1))
+    before = {variable_name(v): v.numpy() for v in steps.model.variables}
+    results = steps.train(tf.constant(1))
+    after = {variable_name(v): v.numpy() for v in steps.model.variables}
+
+    def norm(values, group):
+        return np.sqrt(sum(np.square(v).sum() for name, v in values.items() if name.startswith(group)))
+
+    groups = {name.split("/", 1)[1] for name in results if name.startswith("update_ratio/")}
+    assert {"bert/embeddings", "bert/encoder/embedding_hidden_mapping_in", "cls/predictions"} < groups
+    assert {"attention_1", "ffn_1", "LayerNorm", "LayerNorm_1"} <= {g.split("/")[-1] for g in groups}
+    for group in groups:
+        inside = f"{group}/"
+        np.testing.assert_allclose(results[f"weight_norm/{group}"], norm(after, inside), rtol=1e-5)
+        moved = norm({name: after[name] - before[name] for name in after}, inside)
+        np.testing.assert_allclose(results[f"update_ratio/{group}"], moved / norm(after, inside), rtol=1e-3)
+    gradients = [results[f"gradient_norm/{group}"] for group in groups]
+    np.testing.assert_allclose(np.linalg.norm(gradients), results["gradient_norm"], rtol=1e-5)
 
 
 def test_whole_step_compiles_with_xla_and_does_the_same():
-    features = make_features(8)
-    batch = {
-        name: tf.constant(values, tf.float32 if name.endswith("weights") else tf.int32)
-        for name, values in features.items()
-    }
-    batch["next_sentence_labels"] = batch["next_sentence_labels"][:, 0]
+    batch = training_batch()
     task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
     weights = []
     for compiled in (False, True):

@@ -83,7 +83,7 @@ def test_one_seed_gives_one_model_and_another_seed_another(tmp_path):
 
 def test_training_lowers_the_loss_and_writes_what_it_promises(tmp_path, capsys):
     changes = {"optimizer": "adamw", "learning_rate": 0.003}
-    changes |= {"num_train_steps": 250, "save_checkpoints_steps": 50}
+    changes |= {"num_train_steps": 250, "save_checkpoints_steps": 50, "seed": 1}
     results = loop.run(task(tmp_path, count=512), options(tmp_path, **changes))
     assert results["loss"] < 2.8 < np.log(20)
     assert results["masked_lm_accuracy"] > 0.25
@@ -191,7 +191,8 @@ def test_evaluation_ends_after_max_eval_steps(tmp_path):
 def test_divergence_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
     job = task(tmp_path)
     loop.run(job, options(tmp_path, num_train_steps=3))
-    bad = options(tmp_path, learning_rate=1e30, num_train_steps=50, num_warmup_steps=0)
+    changes = {"num_warmup_steps": 0, "allow_changed_flags": True}
+    bad = options(tmp_path, learning_rate=1e30, num_train_steps=50, **changes)
     with pytest.raises(InputError, match=r"not finite at step \d+.*--learning_rate.*model\.ckpt-3"):
         loop.run(job, bad)
     assert saved_steps(tmp_path) == [3]
@@ -203,8 +204,10 @@ def test_ruined_weights_are_neither_best_nor_a_result(tmp_path):
     loop.run(job, options(tmp_path, num_train_steps=3))
     before = (tmp_path / "model" / "eval_results.json").read_text()
     best = (tmp_path / "model" / "model.ckpt-best.index").read_bytes()
-    bad = options(tmp_path, learning_rate=1e30, num_train_steps=4, num_warmup_steps=0)
-    with pytest.raises(InputError, match="loss of the evaluation at step 4 is nan"):
+    # The last update ruins them: neither loss nor gradients of a step show it.
+    changes = {"num_warmup_steps": 0, "allow_changed_flags": True}
+    bad = options(tmp_path, learning_rate=1e30, num_train_steps=4, **changes)
+    with pytest.raises(InputError, match="norm of bert/embeddings/word_embeddings is not finite at step 4"):
         loop.run(job, bad)
     assert saved_steps(tmp_path) == [3]
     assert (tmp_path / "model" / "eval_results.json").read_text() == before
@@ -214,28 +217,8 @@ def test_ruined_weights_are_neither_best_nor_a_result(tmp_path):
 def test_another_config_is_refused_on_continuing(tmp_path):
     loop.run(task(tmp_path), options(tmp_path, num_train_steps=1))
     other = task(tmp_path, dataclasses.replace(CONFIG, num_attention_heads=4))
-    with pytest.raises(InputError, match="have another config: num_attention_heads 2, not 4"):
+    with pytest.raises(InputError, match="has num_attention_heads 2, not 4: give those, --allow_changed"):
         loop.run(other, options(tmp_path))
-
-
-def test_checkpoints_that_cannot_be_found_or_read_are_not_overwritten(tmp_path):
-    job = task(tmp_path)
-    loop.run(job, options(tmp_path))
-    folder = tmp_path / "model"
-    state, data = folder / "checkpoint", folder / "model.ckpt-6.data-00000-of-00001"
-    kept, whole = state.read_bytes(), data.read_bytes()
-    for content, message in [
-        (None, "state file 'checkpoint' is missing or damaged"),
-        (b"garbage", "state file 'checkpoint' is missing or damaged"),
-        (b"\xff\xfe", "checkpoint is no list of checkpoints"),
-    ]:
-        state.unlink() if content is None else state.write_bytes(content)
-        with pytest.raises(InputError, match=message):
-            loop.run(job, options(tmp_path))
-    state.write_bytes(kept)
-    data.write_bytes(whole[:100])
-    with pytest.raises(InputError, match=r"model\.ckpt-6 cannot be restored"):
-        loop.run(job, options(tmp_path))
 
 
 def test_mixed_bfloat16_trains_float32_weights(tmp_path):

@@ -134,13 +134,23 @@ class BenchmarkTask(Task):
             "vocabulary": file_digest(vocabulary) if vocabulary else None,
         }
 
+    def training_settings(self) -> dict[str, Any]:
+        """The flags of the task that are not the loop's, and a digest of the train split."""
+        return {
+            "train_file": f"{len(self.features['train'])} {self.examples_name} ({self._digest('train')})",
+            "max_seq_length": self.max_seq_length,
+            "dropout_prob": self.dropout_prob,
+            "pad_to_max_length": self._pad_to is not None,
+        }
+
     def eval_data(self) -> str:
         """A digest of the dev split."""
-        if "dev" not in self.features:
-            return ""
-        dev = self.features["dev"]
-        digest = hashlib.sha256(dev.input_ids.tobytes())
-        for values in (dev.lengths, dev.first_lengths, dev.labels):
+        return self._digest("dev") if "dev" in self.features else ""
+
+    def _digest(self, split: str) -> str:
+        features = self.features[split]
+        digest = hashlib.sha256(features.input_ids.tobytes())
+        for values in (features.lengths, features.first_lengths, features.labels):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()[:16]
 

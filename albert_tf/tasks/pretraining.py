@@ -1,6 +1,9 @@
 """Pretraining: masked-LM and sentence-order prediction on the records of `data_prep`."""
 
+import dataclasses
 import functools
+import hashlib
+import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,12 +18,11 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
 from albert_tf.tasks.measures import correct, nll, weighted
+from albert_tf.tasks.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records
+from albert_tf.tasks.record_order import shuffled_records
 from albert_tf.tasks.task import Task, WeightedSum, check_length
 from data_prep.masking import MaskingOptions
 
-_SHUFFLED_RECORDS = 10_000
-_FILES_READ_AT_ONCE = 16
-_MOST_RECORDS_OF_A_FILE = 1 << 40
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
@@ -35,6 +37,7 @@ class PretrainingTask(Task):
       max_seq_length: length of the records.
       masking: what is to be predicted of unmasked records. Of masked ones `max_predictions_per_seq` counts,
         the length of their arrays of predictions.
+      index_file: keeps where the records are, so that a run that continues need not look for them.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
@@ -49,12 +52,14 @@ class PretrainingTask(Task):
         eval_files: Sequence[str],
         max_seq_length: int = 512,
         masking: MaskingOptions | None = None,
+        index_file: str | None = None,
     ):
         self.config = config
         self.input_files = tuple(input_files)
         self.eval_files = tuple(eval_files)
         self.max_seq_length = max_seq_length
         self.masking = masking or MaskingOptions()
+        self.index_file = index_file
         self.tokens_per_example = max_seq_length
 
     @property
@@ -64,6 +69,25 @@ class PretrainingTask(Task):
     @functools.cached_property
     def _are_unmasked(self) -> bool:
         return record_checks.are_unmasked(self._all_files)
+
+    @functools.cached_property
+    def _index(self) -> RecordIndex:
+        return index_records(self.input_files, self.index_file)
+
+    def training_settings(self) -> dict[str, Any]:
+        """The flags of the records, and what they are by names, sizes and numbers of records of the files."""
+        index = self._index
+        names = [os.path.basename(path) for path in index.files]
+        key = json.dumps([names, index.sizes, index.records_of_files()])
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        masking = dataclasses.asdict(self.masking)
+        if not self._are_unmasked:
+            masking = {"max_predictions_per_seq": self.masking.max_predictions_per_seq}
+        return {
+            "input_file": f"{index.counts.sum()} records in {len(names)} files ({digest})",
+            "max_seq_length": self.max_seq_length,
+            **masking,
+        }
 
     def check_inputs(self) -> None:
         """Checks the first record of each file, and the vocabulary its metadata names.
@@ -110,71 +134,47 @@ class PretrainingTask(Task):
     def train_dataset(
         self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
     ) -> tf.data.Dataset:
-        """Endless batches; files and records are shuffled anew each time round, by the seed.
+        """Endless batches in the order of `albert_tf.tasks.record_order`.
 
-        A run that continues reads over what the steps before saw of the current round.
+        Raises:
+          InputError: a file is cut short.
         """
-        pipelines = context.num_input_pipelines
-        shard_files = len(self.input_files) >= pipelines
-        first_epoch = seen = 0
-        if first_step or not shard_files:
-            first_epoch, seen = divmod(first_step * batch_size // pipelines, self._own_records(context))
-
-        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            seeds = tf.random.stateless_uniform([2], [seed, epoch], None, None, tf.int64, alg="philox")
-            files = _numbered_files(self.input_files)
-            if shard_files:
-                files = files.shard(pipelines, context.input_pipeline_id)
-            dataset = files.shuffle(len(self.input_files), seed=seeds[0]).interleave(
-                _numbered_records, cycle_length=_FILES_READ_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
-            )
-            if not shard_files:
-                dataset = dataset.shard(pipelines, context.input_pipeline_id)
-            dataset = dataset.shuffle(_SHUFFLED_RECORDS, seed=seeds[1])
-            return _in_epoch(epoch, dataset.skip(seen * tf.cast(epoch == first_epoch, tf.int64)))
-
-        dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
-        return self._batches(dataset, context.get_per_replica_batch_size(batch_size), seed, endless=True)
+        numbered = shuffled_records(
+            self._index, batch_size=batch_size, seed=seed, first_step=first_step, context=context
+        )
+        return self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
 
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
         """The records of `eval_files` once, in order; unmasked ones always with the same masks."""
-        dataset = _numbered_files(self.eval_files).flat_map(_numbered_records)
-        dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-        dataset = _in_epoch(tf.constant(0, tf.int64), dataset)
-        return self._batches(dataset, context.get_per_replica_batch_size(batch_size), _EVAL_SEED)
-
-    def _own_records(self, context: tf.distribute.InputContext) -> int:
-        """How many records this pipeline reads each time round."""
-        pipelines, own = context.num_input_pipelines, context.input_pipeline_id
-        if len(self.input_files) >= pipelines:
-            return sum(map(records.count_records, self.input_files[own::pipelines]))
-        all_records = sum(map(records.count_records, self.input_files))
-        if all_records < pipelines:
-            raise InputError(f"--input_file has {all_records} records, too few for {pipelines} workers")
-        return len(range(own, all_records, pipelines))
+        files = tf.data.Dataset.from_tensor_slices(list(self.eval_files)).enumerate()
+        numbered = files.flat_map(
+            lambda file, path: tf.data.TFRecordDataset(path).enumerate(file * NUMBERS_OF_A_FILE)
+        )
+        numbered = numbered.shard(context.num_input_pipelines, context.input_pipeline_id)
+        numbered = numbered.map(lambda number, record: (tf.constant(0, tf.int64), number, record))
+        return self._batches(numbered, context.get_per_replica_batch_size(batch_size), _EVAL_SEED)
 
     def _batches(
-        self, dataset: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
+        self, numbered: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
     ) -> tf.data.Dataset:
-        """Batches of what the model takes, of (epoch, (number, record))."""
+        """Batches of what the model takes, of (epoch, number, record)."""
         length, masking = self.max_seq_length, self.masking
 
-        def draw(epoch, numbered):
-            number, record = numbered
+        def draw(epoch, number, record):
             return draw_chance(seed, epoch, number, length), record
 
         def mask(chance, serialized):
             unmasked = records.parse_unmasked_batch(serialized, length)
             return draw_masks(unmasked, chance, self.config.vocab_size, masking)
 
-        def parse(_, numbered):
-            return records.parse_pretraining_batch(numbered[1], length, masking.max_predictions_per_seq)
+        def parse(epoch, number, serialized):
+            return records.parse_pretraining_batch(serialized, length, masking.max_predictions_per_seq)
 
         if self._are_unmasked:
-            dataset = dataset.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
-        dataset = dataset.batch(batch_size, drop_remainder=endless)
-        dataset = dataset.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
-        return dataset.prefetch(tf.data.AUTOTUNE)
+            numbered = numbered.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = numbered.batch(batch_size, drop_remainder=endless)
+        batches = batches.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def measure(
         self,
@@ -217,17 +217,3 @@ def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions
                     f"{first} was made with --{name}={value}, {path} with {settings[name]}: give --{name}"
                 )
     return MaskingOptions(**{name: value for name, (value, _) in found.items()}, **given)
-
-
-def _numbered_files(files: Sequence[str]) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(list(files)).enumerate()
-
-
-def _numbered_records(file: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
-    """(number, record) of a file; the number tells the record from all others of all files."""
-    return tf.data.TFRecordDataset(path).enumerate(file * _MOST_RECORDS_OF_A_FILE)
-
-
-def _in_epoch(epoch: tf.Tensor, dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """(epoch, (number, record))."""
-    return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), dataset)

@@ -53,6 +53,13 @@ class Task(abc.ABC):
         """
         return {}
 
+    def training_settings(self) -> dict[str, Any]:
+        """What decides the outcome of training besides the loop's flags, as JSON values by flag or name.
+
+        The data are among them, so that they are told from others wherever they lie.
+        """
+        return {}
+
     def eval_data(self) -> str:
         """What tells the evaluation data from others; results on other data are not compared."""
         return ""

@@ -10,11 +10,13 @@ from albert_tf.options import RunOptions
 
 
 def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
-    """The strategy that the options ask for.
+    """The strategy that the options ask for; makes TensorFlow deterministic if they ask for it.
 
     Raises:
       InputError: flags that contradict each other, or devices that are not there.
     """
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
     name = options.distribution_strategy
     found = len(tf.config.list_physical_devices("GPU"))
     num_gpus = found if options.num_gpus is None else options.num_gpus

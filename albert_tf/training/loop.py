@@ -1,7 +1,6 @@
 """One loop for every task: train, evaluate, keep the best, continue where it stopped."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -10,6 +9,7 @@ from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
+from albert_tf.training.folder import own_folder
 from albert_tf.training.report import format_results, say
 from albert_tf.training.run import Run
 
@@ -67,9 +67,9 @@ def open_run(
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     folder = worker_folder(options.output_dir, strategy)
-    _make_folder(folder)
     try:
-        yield Run(task, options, strategy, folder)
+        with own_folder(folder):
+            yield Run(task, options, strategy, folder)
     except tf.errors.OpError as error:
         if options.verbosity == "info":
             raise
@@ -85,14 +85,3 @@ def _reason(error: tf.errors.OpError) -> str:
     lines = [line.strip() for line in error.message.splitlines()]
     told = [line for line in lines if line and not line.startswith(context)]
     return told[-1] if told else error.message
-
-
-def _make_folder(folder: str) -> None:
-    try:
-        tf.io.gfile.makedirs(folder)
-        probe = os.path.join(folder, ".writable")
-        with tf.io.gfile.GFile(probe, "w") as file:
-            file.write("")
-        tf.io.gfile.remove(probe)
-    except tf.errors.OpError as error:
-        raise InputError(f"--output_dir={folder} cannot be written: {error.message}") from None

@@ -119,12 +119,18 @@ class AdamW(tf_keras.optimizers.Optimizer):
         m, v = self._moments[0][index], self._moments[1][index]
         m.assign(self.beta_1 * m + (1.0 - self.beta_1) * gradient)
         v.assign(self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient))
+        variable.assign_sub(self.last_update(variable))
+
+    def last_update(self, variable: tf.Variable) -> tf.Tensor:
+        """What the moments, as they are, take off a variable at the rate of the last step."""
+        index = self._index_dict[self._var_key(variable)]
+        m, v = self._moments[0][index], self._moments[1][index]
         update = m / (tf.sqrt(v) + self.epsilon)
         included = not any(re.search(pattern, variable_name(variable)) for pattern in self.excluded)
         if included:
             update += self.weight_decay_rate * variable
         rate = tf.cast(self.learning_rate, variable.dtype)
-        variable.assign_sub(rate * self._trust_ratio(variable, update, included) * update)
+        return rate * self._trust_ratio(variable, update, included) * update
 
     def _trust_ratio(self, variable: tf.Variable, update: tf.Tensor, included: bool) -> float | tf.Tensor:
         return 1.0

@@ -51,7 +51,7 @@ class Predictor:
         order = np.argsort(outputs.pop("example_index"))
         return {name: values[order] for name, values in outputs.items()}
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
         return self._strategy.run(lambda part: self._task.outputs(self._model, part), args=(batch,))
 

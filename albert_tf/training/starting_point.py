@@ -22,7 +22,7 @@ from albert_tf.tasks.feature_cache import cached_features
 from albert_tf.tasks.features import Features
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
-from albert_tf.training.saved import best_checkpoint, newest_checkpoint
+from albert_tf.training.saved import best_checkpoint, find_checkpoints
 
 # What the original's users write where the vocabulary is that of the hub module.
 _FROM_HUB = "from_tf_hub"
@@ -211,7 +211,7 @@ def _in_run(options: FineTuningOptions) -> _Beside | None:
 
 
 def _has_checkpoint(folder: str) -> bool:
-    return bool(newest_checkpoint(folder) or best_checkpoint(folder))
+    return bool(find_checkpoints(folder) or best_checkpoint(folder))
 
 
 def _beside_weights(path: str | None, do_lower_case: bool | None) -> _Beside:

@@ -3,12 +3,16 @@
 import itertools
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import orbit
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.layers.variables import variable_name
 from albert_tf.progress import progress_bar
 from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.training.divergence import Diverged, explain_gradients
+from albert_tf.training.norms import GroupNorms, norms_of
 
 _CLIP_NORM = 1.0
 
@@ -53,25 +57,41 @@ class Trainer(orbit.AbstractTrainer):
         with strategy.scope():
             self._metrics = _Means(task)
             self._gradient_norm = tf_keras.metrics.Mean()
-            self._first_bad_step = tf.Variable(
-                -1, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+            self._first_bad_step = _on_all_devices(-1, tf.int64)
+            # Of the last step, until one is bad: then of that one and the one before it.
+            self._loss = _on_all_devices(0.0, tf.float32)
+            self._norms, self._norms_before = (
+                _on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
             )
+        self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
+        self._group_norms = GroupNorms(model.trainable_variables)
         self._loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Runs steps; returns the means over them."""
+        """Runs steps; returns the means over them, and the sizes of the last one (see `GroupNorms`).
+
+        Raises:
+          Diverged: loss, gradients or weights are not finite.
+        """
         if self._batches is None:
             self._batches = iter(self._make_batches())
         self._metrics.reset()
         self._gradient_norm.reset_state()
         if self._loops_on_device:
-            self._device_loop(num_steps)
+            self._device_loop(self._batches, num_steps)
             self.after_step(int(num_steps))
         else:
             for _ in range(int(num_steps)):
-                self._step()
+                self._step(self._batches)
                 self.after_step(1)
-        return self.results() | {"gradient_norm": self._gradient_norm.result()}
+        sizes = self.check()
+        return self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
+
+    def start_over(self) -> None:
+        """Forgets divergence, and has the batches made anew before the next step."""
+        self._batches = None
+        self._first_bad_step.assign(-1)
+        self._norms.assign(tf.zeros_like(self._norms))
 
     def results(self) -> dict[str, tf.Tensor]:
         """Means since the current loop began, `loss` and `learning_rate` among them."""
@@ -79,19 +99,48 @@ class Trainer(orbit.AbstractTrainer):
         results["learning_rate"] = tf.identity(self.optimizer.learning_rate)
         return results
 
-    def first_bad_step(self) -> int | None:
-        """The first step whose loss or gradients were not finite, if any."""
+    def check(self) -> dict[str, float]:
+        """The sizes of the last step, after at least one in this process; see `GroupNorms`.
+
+        Raises:
+          Diverged: loss or gradients of a step were not finite, or the weights are not.
+        """
+        self.check_steps()
+        updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
+        bad = np.flatnonzero(~np.isfinite(weights))
+        if bad.size:
+            step = int(self.optimizer.iterations.numpy())
+            raise Diverged(
+                f"the norm of {self._variable_names()[bad[0]]} is not finite at step {step}", step - 1
+            )
+        return self._group_norms.scalars(self._norms.numpy(), updates, weights)
+
+    def check_steps(self) -> None:
+        """Raises `Diverged` if the loss or the gradients of a step were not finite."""
         step = int(self._first_bad_step.numpy())
-        return None if step < 0 else step
+        if step >= 0:
+            norms, before = self._norms.numpy(), self._norms_before.numpy()
+            raise explain_gradients(self._variable_names(), norms, before, float(self._loss.numpy()), step)
+
+    def _variable_names(self) -> list[str]:
+        return [variable_name(variable) for variable in self.model.trainable_variables]
+
+    @tf.function(autograph=False)
+    def _norms_of_last_step(self):
+        """Norms of updates and of weights, float32 [variables]."""
+        variables = self.model.trainable_variables
+        updates = norms_of([self.optimizer.last_update(variables[i]) for i in self._reached])
+        updates = tf.scatter_nd([[i] for i in self._reached], updates, self._norms.shape)
+        return updates, norms_of(variables)
+
+    @tf.function(autograph=False)
+    def _step(self, batches):
+        self.strategy.run(self._replica_step, args=(next(batches),))
 
     @tf.function
-    def _step(self):
-        self.strategy.run(self._replica_step, args=(next(self._batches),))
-
-    @tf.function
-    def _device_loop(self, num_steps):
+    def _device_loop(self, batches, num_steps):
         for _ in tf.range(num_steps):
-            self.strategy.run(self._replica_step, args=(next(self._batches),))
+            self.strategy.run(self._replica_step, args=(next(batches),))
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         replica = tf.distribute.get_replica_context()
@@ -103,25 +152,32 @@ class Trainer(orbit.AbstractTrainer):
             loss = tf.add_n([_share_of_mean(measured[name], replica) for name in self.task.losses])
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
-        # Variables that the loss does not reach, such as the pooler's, stay as they are.
-        variables, gradients = zip(
-            *((v, g) for v, g in zip(variables, gradients, strict=True) if g is not None), strict=True
-        )
+        # The others, such as the pooler's of some tasks, stay as they are.
+        self._reached = [i for i, gradient in enumerate(gradients) if gradient is not None]
         # The norm of a sparse gradient with repeated rows would be wrong.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [tf.convert_to_tensor(gradients[i]) for i in self._reached]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients, norm = tf.clip_by_global_norm(gradients, _CLIP_NORM)
+        norms = norms_of(gradients)
+        norm = tf.norm(norms)
+        gradients, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM, use_norm=norm)
 
-        finite = tf.math.is_finite(norm) & tf.math.is_finite(
-            replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
-        )
-        is_first_bad = ~finite & (self._first_bad_step < 0)
-        self._first_bad_step.assign(tf.where(is_first_bad, step, self._first_bad_step))
+        self._watch(replica.all_reduce(tf.distribute.ReduceOp.SUM, loss), norms, step)
         self._gradient_norm.update_state(norm)
         self._metrics.update(measured)
         self.optimizer.apply_gradients(
-            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+            zip(gradients, [variables[i] for i in self._reached], strict=True),
+            skip_gradients_aggregation=True,
         )
+
+    def _watch(self, loss: tf.Tensor, norms: tf.Tensor, step: tf.Tensor) -> None:
+        """Remembers loss and gradient norms of a step, unless one before it was bad."""
+        norms = tf.scatter_nd([[i] for i in self._reached], norms, self._norms.shape)
+        is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
+        was_finite = self._first_bad_step < 0
+        self._norms_before.assign(tf.where(was_finite, self._norms, self._norms_before))
+        self._norms.assign(tf.where(was_finite, norms, self._norms))
+        self._loss.assign(tf.where(was_finite, loss, self._loss))
+        self._first_bad_step.assign(tf.where(was_finite & ~is_finite, step, self._first_bad_step))
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -158,12 +214,19 @@ class Evaluator(orbit.AbstractEvaluator):
             self._step(batch)
         return self._metrics.results()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
         self.strategy.run(self._replica_step, args=(batch,))
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         self._metrics.update(self.task.measure(self.model, batch, training=False))
+
+
+def _on_all_devices(value, dtype: tf.DType) -> tf.Variable:
+    """A variable that has the same value on all devices; made in the scope of the strategy."""
+    return tf.Variable(
+        value, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+    )
 
 
 class _Means:

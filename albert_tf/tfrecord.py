@@ -1,0 +1,117 @@
+"""TFRecord files: records with their lengths and checksums, without TensorFlow.
+
+A file may be read from its beginning, or in blocks of records from anywhere.
+"""
+
+import io
+import mmap
+import os
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+
+from albert_tf.errors import InputError
+
+_HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
+_CHECKSUM = struct.Struct("<I")
+
+
+def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
+    """What a file holds for a record: length and its checksum, the bytes, their checksum."""
+    length = len(record)
+    return (
+        _HEADER.pack(length, _masked_checksum(struct.pack("<Q", length))),
+        record,
+        _CHECKSUM.pack(_masked_checksum(record)),
+    )
+
+
+def read_records(path: str) -> Iterator[bytes]:
+    """The records of a file, checksums verified.
+
+    Raises:
+      InputError: the file is cut short or damaged; the message names the record, counted from 1.
+    """
+    with open(path, "rb") as file:
+        yield from _read(file, os.fstat(file.fileno()).st_size, path, 1)
+
+
+def read_block(path: str, begin: int, end: int, first: int) -> list[bytes]:
+    """The records in the bytes from `begin` to `end` of a file, checksums verified.
+
+    Args:
+      path: the file.
+      begin, end: as `find_blocks` gives them.
+      first: number of the first record in the file, counted from 1, for errors.
+
+    Raises:
+      InputError: as `read_records`.
+    """
+    with open(path, "rb", buffering=0) as file:
+        data = os.pread(file.fileno(), end - begin, begin)
+    return list(_read(io.BytesIO(data), len(data), path, first))
+
+
+def find_blocks(
+    path: str, records_of_a_block: int, advance: Callable[[int], Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds where blocks of records begin; of the records only the lengths are read.
+
+    Args:
+      path: the file.
+      records_of_a_block: the last one may have fewer.
+      advance: called with the number of bytes of each block.
+
+    Returns:
+      int64 [blocks + 1]: the first byte of each block, and the end of the file; int32 [blocks]: records.
+
+    Raises:
+      InputError: as `read_records`, but for damage inside records.
+    """
+    size = os.path.getsize(path)
+    bounds, records, position = [0], 0, 0
+    if size:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            while position < size:
+                records += 1
+                header = data[position : position + _HEADER.size]
+                position += _size(header, size - position, path, records)
+                if records % records_of_a_block == 0 or position == size:
+                    advance(position - bounds[-1])
+                    bounds.append(position)
+    counts = np.full(len(bounds) - 1, records_of_a_block, np.int32)
+    if records % records_of_a_block:
+        counts[-1] = records % records_of_a_block
+    return np.array(bounds, np.int64), counts
+
+
+def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:
+    while left:
+        header = file.read(_HEADER.size)
+        size = _size(header, left, path, number)
+        left -= size
+        record = file.read(size - _HEADER.size - _CHECKSUM.size)
+        if _CHECKSUM.unpack(file.read(_CHECKSUM.size))[0] != _masked_checksum(record):
+            raise InputError(f"{path}, record {number} is damaged (wrong checksum of its bytes)")
+        yield record
+        number += 1
+
+
+def _size(header: bytes, left: int, path: str, number: int) -> int:
+    """Bytes of a record, header and checksum included, of which no more than `left` may be there."""
+    length, checksum = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, None)
+    if checksum is not None and checksum != _masked_checksum(header[:8]):
+        damage = "is damaged" if number > 1 else "is damaged, or the file is no TFRecord"
+        raise InputError(f"{path}, record {number} {damage} (wrong checksum of its length)")
+    size = _HEADER.size + length + _CHECKSUM.size
+    if size > left:
+        raise InputError(f"{path}, record {number}: the file ends inside the record (cut short?)")
+    return size
+
+
+def _masked_checksum(data: bytes) -> int:
+    checksum = google_crc32c.value(data)
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF

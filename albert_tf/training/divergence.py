@@ -1,0 +1,92 @@
+"""Training that came to numbers which are not finite: what is said of it, and how a run goes on."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete
+
+MOST_ROLLBACKS = 3
+_ROLLBACKS_FILE = "rollbacks.json"
+
+
+class Diverged(InputError):
+    """Loss, gradients or weights are not finite.
+
+    Args:
+      what: is not finite, and where.
+      step: the update that must not be made again on the same data, counted from 0.
+    """
+
+    def __init__(self, what: str, step: int):
+        super().__init__(what)
+        self.step = step
+
+
+def explain_gradients(
+    names: Sequence[str], norms: np.ndarray, norms_before: np.ndarray, loss: float, step: int
+) -> Diverged:
+    """What to say of a step whose loss or gradients are not finite.
+
+    Args:
+      names: of the variables, from the input of the model to its end.
+      norms: float32 [variables]. Of their gradients in that step.
+      norms_before: the same in the step before.
+      loss: of the step.
+      step: which.
+    """
+    bad = [name for name, norm in zip(names, norms, strict=True) if not np.isfinite(norm)]
+    if np.isfinite(loss) and bad:
+        # Gradients come from the end of the model: what the last one lacks, all before it lack too.
+        others = f" (nor those of {len(bad) - 1} variables before it)" if len(bad) > 1 else ""
+        return Diverged(f"the gradient of {bad[-1]} is not finite at step {step}{others}", step)
+    what = f"the loss is not finite at step {step} ({loss})"
+    if norms_before.any():
+        worst = int(np.argmax(norms_before))
+        what += (
+            f"; the largest gradient of the step before was that of {names[worst]}, of norm "
+            f"{norms_before[worst]:.3g}"
+        )
+    return Diverged(what, step)
+
+
+class Rollbacks:
+    """How often a run went back to a checkpoint, and what data it left out, in `<folder>/rollbacks.json`.
+
+    Batch n is what step n trains on, unless batches were left out before.
+    """
+
+    def __init__(self, folder: str):
+        self._path = os.path.join(folder, _ROLLBACKS_FILE)
+        self._done: list[dict[str, Any]] = []
+        if os.path.exists(self._path):
+            try:
+                with open(self._path, encoding="utf-8") as file:
+                    self._done = [
+                        {"to_step": int(past["to_step"]), "batches": int(past["batches"]), "why": past["why"]}
+                        for past in json.load(file)
+                    ]
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f"{self._path} is no list of a run's rollbacks: {error!r}") from None
+
+    def __len__(self) -> int:
+        return len(self._done)
+
+    def batch_of(self, step: int) -> int:
+        """The number of the batch that a step trains on."""
+        return step + sum(past["batches"] for past in self._done if past["to_step"] <= step)
+
+    def forget_after(self, step: int) -> None:
+        """Drops what happened after the step to which the user, or a torn checkpoint, took the run back."""
+        self._done = [past for past in self._done if past["to_step"] <= step]
+
+    def add(self, to_step: int, diverged: Diverged) -> None:
+        """Leaves out the data between a step and divergence after it; written at once."""
+        batches = diverged.step + 1 - to_step
+        self._done.append({"to_step": to_step, "batches": batches, "why": str(diverged)})
+        with appear_when_complete([self._path]) as [path], open(path, "w", encoding="utf-8") as file:
+            json.dump(self._done, file, indent=1)

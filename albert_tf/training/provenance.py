@@ -1,0 +1,158 @@
+"""What lies beside the checkpoints of a run: what they are of, written at the start and checked on resume."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
+from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE, read_task
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete
+from albert_tf.flags import flags_of
+from albert_tf.options import TrainingOptions
+from albert_tf.tasks.task import Task
+from albert_tf.training.report import say
+
+# The flags by which a run comes to other weights. Not among them are devices and paths, since a run may go on
+# elsewhere, nor when it evaluates, saves and stops.
+_DECISIVE = (
+    "seed",
+    "train_batch_size",
+    "optimizer",
+    "learning_rate",
+    "num_train_steps",
+    "num_warmup_steps",
+    "start_warmup_step",
+    "poly_power",
+    "mixed_precision",
+)
+_STEPS, _WARMUP = ("--num_train_steps", "--train_step"), ("--num_warmup_steps", "--warmup_step")
+_NAMES_IN_FINE_TUNING = {"num_train_steps": "train_step", "num_warmup_steps": "warmup_step"}
+
+
+def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -> None:
+    """Writes config, vocabulary, task, command and flags beside the checkpoints.
+
+    Args:
+      folder: the run's.
+      task: what is trained.
+      options: how.
+      step: from which on; not 0 where a run goes on with changed flags. What it was before is kept.
+    """
+    write_sidecars(folder, task.config, task.spm_model_file, task.vocab_file)
+    if task.describe():
+        _write(folder, TASK_FILE, task.describe())
+    settings = task.training_settings()
+    started = {"command": options.command, "flags": flags_of(options), "settings": settings}
+    if step:
+        started |= {"since_step": step, "before": _read(folder)}
+    _write(folder, TRAINING_FILE, started)
+
+
+def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
+    """Checks that checkpoints are of this task and, if it is to be trained, of this training.
+
+    A run that is to be longer than it was may go on, and any with `allow_changed_flags`; what changed is then
+    written beside the checkpoints.
+
+    Raises:
+      InputError: they are not.
+    """
+    _check_task(folder, task)
+    changed = _changed_config(folder, task, options.do_train)
+    if not options.do_train:
+        if changed:
+            raise InputError(f"the run in {folder} has {_listed(changed)}")
+        return
+    settings = _changed_settings(folder, task, options)
+    longer = _taken_out_if_longer(settings)
+    changed |= settings
+    if changed and not options.allow_changed_flags:
+        advice = "give those, --allow_changed_flags or another --output_dir"
+        raise InputError(f"the run in {folder} has {_listed(changed)}: {advice}")
+    if changed:
+        say(f"going on from step {step} with other flags: the run had {_listed(changed)}")
+    if longer:
+        say(f"the run is now longer: it had {_listed(longer)}; the learning rate follows the longer run")
+    if changed or longer:
+        describe(folder, task, options, step)
+
+
+def _check_task(folder: str, task: Task) -> None:
+    ours, saved = task.describe(), read_task(folder) or {}
+    if bool(ours) != bool(saved):
+        kinds = ("a benchmark's task", "pretraining")
+        raise InputError(
+            f"the checkpoints in {folder} are of {kinds[not saved]}, not of {kinds[not ours]}: "
+            "choose another --output_dir"
+        )
+    keys = ("task_name", "label_names", "do_lower_case", "vocabulary")
+    differing = [key for key in keys if key in saved and saved[key] != ours.get(key)]
+    if differing:
+        raise InputError(
+            f"the checkpoints in {folder} are of another task: "
+            + ", ".join(f"{key} {_shown(saved[key])}, not {_shown(ours[key])}" for key in differing)
+        )
+
+
+def _changed_config(folder: str, task: Task, do_train: bool) -> dict[str, tuple[Any, Any]]:
+    """Keys of the config with their old and new values, those that count only in training if there is one."""
+    path = os.path.join(folder, CONFIG_FILE)
+    if not os.path.exists(path):
+        return {}
+    changed = _differences(AlbertConfig.from_json_file(path).to_dict(), task.config.to_dict())
+    return {key: both for key, both in changed.items() if do_train or not key.endswith("dropout_prob")}
+
+
+def _changed_settings(folder: str, task: Task, options: TrainingOptions) -> dict[str, tuple[Any, Any]]:
+    """Flags and other settings of training with their old and new values."""
+    started, now = _read(folder), flags_of(options)
+    flags = _differences(started.get("flags", {}), {name: now[name] for name in _DECISIVE})
+    names = _NAMES_IN_FINE_TUNING if task.describe() else {}
+    changed = {names.get(name, name): both for name, both in flags.items()}
+    changed |= _differences(started.get("settings", {}), task.training_settings())
+    return {f"--{name}": both for name, both in changed.items()}
+
+
+def _taken_out_if_longer(changed: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Takes the number of steps, and that of warm-up, out of what changed if the run is to be longer."""
+    steps = next((both for name, both in changed.items() if name in _STEPS), (0, 0))
+    if steps[0] >= steps[1]:
+        return {}
+    return {name: changed.pop(name) for name in _STEPS + _WARMUP if name in changed}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The keys of both whose values differ."""
+    return {key: (old[key], new[key]) for key in old if key in new and old[key] != new[key]}
+
+
+def _read(folder: str) -> dict[str, Any]:
+    """What the run was started with; empty if it does not say, as those of earlier versions."""
+    path = os.path.join(folder, TRAINING_FILE)
+    if not os.path.exists(path):
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            started = json.load(file)
+        if not isinstance(started["flags"], dict) or not isinstance(started.get("settings", {}), dict):
+            raise TypeError(started)
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path} does not say how the run was started") from None
+    return started
+
+
+def _write(folder: str, name: str, content: Mapping[str, Any]) -> None:
+    path = os.path.join(folder, name)
+    with appear_when_complete([path]) as [temporary], open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+
+
+def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(f"{name} {_shown(old)}, not {_shown(new)}" for name, (old, new) in changed.items())
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) or "no classes" if isinstance(value, list) else str(value)
