@@ -29,9 +29,9 @@ def exit_with(context, task, on_progress):
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_task_is_done_once_and_reports_progress(count):
     reported = []
-    with Workers(count, 100) as workers:
+    with Workers(count) as workers:
         for tasks in (range(10), [5], []):
-            results = dict(workers.run(add, tasks, lambda *done: reported.append(done)))
+            results = dict(workers.run(add, 100, tasks, lambda *done: reported.append(done)))
             assert results == {task: 100 + task for task in tasks}
     assert sorted(reported) == sorted([(n, 1) for n in range(10)] + [(5, 1)])
 
@@ -39,8 +39,8 @@ def test_every_task_is_done_once_and_reports_progress(count):
 def test_workers_are_without_tensorflow_and_end_with_the_block():
     import multiprocessing
 
-    with Workers(2, None) as workers:
-        [(_, first), (_, _)] = workers.run(modules, [1, 2], print)
+    with Workers(2) as workers:
+        [(_, first), (_, _)] = workers.run(modules, None, [1, 2], print)
         assert len(multiprocessing.active_children()) == 2
     assert {"data_prep", "numpy"} <= first
     assert "tensorflow" not in first
@@ -49,11 +49,11 @@ def test_workers_are_without_tensorflow_and_end_with_the_block():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_error_of_a_task_is_raised(count):
-    with Workers(count, None) as workers, pytest.raises(InputError) as error:
-        list(workers.run(complain, ["bread", "bread"], print))
+    with Workers(count) as workers, pytest.raises(InputError) as error:
+        list(workers.run(complain, None, ["bread", "bread"], print))
     assert str(error.value) == "no bread"
 
 
 def test_a_worker_that_ends_is_named_with_its_exit_status():
-    with Workers(2, None) as workers, pytest.raises(InputError, match=r"^worker [12] .* exit status 7; "):
-        list(workers.run(exit_with, [7, 7], print))
+    with Workers(2) as workers, pytest.raises(InputError, match=r"^worker [12] .* exit status 7; "):
+        list(workers.run(exit_with, None, [7, 7], print))
