@@ -9,7 +9,6 @@ are those of the examples written, without padding; the time is that of the proc
 import dataclasses
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -44,7 +43,7 @@ print(pieces, seconds, cpu_seconds)
 class Options(flags.ScriptOptions):
     """Measures create_pretraining_data: speed against encoding alone, memory, and what more workers bring.
 
-    Of several rounds, in which the numbers of workers take turns, the medians are shown.
+    Of several rounds, in which the numbers of workers take turns, the fastest is shown.
     """
 
     input_file: tuple[str, ...] = flags.option(help="plain text files: names and globs")
@@ -125,12 +124,12 @@ def prepare(options: Options, workers: int, length: str, passes: str) -> Figures
 
 
 def measure(options: Options, name: str, run: Callable[[int], Figures], floor: float | None) -> float:
-    """Shows the medians for each number of workers; returns the pieces a second of the first."""
+    """Shows the fastest round of each number of workers; returns the pieces a second of the first."""
     counts = list(map(int, options.num_workers))
     rounds = [[run(count) for count in counts] for _ in range(options.rounds)]
-    medians = [Figures(*map(statistics.median, zip(*of, strict=True))) for of in zip(*rounds, strict=True)]
-    first = medians[0].rate
-    for count, figures in zip(counts, medians, strict=True):
+    fastest = [max(of, key=lambda figures: figures.rate) for of in zip(*rounds, strict=True)]
+    first = fastest[0].rate
+    for count, figures in zip(counts, fastest, strict=True):
         row = f"{figures.rate:>12,.0f}{figures.rate / (floor or first):>13.2f}{figures.rate / first:>10.2f}"
         row += f"{figures.seconds:>9.2f}{figures.cpu_seconds:>13.2f}{figures.megabytes:>12,.0f}"
         print(f"{name:>28}{count:>9}{row}", flush=True)

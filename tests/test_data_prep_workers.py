@@ -1,5 +1,6 @@
 """Tasks in processes: results, progress, errors, processes that end."""
 
+import multiprocessing
 import os
 import sys
 
@@ -16,6 +17,10 @@ def add(context, task, on_progress):
 
 def modules(context, task, on_progress):
     return {name.partition(".")[0] for name in sys.modules}
+
+
+def process_id(context, task, on_progress):
+    return os.getpid()
 
 
 def complain(context, task, on_progress):
@@ -37,14 +42,22 @@ def test_every_task_is_done_once_and_reports_progress(count):
 
 
 def test_workers_are_without_tensorflow_and_end_with_the_block():
-    import multiprocessing
-
     with Workers(2) as workers:
         [(_, first), (_, _)] = workers.run(modules, None, [1, 2], print)
         assert len(multiprocessing.active_children()) == 2
     assert {"data_prep", "numpy"} <= first
     assert "tensorflow" not in first
     assert not multiprocessing.active_children()
+
+
+def test_processes_that_were_started_ahead_are_the_ones_that_work():
+    with Workers(2) as workers:
+        for tasks, processes in ((1, 0), (5, 2), (5, 2)):
+            workers.start_for(tasks)
+            assert len(multiprocessing.active_children()) == processes
+        ahead = {process.pid for process in multiprocessing.active_children()}
+        assert {pid for _, pid in workers.run(process_id, None, [1, 2, 3], print)} <= ahead
+        assert {process.pid for process in multiprocessing.active_children()} == ahead
 
 
 @pytest.mark.parametrize("count", [1, 2])
