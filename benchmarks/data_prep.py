@@ -1,19 +1,23 @@
 """Speed, memory and scaling of the data preparation: python -m benchmarks.data_prep --help.
 
-Each run is the command itself, on as many cores as it has workers. The floor is
+Each run is the command itself, with a core for each worker, which stays there: left to itself, Linux now and
+then runs two on one core, beside a process of less priority on the other. The floor is
 `SentencePieceProcessor.encode` alone on the lines of the text as they reach it in a run, by as many processes
 side by side, each of which encodes all of the text: what they bring is the most that workers can. Pieces
 are those of the examples written, without padding; the time is that of the process from start to end.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from albert_tf import flags
@@ -78,14 +82,28 @@ class Figures(NamedTuple):
         return self.pieces / self.seconds
 
 
-def started_on_cores(cores: int, command: list[str]) -> subprocess.Popen:
-    """Starts Python on so many cores."""
+def started_on(cores: Sequence[int], command: list[str]) -> subprocess.Popen:
+    """Starts Python on some cores."""
     available = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(available)[:cores])
+    os.sched_setaffinity(0, cores)
     try:
         return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     finally:
         os.sched_setaffinity(0, available)
+
+
+def keep_workers_apart(process: subprocess.Popen, cores: Sequence[int]) -> None:
+    """Gives each worker that a process starts a core of its own, when they have all started."""
+    workers: list[int] = []
+    has_ended = functools.partial(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    while len(workers) < len(cores) and not has_ended():
+        time.sleep(0.01)
+        with contextlib.suppress(OSError):
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            commands = [pathlib.Path(f"/proc/{child}/cmdline").read_text() for child in children]
+            workers = [int(c) for c, of in zip(children, commands, strict=True) if "spawn_main" in of]
+    for worker, core in zip(workers, cores, strict=False):
+        os.sched_setaffinity(worker, {core})
 
 
 def ended(process: subprocess.Popen) -> tuple[str, float, float]:
@@ -98,35 +116,40 @@ def ended(process: subprocess.Popen) -> tuple[str, float, float]:
     return printed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def encode(options: Options, processes: int) -> Figures:
-    """What encoding alone takes, by processes that begin together."""
+def encode(options: Options, cores: Sequence[int]) -> Figures:
+    """What encoding alone takes, by a process on each of the cores; they begin together."""
     command = ["-c", _ENCODE, options.spm_model_file, *options.input_file]
-    all_started = [started_on_cores(processes, command) for _ in range(processes)]
+    all_started = [started_on([core], command) for core in cores]
     printed, _, megabytes = zip(*map(ended, all_started), strict=True)
     pieces, seconds, cpu_seconds = zip(*(map(float, line.split()) for line in printed), strict=True)
     return Figures(sum(pieces), max(seconds), sum(cpu_seconds), max(megabytes))
 
 
-def prepare(options: Options, workers: int, length: str, passes: str) -> Figures:
-    """What the command takes."""
+def prepare(options: Options, cores: Sequence[int], length: str, passes: str) -> Figures:
+    """What the command takes, with a worker on each of the cores."""
     with tempfile.TemporaryDirectory(dir=options.temp_dir) as folder:
         output = os.path.join(folder, "out.tfrecord")
         begin = time.perf_counter()
-        process = started_on_cores(workers, [
+        process = started_on(cores, [
             *("-m", "data_prep.create_pretraining_data", f"--output_file={output}"),
             *(f"--input_file={','.join(options.input_file)}", f"--spm_model_file={options.spm_model_file}"),
-            *(f"--max_seq_length={length}", f"--dupe_factor={passes}", f"--num_workers={workers}"),
+            *(f"--max_seq_length={length}", f"--dupe_factor={passes}", f"--num_workers={len(cores)}"),
         ])  # fmt: skip
+        if len(cores) > 1:
+            keep_workers_apart(process, cores)
         _, cpu_seconds, megabytes = ended(process)
         seconds = time.perf_counter() - begin
         with open(f"{output}.json", encoding="utf-8") as file:
             return Figures(json.load(file)["summary"]["pieces"], seconds, cpu_seconds, megabytes)
 
 
-def measure(options: Options, name: str, run: Callable[[int], Figures], floor: float | None) -> float:
+def measure(
+    options: Options, name: str, run: Callable[[Sequence[int]], Figures], floor: float | None
+) -> float:
     """Shows the fastest round of each number of workers; returns the pieces a second of the first."""
     counts = list(map(int, options.num_workers))
-    rounds = [[run(count) for count in counts] for _ in range(options.rounds)]
+    cores = sorted(os.sched_getaffinity(0))
+    rounds = [[run(cores[:count]) for count in counts] for _ in range(options.rounds)]
     fastest = [max(of, key=lambda figures: figures.rate) for of in zip(*rounds, strict=True)]
     first = fastest[0].rate
     for count, figures in zip(counts, fastest, strict=True):
@@ -141,13 +164,13 @@ def main(options: Options) -> None:
     columns = ("workers", "pieces/s", "to encoding", "scaling", "seconds", "CPU seconds", "largest MB")
     widths = (9, 12, 13, 10, 9, 13, 12)
     print(f"{'':>28}{''.join(f'{c:>{w}}' for c, w in zip(columns, widths, strict=True))}", flush=True)
-    floor = measure(options, "encoding alone", lambda workers: encode(options, workers), None)
+    floor = measure(options, "encoding alone", lambda cores: encode(options, cores), None)
     for length in options.max_seq_length:
         for passes in options.dupe_factor:
             measure(
                 options,
                 f"length {length}, dupe_factor {passes}",
-                lambda workers, length=length, passes=passes: prepare(options, workers, length, passes),
+                lambda cores, length=length, passes=passes: prepare(options, cores, length, passes),
                 floor,
             )
 

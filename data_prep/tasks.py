@@ -169,8 +169,8 @@ def complete_shard(
 @contextlib.contextmanager
 def _written(path: str) -> Iterator[IO[bytes]]:
     """A file that appears when it is complete."""
-    # ext4 puts a file that was emptied, as "wb" would, on the disk when it is closed. Most of these are
-    # removed before they need to get there.
+    # "wb" would empty the file that is there by now, which makes ext4 write it to the disk as soon as it is
+    # closed; most of these are removed before they need to get there.
     with _explained(path), appear_when_complete([path]) as [name], open(name, "r+b") as file:
         yield file
 
