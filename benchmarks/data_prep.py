@@ -1,17 +1,24 @@
-"""Speed and memory of the data preparation: python -m benchmarks.data_prep --help.
+"""Speed, memory and scaling of the data preparation: python -m benchmarks.data_prep --help.
 
-Each run is the command itself, on as many cores as it has workers. The floor is
-`SentencePieceProcessor.encode` alone, on one core, on the lines of the text as they reach it in a run. Pieces
+Each run is the command itself, with a core for each worker, which stays there: left to itself, Linux now and
+then runs two on one core, beside a process of less priority on the other. The floor is
+`SentencePieceProcessor.encode` alone on the lines of the text as they reach it in a run, by as many processes
+side by side, each of which encodes all of the text: what they bring is the most that workers can. Pieces
 are those of the examples written, without padding; the time is that of the process from start to end.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from albert_tf import flags
 from albert_tf.errors import InputError
@@ -38,80 +45,134 @@ print(pieces, seconds, cpu_seconds)
 
 @dataclasses.dataclass(frozen=True)
 class Options(flags.ScriptOptions):
-    """Measures create_pretraining_data: speed against encoding alone, memory, and what more workers bring."""
+    """Measures create_pretraining_data: speed against encoding alone, memory, and what more workers bring.
+
+    Of several rounds, in which the numbers of workers take turns, the fastest is shown.
+    """
 
     input_file: tuple[str, ...] = flags.option(help="plain text files: names and globs")
     spm_model_file: str = flags.option(help="SentencePiece model")
     max_seq_length: tuple[str, ...] = flags.option(("512", "128"), help="lengths to measure")
     dupe_factor: tuple[str, ...] = flags.option(("1", "10"), help="numbers of passes to measure")
-    num_workers: tuple[str, ...] = flags.option(("1", "2"), help="numbers of workers to measure")
+    num_workers: tuple[str, ...] = flags.option(
+        ("1", "2"), help="numbers of workers to measure; the first is what the others are compared with"
+    )
+    rounds: int = flags.option(3, at_least=1, help="how often everything is measured")
     temp_dir: str | None = flags.option(None, help="folder for what is written, and removed at the end")
 
 
-@dataclasses.dataclass(frozen=True)
-class Process:
-    """What a process printed and took.
+class Figures(NamedTuple):
+    """What processes did.
 
     Attributes:
-      seconds: from start to end.
-      cpu_seconds: of it and those that it started.
+      pieces: how many.
+      seconds: they took.
+      cpu_seconds: of all of them.
       megabytes: of the largest of them.
     """
 
-    printed: str
+    pieces: float
     seconds: float
     cpu_seconds: float
     megabytes: float
 
+    @property
+    def rate(self) -> float:
+        """Pieces a second."""
+        return self.pieces / self.seconds
 
-def on_cores(cores: int, command: list[str]) -> Process:
-    """Runs Python on so many cores."""
+
+def started_on(cores: Sequence[int], command: list[str]) -> subprocess.Popen:
+    """Starts Python on some cores."""
     available = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(available)[:cores])
-    begin = time.perf_counter()
+    os.sched_setaffinity(0, cores)
     try:
-        process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     finally:
         os.sched_setaffinity(0, available)
+
+
+def keep_workers_apart(process: subprocess.Popen, cores: Sequence[int]) -> None:
+    """Gives each worker that a process starts a core of its own, when they have all started."""
+    workers: list[int] = []
+    has_ended = functools.partial(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    while len(workers) < len(cores) and not has_ended():
+        time.sleep(0.01)
+        with contextlib.suppress(OSError):
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            commands = [pathlib.Path(f"/proc/{child}/cmdline").read_text() for child in children]
+            workers = [int(c) for c, of in zip(children, commands, strict=True) if "spawn_main" in of]
+    for worker, core in zip(workers, cores, strict=False):
+        os.sched_setaffinity(worker, {core})
+
+
+def ended(process: subprocess.Popen) -> tuple[str, float, float]:
+    """What a process printed, its CPU seconds and megabytes, with those that it started."""
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise InputError(f"{command[1]} ended with exit status {process.returncode}")
-    seconds = time.perf_counter() - begin
-    return Process(printed, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        raise InputError(f"{process.args[2]} ended with exit status {process.returncode}")
+    return printed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def summary_of_run(options: Options, workers: str, length: str, passes: str) -> tuple[dict, Process]:
+def encode(options: Options, cores: Sequence[int]) -> Figures:
+    """What encoding alone takes, by a process on each of the cores; they begin together."""
+    command = ["-c", _ENCODE, options.spm_model_file, *options.input_file]
+    all_started = [started_on([core], command) for core in cores]
+    printed, _, megabytes = zip(*map(ended, all_started), strict=True)
+    pieces, seconds, cpu_seconds = zip(*(map(float, line.split()) for line in printed), strict=True)
+    return Figures(sum(pieces), max(seconds), sum(cpu_seconds), max(megabytes))
+
+
+def prepare(options: Options, cores: Sequence[int], length: str, passes: str) -> Figures:
+    """What the command takes, with a worker on each of the cores."""
     with tempfile.TemporaryDirectory(dir=options.temp_dir) as folder:
         output = os.path.join(folder, "out.tfrecord")
-        process = on_cores(int(workers), [
+        begin = time.perf_counter()
+        process = started_on(cores, [
             *("-m", "data_prep.create_pretraining_data", f"--output_file={output}"),
             *(f"--input_file={','.join(options.input_file)}", f"--spm_model_file={options.spm_model_file}"),
-            *(f"--max_seq_length={length}", f"--dupe_factor={passes}", f"--num_workers={workers}"),
+            *(f"--max_seq_length={length}", f"--dupe_factor={passes}", f"--num_workers={len(cores)}"),
         ])  # fmt: skip
+        if len(cores) > 1:
+            keep_workers_apart(process, cores)
+        _, cpu_seconds, megabytes = ended(process)
+        seconds = time.perf_counter() - begin
         with open(f"{output}.json", encoding="utf-8") as file:
-            return json.load(file)["summary"], process
+            return Figures(json.load(file)["summary"]["pieces"], seconds, cpu_seconds, megabytes)
+
+
+def measure(
+    options: Options, name: str, run: Callable[[Sequence[int]], Figures], floor: float | None
+) -> float:
+    """Shows the fastest round of each number of workers; returns the pieces a second of the first."""
+    counts = list(map(int, options.num_workers))
+    cores = sorted(os.sched_getaffinity(0))
+    rounds = [[run(cores[:count]) for count in counts] for _ in range(options.rounds)]
+    fastest = [max(of, key=lambda figures: figures.rate) for of in zip(*rounds, strict=True)]
+    first = fastest[0].rate
+    for count, figures in zip(counts, fastest, strict=True):
+        row = f"{figures.rate:>12,.0f}{figures.rate / (floor or first):>13.2f}{figures.rate / first:>10.2f}"
+        row += f"{figures.seconds:>9.2f}{figures.cpu_seconds:>13.2f}{figures.megabytes:>12,.0f}"
+        print(f"{name:>28}{count:>9}{row}", flush=True)
+    return first
 
 
 @script(Options)
 def main(options: Options) -> None:
-    encoding = on_cores(1, ["-c", _ENCODE, options.spm_model_file, *options.input_file])
-    pieces, seconds, cpu_seconds = map(float, encoding.printed.split())
-    floor = pieces / seconds
-    columns = ("pieces/s", "to encoding", "seconds", "CPU seconds", "largest MB")
-    print(f"{'':>40}{''.join(f'{column:>13}' for column in columns)}")
-    figures = f"{floor:>13,.0f}{1:>13.2f}{seconds:>13.2f}{cpu_seconds:>13.2f}"
-    print(f"{'encoding alone':>40}{figures}{encoding.megabytes:>13,.0f}", flush=True)
+    columns = ("workers", "pieces/s", "to encoding", "scaling", "seconds", "CPU seconds", "largest MB")
+    widths = (9, 12, 13, 10, 9, 13, 12)
+    print(f"{'':>28}{''.join(f'{c:>{w}}' for c, w in zip(columns, widths, strict=True))}", flush=True)
+    floor = measure(options, "encoding alone", lambda cores: encode(options, cores), None)
     for length in options.max_seq_length:
         for passes in options.dupe_factor:
-            for workers in options.num_workers:
-                summary, process = summary_of_run(options, workers, length, passes)
-                speed = summary["pieces"] / process.seconds
-                name = f"length {length}, dupe_factor {passes}, {workers} workers"
-                figures = f"{speed:>13,.0f}{speed / floor:>13.2f}"
-                figures += f"{process.seconds:>13.2f}{process.cpu_seconds:>13.2f}"
-                print(f"{name:>40}{figures}{process.megabytes:>13,.0f}", flush=True)
+            measure(
+                options,
+                f"length {length}, dupe_factor {passes}",
+                lambda cores, length=length, passes=passes: prepare(options, cores, length, passes),
+                floor,
+            )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from data_prep import tasks
+from data_prep.completion import Completion
 from data_prep.outcome import require_examples, require_text
 from data_prep.plan import plan_rounds
 from data_prep.progress import RunProgress
@@ -29,18 +30,17 @@ class TokenizedFiles(NamedTuple):
     text: TokenizedText
 
 
-class WrittenParts(NamedTuple):
-    """What is known of the parts of all shards.
+class CompleteShards(NamedTuple):
+    """What is known of all shards.
 
     Attributes:
       statistics: of the examples.
-      records, sizes: int64 [shards, parts]. How many each part has, and its bytes.
+      shards: records, bytes and sha256 of each.
       left_out: how many chunks made no example because they are one single word.
     """
 
     statistics: ExampleStatistics
-    records: np.ndarray
-    sizes: np.ndarray
+    shards: list[dict[str, Any]]
     left_out: int
 
 
@@ -61,10 +61,11 @@ class Execution:
     def tokenize(self) -> TokenizedFiles:
         """Tokenizes all groups of text."""
         files, groups = self._job.files, self._job.groups
-        size = sum(text_range.end - text_range.begin for group in groups for text_range in group)
-        self._progress.begin("tokenizing", size)
-        results = self._results(
-            tasks.tokenize_group, range(len(groups)), files.tokenized_result, self._progress.advance
+        sizes = [sum(text_range.end - text_range.begin for text_range in group) for group in groups]
+        self._progress.begin("tokenizing", sum(sizes))
+        largest_first = sorted(range(len(groups)), key=sizes.__getitem__, reverse=True)
+        results = dict(
+            self._results(tasks.tokenize_group, largest_first, files.tokenized_result, self._progress.advance)
         )
         text = joined_results(groups, results)
         require_text(text.statistics.pieces, self._job.options)
@@ -75,8 +76,8 @@ class Execution:
         ]
         return TokenizedFiles(*zip(*corpora, strict=True), text)
 
-    def write_parts(self, tokenized: TokenizedFiles) -> WrittenParts:
-        """Deals the pairs of all passes out over buckets and writes the examples of each, in rounds."""
+    def write_shards(self, tokenized: TokenizedFiles) -> CompleteShards:
+        """Deals the pairs of all passes out over buckets, in rounds, and writes the examples of each."""
         job, options = self._job, self._job.options
         pieces = sum(tokenized.pieces)
         parts = buckets_per_shard(pieces, options)
@@ -84,39 +85,29 @@ class Execution:
         tokenized_bytes = sum(map(os.path.getsize, tokenized.paths))
         rounds = plan_rounds(buckets, pieces, tokenized_bytes, job.tokenizer, options)
         results: dict[int, dict[str, Any]] = {}
-        for wanted in rounds:
-            bucket_tasks = [
-                tasks.BucketTask(bucket, wanted, bucket // parts, bucket % parts) for bucket in wanted
-            ]
-            if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
-                self._deal(tokenized, buckets, wanted)
-            passes = options.dupe_factor * len(wanted) / buckets
-            self._progress.begin("writing", pieces * passes, len(wanted) / buckets)
-            done = self._results(tasks.write_part, bucket_tasks, self._part_result, self._advance)
-            results |= {task.bucket: result for task, result in done.items()}
-            shutil.rmtree(job.files.dealt_folder(wanted), ignore_errors=True)
+        with Completion(job, parts) as completion:
+            for wanted in rounds:
+                bucket_tasks = [
+                    tasks.BucketTask(bucket, wanted, bucket // parts, bucket % parts) for bucket in wanted
+                ]
+                if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
+                    self._deal(tokenized, buckets, wanted)
+                passes = options.dupe_factor * len(wanted) / buckets
+                self._progress.begin("writing", pieces * passes, len(wanted) / buckets)
+                written = self._results(tasks.write_part, bucket_tasks, self._part_result, self._advance)
+                for task, result in written:
+                    results[task.bucket] = result
+                    completion.add(task.bucket, result["bytes"])
+                shutil.rmtree(job.files.dealt_folder(wanted), ignore_errors=True)
+            records = np.array([results[bucket]["records"] for bucket in range(buckets)]).reshape(-1, parts)
+            shard_records = records.sum(axis=1).tolist()
+            require_examples(shard_records, options)
+            self._progress.begin("completing", sum(result["bytes"] for result in results.values()))
+            completed = completion.results(lambda size: self._progress.advance(size, 0))
+        shards = [{"records": n, **shard} for n, shard in zip(shard_records, completed, strict=True)]
         statistics = [from_json(ExampleStatistics, r["statistics"]) for r in results.values() if r["records"]]
-        records, sizes = (
-            np.array([results[bucket][figure] for bucket in range(buckets)]).reshape(-1, parts)
-            for figure in ("records", "bytes")
-        )
-        require_examples(records.sum(axis=1).tolist(), options)
         left_out = load_result(job.files.dealt_totals)["left_out"]
-        return WrittenParts(sum(statistics[1:], statistics[0]), records, sizes, left_out)
-
-    def complete(self, parts: WrittenParts) -> list[dict[str, Any]]:
-        """Puts the parts of shards together; returns records, bytes and sha256 of each."""
-        files = self._job.files
-        shard_tasks = [tasks.ShardTask(n, tuple(sizes)) for n, sizes in enumerate(parts.sizes.tolist())]
-        self._progress.begin("completing", parts.sizes.sum())
-        results = self._results(
-            tasks.complete_shard,
-            shard_tasks,
-            lambda t: files.completed_result(t.shard),
-            self._progress.advance,
-        )
-        records = parts.records.sum(axis=1).tolist()
-        return [{"records": n, **results[task]} for n, task in zip(records, shard_tasks, strict=True)]
+        return CompleteShards(sum(statistics[1:], statistics[0]), shards, left_out)
 
     def _deal(self, tokenized: TokenizedFiles, buckets: int, wanted: range) -> None:
         """Deals all pairs out; those of the wanted buckets are then in files."""
@@ -130,7 +121,7 @@ class Execution:
         work = sum(tokenized.pieces) * options.dupe_factor
         self._progress.begin("shuffling", work, len(wanted) / buckets)
         results = self._results(tasks.deal_pairs, deal_tasks, self._dealt_result, self._advance)
-        left_out = sum(result["left_out"] for result in results.values())
+        left_out = sum(result["left_out"] for _, result in results)
         save_result(files.dealt_totals, {"left_out": left_out})
 
     def _results(
@@ -139,12 +130,16 @@ class Execution:
         all_tasks: Sequence[_Task],
         result_file: Callable[[_Task], str],
         on_progress: OnProgress,
-    ) -> dict[_Task, dict[str, Any]]:
-        """The results of all tasks, in their order; those are done of which there is no result yet."""
-        results = {task: load_result(result_file(task)) for task in all_tasks}
-        missing = [task for task, result in results.items() if result is None]
-        results.update(self._workers.run(function, missing, on_progress))
-        return results
+    ) -> Iterator[tuple[_Task, dict[str, Any]]]:
+        """Each task with its result; those are done of which there is no result yet."""
+        missing = []
+        for task in all_tasks:
+            result = load_result(result_file(task))
+            if result is None:
+                missing.append(task)
+            else:
+                yield task, result
+        yield from self._workers.run(function, self._job, missing, on_progress)
 
     def _advance(self, _: int, pieces: int) -> None:
         self._progress.advance(pieces, pieces)

@@ -20,6 +20,7 @@ from data_prep.plan import Plan, make_plan
 from data_prep.progress import RunProgress
 from data_prep.statistics import Document
 from data_prep.tasks import Job
+from data_prep.text_files import TextRange
 from data_prep.text_groups import divide_into_groups
 from data_prep.work_files import WorkFiles
 from data_prep.workers import Workers
@@ -37,10 +38,24 @@ def create_pretraining_data(
     Raises:
       InputError: the text, the vocabulary or a path is not usable; earlier output then stays as it was.
     """
-    started = time.perf_counter()
     if not options.is_local:
         _beam_pipeline(options)  # says at once where there is none
     paths = input_files(options)
+    groups = divide_into_groups(paths)
+    with Workers(options.workers) as workers:
+        if options.is_local:
+            workers.start_for(len(groups))  # while this process looks at the input
+        return _create(options, paths, groups, workers, show)
+
+
+def _create(
+    options: Options,
+    paths: Sequence[str],
+    groups: Sequence[Sequence[TextRange]],
+    workers: Workers,
+    show: Callable[[str], None],
+) -> dict[str, Any]:
+    started = time.perf_counter()
     tokenizer = load_tokenizer(options.spm_model_file, options.vocab_file, options.do_lower_case)
     files = WorkFiles(options.shards, options.temp_dir)
     inputs = describe_inputs(paths, options.workers)
@@ -53,12 +68,12 @@ def create_pretraining_data(
             files.remove()  # what an interrupted run with --overwrite has left
         show(f"{', '.join(options.output_file)}: there already, made by the same command")
         return finished
-    job = Job(options, tokenizer, files, divide_into_groups(paths))
-    plan = make_plan(inputs, job.groups, tokenizer, options)
+    job = Job(options, tokenizer, files, groups)
+    plan = make_plan(inputs, groups, tokenizer, options)
     show(plan.describe(options))
     if options.is_local:
         keys = manifests.make_tokens_key(digests, options) | versions, key | versions
-        stages = _done_here(job, plan, keys)
+        stages = _done_here(job, plan, keys, workers)
     else:
         stages = _done_by_beam(job)
     with stages as outcome:
@@ -94,29 +109,31 @@ def create_pretraining_data(
 
 
 @contextlib.contextmanager
-def _done_here(job: Job, plan: Plan, keys: tuple[dict[str, Any], dict[str, Any]]) -> Iterator[Outcome]:
+def _done_here(
+    job: Job, plan: Plan, keys: tuple[dict[str, Any], dict[str, Any]], workers: Workers
+) -> Iterator[Outcome]:
     """Does the stages on this machine; the files are removed when the outcome has been used.
 
     Args:
       job: what is to be done.
       plan: of the run.
       keys: what the tokenized text, and all that follows, is made for.
+      workers: who does it.
     """
     options, files = job.options, job.files
     with files.locked():
         files.keep_only(*keys)
         plan.warn_of_full_disks(options)
         try:
-            with RunProgress(plan.seconds) as progress, Workers(options.workers, job) as workers:
+            with RunProgress(plan.seconds) as progress:
                 execution = Execution(job, workers, progress)
                 tokenized = execution.tokenize()
-                parts = execution.write_parts(tokenized)
-                shards = execution.complete(parts)
+                written = execution.write_shards(tokenized)
         except PointlessRunError:
             files.remove()
             raise
-        complete = [files.complete(shard) for shard in range(len(shards))]
-        yield Outcome(tokenized.text, parts.statistics, parts.left_out, shards, complete)
+        complete = [files.complete(shard) for shard in range(len(written.shards))]
+        yield Outcome(tokenized.text, written.statistics, written.left_out, written.shards, complete)
         files.remove()
 
 

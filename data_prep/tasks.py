@@ -6,14 +6,15 @@ instead.
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from albert_tf import records
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete, file_digest
+from albert_tf.files import appear_when_complete
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
@@ -127,44 +128,50 @@ def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str,
 # ---------------------------------------------------------------------------------------------- completing
 
 
-@dataclasses.dataclass(frozen=True)
-class ShardTask:
-    """A shard and the bytes of its parts."""
-
-    shard: int
-    sizes: tuple[int, ...]
-
-
-def complete_shard(job: Job, task: ShardTask, on_progress: OnProgress) -> dict[str, Any]:
+def complete_shard(
+    job: Job, shard: int, sizes: Iterable[int], on_progress: Callable[[int], None]
+) -> dict[str, Any]:
     """Puts the parts of a shard together.
 
     Each part is removed when it has been added to the first, and a part that is not there has been.
 
+    Args:
+      job: what it is for.
+      shard: its number.
+      sizes: the bytes of each part, told when it is written.
+      on_progress: called with numbers of bytes.
+
     Returns:
       bytes, sha256: of the shard.
     """
-    path = job.files.complete(task.shard)
-    with open(path, "r+b") as shard:
-        end = task.sizes[0]
-        for part, size in enumerate(task.sizes[1:], 1):
-            added = job.files.part(task.shard, part)
-            if os.path.exists(added):
-                shard.seek(end)
-                with open(added, "rb") as file, _explained(path):
-                    shutil.copyfileobj(file, shard, _COPIED_BYTES)
-                    shard.flush()
+    path = job.files.complete(shard)
+    digest = hashlib.sha256()
+    end = 0
+    for part, size in enumerate(sizes):
+        with open(path, "r+b") as file:
+            added = job.files.part(shard, part)
+            if part and os.path.exists(added):
+                file.seek(end)
+                with open(added, "rb") as source, _explained(path):
+                    shutil.copyfileobj(source, file, _COPIED_BYTES)
+                    file.flush()
                 os.remove(added)
+            file.seek(end)
             end += size
-    digest = file_digest(path, lambda read: on_progress(read, 0))
-    result = {"bytes": end, "sha256": digest}
-    save_result(job.files.completed_result(task.shard), result)
+            while data := file.read(min(_COPIED_BYTES, end - file.tell())):
+                digest.update(data)
+                on_progress(len(data))
+    result = {"bytes": end, "sha256": digest.hexdigest()}
+    save_result(job.files.completed_result(shard), result)
     return result
 
 
 @contextlib.contextmanager
 def _written(path: str) -> Iterator[IO[bytes]]:
     """A file that appears when it is complete."""
-    with _explained(path), appear_when_complete([path]) as [name], open(name, "wb") as file:
+    # "wb" would empty the file that is there by now, which makes ext4 write it to the disk as soon as it is
+    # closed; most of these are removed before they need to get there.
+    with _explained(path), appear_when_complete([path]) as [name], open(name, "r+b") as file:
         yield file
 
 

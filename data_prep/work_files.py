@@ -134,7 +134,7 @@ def _keep_only(folder: str, key: Mapping[str, Any]) -> None:
 
 def save_result(path: str, result: Mapping[str, Any]) -> None:
     """Writes what is known of work that is done."""
-    with appear_when_complete([path]) as [name], open(name, "w", encoding="utf-8") as file:
+    with appear_when_complete([path]) as [name], open(name, "r+", encoding="utf-8") as file:
         json.dump(result, file)
 
 

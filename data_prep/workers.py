@@ -18,23 +18,23 @@ TaskFunction = Callable[[Any, Any, OnProgress], Any]
 
 
 class Workers:
-    """Processes that work on tasks until the `with` block ends; they start when there is work for them.
+    """Processes that work on tasks until the `with` block ends.
 
     The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
 
     Example:
-      with Workers(8, context) as workers:
-          for result in workers.run(function, tasks, on_progress):
+      with Workers(8) as workers:
+          workers.start_for(1000)
+          ...  # they import what they need meanwhile
+          for task, result in workers.run(function, context, tasks, on_progress):
               ...
 
     Args:
       count: the most processes. With 1, and for a single task, the work is done in this process.
-      context: what every task needs; goes to each process once.
     """
 
-    def __init__(self, count: int, context: Any):
+    def __init__(self, count: int):
         self._count = count
-        self._context = context
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> "Workers":
@@ -44,13 +44,20 @@ class Workers:
         for worker in self._workers:
             worker.stop()
 
+    def start_for(self, tasks: int) -> None:
+        """Starts the processes that so many tasks can use, as far as there are not enough yet."""
+        wanted = min(self._count, tasks)
+        if wanted > 1:
+            self._workers += map(_Worker, range(len(self._workers) + 1, wanted + 1))
+
     def run(
-        self, function: TaskFunction, tasks: Sequence[Any], on_progress: OnProgress
+        self, function: TaskFunction, context: Any, tasks: Sequence[Any], on_progress: OnProgress
     ) -> Iterator[tuple[Any, Any]]:
         """Yields each task with its result, in the order in which they are done.
 
         Args:
           function: importable by name.
+          context: what every task needs; goes to each process once, so it is the same for all functions.
           tasks: what it is called with.
           on_progress: called with what tasks report meanwhile.
 
@@ -60,13 +67,13 @@ class Workers:
         """
         if min(self._count, len(tasks)) <= 1:
             for task in tasks:
-                yield task, function(self._context, task, on_progress)
+                yield task, function(context, task, on_progress)
             return
-        self._start(min(self._count, len(tasks)))
+        self.start_for(len(tasks))
         waiting = list(reversed(tasks))
         for worker in self._workers:
             if waiting:
-                worker.give(function, waiting.pop())
+                worker.give(function, context, waiting.pop())
         while busy := {worker.connection: worker for worker in self._workers if worker.is_busy}:
             for connection in wait(list(busy)):
                 worker = busy[connection]
@@ -78,14 +85,8 @@ class Workers:
                 if kind == "failed":
                     raise value
                 if waiting:
-                    worker.give(function, waiting.pop())
+                    worker.give(function, context, waiting.pop())
                 yield done, value
-
-    def _start(self, count: int) -> None:
-        new = [_Worker(number) for number in range(len(self._workers) + 1, count + 1)]
-        self._workers += new
-        for worker in new:  # when all of them are starting
-            worker.send(self._context)
 
 
 class _Worker:
@@ -95,6 +96,7 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")
         self.connection, theirs = spawn.Pipe()
         self.task: Any = None
+        self._knows_context = False
         self._number = number
         self._process: BaseProcess = spawn.Process(target=_work, args=(theirs,), daemon=True)
         with ctrl_c_blocked():  # for good in the process that starts here: this one ends it
@@ -105,11 +107,14 @@ class _Worker:
     def is_busy(self) -> bool:
         return self.task is not None
 
-    def give(self, function: TaskFunction, task: Any) -> None:
+    def give(self, function: TaskFunction, context: Any, task: Any) -> None:
+        if not self._knows_context:
+            self._send(context)
+            self._knows_context = True
         self.task = task
-        self.send((function, task))
+        self._send((function, task))
 
-    def send(self, message: Any) -> None:
+    def _send(self, message: Any) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` says that it ended
             self.connection.send(message)
 

@@ -160,6 +160,22 @@ def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, small_
     assert output(tmp_path) == output(tmp_path, "whole")
 
 
+def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(
+    tmp_path, small_pieces, monkeypatch
+):
+    groups = {}
+
+    def noted(job, group, on_progress):
+        groups[group] = sum(text_range.end - text_range.begin for text_range in job.groups[group])
+        return tokenize(job, group, on_progress)
+
+    tokenize = tasks.tokenize_group
+    monkeypatch.setattr(tasks, "tokenize_group", noted)
+    assert prepare(tmp_path) == 0
+    assert next(iter(groups)) == len(groups) - 1  # what was left of the file
+    assert list(groups.values()) == sorted(groups.values(), reverse=True)
+
+
 def test_unfinished_work_of_other_flags_is_not_used(tmp_path, small_pieces, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "complete_shard", None)

@@ -1,0 +1,86 @@
+"""Shards that threads put together of their parts, while other parts are still being written."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from typing import Any
+
+from data_prep import tasks
+from data_prep.work_files import load_result
+
+_PROGRESS_SECONDS = 0.5
+
+
+class Completion:
+    """Completes all shards of a job; what is not done when the `with` block ends is left as it is.
+
+    The shards are done in their order, several at a time. Copying and checksums let other threads run.
+
+    Args:
+      job: what it is for.
+      parts: how many each shard has.
+    """
+
+    def __init__(self, job: tasks.Job, parts: int):
+        self._job = job
+        self._parts = parts
+        self._changed = threading.Condition()  # guards what follows
+        self._sizes: dict[int, int] = {}  # bucket -> bytes
+        self._completed_bytes = 0
+        self._ended = False
+
+    def __enter__(self) -> "Completion":
+        options = self._job.options
+        self._threads = ThreadPoolExecutor(options.workers)
+        self._shards = [self._threads.submit(self._complete, shard) for shard in range(len(options.shards))]
+        return self
+
+    def __exit__(self, *error) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        self._threads.shutdown(cancel_futures=True)
+
+    def add(self, bucket: int, size: int) -> None:
+        """Takes the part that a bucket became, of which the bytes are given, or raises why it cannot."""
+        with self._changed:
+            self._sizes[bucket] = size
+            self._changed.notify_all()
+        shard = self._shards[bucket // self._parts]
+        if shard.done():
+            shard.result()
+
+    def results(self, on_progress: Callable[[int], None]) -> list[dict[str, Any]]:
+        """Bytes and sha256 of each shard, when all are complete.
+
+        Args:
+          on_progress: called now and then with the bytes completed since, at first with all until now.
+        """
+        shown = 0
+        others = set(self._shards)
+        while others:
+            done, others = wait(others, _PROGRESS_SECONDS, FIRST_EXCEPTION)
+            for shard in done:
+                shard.result()  # raises what went wrong
+            on_progress(self._completed_bytes - shown)
+            shown = self._completed_bytes
+        return [shard.result() for shard in self._shards]
+
+    def _complete(self, shard: int) -> dict[str, Any]:
+        return load_result(self._job.files.completed_result(shard)) or tasks.complete_shard(
+            self._job, shard, self._sizes_of(shard), self._count
+        )
+
+    def _sizes_of(self, shard: int) -> Iterator[int]:
+        """The bytes of the shard's parts, each when it is written."""
+        for bucket in range(shard * self._parts, (shard + 1) * self._parts):
+            with self._changed:
+                self._changed.wait_for(lambda bucket=bucket: self._ended or bucket in self._sizes)
+                if self._ended:
+                    raise CancelledError
+                size = self._sizes[bucket]
+            yield size
+
+    def _count(self, size: int) -> None:
+        with self._changed:
+            self._completed_bytes += size
