@@ -55,9 +55,13 @@ class RunOptions(ScriptOptions):
         help="how training is spread over devices",
     )
     num_gpus: int | None = option(None, at_least=0, help="GPUs to use; all that are found when left out")
-    tpu_name: str | None = option(None, help="name or address of the TPU; 'local' for one of this machine")
+    tpu_name: str | None = option(
+        None, alias="tpu", help="name or address of the TPU; 'local' for one of this machine"
+    )
+    tpu_zone: str | None = option(None, help="zone of the TPU in Google Cloud, unless the metadata say it")
+    gcp_project: str | None = option(None, help="project of the TPU, unless the metadata say it")
     worker_hosts: str | None = option(
-        None, help="comma list of host:port for multi_worker_mirrored, unless TF_CONFIG is set"
+        None, help="comma list of host:port for multi_worker_mirrored (default: what TF_CONFIG says)"
     )
     task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, from 0")
 
@@ -75,8 +79,6 @@ class RunOptions(ScriptOptions):
     REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
         "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
         "master": "use --tpu_name with the address",
-        "tpu_zone": "use --tpu_name with the address",
-        "gcp_project": "use --tpu_name with the address",
         "num_tpu_cores": "all cores of the TPU are used",
         "masked_lm_budget": "it never worked",
     }

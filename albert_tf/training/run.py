@@ -24,6 +24,7 @@ from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
 from albert_tf.training.report import TrainingProgress, say, write_results
 from albert_tf.training.saved import best_checkpoint, newest_whole_checkpoint
 from albert_tf.training.trainer import Evaluator, Trainer
+from albert_tf.training.workers import interrupted_together
 
 
 class Run:
@@ -59,10 +60,7 @@ class Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
-        # All workers of a cluster continue from what the first one saved.
-        own = newest_whole_checkpoint(folder, repair=True)
-        first = options.output_dir
-        self._newest = own if folder == first else newest_whole_checkpoint(first, repair=False) or own
+        self._newest = newest_whole_checkpoint(folder, repair=True)
         self._best = best_checkpoint(folder, repair=True)
         self.checkpoints = Checkpoints(
             folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max
@@ -92,6 +90,11 @@ class Run:
     def step(self) -> int:
         """Updates behind the current weights, over all runs in this folder."""
         return int(self.optimizer.iterations.numpy())
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Of the model and the optimizer."""
+        return [*self.model.variables, *self.optimizer.variables]
 
     def find_weights(self) -> None:
         """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
@@ -152,10 +155,10 @@ class Run:
             examples_per_step=options.train_batch_size,
             tokens_per_example=self.task.tokens_per_example,
             metrics=self.task.progress_metrics,
-            results=self.trainer.results,
+            results=self.trainer.own_results,
         )
         try:
-            with contextlib.closing(self.progress):
+            with contextlib.closing(self.progress), interrupted_together(self.strategy) as self._interrupted:
                 while self.step < last and not self._should_stop_early():
                     next_stop = (self.step // interval + 1) * interval
                     with _without_orbits_prints(options.verbosity):
@@ -280,6 +283,7 @@ class Run:
 
     def _after_step(self, steps: int) -> None:
         is_due = self.progress.advance(steps)
+        self._interrupted()
         # Workers of a cluster must stop at the same step; their lines are due at different ones.
         if is_due and not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             self.trainer.check_steps()
