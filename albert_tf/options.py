@@ -211,7 +211,7 @@ class FineTuningOptions(RunOptions):
         None, at_least=0, help="share of the steps over which the rate rises, instead of --warmup_step"
     )
     pad_to_max_length: bool = option(
-        False, help="pad every batch to --max_seq_length, as a TPU wants it, not to its longest sequence"
+        False, help="pad every batch to --max_seq_length, as is done for a TPU, not to its longest sequence"
     )
     num_seeds: int = option(
         1, at_least=1, help="runs with --seed, --seed+1, ... in folders of --output_dir, and their mean"
@@ -252,6 +252,11 @@ class FineTuningOptions(RunOptions):
     def export_settings(self) -> dict[str, float]:
         """Flags of `export_saved_model.py` for the task, as far as they are given."""
         return {}
+
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether all batches have one shape: a TPU compiles the step for each anew."""
+        return self.pad_to_max_length or self.distribution_strategy == "tpu"
 
     @property
     def splits(self) -> tuple[str, ...]:

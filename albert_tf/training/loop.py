@@ -11,7 +11,14 @@ from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.report import format_results, say
 from albert_tf.training.run import Run
-from albert_tf.training.workers import check_same_flags, check_same_weights, lost_workers, run_folder, words
+from albert_tf.training.workers import (
+    check_same_flags,
+    check_same_weights,
+    interrupted_together,
+    lost_workers,
+    run_folder,
+    words,
+)
 
 # What TensorFlow raises for records that it cannot read or use.
 _READING_ERRORS = (
@@ -66,11 +73,15 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
-        with run_folder(options.output_dir, strategy) as folder:
+        with (
+            interrupted_together(strategy) as check_interrupted,
+            run_folder(options.output_dir, strategy) as folder,
+        ):
             check_same_flags(task, options, strategy)
-            this_run = Run(task, options, strategy, folder)
+            this_run = Run(task, options, strategy, folder, check_interrupted)
             yield this_run
             check_same_weights(strategy, this_run.variables)
+            check_interrupted()
     except tf.errors.OpError as error:
         if lost := lost_workers(strategy):
             raise InputError(

@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import orbit
@@ -24,7 +25,6 @@ from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
 from albert_tf.training.report import TrainingProgress, say, write_results
 from albert_tf.training.saved import best_checkpoint, newest_whole_checkpoint
 from albert_tf.training.trainer import Evaluator, Trainer
-from albert_tf.training.workers import interrupted_together
 
 
 class Run:
@@ -35,17 +35,26 @@ class Run:
       options: how.
       strategy: the devices.
       folder: where this process writes.
+      check_interrupted: called after each step; see `interrupted_together`.
 
     Attributes:
       results: of the last evaluation in this process, `global_step` among them; empty if there was none.
       history: all evaluations in the folder.
     """
 
-    def __init__(self, task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, folder: str):
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        strategy: tf.distribute.Strategy,
+        folder: str,
+        check_interrupted: Callable[[], None],
+    ):
         self.task = task
         self.options = options
         self.strategy = strategy
         self.folder = folder
+        self._check_interrupted = check_interrupted
         self.results: dict[str, float] = {}
         tf_keras.utils.set_random_seed(options.seed)
         with strategy.scope():
@@ -158,7 +167,7 @@ class Run:
             results=self.trainer.own_results,
         )
         try:
-            with contextlib.closing(self.progress), interrupted_together(self.strategy) as self._interrupted:
+            with contextlib.closing(self.progress):
                 while self.step < last and not self._should_stop_early():
                     next_stop = (self.step // interval + 1) * interval
                     with _without_orbits_prints(options.verbosity):
@@ -283,7 +292,7 @@ class Run:
 
     def _after_step(self, steps: int) -> None:
         is_due = self.progress.advance(steps)
-        self._interrupted()
+        self._check_interrupted()
         # Workers of a cluster must stop at the same step; their lines are due at different ones.
         if is_due and not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             self.trainer.check_steps()

@@ -131,7 +131,7 @@ def check_same_weights(strategy: tf.distribute.Strategy, variables: Sequence[tf.
 def interrupted_together(strategy: tf.distribute.Strategy) -> Iterator[Callable[[], None]]:
     """Yields what the workers of a cluster call after each step, so that Ctrl-C or SIGTERM reaches all.
 
-    Whichever got it, all raise KeyboardInterrupt after the same step. A second signal is not waited with.
+    Whichever got it, all raise KeyboardInterrupt after the same step. A second signal does so at once.
     """
     if cluster_of(strategy) is None:
         yield lambda: None
