@@ -115,11 +115,16 @@ def assert_same_training(folder: pathlib.Path, expected: pathlib.Path) -> None:
     names = [name for name, kind in kinds.items() if kind == tf.float32]
     assert len(names) == 3 * 32 + 1  # weights, both moments, the learning rate
     for name in names:
-        np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=1e-5, err_msg=name)
-    ours, theirs = (json.loads((path / "history.json").read_text()) for path in (folder, expected))
-    assert [past["global_step"] for past in theirs["evaluations"]] == [10, 20]
-    for one, other in zip(ours["evaluations"], theirs["evaluations"], strict=True):
-        assert one == pytest.approx(other, rel=1e-5)
+        # Nothing depends on the keys' bias: its gradient is what rounding leaves of 0.
+        limit = 1e-4 if "key/bias" in name else 1e-5
+        np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=limit, err_msg=name)
+    ours, theirs = (
+        {past["global_step"]: past for past in json.loads((path / "history.json").read_text())["evaluations"]}
+        for path in (folder, expected)
+    )
+    assert list(theirs) == [10, 20]
+    for step in theirs:
+        assert ours[step] == pytest.approx(theirs[step], rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +148,11 @@ def test_workers_follow_one_process_and_the_first_one_speaks(count, pretraining,
     assert runner.run(*jobs) == [0] * count, printed(folder, 0)
     assert_same_training(folder, alone)
     assert printed(folder, 0)[0] == f"3,134 parameters on {count} device(s), float32, seed 12345"
-    assert any("step 20/20" in line for line in printed(folder, 0))
+    assert any("evaluation at step 20" in line for line in printed(folder, 0))
     for i in range(1, count):
         log = folder / f"worker-{i}.log"
         assert printed(folder, i) == [f"this is worker {i}; what it does is in {log}"]
-        assert "step 20/20" in log.read_text()
+        assert "evaluation at step 20" in log.read_text()
     assert not [path for path in folder.iterdir() if path.is_dir() and path.name != "eval"]
 
 

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from albert_tf.errors import InputError
 from albert_tf.options import RunOptions
@@ -17,6 +17,9 @@ from albert_tf.training.report import say
 
 _PATIENCE = 600.0  # seconds for which workers wait for each other: machines start at their own pace
 _SAY_EVERY = 20.0  # seconds
+_LOOK_EVERY = 1.0  # seconds
+_LOST_AFTER = 3  # times that somebody did not answer
+NOTICED_WITHIN = 6.0  # seconds in which all workers have noticed that one is gone
 _PAUSE = 0.1  # seconds
 _ANSWER_WITHIN = 2.0  # seconds
 _HOST = re.compile(r"(?P<host>[^\s:]+|\[[^\s\]]+\]):(?P<port>\d{1,5})")
@@ -81,6 +84,28 @@ class Cluster:
                     said = waited
                     say(f"waiting for {names} ({waited:.0f} s)")
                 time.sleep(_PAUSE)
+
+    @contextlib.contextmanager
+    def watch(self, on_lost: Callable[[str], None]) -> Iterator[None]:
+        """Calls `on_lost`, from a thread of its own, with the names of workers that are gone."""
+        done = threading.Event()
+
+        def look():
+            missed = 0
+            while not done.wait(_LOOK_EVERY):
+                silent = self.silent()
+                missed = missed + 1 if silent else 0
+                if missed == _LOST_AFTER:
+                    on_lost(", ".join(map(self.name, silent)))
+                    return
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def silent(self) -> list[int]:
         """The other workers at whose address nobody listens."""

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 from official.common import distribute_utils
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.eager import context  # the one place where the time limit of heartbeats can be set
 
 from albert_tf.errors import InputError
 from albert_tf.options import RunOptions
 from albert_tf.training.cluster import Cluster, connects, find_cluster
 
+_HEARTBEAT_TIMEOUT = 180_000  # milliseconds; `Cluster.watch` notices sooner that a process is gone
 _LOCAL = "local"  # as TensorFlow calls a TPU of this machine
 
 
@@ -68,6 +71,15 @@ def _cluster_strategy(cluster: Cluster, num_gpus: int, verbosity: str) -> tf.dis
         task_id=cluster.index,
         num_accelerators={"GPU": num_gpus},
         rpc_layer="grpc",
+    )
+    # By default a worker that is short of processors for 10 seconds is taken for lost.
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT,
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(cluster.hosts))
+        ],
     )
     try:
         with contextlib.nullcontext() if verbosity == "info" else _without_lines_of_grpc():

@@ -17,6 +17,7 @@ from albert_tf.training.workers import (
     interrupted_together,
     lost_workers,
     run_folder,
+    watched,
     words,
 )
 
@@ -74,6 +75,7 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
         with (
+            watched(strategy),
             interrupted_together(strategy) as check_interrupted,
             run_folder(options.output_dir, strategy) as folder,
         ):
@@ -98,7 +100,15 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
 
 def _reason(error: tf.errors.OpError) -> str:
     """The line of TensorFlow's message that says what is wrong, without where it came about."""
-    context = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
+    context = (
+        "Graph execution error",
+        "Detected at",
+        "File ",
+        "[[",
+        "(",
+        "Stack trace",
+        "The error could be from",
+    )
     lines = [line.strip() for line in error.message.splitlines()]
     told = [line for line in lines if line and not line.startswith(context)]
     return told[-1] if told else error.message

@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context  # what TensorFlow itself watches by has no public name
 
 from albert_tf.errors import InputError
 from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
+from albert_tf.training.cluster import NOTICED_WITHIN
 from albert_tf.training.distribution import cluster_of
 from albert_tf.training.folder import LOCK_FILE, own_folder
 from albert_tf.training.report import say
@@ -30,7 +32,6 @@ from albert_tf.training.saved import CHECKPOINT_NAME, best_checkpoint, newest_wh
 
 # Flags in which the workers of a cluster may differ: which one it is, what it has, and paths on its machine.
 _OWN_FLAGS = ("task_index", "num_gpus", "output_dir", "init_checkpoint", "verbosity", "worker_hosts")
-_NOTICED_WITHIN = 12.0  # seconds; TensorFlow's workers tell each other within 10 that they are there
 
 
 def is_first(strategy: tf.distribute.Strategy) -> bool:
@@ -155,6 +156,21 @@ def interrupted_together(strategy: tf.distribute.Strategy) -> Iterator[Callable[
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def watched(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Within it, operations that wait for a worker of a cluster that is gone fail in some seconds."""
+    cluster = cluster_of(strategy)
+    if cluster is None:
+        yield
+        return
+
+    def abort(names: str) -> None:
+        context.context().abort_collective_ops(tf.errors.UNAVAILABLE, f"no answer from {names}")
+
+    with cluster.watch(abort):
+        yield
+
+
 def lost_workers(strategy: tf.distribute.Strategy) -> str:
     """The names of other workers that do not answer any more; empty if all do.
 
@@ -163,7 +179,7 @@ def lost_workers(strategy: tf.distribute.Strategy) -> str:
     cluster = cluster_of(strategy)
     silent = cluster.silent() if cluster else []
     if silent:
-        time.sleep(_NOTICED_WITHIN)
+        time.sleep(NOTICED_WITHIN)
     return ", ".join(map(cluster.name, silent))
 
 
