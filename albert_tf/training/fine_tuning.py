@@ -21,7 +21,7 @@ from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
 from albert_tf.training.report import say, write_results
 from albert_tf.training.run import Run
-from albert_tf.training.workers import check_same_weights, is_first, words
+from albert_tf.training.workers import check_same_flags, check_same_weights, is_first, words
 
 
 def run(
@@ -87,6 +87,8 @@ def _run_once(
     strategy: tf.distribute.Strategy,
 ) -> dict[str, float]:
     with open_run(task, training, strategy) as this_run:
+        prediction = ("do_predict", "predict_batch_size")
+        check_same_flags(strategy, {name: getattr(options, name) for name in prediction})
         predictor = Predictor(task, this_run.model, strategy)
         if options.do_predict:
             check_batch_size("predict_batch_size", options.predict_batch_size, strategy)

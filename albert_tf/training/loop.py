@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from albert_tf.errors import InputError
+from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
@@ -79,22 +80,23 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
             interrupted_together(strategy) as check_interrupted,
             run_folder(options.output_dir, strategy) as folder,
         ):
-            check_same_flags(task, options, strategy)
+            settings = task.training_settings() if options.do_train else {}
+            check_same_flags(strategy, flags_of(options) | settings)
             this_run = Run(task, options, strategy, folder, check_interrupted)
             yield this_run
             check_same_weights(strategy, this_run.variables)
             check_interrupted()
     except tf.errors.OpError as error:
-        if lost := lost_workers(strategy):
+        is_of_reading = isinstance(error, _READING_ERRORS)
+        lost = "" if is_of_reading else lost_workers(strategy)
+        if lost:
             raise InputError(
                 f"no answer any more from {lost}; the same command for all workers continues from the last "
                 "checkpoint"
             ) from error
         if options.verbosity == "info":
             raise
-        problem = None
-        if isinstance(error, _READING_ERRORS):
-            problem = task.explain_bad_record()
+        problem = task.explain_bad_record() if is_of_reading else None
         raise InputError(problem or f"TensorFlow: {_reason(error)}") from error
 
 

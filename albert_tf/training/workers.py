@@ -21,9 +21,6 @@ import tensorflow as tf
 from tensorflow.python.eager import context  # what TensorFlow itself watches by has no public name
 
 from albert_tf.errors import InputError
-from albert_tf.flags import flags_of
-from albert_tf.options import TrainingOptions
-from albert_tf.tasks.task import Task
 from albert_tf.training.cluster import NOTICED_WITHIN
 from albert_tf.training.distribution import cluster_of
 from albert_tf.training.folder import LOCK_FILE, own_folder
@@ -68,7 +65,7 @@ def run_folder(output_dir: str, strategy: tf.distribute.Strategy) -> Iterator[st
         _check_shared(output_dir, strategy)
         yield folder
         _meet(strategy)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -108,13 +105,9 @@ def check_alike(strategy: tf.distribute.Strategy, values: Mapping[str, Any], pro
             raise InputError(problem.format(worker=cluster.name(index), names=", ".join(differing)))
 
 
-def check_same_flags(task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy) -> None:
+def check_same_flags(strategy: tf.distribute.Strategy, flags: Mapping[str, Any]) -> None:
     """InputError if a worker of a cluster was started with other flags or data than the first one."""
-    if cluster_of(strategy) is None:
-        return
-    flags = {f"--{name}": value for name, value in flags_of(options).items() if name not in _OWN_FLAGS}
-    if options.do_train:
-        flags |= {f"--{name}": value for name, value in task.training_settings().items()}
+    flags = {f"--{name}": value for name, value in flags.items() if name not in _OWN_FLAGS}
     check_alike(strategy, flags, "{worker} was not started with the same {names} as worker 0")
 
 
