@@ -72,7 +72,7 @@ def test_a_stranger_is_not_taken_for_a_worker():
         connection, _ = stranger.accept()
         with connection:
             connection.sendall(b"\0\0\x18\4\n")  # a server of gRPC, left by an earlier run
-        thread.join()
+    thread.join()
     assert "no answer from worker 1" in problems[0]
 
 

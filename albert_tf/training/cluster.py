@@ -22,6 +22,7 @@ _LOST_AFTER = 3  # times that somebody did not answer
 NOTICED_WITHIN = 6.0  # seconds in which all workers have noticed that one is gone
 _PAUSE = 0.1  # seconds
 _ANSWER_WITHIN = 2.0  # seconds
+_GREETS_WITHIN = 30.0  # seconds
 _HOST = re.compile(r"(?P<host>[^\s:]+|\[[^\s\]]+\]):(?P<port>\d{1,5})")
 
 
@@ -164,6 +165,7 @@ class Cluster:
         """
         try:
             with socket.create_connection(_address(self.hosts[index]), _ANSWER_WITHIN) as connection:
+                connection.settimeout(_GREETS_WITHIN)  # whoever lets it connect may be short of processors
                 connection.sendall(self._greeting(self.index))
                 answer = _line(connection)
         except OSError:
