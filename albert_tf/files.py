@@ -146,6 +146,11 @@ def check_output_names(paths: Sequence[str]) -> None:
         raise InputError(f"an output file is named twice: {', '.join(paths)}")
 
 
+def _this_process() -> str:
+    """What tells a process from those that write into the same folder from other machines or containers."""
+    return f"{os.uname().nodename}.{os.getpid()}"
+
+
 @contextlib.contextmanager
 def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     """Yields a temporary name beside each path; they become the paths when the block ends without error.
@@ -161,7 +166,7 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     try:
         for path in paths:
             folder, name = os.path.split(path)
-            temporary.append(os.path.join(folder, f".{name}.{os.getpid()}.incomplete"))
+            temporary.append(os.path.join(folder, f".{name}.{_this_process()}.incomplete"))
             try:
                 os.makedirs(folder or ".", exist_ok=True)
                 with open(temporary[-1], "wb"):

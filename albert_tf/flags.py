@@ -34,6 +34,7 @@ def option(
     choices: Sequence[str] | None = None,
     at_least: float | None = None,
     commas: bool = True,
+    alias: str | None = None,
 ) -> Any:
     """A dataclass field that is also a flag; without a default the flag is required.
 
@@ -43,8 +44,9 @@ def option(
       choices: the values that it may have.
       at_least: the least number that it may be.
       commas: whether they separate the values of a flag that has several.
+      alias: another name of the flag.
     """
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas}
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas, "alias": alias}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -147,6 +149,8 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
             bool: absl_flags.DEFINE_boolean,
         }[kind]
         define(name, default, text, **where)
+    if field.metadata["alias"]:
+        absl_flags.DEFINE_alias(field.metadata["alias"], name, **where)
 
 
 def _words_of(annotation: Any) -> tuple[str, ...]:

@@ -55,9 +55,13 @@ class RunOptions(ScriptOptions):
         help="how training is spread over devices",
     )
     num_gpus: int | None = option(None, at_least=0, help="GPUs to use; all that are found when left out")
-    tpu_name: str | None = option(None, help="name or address of the TPU; 'local' for one of this machine")
+    tpu_name: str | None = option(
+        None, alias="tpu", help="name or address of the TPU; 'local' for one of this machine"
+    )
+    tpu_zone: str | None = option(None, help="zone of the TPU in Google Cloud, unless the metadata say it")
+    gcp_project: str | None = option(None, help="project of the TPU, unless the metadata say it")
     worker_hosts: str | None = option(
-        None, help="comma list of host:port for multi_worker_mirrored, unless TF_CONFIG is set"
+        None, help="comma list of host:port for multi_worker_mirrored (default: what TF_CONFIG says)"
     )
     task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, from 0")
 
@@ -75,8 +79,6 @@ class RunOptions(ScriptOptions):
     REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
         "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
         "master": "use --tpu_name with the address",
-        "tpu_zone": "use --tpu_name with the address",
-        "gcp_project": "use --tpu_name with the address",
         "num_tpu_cores": "all cores of the TPU are used",
         "masked_lm_budget": "it never worked",
     }
@@ -209,7 +211,7 @@ class FineTuningOptions(RunOptions):
         None, at_least=0, help="share of the steps over which the rate rises, instead of --warmup_step"
     )
     pad_to_max_length: bool = option(
-        False, help="pad every batch to --max_seq_length, as a TPU wants it, not to its longest sequence"
+        False, help="pad every batch to --max_seq_length, as is done for a TPU, not to its longest sequence"
     )
     num_seeds: int = option(
         1, at_least=1, help="runs with --seed, --seed+1, ... in folders of --output_dir, and their mean"
@@ -250,6 +252,11 @@ class FineTuningOptions(RunOptions):
     def export_settings(self) -> dict[str, float]:
         """Flags of `export_saved_model.py` for the task, as far as they are given."""
         return {}
+
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether all batches have one shape: a TPU compiles the step for each anew."""
+        return self.pad_to_max_length or self.distribution_strategy == "tpu"
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.tasks.batching import eval_batches, train_batches
+from albert_tf.tasks.batching import FILLER, eval_batches, train_batches
 from albert_tf.tasks.features import Features
 
 
@@ -45,6 +45,8 @@ def check_content(features, batch):
     """Compares a batch with its examples, one token at a time."""
     ends = np.cumsum(features.lengths)
     for row, example in enumerate(batch["example_index"]):
+        if example == FILLER:
+            continue
         for choice in range(features.num_choices):
             i = example * features.num_choices + choice
             length, first = features.lengths[i], features.first_lengths[i]
@@ -128,7 +130,9 @@ def test_fewer_examples_than_a_batch(examples):
 def test_padding_does_not_change_the_order():
     features = make_features()
     assert indices(train(features, 40)) == indices(train(features, 40, pad_to=64))
-    assert indices(evaluate(features)) == indices(evaluate(features, pad_to=64))
+    padded = indices(evaluate(features, pad_to=64))
+    assert {len(batch) for batch in padded} == {8}
+    assert [[index for index in batch if index != FILLER] for batch in padded] == indices(evaluate(features))
 
 
 @pytest.mark.parametrize("pipelines", [1, 2, 4])
@@ -179,6 +183,8 @@ def test_shapes_are_known_as_far_as_all_batches_share_them():
     assert spec["input_ids"].shape.as_list() == [None, 4, None]
     assert spec["label_ids"].shape.as_list() == spec["example_index"].shape.as_list() == [None]
     without = dataclasses.replace(features, labels=None)
-    padded = eval_batches(without, batch_size=8, pad_to=64).element_spec
-    assert padded["input_ids"].shape.as_list() == [None, 4, 64]
+    context = tf.distribute.InputContext(num_replicas_in_sync=2)
+    padded = eval_batches(without, batch_size=8, pad_to=64, input_context=context).element_spec
+    assert padded["input_ids"].shape.as_list() == [4, 4, 64]
+    assert padded["example_index"].shape.as_list() == [4]
     assert "label_ids" not in padded

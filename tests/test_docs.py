@@ -7,6 +7,7 @@ import shlex
 import shutil
 
 import pytest
+import yaml
 
 import albert_tf
 import convert_checkpoint
@@ -17,12 +18,14 @@ import run_pretraining
 import run_race
 import run_squad
 from albert_tf import flags, serving_client, testing
+from albert_tf.training.cluster import Cluster, find_cluster
 from data_prep import create_pretraining_data, train_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SERVING, PRETRAINING_DATA = (
-    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("serving.md", "pretraining_data.md")
+SERVING, PRETRAINING_DATA, DISTRIBUTED = (
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("serving", "pretraining_data", "distributed")
 )
 
 
@@ -67,7 +70,7 @@ def test_commands_have_flags_that_exist(tmp_path, monkeypatch):
         "export_to_tfhub.py": export_to_tfhub.HubOptions,
     }
     seen = set()
-    for block in blocks("sh", README + SERVING + PRETRAINING_DATA):
+    for block in blocks("sh", README + SERVING + PRETRAINING_DATA + DISTRIBUTED):
         for command in block.replace("\\\n", " ").splitlines():
             words = shlex.split(command, comments=True)
             for name, options_class in options.items():
@@ -80,3 +83,26 @@ def test_commands_have_flags_that_exist(tmp_path, monkeypatch):
                 assert json.loads((tmp_path / "albert_config.json").read_text())["hidden_size"] == 768
                 seen.add("python -c")
     assert seen == {*options, "python -c"}
+
+
+def test_the_kubernetes_job_starts_the_workers_that_it_lists():
+    [manifest] = blocks("yaml", DISTRIBUTED)
+    service, job = yaml.safe_load_all(manifest)
+    name = job["metadata"]["name"]
+    assert (service["kind"], service["spec"]["clusterIP"], job["kind"]) == ("Service", "None", "Job")
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert job["spec"]["completionMode"] == "Indexed"
+    pod = job["spec"]["template"]["spec"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    [container] = pod["containers"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+
+    shell, _, command = container["command"]
+    workers = job["spec"]["completions"]
+    assert (shell, workers) == ("sh", job["spec"]["parallelism"])
+    [port] = (one["containerPort"] for one in container["ports"])
+    for index in range(workers):
+        words = shlex.split(command.replace("$JOB_COMPLETION_INDEX", str(index)))
+        options = flags.parse(run_pretraining.PretrainingOptions, words[words.index("run_pretraining.py") :])
+        hosts = tuple(f"{name}-{i}.{pod['subdomain']}:{port}" for i in range(workers))
+        assert find_cluster(options) == Cluster(hosts, index)

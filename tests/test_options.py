@@ -2,7 +2,7 @@
 
 import pytest
 
-from albert_tf.flags import UsageError
+from albert_tf.flags import UsageError, parse
 from run_race import RaceOptions
 
 
@@ -45,3 +45,12 @@ def test_seeds_have_folders_of_their_own():
     assert options(seed=7).training_options(chosen).output_dir == "run"
     second = options(seed=7, num_seeds=2).training_options(chosen, 1)
     assert (second.output_dir, second.seed) == ("run/seed-8", 8)
+
+
+def test_a_tpu_has_two_names_and_wants_static_shapes():
+    flags = ["--data_dir=race", "--output_dir=run", "--do_train", "--tpu=mine", "--tpu_zone=here"]
+    on_tpu = parse(RaceOptions, ["run_race.py", *flags, "--distribution_strategy=tpu"])
+    assert (on_tpu.tpu_name, on_tpu.tpu_zone, on_tpu.gcp_project) == ("mine", "here", None)
+    assert on_tpu.has_static_shapes
+    assert options(do_train=True, pad_to_max_length=True).has_static_shapes
+    assert not options(do_train=True).has_static_shapes

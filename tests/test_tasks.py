@@ -72,3 +72,15 @@ def test_whole_step_compiles_with_xla_and_does_the_same(name):
         weights.append(model.get_weights())
     for plain, compiled in zip(*weights, strict=True):
         np.testing.assert_allclose(compiled, plain, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])  # SQuAD's: tests/test_squad_task.py
+def test_whole_prediction_compiles_with_xla_and_gives_the_same(name):
+    task, batch = golden_task(name)
+    model = task.build_model()
+    fill_variables(GOLDENS[name], model.variables)
+    batch["example_index"] = tf.range(len(batch["label_ids"]))
+    plain = task.outputs(model, batch)
+    compiled = tf.function(lambda batch: task.outputs(model, batch), jit_compile=True)(batch)
+    for name, values in plain.items():
+        np.testing.assert_allclose(compiled[name], values, rtol=1e-5, atol=1e-6)

@@ -10,7 +10,7 @@ from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.tasks.task import Task, WeightedSum
 from albert_tf.training.divergence import Diverged
 from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
-from albert_tf.training.trainer import Trainer
+from albert_tf.training.trainer import Evaluator, Trainer
 from tests.pretraining_records import CONFIG, SEQ_LENGTH, make_features
 
 
@@ -175,3 +175,34 @@ def test_whole_step_compiles_with_xla_and_does_the_same():
         weights.append(model.get_weights())
     for plain, compiled in zip(*weights, strict=True):
         np.testing.assert_allclose(compiled, plain, atol=1e-5)
+
+
+def test_whole_evaluation_step_compiles_with_xla_and_gives_the_same():
+    batch = training_batch()
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
+    model, strategy = task.build_model(), tf.distribute.get_strategy()
+    results = []
+    for compiled in (False, True):
+        evaluator = Evaluator(task=task, model=model, strategy=strategy, batches=None)
+        tf.function(evaluator._replica_step, jit_compile=compiled)(batch)
+        results.append({name: float(value) for name, value in evaluator._metrics.results().items()})
+    assert results[1] == pytest.approx(results[0], rel=1e-5)
+
+
+def test_the_loop_of_a_tpu_trains_what_single_steps_train():
+    """It runs on the host here: only a TPU takes it to the device."""
+    weights = []
+    for loops_on_device in (False, True):
+        tf_keras.utils.set_random_seed(1)
+        task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
+        batch = tf.data.Dataset.from_tensors(training_batch()).repeat()
+        steps = trainer(task, lambda: AdamW(0.01), make_batches=lambda context, batch=batch: batch)
+        steps._loops_on_device = loops_on_device
+        told = []
+        steps.after_step = told.append
+        steps.train(tf.constant(3))
+        assert told == ([3] if loops_on_device else [1, 1, 1])
+        assert steps.optimizer.iterations.numpy() == 3
+        weights.append(steps.model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)

@@ -238,3 +238,15 @@ def test_training_starts_from_an_original_checkpoint(tmp_path, capsys):
     weights = weights_at(tmp_path / "model" / "model.ckpt-1")
     for name, value in source.items():
         np.testing.assert_array_equal(weights[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(("pipelines", "devices"), [(1, 1), (1, 4), (2, 2), (4, 4), (2, 4)])
+def test_evaluation_gives_each_record_once_in_batches_of_one_shape(tmp_path, pipelines, devices):
+    job, labels = task(tmp_path), []
+    for i in range(pipelines):
+        batches = job.eval_dataset(8, tf.distribute.InputContext(pipelines, i, devices))
+        assert batches.element_spec["input_ids"].shape.as_list() == [8 // devices, SEQ_LENGTH]
+        own = [batch["next_sentence_labels"] for batch in batches.as_numpy_iterator()]
+        assert len(own) % (devices // pipelines) == 0
+        labels += np.concatenate(own).tolist()
+    assert sum(label >= 0 for label in labels) == 21

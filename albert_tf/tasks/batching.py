@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from albert_tf.tasks.features import Features
 
+FILLER = -1  # the `example_index` of what fills the last batch where all have one shape
 _POOL = 32  # batches that are sorted by length together
 _MULTIPLE = 8  # of which batches are long
 
@@ -35,8 +36,8 @@ def train_batches(
       batch_size: over all devices; divisible by their number.
       seed: not negative.
       first_step: the batch to begin with; what came before it is not read.
-      pad_to: length of all batches, at least that of the longest sequence. By default a batch is as long as
-        its longest sequence, rounded up to a multiple of 8.
+      pad_to: length of all batches, at least that of the longest sequence; their shapes are then static. By
+        default a batch is as long as its longest sequence, rounded up to a multiple of 8.
       input_context: the devices; one by default.
 
     Returns:
@@ -51,7 +52,7 @@ def train_batches(
             yield from _pool(longest, pool, batch_size, seed)[begin:]
             pool, begin = pool + 1, 0
 
-    return _dataset(features, batches, pad_to, input_context)
+    return _dataset(features, batches, batch_size, pad_to, input_context)
 
 
 def eval_batches(
@@ -64,7 +65,8 @@ def eval_batches(
     """Batches of every example once, longest first: if memory does not suffice, that shows at once.
 
     `example_index` gives the order of the examples back. The last batch may be smaller, and where there are
-    several devices the parts of it may be empty: each device gets as many parts as any other.
+    several devices the parts of it may be empty: each device gets as many parts as any other. With `pad_to`
+    examples whose index is `FILLER` fill it.
 
     Args:
       features: the examples.
@@ -78,7 +80,7 @@ def eval_batches(
         for begin in range(0, len(order), batch_size):
             yield order[begin : begin + batch_size]
 
-    return _dataset(features, batches, pad_to, input_context)
+    return _dataset(features, batches, batch_size, pad_to, input_context)
 
 
 def _longest(features: Features) -> np.ndarray:
@@ -100,6 +102,7 @@ def _pool(longest: np.ndarray, pool: int, batch_size: int, seed: int) -> np.ndar
 def _dataset(
     features: Features,
     batches: Callable[[], Iterator[np.ndarray]],
+    batch_size: int,
     pad_to: int | None,
     input_context: tf.distribute.InputContext | None,
 ) -> tf.data.Dataset:
@@ -110,9 +113,11 @@ def _dataset(
 
     def parts() -> Iterator[np.ndarray]:
         for batch in batches():
+            if pad_to:
+                batch = np.pad(batch, (0, batch_size - len(batch)), constant_values=FILLER)
             yield from np.array_split(batch, context.num_replicas_in_sync)[first : first + own]
 
-    spec = tf.TensorSpec([None], tf.int32)
+    spec = tf.TensorSpec([batch_size // context.num_replicas_in_sync if pad_to else None], tf.int32)
     with tf.device("CPU:0"):
         dataset = tf.data.Dataset.from_generator(parts, output_signature=spec)
         dataset = dataset.map(_gatherer(features, pad_to), num_parallel_calls=tf.data.AUTOTUNE)
@@ -128,7 +133,8 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
     all_first_lengths = tf.constant(features.first_lengths.reshape(shape))
     labels = None if features.labels is None else tf.constant(features.labels)
 
-    def gather(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+    def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        examples = tf.maximum(indices, 0)  # what fills a batch looks like the first example
         starts, lengths, first_lengths = (
             tf.gather(column, examples)[..., None] for column in (all_starts, all_lengths, all_first_lengths)
         )
@@ -140,7 +146,7 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
             "input_ids": tf.where(inside, tf.cast(ids, tf.int32), 0),
             "input_mask": tf.cast(inside, tf.int32),
             "segment_ids": tf.cast(inside & (positions >= first_lengths), tf.int32),
-            "example_index": examples,
+            "example_index": indices,
         }
         return batch if labels is None else batch | {"label_ids": tf.gather(labels, examples)}
 

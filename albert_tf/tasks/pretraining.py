@@ -24,6 +24,7 @@ from albert_tf.tasks.task import Task, WeightedSum, check_length
 from data_prep.masking import MaskingOptions
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
+_FILLER = -1  # the sentence-order label of what is no record
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
@@ -145,19 +146,25 @@ class PretrainingTask(Task):
         return self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
 
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        """The records of `eval_files` once, in order; unmasked ones always with the same masks."""
+        """The records of `eval_files` once, in order; unmasked ones always with the same masks.
+
+        All batches have one shape: the last one is filled with records of weight 0.
+        """
         files = tf.data.Dataset.from_tensor_slices(list(self.eval_files)).enumerate()
         numbered = files.flat_map(
             lambda file, path: tf.data.TFRecordDataset(path).enumerate(file * NUMBERS_OF_A_FILE)
         )
         numbered = numbered.shard(context.num_input_pipelines, context.input_pipeline_id)
         numbered = numbered.map(lambda number, record: (tf.constant(0, tf.int64), number, record))
-        return self._batches(numbered, context.get_per_replica_batch_size(batch_size), _EVAL_SEED)
+        devices = context.num_replicas_in_sync // context.num_input_pipelines
+        size = context.get_per_replica_batch_size(batch_size)
+        batches = self._batches(numbered, devices * size, _EVAL_SEED)
+        return batches.map(lambda batch: _filled(batch, devices, size)).unbatch()
 
     def _batches(
         self, numbered: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
     ) -> tf.data.Dataset:
-        """Batches of what the model takes, of (epoch, number, record)."""
+        """Batches of what the model takes, of (epoch, number, record); the last one may be smaller."""
         length, masking = self.max_seq_length, self.masking
 
         def draw(epoch, number, record):
@@ -185,15 +192,27 @@ class PretrainingTask(Task):
     ) -> dict[str, WeightedSum]:
         """Losses and accuracies: over real masked positions, and over examples."""
         outputs = model(batch, training=training, dropout_seed=dropout_seed)
-        masked_ids, order = batch["masked_lm_ids"], batch["next_sentence_labels"]
+        masked_ids, order = batch["masked_lm_ids"], tf.maximum(batch["next_sentence_labels"], 0)
         weights = tf.cast(batch["masked_lm_weights"], tf.float32)
-        ones = tf.ones_like(order, tf.float32)
+        is_record = tf.cast(batch["next_sentence_labels"] != _FILLER, tf.float32)
         return {
             "masked_lm_loss": weighted(nll(masked_ids, outputs["mlm_logits"]), weights, _EPSILON),
             "masked_lm_accuracy": weighted(correct(masked_ids, outputs["mlm_logits"]), weights),
-            "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), ones),
-            "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), ones),
+            "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), is_record),
+            "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), is_record),
         }
+
+
+def _filled(batch: Mapping[str, tf.Tensor], devices: int, size: int) -> dict[str, tf.Tensor]:
+    """A batch for all devices as one for each, `[devices, size, ...]`, filled with records of weight 0."""
+
+    def fill(name: str, values: tf.Tensor) -> tf.Tensor:
+        missing = devices * size - tf.shape(values)[0]
+        paddings = [[0, missing], *([[0, 0]] * (values.shape.rank - 1))]
+        filled = tf.pad(values, paddings, constant_values=_FILLER if name == "next_sentence_labels" else 0)
+        return tf.reshape(filled, [devices, size, *values.shape[1:]])
+
+    return {name: fill(name, values) for name, values in batch.items()}
 
 
 def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions:

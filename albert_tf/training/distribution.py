@@ -1,52 +1,60 @@
-"""Devices: the strategies of `official.common.distribute_utils` behind one function."""
+"""Devices: the strategies of `tf.distribute` behind one function."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 from official.common import distribute_utils
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.eager import context  # the one place where the time limit of heartbeats can be set
 
 from albert_tf.errors import InputError
 from albert_tf.options import RunOptions
+from albert_tf.training.cluster import Cluster, connects, find_cluster
+
+_HEARTBEAT_TIMEOUT = 180_000  # milliseconds; `Cluster.watch` notices sooner that a process is gone
+_LOCAL = "local"  # as TensorFlow calls a TPU of this machine
 
 
 def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
     """The strategy that the options ask for; makes TensorFlow deterministic if they ask for it.
 
+    Of a cluster it comes when all workers are there.
+
     Raises:
-      InputError: flags that contradict each other, or devices that are not there.
+      InputError: flags that contradict each other, or devices or workers that are not there.
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     name = options.distribution_strategy
+    if name != "multi_worker_mirrored" and (options.worker_hosts or options.task_index >= 0):
+        flag = "worker_hosts" if options.worker_hosts else "task_index"
+        raise InputError(f"--{flag} belongs to --distribution_strategy=multi_worker_mirrored, not to {name}")
+    if name == "tpu":
+        return _tpu_strategy(options)
     found = len(tf.config.list_physical_devices("GPU"))
     num_gpus = found if options.num_gpus is None else options.num_gpus
     if num_gpus > found:
         raise InputError(f"--num_gpus={num_gpus}, but this machine has {found}")
+    if name == "multi_worker_mirrored":
+        cluster = find_cluster(options)
+        cluster.meet()
+        return _cluster_strategy(cluster, num_gpus, options.verbosity)
     if options.num_gpus is None and name in ("off", "one_device"):
         num_gpus = min(num_gpus, 1)
-    if name == "tpu" and options.tpu_name is None:
-        raise InputError("--distribution_strategy=tpu needs --tpu_name")
     try:
-        if name == "multi_worker_mirrored":
-            if not (options.worker_hosts or os.environ.get("TF_CONFIG")):
-                raise InputError(f"--distribution_strategy={name} needs --worker_hosts or TF_CONFIG")
-            distribute_utils.configure_cluster(options.worker_hosts, options.task_index)
-        return distribute_utils.get_distribution_strategy(
-            name, num_gpus=num_gpus, tpu_address=options.tpu_name
-        )
+        return distribute_utils.get_distribution_strategy(name, num_gpus=num_gpus)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise InputError(f"--distribution_strategy={name}: {error}") from error
 
 
-def worker_folder(output_dir: str, strategy: tf.distribute.Strategy) -> str:
-    """Where this process writes: `output_dir`, or a folder of its own in it if it is not the first worker.
-
-    All workers of a cluster save alike, and none overwrites what another one writes.
-    """
+def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
+    """The workers over which a strategy spreads training; None if there are not several."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return None
     resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver.task_id == 0:
-        return output_dir
-    return os.path.join(output_dir, f"worker-{resolver.task_id}")
+    return Cluster(tuple(resolver.cluster_spec().as_dict()["worker"]), resolver.task_id)
 
 
 def check_batch_size(flag: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:
@@ -54,3 +62,63 @@ def check_batch_size(flag: str, batch_size: int, strategy: tf.distribute.Strateg
     devices = strategy.num_replicas_in_sync
     if batch_size % devices:
         raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices")
+
+
+def _cluster_strategy(cluster: Cluster, num_gpus: int, verbosity: str) -> tf.distribute.Strategy:
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.hosts)}),
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": num_gpus},
+        rpc_layer="grpc",
+    )
+    # By default a worker that is short of processors for 10 seconds is taken for lost.
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT,
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(cluster.hosts))
+        ],
+    )
+    try:
+        with contextlib.nullcontext() if verbosity == "info" else _without_lines_of_grpc():
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise InputError(f"--distribution_strategy=multi_worker_mirrored: {error}") from error
+
+
+@contextlib.contextmanager
+def _without_lines_of_grpc() -> Iterator[None]:
+    """Its server says that it started, whatever the log level; from C++, so past `sys.stderr`."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _tpu_strategy(options: RunOptions) -> tf.distribute.Strategy:
+    name = options.tpu_name
+    if name is None:
+        raise InputError("--distribution_strategy=tpu needs --tpu_name")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            name, zone=options.tpu_zone, project=options.gcp_project
+        )
+        if name != _LOCAL:
+            address = resolver.master().removeprefix("grpc://")
+            if not connects(address):  # TensorFlow would wait for ever
+                raise InputError(f"--tpu_name={name}: nothing answers at {address}")
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except InputError:
+        raise
+    except Exception as error:  # the client of Google Cloud has exceptions of its own
+        if "No OpKernel was registered" in str(error) or name == _LOCAL:
+            raise InputError(f"--tpu_name={name}: this machine has no TPU") from error
+        raise InputError(f"--tpu_name={name}: {str(error).splitlines()[0]}") from error
+    return tf.distribute.TPUStrategy(resolver)

@@ -16,11 +16,12 @@ from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
-from albert_tf.training.distribution import check_batch_size, worker_folder
+from albert_tf.training.distribution import check_batch_size
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
 from albert_tf.training.report import say, write_results
 from albert_tf.training.run import Run
+from albert_tf.training.workers import check_same_flags, check_same_weights, is_first, words
 
 
 def run(
@@ -44,19 +45,20 @@ def run(
       InputError: bad flags or data, or training that diverged.
     """
     task.check_inputs()
-    if options.do_train:
-        print(task.overview(), flush=True)
-        say(_settings(task, options, chosen))
-    results = {}
-    for number in range(options.num_seeds):
-        training = options.training_options(chosen, number)
-        name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
-        results[name] = _run_once(task, training, options, strategy)
-    folder = worker_folder(options.output_dir, strategy)
-    if options.num_seeds > 1 and options.do_eval:
-        _summarize(task, folder, results)
-    if options.export_dir and folder == options.output_dir:
-        export(options)
+    with words(options.output_dir, strategy):
+        if options.do_train:
+            print(task.overview(), flush=True)
+            say(_settings(task, options, chosen))
+        results = {}
+        for number in range(options.num_seeds):
+            training = options.training_options(chosen, number)
+            name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
+            results[name] = _run_once(task, training, options, strategy)
+    if is_first(strategy):
+        if options.num_seeds > 1 and options.do_eval:
+            _summarize(task, options.output_dir, results)
+        if options.export_dir:
+            export(options)
     return results
 
 
@@ -85,10 +87,13 @@ def _run_once(
     strategy: tf.distribute.Strategy,
 ) -> dict[str, float]:
     with open_run(task, training, strategy) as this_run:
+        prediction = ("do_predict", "predict_batch_size")
+        check_same_flags(strategy, {name: getattr(options, name) for name in prediction})
         predictor = Predictor(task, this_run.model, strategy)
         if options.do_predict:
             check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
         this_run.find_weights()
+        check_same_weights(strategy, this_run.variables)
         if options.do_train:
             this_run.train()
         elif options.do_eval:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.training.checkpointing import remove_unfinished
 
-_LOCK_FILE = ".lock"
+LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def own_folder(folder: str) -> Iterator[None]:
     """
     try:
         tf.io.gfile.makedirs(folder)
-        lock = open(os.path.join(folder, _LOCK_FILE), "a+", encoding="utf-8")  # noqa: SIM115
+        lock = open(os.path.join(folder, LOCK_FILE), "a+", encoding="utf-8")  # noqa: SIM115
     except (tf.errors.OpError, OSError) as error:
         reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror
         raise InputError(f"--output_dir={folder} cannot be written: {reason}") from None

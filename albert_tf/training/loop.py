@@ -6,12 +6,21 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from albert_tf.errors import InputError
+from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
-from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
-from albert_tf.training.folder import own_folder
+from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.report import format_results, say
 from albert_tf.training.run import Run
+from albert_tf.training.workers import (
+    check_same_flags,
+    check_same_weights,
+    interrupted_together,
+    lost_workers,
+    run_folder,
+    watched,
+    words,
+)
 
 # What TensorFlow raises for records that it cannot read or use.
 _READING_ERRORS = (
@@ -43,45 +52,65 @@ def run(
     """
     if not (options.do_train or options.do_eval):
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
-    with open_run(task, options, strategy) as this_run:
+    task.check_inputs()
+    strategy = strategy or make_strategy(options)
+    with words(options.output_dir, strategy), open_run(task, options, strategy) as this_run:
         this_run.find_weights()
+        check_same_weights(strategy, this_run.variables)
         if options.do_train:
             this_run.train()
         if options.do_eval and not this_run.results:
             this_run.evaluate()
         say(f"checkpoints, results and TensorBoard scalars are in {this_run.folder}")
-    if this_run.results:
-        print(format_results(this_run.results), end="")
+        if this_run.results:
+            print(format_results(this_run.results), end="")
     return this_run.results
 
 
 @contextlib.contextmanager
-def open_run(
-    task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy | None = None
-) -> Iterator[Run]:
-    """Checks flags, data and folder, and gives the `Run`; errors of TensorFlow in the block get one line."""
-    task.check_inputs()
-    strategy = strategy or make_strategy(options)
+def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy) -> Iterator[Run]:
+    """Checks flags and folder, and gives the `Run`; errors of TensorFlow in the block get one line."""
     if options.do_train:
         check_batch_size("train_batch_size", options.train_batch_size, strategy)
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
-    folder = worker_folder(options.output_dir, strategy)
     try:
-        with own_folder(folder):
-            yield Run(task, options, strategy, folder)
+        with (
+            watched(strategy),
+            interrupted_together(strategy) as check_interrupted,
+            run_folder(options.output_dir, strategy) as folder,
+        ):
+            settings = task.training_settings() if options.do_train else {}
+            check_same_flags(strategy, flags_of(options) | settings)
+            this_run = Run(task, options, strategy, folder, check_interrupted)
+            yield this_run
+            check_same_weights(strategy, this_run.variables)
+            check_interrupted()
     except tf.errors.OpError as error:
+        is_of_reading = isinstance(error, _READING_ERRORS)
+        lost = "" if is_of_reading else lost_workers(strategy)
+        if lost:
+            raise InputError(
+                f"no answer any more from {lost}; the same command for all workers continues from the last "
+                "checkpoint"
+            ) from error
         if options.verbosity == "info":
             raise
-        problem = None
-        if isinstance(error, _READING_ERRORS):
-            problem = task.explain_bad_record()
+        problem = task.explain_bad_record() if is_of_reading else None
         raise InputError(problem or f"TensorFlow: {_reason(error)}") from error
 
 
 def _reason(error: tf.errors.OpError) -> str:
     """The line of TensorFlow's message that says what is wrong, without where it came about."""
-    context = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
+    context = (
+        "Graph execution error",
+        "Detected at",
+        "File ",
+        "[[",
+        "(",
+        "Stack trace",
+        "The error could be from",
+    )
     lines = [line.strip() for line in error.message.splitlines()]
     told = [line for line in lines if line and not line.startswith(context)]
     return told[-1] if told else error.message

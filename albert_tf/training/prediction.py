@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.progress import progress_bar
+from albert_tf.tasks.batching import FILLER
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 
 
@@ -46,9 +47,10 @@ class Predictor:
                 parts.append(
                     {name: self._strategy.gather(value, axis=0).numpy() for name, value in outputs.items()}
                 )
-                bar.update(len(parts[-1]["example_index"]))
+                bar.update(np.count_nonzero(parts[-1]["example_index"] != FILLER))
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        order = np.argsort(outputs.pop("example_index"))
+        indices = outputs.pop("example_index")
+        order = np.argsort(indices)[np.count_nonzero(indices == FILLER) :]
         return {name: values[order] for name, values in outputs.items()}
 
     @tf.function(autograph=False, reduce_retracing=True)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import orbit
@@ -34,17 +35,26 @@ class Run:
       options: how.
       strategy: the devices.
       folder: where this process writes.
+      check_interrupted: called after each step; see `interrupted_together`.
 
     Attributes:
       results: of the last evaluation in this process, `global_step` among them; empty if there was none.
       history: all evaluations in the folder.
     """
 
-    def __init__(self, task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, folder: str):
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        strategy: tf.distribute.Strategy,
+        folder: str,
+        check_interrupted: Callable[[], None],
+    ):
         self.task = task
         self.options = options
         self.strategy = strategy
         self.folder = folder
+        self._check_interrupted = check_interrupted
         self.results: dict[str, float] = {}
         tf_keras.utils.set_random_seed(options.seed)
         with strategy.scope():
@@ -59,10 +69,7 @@ class Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
-        # All workers of a cluster continue from what the first one saved.
-        own = newest_whole_checkpoint(folder, repair=True)
-        first = options.output_dir
-        self._newest = own if folder == first else newest_whole_checkpoint(first, repair=False) or own
+        self._newest = newest_whole_checkpoint(folder, repair=True)
         self._best = best_checkpoint(folder, repair=True)
         self.checkpoints = Checkpoints(
             folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max
@@ -92,6 +99,11 @@ class Run:
     def step(self) -> int:
         """Updates behind the current weights, over all runs in this folder."""
         return int(self.optimizer.iterations.numpy())
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Of the model and the optimizer."""
+        return [*self.model.variables, *self.optimizer.variables]
 
     def find_weights(self) -> None:
         """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
@@ -152,7 +164,7 @@ class Run:
             examples_per_step=options.train_batch_size,
             tokens_per_example=self.task.tokens_per_example,
             metrics=self.task.progress_metrics,
-            results=self.trainer.results,
+            results=self.trainer.own_results,
         )
         try:
             with contextlib.closing(self.progress):
@@ -280,6 +292,7 @@ class Run:
 
     def _after_step(self, steps: int) -> None:
         is_due = self.progress.advance(steps)
+        self._check_interrupted()
         # Workers of a cluster must stop at the same step; their lines are due at different ones.
         if is_due and not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             self.trainer.check_steps()

@@ -98,7 +98,7 @@ class StartingPoint:
             "config": config,
             "max_seq_length": chosen.max_seq_length,
             "dropout_prob": chosen.dropout_prob,
-            "pad_to_max_length": self.options.pad_to_max_length,
+            "pad_to_max_length": self.options.has_static_shapes,
             "do_lower_case": self.do_lower_case,
             "spm_model_file": self.spm_model_file,
             "vocab_file": self.vocab_file,

@@ -55,7 +55,7 @@ class Trainer(orbit.AbstractTrainer):
         self._make_batches = make_batches
         self._batches = None
         with strategy.scope():
-            self._metrics = _Means(task)
+            self._metrics = _Means(task, strategy)
             self._gradient_norm = tf_keras.metrics.Mean()
             self._first_bad_step = _on_all_devices(-1, tf.int64)
             # Of the last step, until one is bad: then of that one and the one before it.
@@ -95,9 +95,11 @@ class Trainer(orbit.AbstractTrainer):
 
     def results(self) -> dict[str, tf.Tensor]:
         """Means since the current loop began, `loss` and `learning_rate` among them."""
-        results = self._metrics.results()
-        results["learning_rate"] = tf.identity(self.optimizer.learning_rate)
-        return results
+        return self._metrics.results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
+
+    def own_results(self) -> dict[str, tf.Tensor]:
+        """The same over the devices of this process, which may be asked for at a step of its own."""
+        return self._metrics.own_results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
 
     def check(self) -> dict[str, float]:
         """The sizes of the last step, after at least one in this process; see `GroupNorms`.
@@ -204,7 +206,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self.strategy = strategy
         self.batches = batches
         with strategy.scope():
-            self._metrics = _Means(task)
+            self._metrics = _Means(task, strategy)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Means over the evaluation examples, `loss` among them."""
@@ -232,8 +234,9 @@ def _on_all_devices(value, dtype: tf.DType) -> tf.Variable:
 class _Means:
     """Running means of a task's metrics, summed over devices; made in the scope of the strategy."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, strategy: tf.distribute.Strategy):
         self._losses = task.losses
+        self._local_results = strategy.experimental_local_results
         self._means = {name: tf_keras.metrics.Mean(name=name) for name in task.metrics}
 
     def update(self, measured: Mapping[str, WeightedSum]) -> None:
@@ -246,7 +249,18 @@ class _Means:
             mean.reset_state()
 
     def results(self) -> dict[str, tf.Tensor]:
-        results = {name: mean.result() for name, mean in self._means.items()}
+        """Over all devices; of a cluster all workers must ask at the same step."""
+        return self._with_loss({name: mean.result() for name, mean in self._means.items()})
+
+    def own_results(self) -> dict[str, tf.Tensor]:
+        """Over the devices of this process."""
+        own = {}
+        for name, mean in self._means.items():
+            total, count = (tf.add_n(self._local_results(part)) for part in (mean.total, mean.count))
+            own[name] = tf.math.divide_no_nan(total, count)
+        return self._with_loss(own)
+
+    def _with_loss(self, results: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"loss": tf.add_n([results[name] for name in self._losses])} | results
 
 

@@ -1,0 +1,231 @@
+"""`Cluster`: the workers of a run on several machines, how they meet, and which of them is gone."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+
+from albert_tf.errors import InputError
+from albert_tf.options import RunOptions
+from albert_tf.training.report import say
+
+_PATIENCE = 600.0  # seconds for which workers wait for each other: machines start at their own pace
+_SAY_EVERY = 20.0  # seconds
+_LOOK_EVERY = 1.0  # seconds
+_LOST_AFTER = 3  # times that somebody did not answer
+NOTICED_WITHIN = 6.0  # seconds in which all workers have noticed that one is gone
+_PAUSE = 0.1  # seconds
+_ANSWER_WITHIN = 2.0  # seconds
+_GREETS_WITHIN = 30.0  # seconds
+_HOST = re.compile(r"(?P<host>[^\s:]+|\[[^\s\]]+\]):(?P<port>\d{1,5})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """All workers by number, and the one that this process is.
+
+    Attributes:
+      hosts: "host:port" of each.
+      index: of this one.
+      source: what named them, for messages.
+    """
+
+    hosts: tuple[str, ...]
+    index: int
+    source: str = "--worker_hosts"
+
+    def __post_init__(self):
+        for host in self.hosts:
+            parts = _HOST.fullmatch(host)
+            if not parts or not 0 < int(parts["port"]) < 2**16:
+                raise InputError(f"{self.source} lists '{host}', which is not host:port")
+        if len(set(self.hosts)) < len(self.hosts):
+            raise InputError(f"{self.source} lists a worker twice: {','.join(self.hosts)}")
+        if len(self.hosts) < 2:
+            raise InputError(
+                f"{self.source} lists one worker; several make a cluster, and for one machine there is "
+                "--distribution_strategy=mirrored"
+            )
+        if not 0 <= self.index < len(self.hosts):
+            raise InputError(
+                f"{self.source} lists {len(self.hosts)} workers: --task_index is 0 to "
+                f"{len(self.hosts) - 1}, not {self.index}"
+            )
+
+    def name(self, index: int) -> str:
+        """What messages call a worker."""
+        return f"worker {index} ({self.hosts[index]})"
+
+    def meet(self, patience: float = _PATIENCE) -> None:
+        """Waits until all workers are there and have greeted each other.
+
+        TensorFlow would wait without a word, and could not be interrupted.
+
+        Raises:
+          InputError: workers did not come in so many seconds, one has another list of workers, or the port of
+            this one is in use.
+        """
+        # Whoever has greeted all and was greeted by all has nothing more to answer: TensorFlow gets the port.
+        to_greet, to_come = set(self._others), set(self._others)
+        begin, said = time.monotonic(), 0.0
+        with self._answering(to_come):
+            while absent := to_greet | to_come:
+                to_greet -= {index for index in sorted(to_greet) if self._greet(index)}
+                waited = time.monotonic() - begin
+                names = ", ".join(map(self.name, sorted(absent)))
+                if waited > patience:
+                    raise InputError(f"after {patience:g} seconds there is no answer from {names}")
+                if waited > said + _SAY_EVERY:
+                    said = waited
+                    say(f"waiting for {names} ({waited:.0f} s)")
+                time.sleep(_PAUSE)
+
+    @contextlib.contextmanager
+    def watch(self, on_lost: Callable[[str], None]) -> Iterator[None]:
+        """Calls `on_lost`, from a thread of its own, with the names of workers that are gone."""
+        done = threading.Event()
+
+        def look():
+            missed = 0
+            while not done.wait(_LOOK_EVERY):
+                silent = self.silent()
+                missed = missed + 1 if silent else 0
+                if missed == _LOST_AFTER:
+                    on_lost(", ".join(map(self.name, silent)))
+                    return
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def silent(self) -> list[int]:
+        """The other workers at whose address nobody listens."""
+        return [index for index in self._others if not connects(self.hosts[index])]
+
+    @property
+    def _others(self) -> list[int]:
+        return [index for index in range(len(self.hosts)) if index != self.index]
+
+    def _greeting(self, index: int) -> bytes:
+        """What a worker says: its number, and what tells its list of workers from others."""
+        return b"albert_tf %d %08x\n" % (index, zlib.crc32(",".join(self.hosts).encode()))
+
+    @contextlib.contextmanager
+    def _answering(self, to_come: set[int]) -> Iterator[None]:
+        """Greets in the background whoever connects; takes the workers among them out of `to_come`."""
+        greetings = {self._greeting(index): index for index in self._others}
+        done = threading.Event()
+
+        def answer():
+            while not done.is_set():
+                with contextlib.suppress(OSError):
+                    caller, _ = listener.accept()
+                    with caller:
+                        caller.settimeout(_ANSWER_WITHIN)
+                        caller.sendall(self._greeting(self.index))
+                        to_come.discard(greetings.get(_line(caller)))
+
+        with self._listener() as listener:
+            listener.settimeout(_PAUSE)
+            thread = threading.Thread(target=answer, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                done.set()
+                thread.join()
+
+    def _listener(self) -> socket.socket:
+        port = _address(self.hosts[self.index])[1]
+        try:
+            if socket.has_dualstack_ipv6():
+                return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(("", port))
+        except OSError as error:
+            raise InputError(
+                f"port {port} of {self.name(self.index)} in {self.source} cannot be used: {error.strerror}; "
+                "is a worker of an earlier run still there?"
+            ) from None
+
+    def _greet(self, index: int) -> bool:
+        """Whether a worker was there and greeted back.
+
+        Raises:
+          InputError: somebody is there who has another list of workers, or another number.
+        """
+        try:
+            with socket.create_connection(_address(self.hosts[index]), _ANSWER_WITHIN) as connection:
+                connection.settimeout(_GREETS_WITHIN)  # whoever lets it connect may be short of processors
+                connection.sendall(self._greeting(self.index))
+                answer = _line(connection)
+        except OSError:
+            return False
+        if answer.startswith(b"albert_tf ") and answer != self._greeting(index):
+            raise InputError(
+                f"{self.name(index)} was started with another {self.source}, or as another worker than that"
+            )
+        return answer == self._greeting(index)
+
+
+def find_cluster(options: RunOptions) -> Cluster:
+    """The cluster that the flags name, or else the environment variable TF_CONFIG.
+
+    Raises:
+      InputError: neither does, or what they say makes no cluster.
+    """
+    if options.worker_hosts:
+        if options.task_index < 0:
+            raise InputError("--worker_hosts needs --task_index, the number of this worker from 0")
+        hosts = [host.strip() for host in options.worker_hosts.split(",")]
+        return Cluster(tuple(hosts), options.task_index)
+    if options.task_index >= 0:
+        raise InputError(f"--task_index={options.task_index} needs --worker_hosts")
+    if not os.environ.get("TF_CONFIG"):
+        raise InputError("--distribution_strategy=multi_worker_mirrored needs --worker_hosts or TF_CONFIG")
+    return _from_tf_config(os.environ["TF_CONFIG"])
+
+
+def _from_tf_config(text: str) -> Cluster:
+    try:
+        config = json.loads(text)
+        kind, number = config["task"]["type"], int(config["task"]["index"])
+        chief, workers = (list(config["cluster"].get(job, [])) for job in ("chief", "worker"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            'TF_CONFIG must be like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+            f'"index": 0}}}}, not {text[:200]} ({error!r})'
+        ) from None
+    jobs = {"chief": chief, "worker": workers}
+    if kind not in jobs or not 0 <= number < len(jobs[kind]):
+        raise InputError(f"TF_CONFIG makes this {kind} {number}, but lists {len(jobs.get(kind, []))} of them")
+    return Cluster((*chief, *workers), number + (len(chief) if kind == "worker" else 0), "TF_CONFIG")
+
+
+def connects(host: str) -> bool:
+    """Whether somebody listens at "host:port"."""
+    try:
+        with socket.create_connection(_address(host), _ANSWER_WITHIN):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _address(host: str) -> tuple[str, int]:
+    name, _, port = host.rpartition(":")
+    return name.strip("[]"), int(port)
+
+
+def _line(connection: socket.socket) -> bytes:
+    """What a socket sends up to the end of a line."""
+    with connection.makefile("rb") as stream:
+        return stream.readline(100)
