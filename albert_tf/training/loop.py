@@ -9,9 +9,11 @@ from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy, worker_folder
-from albert_tf.training.folder import own_folder
+from albert_tf.training.dry_run import try_steps
+from albert_tf.training.folder import folder_of_others, own_folder
 from albert_tf.training.report import format_results, say
 from albert_tf.training.run import Run
+from albert_tf.training.summary import aligned
 
 # What TensorFlow raises for records that it cannot read or use.
 _READING_ERRORS = (
@@ -45,11 +47,14 @@ def run(
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
     with open_run(task, options, strategy) as this_run:
         this_run.find_weights()
+        if options.dry_run:
+            say(aligned(try_steps(this_run)))
+            return {}
         if options.do_train:
             this_run.train()
         if options.do_eval and not this_run.results:
             this_run.evaluate()
-        say(f"checkpoints, results and TensorBoard scalars are in {this_run.folder}")
+        this_run.say_where_all_is()
     if this_run.results:
         print(format_results(this_run.results), end="")
     return this_run.results
@@ -68,7 +73,7 @@ def open_run(
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     folder = worker_folder(options.output_dir, strategy)
     try:
-        with own_folder(folder):
+        with folder_of_others(folder) if options.dry_run else own_folder(folder):
             yield Run(task, options, strategy, folder)
     except tf.errors.OpError as error:
         if options.verbosity == "info":

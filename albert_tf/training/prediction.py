@@ -26,6 +26,11 @@ class Predictor:
         self._model = model
         self._strategy = strategy
 
+    def try_one_batch(self, split: str, batch_size: int) -> None:
+        """Runs the batch of the longest examples, for its time and memory."""
+        for value in self._step(next(iter(self._batches(split, batch_size)))).values():
+            self._strategy.gather(value, axis=0).numpy()
+
     def predict(self, split: str, batch_size: int, description: str) -> dict[str, np.ndarray]:
         """The outputs for all examples, in the order of the split.
 
@@ -34,9 +39,7 @@ class Predictor:
           batch_size: examples at a time, over all devices.
           description: of the progress line.
         """
-        batches = self._strategy.distribute_datasets_from_function(
-            lambda context: self._task.eval_dataset(batch_size, context, split)
-        )
+        batches = self._batches(split, batch_size)
         size = len(self._task.features[split])
         parts = []
         unit = f" {self._task.examples_name}"
@@ -50,6 +53,11 @@ class Predictor:
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = np.argsort(outputs.pop("example_index"))
         return {name: values[order] for name, values in outputs.items()}
+
+    def _batches(self, split: str, batch_size: int) -> tf.distribute.DistributedDataset:
+        return self._strategy.distribute_datasets_from_function(
+            lambda context: self._task.eval_dataset(batch_size, context, split)
+        )
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
@@ -79,3 +87,7 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
             return {"eval_loss": math.nan}
         self.results_by_part = self._task.results_by_part("dev", self.outputs)
         return under_one_name(self.results_by_part)
+
+    def try_one_batch(self) -> None:
+        """Runs the batch of the longest examples, for its time and memory."""
+        self._predictor.try_one_batch("dev", self._batch_size)

@@ -214,6 +214,11 @@ class Evaluator(orbit.AbstractEvaluator):
             self._step(batch)
         return self._metrics.results()
 
+    def try_one_batch(self) -> None:
+        """Runs the first batch, for its time and memory."""
+        self._step(next(iter(self.batches)))
+        self._metrics.results()["loss"].numpy()
+
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
         self.strategy.run(self._replica_step, args=(batch,))
