@@ -128,6 +128,30 @@ def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
     ]
 
 
+def test_a_process_ends_though_records_are_still_being_read(flags, tmp_path):
+    code = f"""
+import pathlib, sys, time
+import run_pretraining
+from albert_tf.tasks import record_index, record_order
+
+read, calls = record_index.RecordIndex.read, []
+
+def read_beyond_the_end_of_training(index, blocks):
+    calls.append(blocks)
+    while len(calls) > 1 and not pathlib.Path({str(tmp_path / "model" / "checkpoint")!r}).exists():
+        time.sleep(0.01)
+    time.sleep(len(calls) - 1)
+    return read(index, blocks)
+
+record_order._BLOCKS_OF_A_POOL = 1
+record_index.RecordIndex.read = read_beyond_the_end_of_training
+sys.exit(run_pretraining.main(["run_pretraining.py", *sys.argv[1:]]))
+"""
+    flags["num_train_steps"] = "2"
+    command = [sys.executable, "-c", code, *(f"--{n}={v}" for n, v in flags.items())]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=300)
+
+
 def test_help_needs_no_tensorflow():
     code = (
         "import sys, run_pretraining; status = run_pretraining.main(['run_pretraining.py', '--help']); "

@@ -73,8 +73,11 @@ def open_run(
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     folder = worker_folder(options.output_dir, strategy)
     try:
-        with folder_of_others(folder) if options.dry_run else own_folder(folder):
-            yield Run(task, options, strategy, folder)
+        with (
+            folder_of_others(folder) if options.dry_run else own_folder(folder),
+            contextlib.closing(Run(task, options, strategy, folder)) as this_run,
+        ):
+            yield this_run
     except tf.errors.OpError as error:
         if options.verbosity == "info":
             raise

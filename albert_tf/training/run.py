@@ -87,6 +87,11 @@ class Run:
                 eval_summary_dir=os.path.join(folder, "eval"),
             )
 
+    def close(self) -> None:
+        """Ends what goes on beside the steps."""
+        if self.trainer:
+            self.trainer.close_input()
+
     @property
     def step(self) -> int:
         """Updates behind the current weights, over all runs in this folder."""

@@ -87,9 +87,17 @@ class Trainer(orbit.AbstractTrainer):
         sizes = self.check()
         return self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
 
+    def close_input(self) -> None:
+        """Ends the reading of batches; another step would make them anew.
+
+        A thread that reads runs Python: where it still does when the interpreter ends, the process hangs.
+        """
+        del self._batches  # a tf.Module keeps what is only replaced by None
+        self._batches = None
+
     def start_over(self) -> None:
         """Forgets divergence, and has the batches made anew before the next step."""
-        self._batches = None
+        self.close_input()
         self._first_bad_step.assign(-1)
         self._norms.assign(tf.zeros_like(self._norms))
 
