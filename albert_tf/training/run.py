@@ -144,12 +144,10 @@ class Run:
     def say_where_all_is(self, *more: str) -> None:
         """Shows the paths of checkpoints and results; `more` are those that only the caller knows of."""
         kept, best = self.checkpoints.kept(), best_checkpoint(self.folder)
-        results = self.history.best() if best else None
-        is_of_best = results and results["global_step"] == best.step
-        metric = self.task.best_metric
-        value = results[metric] if is_of_best else None
-        newest = kept[-1] if kept else None
-        say(f"\n{summary.after(self.folder, newest, best, metric, value, more)}")
+        results, metric = self.history.best(), self.task.best_metric
+        is_of_best = best and results and results["global_step"] == best.step
+        result = f"{metric} {results[metric]:.4f}" if is_of_best else ""
+        say(f"\n{summary.after(self.folder, kept[-1] if kept else None, best, result, more)}")
 
     def train(self) -> None:
         """Trains to the last step; where training diverges and it is wanted, past the data that did it."""

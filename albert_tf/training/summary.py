@@ -58,28 +58,20 @@ def before(
     return aligned(facts | dict(weights) | {"folder": folder})
 
 
-def after(
-    folder: str,
-    newest: Saved | None,
-    best: Saved | None,
-    metric: str,
-    value: float | None,
-    more: Sequence[str],
-) -> str:
+def after(folder: str, newest: Saved | None, best: Saved | None, result: str, more: Sequence[str]) -> str:
     """Where everything lies.
 
     Args:
       folder: the run's.
       newest: its newest checkpoint.
       best: its best one.
-      metric: name of the result by which it is the best.
-      value: of that result, where it is known.
+      result: by which it is the best; empty where that is not known.
       more: paths of what else was written.
     """
     facts = {"folder": folder}
     if best:
-        result = f", {metric} {value:.4f}" if value is not None else ""
-        facts["best checkpoint"] = f"{BEST_CHECKPOINT} (step {best.step}{result})"
+        why = ", ".join(filter(None, [f"step {best.step:,}", result]))
+        facts["best checkpoint"] = f"{BEST_CHECKPOINT} ({why})"
     if newest:
         facts["newest checkpoint"] = os.path.basename(newest.path)
     names = [f"{name}{suffix}" for name in _RESULT_FILES for suffix in (".txt", ".json")]
