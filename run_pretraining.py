@@ -104,7 +104,7 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),
-        index_file=os.path.join(options.output_dir, "record_index.npz"),
+        index_file=None if options.dry_run else os.path.join(options.output_dir, "record_index.npz"),
     )
     loop.run(task, options)
 

@@ -16,6 +16,11 @@ class RunOptions(ScriptOptions):
     init_checkpoint: str | None = option(
         None, help="weights to start from; a checkpoint in --output_dir goes before it"
     )
+    dry_run: bool = option(
+        False,
+        help="do all but train: read and check everything, run a step of each kind on its largest batch, "
+        "show time and memory, and write nothing to --output_dir",
+    )
     init_from_group0: bool = option(
         False, help="give every group of layers the weights of group 0 of --init_checkpoint"
     )
@@ -225,6 +230,8 @@ class FineTuningOptions(RunOptions):
         super().__post_init__()
         if not self._has_work:
             raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or --export_dir")
+        if self.dry_run and not self.splits:
+            raise UsageError("--dry_run needs --do_train, --do_eval or --do_predict")
         for one, other in [
             ("train_step", "num_train_epochs"),
             ("warmup_step", "warmup_proportion"),

@@ -9,14 +9,16 @@ _LOG_INTERVAL = 10.0  # seconds between lines where the output is not a terminal
 
 
 class _Lines:
-    """A stream that turns tqdm's carriage returns into lines."""
+    """A stream that turns tqdm's carriage returns into lines, none twice in a row."""
 
     def __init__(self, stream):
         self._stream = stream
+        self._last = ""
 
     def write(self, text: str) -> None:
         line = text.replace("\x1b[A", "").strip()
-        if line:
+        if line and line != self._last:
+            self._last = line
             self._stream.write(line + "\n")
 
     def flush(self) -> None:

@@ -17,6 +17,7 @@ from albert_tf.errors import InputError
 
 _HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
 _CHECKSUM = struct.Struct("<I")
+_MAPPED = 1 << 26  # bytes of a file that are kept in memory while its records are counted
 
 
 def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
@@ -72,7 +73,7 @@ def find_blocks(
       InputError: as `read_records`, but for damage inside records.
     """
     size = os.path.getsize(path)
-    bounds, records, position = [0], 0, 0
+    bounds, records, position, mapped = [0], 0, 0, 0
     if size:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             while position < size:
@@ -82,6 +83,9 @@ def find_blocks(
                 if records % records_of_a_block == 0 or position == size:
                     advance(position - bounds[-1])
                     bounds.append(position)
+                    if position - mapped > _MAPPED:
+                        data.madvise(mmap.MADV_DONTNEED, mapped, position - mapped)
+                        mapped = position // mmap.PAGESIZE * mmap.PAGESIZE
     counts = np.full(len(bounds) - 1, records_of_a_block, np.int32)
     if records % records_of_a_block:
         counts[-1] = records % records_of_a_block

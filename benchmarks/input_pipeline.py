@@ -1,37 +1,169 @@
-"""Speed of pretraining's input: python -m benchmarks.input_pipeline --input_file=... --spm_model_file=...
+"""Speed of the input, next to what a model takes of it.
 
-The same text as masked and as unmasked records, read, shuffled, batched and parsed as in training, on one
-core; of the unmasked ones also the order of the texts and the masks are drawn. The two kinds take turns.
-Pieces are those of the records, without padding.
+Run: python -m benchmarks.input_pipeline --input_file=... --spm_model_file=... --squad_file=dev-v1.1.json
+
+All on one core, per second of its time. The same text as masked and as unmasked records, read, shuffled,
+batched and parsed as in training; of the unmasked ones also the order of the texts and the masks are drawn.
+The two kinds take turns. Then, for both and for windows of SQuAD, the training steps of a model, in turn with
+the input. Pieces are counted without padding.
 """
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from albert_tf import flags
 from albert_tf.script import script
 
+_SHAPES = ((512, 20), (512, 77), (128, 20))  # length and predictions of the records
+_BATCH_SIZES = (8, 64, 512)
+_COMPARED_BATCH = 64
+_STEP_TOKENS = 1024  # of the model's step: few, because base takes seconds for them
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(flags.ScriptOptions):
-    """Measures pieces per second that reach the model."""
+    """Measures what reaches the model, and what the model takes."""
 
     input_file: tuple[str, ...] = flags.option(help="text files: names and globs, comma-separated")
     spm_model_file: str = flags.option(help="SentencePiece model")
+    squad_file: str | None = flags.option(None, help="a JSON file of SQuAD 1.1, for its windows")
+    preset: str = flags.option("base_v2", help="name of a released size, that of the model")
     rounds: int = flags.option(3, at_least=1, help="measurements of each kind; the median counts")
     seconds: float = flags.option(5.0, at_least=0, help="time of one measurement")
 
 
-def write_records(options: Options, path: str, masking: str, max_seq_length: int, predictions: int) -> None:
+@script(Options)
+def main(options: Options) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    compared = []
+    print("| length | predictions | batch | masked, pieces/s | unmasked, pieces/s | ratio |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for length, predictions in _SHAPES:
+            tasks = [_task(options, folder, kind, length, predictions) for kind in ("static", "dynamic")]
+            for batch_size in _BATCH_SIZES:
+                masked, unmasked = (median["pieces"] for median in _in_turn(options, tasks, batch_size))
+                print(
+                    f"| {length} | {predictions} | {batch_size} | {masked:,.0f} | {unmasked:,.0f} "
+                    f"| {unmasked / masked:.2f} |",
+                    flush=True,
+                )
+            if predictions == 20:
+                names = [f"{kind} records of {length}" for kind in ("masked", "unmasked")]
+                compared += zip(names, tasks, [length, length], strict=True)
+        if options.squad_file:
+            compared.append(("windows of SQuAD 1.1", _squad_task(options), 384))
+        print("\n| input | read in order, records/s | input, records/s | model, records/s | input's share |")
+        print("|---|---|---|---|---|")
+        for name, task, length in compared:
+            _compare(options, name, task, max(1, _STEP_TOKENS // length))
+
+
+def _in_turn(options: Options, tasks, batch_size: int) -> list[dict[str, float]]:
+    """Medians of what each task's input gives, the tasks measured in turn."""
+    rounds = [[_input(task, batch_size, options.seconds) for task in tasks] for _ in range(options.rounds)]
+    return [
+        {key: statistics.median(one[key] for one in measured) for key in measured[0]}
+        for measured in zip(*rounds, strict=True)
+    ]
+
+
+def _compare(options: Options, name: str, task, step_size: int) -> None:
+    """A row: records of the input and of the model in turn."""
+    step = _training_step(options, task, step_size)
+    inputs, models = [], []
+    for _ in range(options.rounds):
+        inputs.append(_input(task, _COMPARED_BATCH, options.seconds)["records"])
+        models.append(step_size * _rate(step, options.seconds))
+    fed, taken = statistics.median(inputs), statistics.median(models)
+    in_order = _read_in_order(task, options.seconds) if hasattr(task, "input_files") else None
+    shown = f"{in_order:,.0f}" if in_order else ""
+    print(f"| {name} | {shown} | {fed:,.0f} | {taken:.2f} | {taken / (taken + fed):.5%} |", flush=True)
+
+
+def _rate(work: Callable[[], object], seconds: float) -> float:
+    """How often a second of processor time does the work."""
+    count, started = 0, time.process_time()
+    while not count or time.process_time() - started < seconds:
+        work()
+        count += 1
+    return count / (time.process_time() - started)
+
+
+def _input(task, batch_size: int, seconds: float) -> dict[str, float]:
+    """Records and pieces that a second of processor time brings."""
+    import tensorflow as tf
+
+    batches = iter(task.train_dataset(batch_size, 1, 0, tf.distribute.InputContext()))
+    for _ in range(3):
+        next(batches)
+    pieces = []
+
+    def take():
+        pieces.append(int(tf.reduce_sum(next(batches)["input_mask"])))
+
+    rate = _rate(take, seconds)
+    return {"records": rate * batch_size, "pieces": rate * statistics.mean(pieces)}
+
+
+def _read_in_order(task, seconds: float) -> float:
+    """Records a second that are read, shuffled and batched, which one thread does."""
+    import tensorflow as tf
+
+    from albert_tf.tasks.record_index import index_records
+    from albert_tf.tasks.record_order import shuffled_records
+
+    records = shuffled_records(
+        index_records(task.input_files),
+        batch_size=_COMPARED_BATCH,
+        seed=1,
+        first_step=0,
+        context=tf.distribute.InputContext(),
+    )
+    batches = iter(records.batch(_COMPARED_BATCH))
+    return _COMPARED_BATCH * _rate(functools.partial(next, batches), seconds)
+
+
+def _training_step(options: Options, task, batch_size: int) -> Callable[[], object]:
+    """A step of training, traced already."""
+    import tensorflow as tf
+
+    from albert_tf.training.optimization import LAMB
+    from albert_tf.training.trainer import Trainer
+
+    model = task.build_model("float32")
+    optimizer = LAMB(1e-4)
+    optimizer.build(model.trainable_variables)
+    trainer = Trainer(
+        task=task,
+        model=model,
+        optimizer=optimizer,
+        strategy=tf.distribute.get_strategy(),
+        make_batches=lambda: task.train_dataset(batch_size, 1, 0, tf.distribute.InputContext()),
+        seed=1,
+        after_step=lambda steps: None,
+    )
+    trainer.train(1)
+    return lambda: trainer.train(1)
+
+
+def _task(options: Options, folder: str, masking: str, max_seq_length: int, predictions: int):
+    """Pretraining on the records of the text, which are written."""
+    from albert_tf.config import AlbertConfig
+    from albert_tf.tasks.pretraining import PretrainingTask, masking_of
     from data_prep.options import Options as DataOptions
     from data_prep.pipeline import create_pretraining_data
 
+    path = os.path.join(folder, f"{masking}-{max_seq_length}-{predictions}")
     with contextlib.redirect_stderr(io.StringIO()):
         create_pretraining_data(
             DataOptions(
@@ -44,47 +176,24 @@ def write_records(options: Options, path: str, masking: str, max_seq_length: int
                 masking=masking,
             )
         )
+    given = {"max_predictions_per_seq": predictions}
+    config = AlbertConfig.from_preset(options.preset)
+    return PretrainingTask(config, [path], [path], max_seq_length, masking_of([path], given))
 
 
-def measure(path: str, max_seq_length: int, predictions: int, batch_size: int, seconds: float) -> float:
-    """Pieces per second of processor time."""
-    import tensorflow as tf
-
+def _squad_task(options: Options):
+    """Fine-tuning on the windows of a file."""
     from albert_tf.config import AlbertConfig
-    from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+    from albert_tf.tasks.squad.features import window_features
+    from albert_tf.tasks.squad.reading import read_squad
+    from albert_tf.tasks.squad.task import SquadTask
+    from albert_tf.tokenization import load_tokenizer
 
-    config = AlbertConfig.from_preset("base_v2")
-    task = PretrainingTask(
-        config, [path], [path], max_seq_length, masking_of([path], {"max_predictions_per_seq": predictions})
-    )
-    batches = iter(task.train_dataset(batch_size, 1, 0, tf.distribute.InputContext()))
-    for _ in range(3):
-        next(batches)
-    pieces, started = 0, time.process_time()
-    while time.process_time() - started < seconds:
-        pieces += int(tf.reduce_sum(next(batches)["input_mask"]))
-    return pieces / (time.process_time() - started)
-
-
-@script(Options)
-def main(options: Options) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    columns = ("masked, pieces/s", "unmasked, pieces/s", "ratio")
-    print(f"{'length, predictions, batch':>28}" + "".join(f"{column:>20}" for column in columns))
-    with tempfile.TemporaryDirectory() as folder:
-        for length, predictions in ((512, 20), (512, 77), (128, 20)):
-            paths = [os.path.join(folder, f"{kind}-{length}-{predictions}") for kind in ("static", "dynamic")]
-            for path, masking in zip(paths, ("static", "dynamic"), strict=True):
-                write_records(options, path, masking, length, predictions)
-            for batch_size in (8, 64, 512):
-                measured = [
-                    [measure(path, length, predictions, batch_size, options.seconds) for path in paths]
-                    for _ in range(options.rounds)
-                ]
-                masked, unmasked = (statistics.median(kind) for kind in zip(*measured, strict=True))
-                name = f"{length}, {predictions}, {batch_size}"
-                print(f"{name:>28}{masked:>20,.0f}{unmasked:>20,.0f}{unmasked / masked:>20.2f}")
+    questions = read_squad(options.squad_file, "1.1", training=True, skip_misplaced_answers=True)
+    lengths = {"max_seq_length": 384, "doc_stride": 128, "max_query_length": 64}
+    features = window_features(load_tokenizer(options.spm_model_file), questions, **lengths, training=True)
+    config = AlbertConfig.from_preset(options.preset)
+    return SquadTask("1.1", {"train": questions}, {"train": features}, config=config, max_seq_length=384)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,12 @@ def run_script(main: Callable[..., int], flags: Mapping[str, object], *more: str
     return main([f"{main.__module__}.py", *given, *more])
 
 
+def facts_in(printed: str) -> dict[str, str]:
+    """What the summaries of a run say, by name."""
+    pairs = (line.split("  ", 1) for line in printed.splitlines() if "  " in line)
+    return {name: fact.strip() for name, fact in pairs}
+
+
 def refused(main: Callable[..., int], capsys, status: int, expected_status: int = 1) -> str:
     """The one line on standard error after what a run that got going says of itself."""
     assert status == expected_status

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.tasks.batching import FILLER, eval_batches, train_batches
+from albert_tf.tasks.batching import FILLER, eval_batches, longest_batches, train_batches
 from albert_tf.tasks.features import Features
 
 
@@ -116,6 +116,17 @@ def test_a_later_first_step_continues_the_same_stream(first_step):
     assert indices(train(features, 70))[first_step:] == indices(
         train(features, 70 - first_step, first_step=first_step)
     )
+
+
+@pytest.mark.parametrize(("examples", "num_choices"), [(40, 1), (40, 4), (3, 1)])
+def test_the_longest_batches_hold_the_longest_examples(examples, num_choices):
+    features = make_features(examples, num_choices=num_choices)
+    batches = longest_batches(features, batch_size=8)
+    longest = features.lengths.reshape(-1, num_choices).max(axis=1)
+    for batch in batches.take(2).as_numpy_iterator():
+        check_content(features, batch)
+        assert len(batch["example_index"]) == 8
+        assert set(batch["example_index"]) == set(np.argsort(-longest, kind="stable")[:8])
 
 
 @pytest.mark.parametrize("examples", [1, 3])

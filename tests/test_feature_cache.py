@@ -53,6 +53,13 @@ def written(tmp_path):
     return features, path
 
 
+def test_features_that_are_not_to_be_kept_are_made_but_not_written(written, tmp_path):
+    made = cached_features(str(tmp_path / "none"), "a", KEY, make_features, keep=False)
+    check_equal(made, written[0])
+    assert not (tmp_path / "none").exists()
+    check_equal(cached_features(str(tmp_path), "a", KEY, unwanted, keep=False), made)
+
+
 @settings(
     deadline=None,
     derandomize=True,

@@ -1,6 +1,7 @@
 """The order of pretraining records: shuffled, the same from any step on, and for any number of workers."""
 
 import itertools
+import mmap
 import os
 import pathlib
 
@@ -121,6 +122,25 @@ def test_blocks_hold_what_the_file_holds(index):
         assert list(found) == list(read_records(path))
     assert index.records_of_files() == [100, 70]
     assert index.sizes == tuple(os.path.getsize(path) for path in index.files)
+
+
+def test_a_large_file_is_indexed_in_the_memory_of_a_small_one(tmp_path, monkeypatch):
+    path = write_numbers(tmp_path / "large", 20_000)  # some 100 pages of memory
+    whole = index_records([path])
+    released = []
+
+    class WatchedMap(mmap.mmap):
+        def madvise(self, advice, start, length):
+            released.append((start, start + length))
+            super().madvise(advice, start, length)
+
+    monkeypatch.setattr("albert_tf.tfrecord._MAPPED", 8 * mmap.PAGESIZE)
+    monkeypatch.setattr("albert_tf.tfrecord.mmap.mmap", WatchedMap)
+    again = index_records([path])
+    np.testing.assert_array_equal(again.begins, whole.begins)
+    np.testing.assert_array_equal(again.counts, whole.counts)
+    assert max(end - begin for begin, end in released) < 10 * mmap.PAGESIZE
+    assert os.path.getsize(path) - released[-1][1] <= 8 * mmap.PAGESIZE
 
 
 def test_damage_is_named(tmp_path):

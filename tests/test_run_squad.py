@@ -154,7 +154,7 @@ def test_the_best_checkpoint_by_f1_is_used_and_a_run_continues(flags, tmp_path, 
     flags = with_files(flags, tmp_path, "1.1")
     assert run(flags, "--do_train", "--do_eval") == 0
     assert run(flags | {"train_step": 6}, "--do_train", "--do_eval") == 0
-    assert "continuing from" in capsys.readouterr().err
+    assert "continues from" in capsys.readouterr().err
     evaluations = read(tmp_path / "run" / "history.json")["evaluations"]
     assert [past["global_step"] for past in evaluations] == [2, 4, 6]
     best = max(evaluations, key=lambda past: past["f1"])

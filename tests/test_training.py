@@ -144,7 +144,7 @@ def test_a_run_continues_where_it_stopped_and_ends_where_it_should(tmp_path, cap
     assert first["global_step"] == 3
     second = loop.run(job, options(tmp_path, num_train_steps=6))
     assert second["global_step"] == 6
-    assert "continuing from" in capsys.readouterr().err
+    assert "continues from" in capsys.readouterr().err
     third, sixth = (tf.train.load_checkpoint(str(tmp_path / "model" / f"model.ckpt-{n}")) for n in (3, 6))
     slots = [n for n in third.get_variable_to_shape_map() if n.startswith("optimizer/_variables/")]
     slots = [n for n in slots if third.get_tensor(n).ndim and np.all(third.get_tensor(n) >= 0)]

@@ -61,8 +61,13 @@ def warn_of(report: LoadReport) -> None:
         warnings.warn(f"{report.path}: {note}", InputWarning, stacklevel=3)
 
 
-def assign(model: tf.Module, source: WeightSource, init_from_group0: bool = False) -> LoadReport:
-    """Gives the model's variables the weights of the same name; see `load_weights`."""
+def assign(
+    model: tf.Module, source: WeightSource, init_from_group0: bool = False, any_depth: bool = False
+) -> LoadReport:
+    """Gives the model's variables the weights of the same name; see `load_weights`.
+
+    With `any_depth` it is no cause for a note that model and weights have different numbers of layers.
+    """
     variables = {variable_name(variable): variable for variable in model.variables}
     wanted = {name: _GROUP.sub("/group_0/", name) if init_from_group0 else name for name in variables}
     found = {name: stored for name, stored in wanted.items() if stored in source.shapes}
@@ -83,7 +88,11 @@ def assign(model: tf.Module, source: WeightSource, init_from_group0: bool = Fals
         variables[name].assign(np.asarray(values[stored], np.float32))
     missing = tuple(name for name in variables if name not in found)
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
-    notes = [*source.notes, *config_notes(model.config, source.config), *name_notes(missing, unexpected)]
+    notes = [
+        *source.notes,
+        *config_notes(model.config, source.config, any_depth),
+        *name_notes(missing, unexpected),
+    ]
     return LoadReport(source.path, source.kind, tuple(found), missing, unexpected, source.slots, tuple(notes))
 
 

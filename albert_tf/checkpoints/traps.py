@@ -8,10 +8,15 @@ from albert_tf.config import AlbertConfig
 _INVISIBLE = ("num_attention_heads", "num_hidden_layers", "hidden_act", "inner_group_num")
 
 
-def config_notes(config: AlbertConfig, stored: AlbertConfig | None) -> list[str]:
-    """Notes on a model's config, given the one that came with the weights."""
+def config_notes(config: AlbertConfig, stored: AlbertConfig | None, any_depth: bool = False) -> list[str]:
+    """Notes on a model's config, given the one that came with the weights.
+
+    With `any_depth` another number of layers is none.
+    """
     notes = []
     for key in _INVISIBLE:
+        if any_depth and key == "num_hidden_layers":
+            continue
         if stored is not None and getattr(stored, key) != getattr(config, key):
             notes.append(
                 f"{key} is {getattr(config, key)} in the model and {getattr(stored, key)} in the config "

@@ -5,6 +5,7 @@ pipeline yields the parts of its own devices one after another. So the examples 
 number of devices.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -81,6 +82,19 @@ def eval_batches(
             yield order[begin : begin + batch_size]
 
     return _dataset(features, batches, batch_size, pad_to, input_context)
+
+
+def longest_batches(
+    features: Features,
+    *,
+    batch_size: int,
+    pad_to: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """The longest examples in one batch, endlessly: nothing that `train_batches` gives takes more memory."""
+    longest_first = np.argsort(-_longest(features), kind="stable").astype(np.int32)
+    batch = np.resize(longest_first[:batch_size], batch_size)
+    return _dataset(features, lambda: itertools.repeat(batch), batch_size, pad_to, input_context)
 
 
 def _longest(features: Features) -> np.ndarray:

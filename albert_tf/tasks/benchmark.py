@@ -15,10 +15,10 @@ from albert_tf.errors import InputError
 from albert_tf.files import file_digest
 from albert_tf.html_report import Section
 from albert_tf.tasks import measures
-from albert_tf.tasks.batching import eval_batches, train_batches
+from albert_tf.tasks.batching import eval_batches, longest_batches, train_batches
 from albert_tf.tasks.features import Features
 from albert_tf.tasks.overview import overview
-from albert_tf.tasks.task import Task, WeightedSum, check_length
+from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length
 
 
 class BenchmarkTask(Task):
@@ -143,6 +143,23 @@ class BenchmarkTask(Task):
             "pad_to_max_length": self._pad_to is not None,
         }
 
+    def training_data(self) -> TrainingData:
+        """The examples of the train split."""
+        features = self.features["train"]
+        tokens = len(features.input_ids) / max(1, len(features))
+        if self._pad_to:
+            tokens = self._pad_to * features.num_choices
+        return TrainingData(len(features), f"{len(features):,} {self.examples_name}", tokens)
+
+    def facts(self) -> dict[str, str]:
+        """Dropout and length."""
+        inside = self.config.hidden_dropout_prob, self.config.attention_probs_dropout_prob
+        rates = " and ".join(f"{rate:g}" for rate in dict.fromkeys(inside))
+        return {
+            "dropout": f"{rates} in the encoder, {self.dropout_prob:g} before the head",
+            "length": f"at most {self.max_seq_length} tokens",
+        }
+
     def eval_data(self) -> str:
         """A digest of the dev split."""
         return self._digest("dev") if "dev" in self.features else ""
@@ -184,6 +201,12 @@ class BenchmarkTask(Task):
             first_step=first_step,
             pad_to=self._pad_to,
             input_context=context,
+        )
+
+    def longest_batches(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        """The longest examples, endlessly."""
+        return longest_batches(
+            self.features["train"], batch_size=batch_size, pad_to=self._pad_to, input_context=context
         )
 
     def eval_dataset(

@@ -44,6 +44,7 @@ def cached_features(
     key: Mapping[str, Any],
     make: Callable[[], Features],
     kind: type[Features] = Features,
+    keep: bool = True,
 ) -> Features:
     """The features in `<folder>/<name>.<digest of the key>.tf_record`, made and written if there are none.
 
@@ -54,6 +55,7 @@ def cached_features(
         lengths and so on. The version of the file's format is added.
       make: gives the features if there is no file, or one that is damaged or was made by something else.
       kind: the class of the features.
+      keep: whether they are written.
 
     Raises:
       InputError: the folder cannot be written.
@@ -67,6 +69,8 @@ def cached_features(
             return _read(path, key, kind)
         except _UnusableError as error:
             warnings.warn(f"{path} {error}; it is made anew", InputWarning, stacklevel=2)
+    if not keep:
+        return make()
     with RecordWriter([path]) as writer:  # before the work, so that a folder that cannot be written is known
         features = make()
         for records in _serialized(features):

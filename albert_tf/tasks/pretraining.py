@@ -20,7 +20,7 @@ from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
 from albert_tf.tasks.measures import correct, nll, weighted
 from albert_tf.tasks.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records
 from albert_tf.tasks.record_order import shuffled_records
-from albert_tf.tasks.task import Task, WeightedSum, check_length
+from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length
 from data_prep.masking import MaskingOptions
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
@@ -88,6 +88,22 @@ class PretrainingTask(Task):
             "input_file": f"{index.counts.sum()} records in {len(names)} files ({digest})",
             "max_seq_length": self.max_seq_length,
             **masking,
+        }
+
+    def training_data(self) -> TrainingData:
+        """The records, all of one length."""
+        records, files = int(self._index.counts.sum()), len(self.input_files)
+        described = f"{records:,} records in {files} file{'s' if files > 1 else ''}"
+        return TrainingData(records, described, self.max_seq_length)
+
+    def facts(self) -> dict[str, str]:
+        """Where the masks come from."""
+        if not self._are_unmasked:
+            return {"masks": "those of the records"}
+        masking = self.masking
+        return {
+            "masks": f"drawn anew each time round: {masking.masked_lm_prob:g} of the pieces, at most "
+            f"{masking.max_predictions_per_seq}, by up to {masking.ngram} words"
         }
 
     def check_inputs(self) -> None:

@@ -22,6 +22,14 @@ class WeightedSum(NamedTuple):
     epsilon: float = 0.0
 
 
+class TrainingData(NamedTuple):
+    """What there is to train on: how many examples, in words too, and the mean tokens of one."""
+
+    examples: int
+    described: str
+    tokens_per_example: float
+
+
 class Task(abc.ABC):
     """A job: data, model, losses and metrics. Batch sizes are global: over all devices.
 
@@ -60,6 +68,14 @@ class Task(abc.ABC):
         """
         return {}
 
+    def facts(self) -> dict[str, str]:
+        """What the summary of a run that trains says of the task, by name."""
+        return {}
+
+    @abc.abstractmethod
+    def training_data(self) -> TrainingData:
+        """What there is to train on; padding counts where all examples are padded alike."""
+
     def eval_data(self) -> str:
         """What tells the evaluation data from others; results on other data are not compared."""
         return ""
@@ -81,6 +97,10 @@ class Task(abc.ABC):
         self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
     ) -> tf.data.Dataset:
         """Endless shuffled batches, from the one that the run's step `first_step` trains on."""
+
+    def longest_batches(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        """Endless batches as large as those of `train_dataset` can get."""
+        return self.train_dataset(batch_size, seed=0, first_step=0, context=context)
 
     @abc.abstractmethod
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:

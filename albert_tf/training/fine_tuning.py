@@ -17,10 +17,12 @@ from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOption
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size
+from albert_tf.training.dry_run import try_steps
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
 from albert_tf.training.report import say, write_results
 from albert_tf.training.run import Run
+from albert_tf.training.summary import aligned
 from albert_tf.training.workers import check_same_flags, check_same_weights, is_first, words
 
 
@@ -45,10 +47,13 @@ def run(
       InputError: bad flags or data, or training that diverged.
     """
     task.check_inputs()
-    with words(options.output_dir, strategy):
+    with words(options.output_dir, strategy, options.dry_run):
         if options.do_train:
             print(task.overview(), flush=True)
-            say(_settings(task, options, chosen))
+            if options.hparams:
+                say("hyperparameters: the paper's, Table 14, but for those that flags give")
+        if options.dry_run:
+            return {"": _run_once(task, options.training_options(chosen), options, strategy)}
         results = {}
         for number in range(options.num_seeds):
             training = options.training_options(chosen, number)
@@ -94,6 +99,10 @@ def _run_once(
             check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
         this_run.find_weights()
         check_same_weights(strategy, this_run.variables)
+        if options.dry_run:
+            predict = {"prediction step": lambda: predictor.try_one_batch("test", options.predict_batch_size)}
+            say(aligned(try_steps(this_run, predict if options.do_predict else None)))
+            return {}
         if options.do_train:
             this_run.train()
         elif options.do_eval:
@@ -101,40 +110,44 @@ def _run_once(
         # What was just trained without being evaluated is not passed over for something older.
         if (options.do_eval or not options.do_train) and this_run.restore_best():
             say(f"best by {task.best_metric}: step {this_run.step}")
-        results = _evaluate(task, this_run) if options.do_eval else {}
+        results, paths = {}, []
+        if options.do_eval:
+            results = _evaluate(task, this_run)
+            paths.append(_write_report(task, this_run))
         if options.do_predict:
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
             if is_evaluated:
                 outputs = this_run.evaluator.outputs
             else:
                 outputs = predictor.predict("test", options.predict_batch_size, "predicting")
-            paths = task.write_predictions(this_run.folder, outputs)
+            paths += task.write_predictions(this_run.folder, outputs)
             if task.has_labels("test") and not is_evaluated:
                 by_part = task.results_by_part("test", outputs)
                 write_results(this_run.folder, under_one_name(by_part), "predict_results")
-                paths.append(os.path.join(this_run.folder, "predict_results.txt"))
                 _print_results(task, "test", this_run.step, by_part, outputs)
-            say(f"predictions are in {', '.join(paths)}")
-        say(f"everything is in {this_run.folder}")
+        this_run.say_where_all_is(*paths)
     return results
 
 
 def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
-    """Evaluates the current weights, if that was not the last thing done, and writes the report."""
+    """Evaluates the current weights, if that was not the last thing done, and shows the results."""
     if this_run.results.get("global_step") != this_run.step:
         this_run.evaluate()
     by_part = this_run.evaluator.results_by_part
     _print_results(task, "dev", this_run.step, by_part, this_run.evaluator.outputs)
+    return this_run.results
+
+
+def _write_report(task: BenchmarkTask, this_run: Run) -> str:
     path = os.path.join(this_run.folder, "report.html")
     sections = [
-        html_report.results(by_part),
+        html_report.results(this_run.evaluator.results_by_part),
         *_curves(this_run),
         *task.report_sections(this_run.evaluator.outputs),
         html_report.facts(_facts(task, this_run)),
     ]
     html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
-    say(f"report: {path}")
-    return this_run.results
+    return path
 
 
 def _print_results(
@@ -179,19 +192,6 @@ def _facts(task: BenchmarkTask, this_run: Run) -> Mapping[str, object]:
             "optimizer": options.optimizer,
         }
     return facts | {"versions": f"TensorFlow {tf.__version__}, tf_keras {tf_keras.__version__}"}
-
-
-def _settings(task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperparameters) -> str:
-    """The hyperparameters in a line, before training starts."""
-    dropout = task.config.hidden_dropout_prob, task.config.attention_probs_dropout_prob
-    epochs = chosen.train_step * chosen.train_batch_size / max(1, len(task.features["train"]))
-    source = "the paper's hyperparameters: " if options.hparams else ""
-    return (
-        f"{source}learning rate {chosen.learning_rate:g}, batch {chosen.train_batch_size}, "
-        f"{chosen.train_step} steps ({epochs:.1f} rounds over the {task.examples_name}), "
-        f"{chosen.warmup_step} of them warm-up, dropout {dropout[0]:g}/{dropout[1]:g} in the encoder and "
-        f"{chosen.dropout_prob:g} before the head, at most {chosen.max_seq_length} pieces"
-    )
 
 
 def _summarize(task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[str, float]]) -> None:

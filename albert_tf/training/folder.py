@@ -3,8 +3,10 @@
 import contextlib
 import fcntl
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 import tensorflow as tf
 
@@ -27,18 +29,47 @@ def own_folder(folder: str) -> Iterator[None]:
         tf.io.gfile.makedirs(folder)
         lock = open(os.path.join(folder, LOCK_FILE), "a+", encoding="utf-8")  # noqa: SIM115
     except (tf.errors.OpError, OSError) as error:
-        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror
-        raise InputError(f"--output_dir={folder} cannot be written: {reason}") from None
+        raise _cannot_be_written(folder, error) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise InputError(f"process {lock.read().strip()} is at work in {folder}") from None
-        except OSError as error:  # some network file systems have no locks
-            warnings.warn(f"{folder} is not locked against other runs: {error}", InputWarning, stacklevel=3)
+        _take(lock, folder)
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {os.uname().nodename}")
         lock.flush()
         remove_unfinished(folder)
         yield
+
+
+@contextlib.contextmanager
+def folder_of_others(folder: str) -> Iterator[None]:
+    """Refuses what `own_folder` refuses, and leaves the folder, or that there is none, as it is.
+
+    Other runs are kept out of a folder in which there was one.
+    """
+    there = os.path.abspath(folder)
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    with contextlib.ExitStack() as stack:
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+            if os.path.exists(path := os.path.join(folder, LOCK_FILE)):
+                lock = stack.enter_context(open(path, encoding="utf-8"))
+                _take(lock, folder)
+        except OSError as error:
+            raise _cannot_be_written(folder, error) from None
+        yield
+
+
+def _take(lock: TextIO, folder: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise InputError(f"process {lock.read().strip()} is at work in {folder}") from None
+    except OSError as error:  # some network file systems have no locks
+        warnings.warn(f"{folder} is not locked against other runs: {error}", InputWarning, stacklevel=4)
+
+
+def _cannot_be_written(folder: str, error: tf.errors.OpError | OSError) -> InputError:
+    reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror
+    return InputError(f"--output_dir={folder} cannot be written: {reason}")

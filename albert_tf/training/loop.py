@@ -10,8 +10,10 @@ from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
+from albert_tf.training.dry_run import try_steps
 from albert_tf.training.report import format_results, say
 from albert_tf.training.run import Run
+from albert_tf.training.summary import aligned
 from albert_tf.training.workers import (
     check_same_flags,
     check_same_weights,
@@ -54,14 +56,20 @@ def run(
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
     task.check_inputs()
     strategy = strategy or make_strategy(options)
-    with words(options.output_dir, strategy), open_run(task, options, strategy) as this_run:
+    with (
+        words(options.output_dir, strategy, options.dry_run),
+        open_run(task, options, strategy) as this_run,
+    ):
         this_run.find_weights()
         check_same_weights(strategy, this_run.variables)
+        if options.dry_run:
+            say(aligned(try_steps(this_run)))
+            return {}
         if options.do_train:
             this_run.train()
         if options.do_eval and not this_run.results:
             this_run.evaluate()
-        say(f"checkpoints, results and TensorBoard scalars are in {this_run.folder}")
+        this_run.say_where_all_is()
         if this_run.results:
             print(format_results(this_run.results), end="")
     return this_run.results
@@ -78,14 +86,14 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
         with (
             watched(strategy),
             interrupted_together(strategy) as check_interrupted,
-            run_folder(options.output_dir, strategy) as folder,
+            run_folder(options.output_dir, strategy, options.dry_run) as folder,
         ):
             settings = task.training_settings() if options.do_train else {}
             check_same_flags(strategy, flags_of(options) | settings)
-            this_run = Run(task, options, strategy, folder, check_interrupted)
-            yield this_run
-            check_same_weights(strategy, this_run.variables)
-            check_interrupted()
+            with contextlib.closing(Run(task, options, strategy, folder, check_interrupted)) as this_run:
+                yield this_run
+                check_same_weights(strategy, this_run.variables)
+                check_interrupted()
     except tf.errors.OpError as error:
         is_of_reading = isinstance(error, _READING_ERRORS)
         lost = "" if is_of_reading else lost_workers(strategy)

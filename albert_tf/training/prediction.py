@@ -27,6 +27,11 @@ class Predictor:
         self._model = model
         self._strategy = strategy
 
+    def try_one_batch(self, split: str, batch_size: int) -> None:
+        """Runs the batch of the longest examples, for its time and memory."""
+        for value in self._step(next(iter(self._batches(split, batch_size)))).values():
+            self._strategy.gather(value, axis=0).numpy()
+
     def predict(self, split: str, batch_size: int, description: str) -> dict[str, np.ndarray]:
         """The outputs for all examples, in the order of the split.
 
@@ -35,9 +40,7 @@ class Predictor:
           batch_size: examples at a time, over all devices.
           description: of the progress line.
         """
-        batches = self._strategy.distribute_datasets_from_function(
-            lambda context: self._task.eval_dataset(batch_size, context, split)
-        )
+        batches = self._batches(split, batch_size)
         size = len(self._task.features[split])
         parts = []
         unit = f" {self._task.examples_name}"
@@ -52,6 +55,11 @@ class Predictor:
         indices = outputs.pop("example_index")
         order = np.argsort(indices)[np.count_nonzero(indices == FILLER) :]
         return {name: values[order] for name, values in outputs.items()}
+
+    def _batches(self, split: str, batch_size: int) -> tf.distribute.DistributedDataset:
+        return self._strategy.distribute_datasets_from_function(
+            lambda context: self._task.eval_dataset(batch_size, context, split)
+        )
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
@@ -81,3 +89,7 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
             return {"eval_loss": math.nan}
         self.results_by_part = self._task.results_by_part("dev", self.outputs)
         return under_one_name(self.results_by_part)
+
+    def try_one_batch(self) -> None:
+        """Runs the batch of the longest examples, for its time and memory."""
+        self._predictor.try_one_batch("dev", self._batch_size)

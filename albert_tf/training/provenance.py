@@ -76,7 +76,7 @@ def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
         say(f"going on from step {step} with other flags: the run had {_listed(changed)}")
     if longer:
         say(f"the run is now longer: it had {_listed(longer)}; the learning rate follows the longer run")
-    if changed or longer:
+    if (changed or longer) and not options.dry_run:
         describe(folder, task, options, step)
 
 

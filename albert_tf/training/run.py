@@ -4,7 +4,7 @@ import contextlib
 import io
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orbit
@@ -15,9 +15,10 @@ from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
-from albert_tf.training import provenance
+from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
 from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
+from albert_tf.training.forecast import Forecast
 from albert_tf.training.history import History
 from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
@@ -69,8 +70,9 @@ class Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
-        self._newest = newest_whole_checkpoint(folder, repair=True)
-        self._best = best_checkpoint(folder, repair=True)
+        repair = not options.dry_run
+        self._newest = newest_whole_checkpoint(folder, repair)
+        self._best = best_checkpoint(folder, repair)
         self.checkpoints = Checkpoints(
             folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max
         )
@@ -78,7 +80,7 @@ class Run:
         self.history = History(folder, task.best_metric, task.eval_data())
         self.evaluator = self._make_evaluator() if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
-        if self.trainer or self.evaluator:
+        if (self.trainer or self.evaluator) and not options.dry_run:
             self.controller = orbit.Controller(
                 global_step=self.optimizer.iterations,
                 trainer=self.trainer,
@@ -90,10 +92,11 @@ class Run:
                 summary_dir=folder,
                 eval_summary_dir=os.path.join(folder, "eval"),
             )
-        say(
-            f"{self.model.count_params():,} parameters on {strategy.num_replicas_in_sync} device(s), "
-            f"{options.mixed_precision}, seed {options.seed}"
-        )
+
+    def close(self) -> None:
+        """Ends what goes on beside the steps."""
+        if self.trainer:
+            self.trainer.close_input()
 
     @property
     def step(self) -> int:
@@ -106,23 +109,29 @@ class Run:
         return [*self.model.variables, *self.optimizer.variables]
 
     def find_weights(self) -> None:
-        """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights."""
+        """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights.
+
+        Shows the summary of what is going to happen.
+        """
         options, newest = self.options, self._newest
         if self._best and not newest and not options.do_train:
             newest = self._best  # all that was kept of a run
         if newest:
             provenance.check(self.folder, self.task, options, newest.step)
             self.checkpoints.restore(newest.path)
-            say(f"continuing from {newest.path}")
-            self._match_history()
+            of_last = f" of {options.num_train_steps:,}" if options.do_train else ""
+            self._say_what_happens("continues from", f"{newest.path}, step {newest.step:,}{of_last}")
+            if not options.dry_run:
+                self._match_history()
             return
         if options.do_train and self._best:
             raise InputError(
                 f"{self._best.path} would be overwritten, and there is no checkpoint beside it to continue "
                 "from: choose another --output_dir"
             )
+        where, differences = "fresh weights", {}
         if options.init_checkpoint:
-            report = load_initial_weights(
+            report, differences = load_initial_weights(
                 self.task,
                 self.model,
                 options.init_checkpoint,
@@ -130,11 +139,26 @@ class Run:
                 with_head=not options.do_train,
             )
             say(f"{report}\n{report.listing()}" if options.verbosity == "info" else str(report))
+            where = f"{report.path} ({report.kind})"
         elif not options.do_train:
             raise InputError(f"no checkpoint in {self.folder}: train first, or give --init_checkpoint")
-        if options.do_train:
+        self._say_what_happens("starts from", where, differences)
+        if options.do_train and not options.dry_run:
             self.history.forget_after(-1)
             provenance.describe(self.folder, self.task, options)
+
+    def _say_what_happens(self, how: str, where: str, differences: Mapping[str, str] | None = None) -> None:
+        weights = {how if self.options.do_train else "weights": where} | dict(differences or {})
+        facts = summary.before(self.task, self.options, self.strategy, self.model, weights, self.folder)
+        say(f"\n{facts}\n")
+
+    def say_where_all_is(self, *more: str) -> None:
+        """Shows the paths of checkpoints and results; `more` are those that only the caller knows of."""
+        kept, best = self.checkpoints.kept(), best_checkpoint(self.folder)
+        results, metric = self.history.best(), self.task.best_metric
+        is_of_best = best and results and results["global_step"] == best.step
+        result = f"{metric} {results[metric]:.4f}" if is_of_best else ""
+        say(f"\n{summary.after(self.folder, kept[-1] if kept else None, best, result, more)}")
 
     def train(self) -> None:
         """Trains to the last step; where training diverges and it is wanted, past the data that did it."""
@@ -158,6 +182,7 @@ class Run:
         """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
         options, first = self.options, self.step
         interval, last = options.save_checkpoints_steps, options.num_train_steps
+        self.forecast = Forecast(last - first)
         self.progress = TrainingProgress(
             first_step=first,
             last_step=last,
@@ -265,8 +290,10 @@ class Run:
         def make_batches():
             first_batch = self.rollbacks.batch_of(self.step)
             return self.strategy.distribute_datasets_from_function(
-                lambda context: self.task.train_dataset(
-                    options.train_batch_size, options.seed, first_batch, context
+                lambda context: (
+                    self.task.longest_batches(options.train_batch_size, context)
+                    if options.dry_run
+                    else self.task.train_dataset(options.train_batch_size, options.seed, first_batch, context)
                 )
             )
 
@@ -291,6 +318,10 @@ class Run:
         return Evaluator(task=task, model=self.model, strategy=self.strategy, batches=batches)
 
     def _after_step(self, steps: int) -> None:
+        if self.options.dry_run:
+            return
+        if line := self.forecast.advance(steps):
+            say(line)
         is_due = self.progress.advance(steps)
         self._check_interrupted()
         # Workers of a cluster must stop at the same step; their lines are due at different ones.

@@ -73,8 +73,9 @@ class StartingPoint:
             **settings,
         }
         folder, name = os.path.split(name.removesuffix(".tf_record"))
-        folder = folder or self.options.cached_dir or self.options.output_dir
-        return cached_features(folder, name, key, make, kind)
+        folder = folder or self.options.cached_dir
+        keep = not self.options.dry_run or folder is not None
+        return cached_features(folder or self.options.output_dir, name, key, make, kind, keep)
 
     def choose(self, task_name: str, num_examples: int) -> Hyperparameters:
         """The hyperparameters, of which the lengths are those of an earlier run that is only made use of.

@@ -87,9 +87,17 @@ class Trainer(orbit.AbstractTrainer):
         sizes = self.check()
         return self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
 
+    def close_input(self) -> None:
+        """Ends the reading of batches; another step would make them anew.
+
+        A thread that reads runs Python: where it still does when the interpreter ends, the process hangs.
+        """
+        del self._batches  # a tf.Module keeps what is only replaced by None
+        self._batches = None
+
     def start_over(self) -> None:
         """Forgets divergence, and has the batches made anew before the next step."""
-        self._batches = None
+        self.close_input()
         self._first_bad_step.assign(-1)
         self._norms.assign(tf.zeros_like(self._norms))
 
@@ -215,6 +223,11 @@ class Evaluator(orbit.AbstractEvaluator):
         for batch in progress_bar(iterable=batches, desc="evaluating", unit="batch", leave=False, delay=2):
             self._step(batch)
         return self._metrics.results()
+
+    def try_one_batch(self) -> None:
+        """Runs the first batch, for its time and memory."""
+        self._step(next(iter(self.batches)))
+        self._metrics.results()["loss"].numpy()
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):

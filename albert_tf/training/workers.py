@@ -23,7 +23,7 @@ from tensorflow.python.eager import context  # what TensorFlow itself watches by
 from albert_tf.errors import InputError
 from albert_tf.training.cluster import NOTICED_WITHIN
 from albert_tf.training.distribution import cluster_of
-from albert_tf.training.folder import LOCK_FILE, own_folder
+from albert_tf.training.folder import LOCK_FILE, folder_of_others, own_folder
 from albert_tf.training.report import say
 from albert_tf.training.saved import CHECKPOINT_NAME, best_checkpoint, newest_whole_checkpoint
 
@@ -38,12 +38,18 @@ def is_first(strategy: tf.distribute.Strategy) -> bool:
 
 
 @contextlib.contextmanager
-def run_folder(output_dir: str, strategy: tf.distribute.Strategy) -> Iterator[str]:
-    """Yields where this process writes. The workers of a cluster begin and end the block together.
+def run_folder(output_dir: str, strategy: tf.distribute.Strategy, dry_run: bool) -> Iterator[str]:
+    """Yields where this process writes, were it not for `dry_run`, by which the folder stays as it is.
+
+    The workers of a cluster begin and end the block together.
 
     Raises:
       InputError: another run is at work in the folder, or the workers do not share it.
     """
+    if dry_run:
+        with folder_of_others(output_dir) if is_first(strategy) else contextlib.nullcontext():
+            yield output_dir
+        return
     cluster = cluster_of(strategy)
     if cluster is None:
         with own_folder(output_dir):
@@ -69,14 +75,19 @@ def run_folder(output_dir: str, strategy: tf.distribute.Strategy) -> Iterator[st
 
 
 @contextlib.contextmanager
-def words(output_dir: str, strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Within it only the first worker prints; the others write to `worker-<n>.log`, and say so."""
+def words(output_dir: str, strategy: tf.distribute.Strategy, dry_run: bool) -> Iterator[None]:
+    """Within it only the first worker prints; the others write to `worker-<n>.log`, and say so.
+
+    With `dry_run` they are silent.
+    """
     if is_first(strategy):
         yield
         return
     index = cluster_of(strategy).index
-    path = os.path.join(output_dir, f"worker-{index}.log")
-    os.makedirs(output_dir, exist_ok=True)
+    path = os.devnull
+    if not dry_run:
+        path = os.path.join(output_dir, f"worker-{index}.log")
+        os.makedirs(output_dir, exist_ok=True)
     with open(path, "a", buffering=1, encoding="utf-8") as log:
         say(f"this is worker {index}; what it does is in {path}")
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

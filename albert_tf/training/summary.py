@@ -1,0 +1,130 @@
+"""What a run says of itself before it begins, and where everything lies when it has ended."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.checkpoints.opening import BEST_CHECKPOINT
+from albert_tf.options import TrainingOptions
+from albert_tf.tasks.task import Task, TrainingData
+from albert_tf.training.history import HISTORY_FILE
+from albert_tf.training.saved import Saved
+
+_RESULT_FILES = ("eval_results", "predict_results")
+
+
+def aligned(facts: Mapping[str, str]) -> str:
+    """Facts by name, a line each, one column for the names."""
+    width = max(map(len, facts)) + 2
+    return "\n".join(f"{name:{width}}{fact}" for name, fact in facts.items())
+
+
+def before(
+    task: Task,
+    options: TrainingOptions,
+    strategy: tf.distribute.Strategy,
+    model: tf_keras.Model,
+    weights: Mapping[str, str],
+    folder: str,
+) -> str:
+    """What is going to happen, in a few lines.
+
+    Args:
+      task: what is trained or made use of.
+      options: how.
+      strategy: the devices.
+      model: in its scope.
+      weights: where they come from, by name of the fact.
+      folder: where this process writes.
+    """
+    facts = {
+        "devices": _devices(strategy, model),
+        "strategy": options.distribution_strategy,
+        "precision": options.mixed_precision,
+        "model": _shape(task, model),
+    }
+    if options.do_train:
+        data = task.training_data()
+        facts |= {
+            "optimizer": _optimizer(options),
+            "batch": _batch(options, strategy, data),
+            "data": data.described,
+            **task.facts(),
+            "training": _amount(options, data),
+            "seed": str(options.seed),
+        }
+    return aligned(facts | dict(weights) | {"folder": folder})
+
+
+def after(folder: str, newest: Saved | None, best: Saved | None, result: str, more: Sequence[str]) -> str:
+    """Where everything lies.
+
+    Args:
+      folder: the run's.
+      newest: its newest checkpoint.
+      best: its best one.
+      result: by which it is the best; empty where that is not known.
+      more: paths of what else was written.
+    """
+    facts = {"folder": folder}
+    if best:
+        why = ", ".join(filter(None, [f"step {best.step:,}", result]))
+        facts["best checkpoint"] = f"{BEST_CHECKPOINT} ({why})"
+    if newest:
+        facts["newest checkpoint"] = os.path.basename(newest.path)
+    names = [f"{name}{suffix}" for name in _RESULT_FILES for suffix in (".txt", ".json")]
+    there = [name for name in (*names, HISTORY_FILE) if os.path.exists(os.path.join(folder, name))]
+    there += [os.path.relpath(path, folder) for path in more]
+    if there:
+        facts["results"] = ", ".join(dict.fromkeys(there))
+    return aligned(facts | {"TensorBoard": f"tensorboard --logdir={folder}"})
+
+
+def _devices(strategy: tf.distribute.Strategy, model: tf_keras.Model) -> str:
+    own = sorted({part.device for part in strategy.experimental_local_results(model.variables[0])})
+    workers = strategy.num_replicas_in_sync // len(own)
+    kind = own[0].rpartition("device:")[2].partition(":")[0]
+    shown = f"{len(own)} {kind}{'s' if len(own) > 1 else ''}"
+    if kind == "CPU":
+        shown += f" ({len(os.sched_getaffinity(0))} cores)"
+    elif kind == "GPU":
+        details = [
+            tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices(kind)
+        ]
+        shown += f" ({', '.join(dict.fromkeys(d.get('device_name', '?') for d in details))})"
+    return f"{shown} in each of {workers} workers" if workers > 1 else shown
+
+
+def _shape(task: Task, model: tf_keras.Model) -> str:
+    config = task.config
+    groups = f" in {config.num_hidden_groups} groups" if config.num_hidden_groups > 1 else ""
+    layers = f"{config.num_hidden_layers} layers{groups} of width {config.hidden_size}"
+    return f"{model.count_params():,} parameters, {layers}"
+
+
+def _optimizer(options: TrainingOptions) -> str:
+    rise = f" after {options.num_warmup_steps:,} steps of warm-up" if options.num_warmup_steps else ""
+    return f"{options.optimizer}, learning rate {options.learning_rate:.4g}{rise}"
+
+
+def _batch(options: TrainingOptions, strategy: tf.distribute.Strategy, data: TrainingData) -> str:
+    size, devices = options.train_batch_size, strategy.num_replicas_in_sync
+    each = f" ({size // devices:,} on each device)" if devices > 1 else ""
+    return f"{size:,}{each}, {_tokens(size * data.tokens_per_example, data)} a step"
+
+
+def _amount(options: TrainingOptions, data: TrainingData) -> str:
+    examples = options.num_train_steps * options.train_batch_size
+    passes = examples / max(1, data.examples)
+    passes = f"{passes:,.0f}" if passes >= 100 else f"{passes:.2g}"
+    return (
+        f"{options.num_train_steps:,} steps, {_tokens(examples * data.tokens_per_example, data)}, "
+        f"{passes} passes over the data"
+    )
+
+
+def _tokens(count: float, data: TrainingData) -> str:
+    about = "" if float(data.tokens_per_example).is_integer() else "about "
+    return f"{about}{count:,.0f} tokens"
