@@ -214,8 +214,8 @@ def test_epochs_and_warmup_proportion_become_steps(flags, capsys):
     assert run(flags, "--do_train") == 0
     printed = capsys.readouterr().err
     assert "training     6 steps, " in printed
-    assert ", 2 passes over the data" in printed
-    assert "after 3 steps of warm-up" in printed
+    assert ", the data 2 times" in printed
+    assert "warm-up until step 3" in printed
 
 
 def test_the_papers_hyperparameters_are_shown_and_flags_go_before_them(flags, capsys):

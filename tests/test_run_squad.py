@@ -11,7 +11,7 @@ import pytest
 import run_squad
 from albert_tf import testing
 from albert_tf.tasks.squad.reading import read_squad
-from tests.script_runs import refused, run_script
+from tests.script_runs import facts_in, refused, run_script
 from tests.squad_files import official_totals, squad_json, write_squad
 
 run = functools.partial(run_script, run_squad.main)
@@ -192,7 +192,12 @@ def test_defaults_are_the_originals(flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, "1.1") | {"train_batch_size": 2, "train_step": None}
     assert run(flags, "--do_train") == 0
     printed = capsys.readouterr().err
-    assert "learning rate 5e-05, batch 2, 18 steps (3.0 rounds over the windows), 1 of them" in printed
+    facts = facts_in(printed)
+    assert facts["optimizer"] == "adamw, learning rate 5e-05, warm-up until step 1"
+    assert facts["batch"].startswith("2, ")
+    assert facts["data"] == "12 windows"
+    assert facts["training"].startswith("18 steps, ")
+    assert facts["training"].endswith("the data 3 times")
 
 
 @pytest.mark.parametrize("sweep", ["scores", "original"])

@@ -18,7 +18,7 @@ def test_fine_tuning_says_what_it_does_and_where_all_lies(tmp_path, capsys):
     assert facts["strategy"] == "off"
     assert facts["precision"] == "float32"
     assert facts["model"].endswith(" parameters, 2 layers of width 16")
-    assert facts["optimizer"] == "adamw, learning rate 5e-05 after 1 steps of warm-up"
+    assert facts["optimizer"] == "adamw, learning rate 5e-05, warm-up until step 1"
     assert facts["data"] == "24 examples"
     assert facts["dropout"] == "0 in the encoder, 0.1 before the head"
     assert facts["length"] == "at most 16 tokens"
@@ -56,4 +56,4 @@ def test_tokens_and_passes_are_those_of_all_devices(tmp_path, two_devices, capsy
     assert facts["masks"] == "drawn anew each time round: 0.15 of the pieces, at most 3, by up to 3 words"
     assert facts["seed"] == "12345"
     said = [line for line in printed.splitlines() if line.startswith("training  ")]
-    assert said[0] == "training     10 steps, 960 tokens, 2 passes over the data"
+    assert said[0] == "training     10 steps, 960 tokens, the data 2 times"

@@ -105,7 +105,8 @@ def _shape(task: Task, model: tf_keras.Model) -> str:
 
 
 def _optimizer(options: TrainingOptions) -> str:
-    rise = f" after {options.num_warmup_steps:,} steps of warm-up" if options.num_warmup_steps else ""
+    full = options.start_warmup_step + options.num_warmup_steps
+    rise = f", warm-up until step {full:,}" if options.num_warmup_steps else ""
     return f"{options.optimizer}, learning rate {options.learning_rate:.4g}{rise}"
 
 
@@ -121,7 +122,7 @@ def _amount(options: TrainingOptions, data: TrainingData) -> str:
     passes = f"{passes:,.0f}" if passes >= 100 else f"{passes:.2g}"
     return (
         f"{options.num_train_steps:,} steps, {_tokens(examples * data.tokens_per_example, data)}, "
-        f"{passes} passes over the data"
+        f"the data {passes} times"
     )
 
 
