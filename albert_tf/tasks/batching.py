@@ -13,7 +13,7 @@ import tensorflow as tf
 from albert_tf.tasks.features import Features
 
 _POOL = 32  # batches that are sorted by length together
-_MULTIPLE = 8  # of which batches are long
+LENGTHS_MULTIPLE = 8  # of which batches are long
 
 
 def train_batches(
@@ -133,7 +133,7 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
             tf.gather(column, examples)[..., None] for column in (all_starts, all_lengths, all_first_lengths)
         )
         longest = tf.maximum(tf.reduce_max(lengths), 1)  # of an empty part it would be negative
-        positions = tf.range(pad_to or -(-longest // _MULTIPLE) * _MULTIPLE)
+        positions = tf.range(pad_to or -(-longest // LENGTHS_MULTIPLE) * LENGTHS_MULTIPLE)
         inside = positions < lengths
         ids = tf.gather(all_ids, tf.where(inside, starts + tf.cast(positions, tf.int64), 0))
         batch = {

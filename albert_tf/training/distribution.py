@@ -49,8 +49,18 @@ def worker_folder(output_dir: str, strategy: tf.distribute.Strategy) -> str:
     return os.path.join(output_dir, f"worker-{resolver.task_id}")
 
 
-def check_batch_size(flag: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    """Refuses a global batch that cannot be divided evenly over the devices."""
+def check_batch_size(
+    flag: str, batch_size: int, strategy: tf.distribute.Strategy, micro_batches: int = 1
+) -> None:
+    """Refuses a global batch that cannot be divided evenly over devices and, of each, micro-batches."""
     devices = strategy.num_replicas_in_sync
-    if batch_size % devices:
-        raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices")
+    if batch_size % (devices * micro_batches):
+        times = f" times --gradient_accumulation_steps={micro_batches}" if micro_batches > 1 else ""
+        raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices{times}")
+
+
+def on_all_devices(value, dtype: tf.DType) -> tf.Variable:
+    """A variable that has the same value on all devices; made in the scope of the strategy."""
+    return tf.Variable(
+        value, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+    )
