@@ -63,7 +63,9 @@ def open_run(
     task.check_inputs()
     strategy = strategy or make_strategy(options)
     if options.do_train:
-        check_batch_size("train_batch_size", options.train_batch_size, strategy)
+        check_batch_size(
+            "train_batch_size", options.train_batch_size, strategy, options.gradient_accumulation_steps
+        )
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     folder = worker_folder(options.output_dir, strategy)
