@@ -40,7 +40,21 @@ class RunOptions(ScriptOptions):
     )
     seed: int = option(12345, at_least=0, help="decides initial weights, order of the data and dropout")
     mixed_precision: str = option(
-        "float32", choices=("float32", "bfloat16"), help="precision of the layers; variables are float32"
+        "float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="precision of the layers; variables, softmax, LayerNorm and losses are float32",
+    )
+    gradient_accumulation_steps: int = option(
+        1,
+        at_least=1,
+        help="parts into which a device's share of --train_batch_size is cut, one after another: one update, "
+        "the memory of one part",
+    )
+    recompute: bool = option(
+        False, help="compute each layer again in the backward pass, in place of keeping what is inside it"
+    )
+    jit_compile: bool = option(
+        False, help="compile the training and evaluation steps with XLA, once for each shape of a batch"
     )
     deterministic: bool = option(
         False, help="whether each operation gives the same bits each time; may be slower"
@@ -76,6 +90,15 @@ class RunOptions(ScriptOptions):
             raise UsageError("--init_from_group0 needs --init_checkpoint")
         if self.early_stopping_patience and self.do_train and not self.do_eval:
             raise UsageError("--early_stopping_patience needs --do_eval")
+        if self.jit_compile and self.distribution_strategy not in ("off", "one_device"):
+            raise UsageError(
+                "--jit_compile needs --distribution_strategy=off or one_device, not "
+                f"{self.distribution_strategy} (a TPU compiles by itself)"
+            )
+        if self.mixed_precision == "float16" and self.distribution_strategy == "tpu":
+            raise UsageError(
+                "--mixed_precision=float16 is not for TPUs: --mixed_precision=bfloat16 for a TPU"
+            )
 
     @property
     def _starts_from_weights(self) -> bool:

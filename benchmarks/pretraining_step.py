@@ -27,7 +27,12 @@ class BenchmarkOptions(flags.ScriptOptions):
     max_predictions_per_seq: int = option(20, at_least=1, help="predictions of a record")
     steps: int = option(8, at_least=1, help="timed steps, after two that are not")
     rounds: int = option(2, at_least=1, help="how often each setting is measured, in turn")
-    mixed_precision: str = option("float32", choices=("float32", "bfloat16"), help="precision of the layers")
+    mixed_precision: str = option(
+        "float32", choices=("float32", "bfloat16", "float16"), help="precision of the layers"
+    )
+    gradient_accumulation_steps: int = option(1, at_least=1, help="parts into which the batch is cut")
+    recompute: bool = option(False, help="compute each layer again in the backward pass")
+    jit_compile: bool = option(False, help="compile the step with XLA")
     measure_one: bool = option(False, help="measure in this process and print JSON")
 
 
@@ -64,6 +69,7 @@ def _measure(options: BenchmarkOptions) -> dict[str, float]:
 
     from albert_tf.config import AlbertConfig
     from albert_tf.tasks.pretraining import PretrainingTask
+    from albert_tf.training.loss_scaling import LossScale
     from albert_tf.training.optimization import LAMB
     from albert_tf.training.trainer import Trainer
 
@@ -71,8 +77,9 @@ def _measure(options: BenchmarkOptions) -> dict[str, float]:
     length, predictions = options.max_seq_length, options.max_predictions_per_seq
     task = PretrainingTask(config, [], [], length)
     peak = _matmul_peak()
-    policy = "mixed_bfloat16" if options.mixed_precision == "bfloat16" else "float32"
-    model = task.build_model(policy)
+    precision = options.mixed_precision
+    model = task.build_model(precision if precision == "float32" else f"mixed_{precision}")
+    model.encoder.recompute = options.recompute
     optimizer = LAMB(1e-4)
     optimizer.build(model.trainable_variables)
     shape = [options.batch_size, length]
@@ -94,15 +101,20 @@ def _measure(options: BenchmarkOptions) -> dict[str, float]:
         make_batches=lambda: tf.data.Dataset.from_tensors(batch).repeat(),
         seed=1,
         after_step=lambda steps: None,
+        micro_batches=options.gradient_accumulation_steps,
+        loss_scale=LossScale() if precision == "float16" else None,
+        jit_compile=options.jit_compile,
     )
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(options.steps + 2):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         trainer.train(1)
         seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
     step = statistics.median(seconds[2:])
     return {
         "step_ms": 1000 * step,
+        "cpu_ms": 1000 * statistics.median(cpu_seconds[2:]),
         "gflops": _step_flops(config, options) / step / 1e9,
         "of_peak": _step_flops(config, options) / step / max(peak, _matmul_peak()),
         "first_s": seconds[0],

@@ -11,7 +11,7 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variable, but no weight
 
 _OPTIMIZER_STATE = re.compile(
-    r"(^|/)(optimizer|_?optimizer_weights|save_counter|global_step|keras_api|_?metrics)/"
+    r"(^|/)(optimizer|_?optimizer_weights|loss_scale|save_counter|global_step|keras_api|_?metrics)/"
 )
 _HEADS = {
     "classifier": "classification",

@@ -42,6 +42,7 @@ class SharedEncoder(tf_keras.layers.Layer):
         input_mask: tf.Tensor,
         output_positions: tf.Tensor | None = None,
         dropout_seed: tf.Tensor | None = None,
+        recompute: bool = False,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Encodes a batch.
 
@@ -51,21 +52,32 @@ class SharedEncoder(tf_keras.layers.Layer):
           output_positions: int `[batch, outputs]`; the last block computes its queries, output and
             feed-forward only there, with the same result as computing all and picking these.
           dropout_seed: int32 `[2]` to train with dropout; each block draws its own masks.
+          recompute: whether the backward pass computes each block again from its input, in place of keeping
+            what is inside it. No attention probabilities are returned then.
 
         Returns:
           The output and the attention probabilities of each of the L x inner blocks. An output is
           `[batch, sequence, H]`, the last one `[batch, outputs, H]` if positions are given.
         """
         bias = attention_bias(input_mask)
-        blocks = list(zip(self.attention, self.feed_forward, strict=True))
-        seeds = split_seed(dropout_seed, 2 * len(blocks))
-        outputs, probabilities = [], []
-        for number, (attention, feed_forward) in enumerate(blocks):
+        blocks = len(self.attention)
+        seeds = split_seed(dropout_seed, 2 * blocks)
+
+        def block(hidden, number):
             queries = None
-            if output_positions is not None and number == len(blocks) - 1:
+            if output_positions is not None and number == blocks - 1:
                 queries = tf.gather(hidden, output_positions, batch_dims=1)
-            attended, probs = attention(hidden, bias, queries=queries, dropout_seed=seeds[2 * number])
-            hidden = feed_forward(attended, dropout_seed=seeds[2 * number + 1])
+            attended, probs = self.attention[number](
+                hidden, bias, queries=queries, dropout_seed=seeds[2 * number]
+            )
+            return self.feed_forward[number](attended, dropout_seed=seeds[2 * number + 1]), probs
+
+        outputs, probabilities = [], []
+        for number in range(blocks):
+            if recompute:
+                hidden = tf.recompute_grad(lambda hidden, number=number: block(hidden, number)[0])(hidden)
+            else:
+                hidden, probs = block(hidden, number)
+                probabilities.append(probs)
             outputs.append(hidden)
-            probabilities.append(probs)
         return outputs, probabilities

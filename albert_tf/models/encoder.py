@@ -36,6 +36,10 @@ class AlbertEncoder(ConfiguredModel):
       config: the model's shape.
       **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
+    Attributes:
+      recompute: whether, in training, the backward pass computes each layer again from its input: the same
+        gradients in a fraction of the memory, for 1.4 times the time. False unless it is set.
+
     Example:
 
     ```python
@@ -50,6 +54,7 @@ class AlbertEncoder(ConfiguredModel):
         self.embeddings = FactorizedEmbedding(config, dtype=self.dtype_policy)
         self.encoder = SharedEncoder(config, dtype=self.dtype_policy)
         self.pooler = pooler(config, dtype=self.dtype_policy)
+        self.recompute = False
 
     def call(
         self,
@@ -99,14 +104,16 @@ class AlbertEncoder(ConfiguredModel):
             tf.ones_like(input_ids) if input_mask is None else input_mask,
             output_positions=computed,
             dropout_seed=encoder_seed,
+            recompute=bool(self.recompute and training and not return_attention_probs),
         )
         last = all_layers[-1]
         if output_positions is not None:
             all_layers[-1] = last[:, 1:]
-            attention_probs[-1] = attention_probs[-1][:, :, 1:]
         outputs = {"sequence_output": all_layers[-1], "pooled_output": self.pooler(last[:, 0])}
         if return_all_layers:
             outputs |= {"embedding_output": embedding_output, "all_layer_outputs": all_layers}
         if return_attention_probs:
+            if output_positions is not None:
+                attention_probs[-1] = attention_probs[-1][:, :, 1:]
             outputs["attention_probs"] = attention_probs
         return outputs

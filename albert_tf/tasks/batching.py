@@ -15,7 +15,7 @@ from albert_tf.tasks.features import Features
 
 FILLER = -1  # the `example_index` of what fills the last batch where all have one shape
 _POOL = 32  # batches that are sorted by length together
-_MULTIPLE = 8  # of which batches are long
+LENGTHS_MULTIPLE = 8  # of which batches are long
 
 
 def train_batches(
@@ -153,7 +153,7 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
             tf.gather(column, examples)[..., None] for column in (all_starts, all_lengths, all_first_lengths)
         )
         longest = tf.maximum(tf.reduce_max(lengths), 1)  # of an empty part it would be negative
-        positions = tf.range(pad_to or -(-longest // _MULTIPLE) * _MULTIPLE)
+        positions = tf.range(pad_to or -(-longest // LENGTHS_MULTIPLE) * LENGTHS_MULTIPLE)
         inside = positions < lengths
         ids = tf.gather(all_ids, tf.where(inside, starts + tf.cast(positions, tf.int64), 0))
         batch = {

@@ -118,6 +118,10 @@ class BenchmarkTask(Task):
             "accuracy": measures.mean(measures.correct(labels, logits)),
         }
 
+    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The number of examples: every loss is a plain mean over them."""
+        return dict.fromkeys(self.losses, measures.number_of(batch["input_ids"]))
+
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What is predicted for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
         logits = model(batch, training=False)["logits"]

@@ -23,3 +23,8 @@ def weighted(values: tf.Tensor, weights: tf.Tensor, epsilon: float = 0.0) -> Wei
 def mean(values: tf.Tensor) -> WeightedSum:
     """The plain mean of float32 `values`."""
     return weighted(values, tf.ones_like(values))
+
+
+def number_of(examples: tf.Tensor) -> tf.Tensor:
+    """float32 scalar: the weight of the plain mean over `examples` `[batch, ...]`."""
+    return tf.cast(tf.shape(examples)[0], tf.float32)

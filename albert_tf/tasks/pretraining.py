@@ -17,7 +17,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
-from albert_tf.tasks.measures import correct, nll, weighted
+from albert_tf.tasks.measures import correct, nll, number_of, weighted
 from albert_tf.tasks.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records
 from albert_tf.tasks.record_order import shuffled_records
 from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length
@@ -216,6 +216,13 @@ class PretrainingTask(Task):
             "masked_lm_accuracy": weighted(correct(masked_ids, outputs["mlm_logits"]), weights),
             "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), is_record),
             "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), is_record),
+        }
+
+    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The number of real masked positions, and of examples."""
+        return {
+            "masked_lm_loss": tf.reduce_sum(tf.cast(batch["masked_lm_weights"], tf.float32)),
+            "sentence_order_loss": number_of(batch["next_sentence_labels"]),
         }
 
 

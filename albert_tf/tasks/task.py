@@ -116,6 +116,10 @@ class Task(abc.ABC):
     ) -> dict[str, WeightedSum]:
         """Runs the model on a batch; returns losses and metrics by name."""
 
+    @abc.abstractmethod
+    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The weights that `measure` gives each of `losses`, known before the model has run."""
+
 
 def check_length(max_seq_length: int, config: AlbertConfig) -> None:
     """InputError if sequences can be longer than the config has positions."""

@@ -18,6 +18,7 @@ class Checkpoints:
       optimizer: its `iterations` is the step.
       strategy: the devices.
       keep: how many are kept, the best one besides.
+      loss_scale: of float16, if it is that. A checkpoint of another precision leaves it as it is.
     """
 
     def __init__(
@@ -27,10 +28,13 @@ class Checkpoints:
         optimizer: tf.Module,
         strategy: tf.distribute.Strategy,
         keep: int,
+        loss_scale: tf.Module | None = None,
     ):
         self._folder = folder
         self._strategy = strategy
         self._parts = {"model": model, "optimizer": optimizer}
+        if loss_scale:
+            self._parts["loss_scale"] = loss_scale
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(**self._parts), folder, keep, checkpoint_name=CHECKPOINT_NAME
         )
@@ -83,11 +87,12 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint is of another model.
         """
-        # A checkpoint of its own, because the best one was written without the manager's counter.
-        checkpoint = tf.train.Checkpoint(**self._parts)
         try:
+            has_scale = any(name.startswith("loss_scale/") for name, _ in tf.train.list_variables(path))
+            parts = {name: part for name, part in self._parts.items() if has_scale or name != "loss_scale"}
+            # A checkpoint of its own, because the best one was written without the manager's counter.
             with self._strategy.scope():
-                checkpoint.read(path).assert_existing_objects_matched()
+                tf.train.Checkpoint(**parts).read(path).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise InputError(f"{path} cannot be restored ({str(error).splitlines()[0]})") from error
 

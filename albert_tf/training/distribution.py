@@ -57,11 +57,21 @@ def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
     return Cluster(tuple(resolver.cluster_spec().as_dict()["worker"]), resolver.task_id)
 
 
-def check_batch_size(flag: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    """Refuses a global batch that cannot be divided evenly over the devices."""
+def check_batch_size(
+    flag: str, batch_size: int, strategy: tf.distribute.Strategy, micro_batches: int = 1
+) -> None:
+    """Refuses a global batch that cannot be divided evenly over devices and, of each, micro-batches."""
     devices = strategy.num_replicas_in_sync
-    if batch_size % devices:
-        raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices")
+    if batch_size % (devices * micro_batches):
+        times = f" times --gradient_accumulation_steps={micro_batches}" if micro_batches > 1 else ""
+        raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices{times}")
+
+
+def on_all_devices(value, dtype: tf.DType) -> tf.Variable:
+    """A variable that has the same value on all devices; made in the scope of the strategy."""
+    return tf.Variable(
+        value, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+    )
 
 
 def _cluster_strategy(cluster: Cluster, num_gpus: int, verbosity: str) -> tf.distribute.Strategy:

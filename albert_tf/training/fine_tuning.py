@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,11 +10,12 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import html_report
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.kinds import serve
 from albert_tf.export.saved_model import write_saved_model
 from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
+from albert_tf.tasks.batching import LENGTHS_MULTIPLE
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size
@@ -47,6 +49,12 @@ def run(
       InputError: bad flags or data, or training that diverged.
     """
     task.check_inputs()
+    if options.jit_compile and not options.has_static_shapes:
+        text = (
+            f"--jit_compile compiles each step once for each of the lengths of its batches, up to "
+            f"{-(-task.max_seq_length // LENGTHS_MULTIPLE)} of them; with --pad_to_max_length there is one"
+        )
+        warnings.warn(text, InputWarning, stacklevel=2)
     with words(options.output_dir, strategy, options.dry_run):
         if options.do_train:
             print(task.overview(), flush=True)
@@ -94,7 +102,7 @@ def _run_once(
     with open_run(task, training, strategy) as this_run:
         prediction = ("do_predict", "predict_batch_size")
         check_same_flags(strategy, {name: getattr(options, name) for name in prediction})
-        predictor = Predictor(task, this_run.model, strategy)
+        predictor = Predictor(task, this_run.model, strategy, options.jit_compile)
         if options.do_predict:
             check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
         this_run.find_weights()

@@ -79,7 +79,9 @@ def run(
 def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy) -> Iterator[Run]:
     """Checks flags and folder, and gives the `Run`; errors of TensorFlow in the block get one line."""
     if options.do_train:
-        check_batch_size("train_batch_size", options.train_batch_size, strategy)
+        check_batch_size(
+            "train_batch_size", options.train_batch_size, strategy, options.gradient_accumulation_steps
+        )
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:

@@ -20,12 +20,22 @@ class Predictor:
       task: gives the data and the outputs.
       model: its model, made in the scope of `strategy`.
       strategy: the devices.
+      jit_compile: whether XLA compiles the model, once for each shape of a batch.
     """
 
-    def __init__(self, task: BenchmarkTask, model: tf_keras.Model, strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        task: BenchmarkTask,
+        model: tf_keras.Model,
+        strategy: tf.distribute.Strategy,
+        jit_compile: bool = False,
+    ):
         self._task = task
         self._model = model
         self._strategy = strategy
+        self._run_replica = self._replica_step
+        if jit_compile:
+            self._run_replica = tf.function(self._replica_step, autograph=False, jit_compile=True)
 
     def try_one_batch(self, split: str, batch_size: int) -> None:
         """Runs the batch of the longest examples, for its time and memory."""
@@ -63,7 +73,10 @@ class Predictor:
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
-        return self._strategy.run(lambda part: self._task.outputs(self._model, part), args=(batch,))
+        return self._strategy.run(self._run_replica, args=(batch,))
+
+    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self._task.outputs(self._model, batch)
 
 
 class BenchmarkEvaluator(orbit.AbstractEvaluator):

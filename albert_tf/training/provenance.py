@@ -27,6 +27,8 @@ _DECISIVE = (
     "start_warmup_step",
     "poly_power",
     "mixed_precision",
+    "gradient_accumulation_steps",
+    "jit_compile",
 )
 _STEPS, _WARMUP = ("--num_train_steps", "--train_step"), ("--num_warmup_steps", "--warmup_step")
 _NAMES_IN_FINE_TUNING = {"num_train_steps": "train_step", "num_warmup_steps": "warmup_step"}

@@ -21,6 +21,7 @@ from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
 from albert_tf.training.forecast import Forecast
 from albert_tf.training.history import History
 from albert_tf.training.initial_weights import load_initial_weights
+from albert_tf.training.loss_scaling import LossScale
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
 from albert_tf.training.report import TrainingProgress, say, write_results
@@ -59,8 +60,9 @@ class Run:
         self.results: dict[str, float] = {}
         tf_keras.utils.set_random_seed(options.seed)
         with strategy.scope():
-            policy = "mixed_bfloat16" if options.mixed_precision == "bfloat16" else "float32"
-            self.model = task.build_model(policy)
+            precision = options.mixed_precision
+            self.model = task.build_model(precision if precision == "float32" else f"mixed_{precision}")
+            self.model.encoder.recompute = options.recompute
             schedule = WarmupPolynomialDecay(
                 options.learning_rate,
                 options.num_train_steps,
@@ -70,11 +72,12 @@ class Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
+            self.loss_scale = LossScale() if options.mixed_precision == "float16" else None
         repair = not options.dry_run
         self._newest = newest_whole_checkpoint(folder, repair)
         self._best = best_checkpoint(folder, repair)
         self.checkpoints = Checkpoints(
-            folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max
+            folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max, self.loss_scale
         )
         self.rollbacks = Rollbacks(folder)
         self.history = History(folder, task.best_metric, task.eval_data())
@@ -305,17 +308,22 @@ class Run:
             make_batches=make_batches,
             seed=options.seed,
             after_step=self._after_step,
+            micro_batches=options.gradient_accumulation_steps,
+            loss_scale=self.loss_scale,
+            jit_compile=options.jit_compile,
         )
 
     def _make_evaluator(self) -> orbit.AbstractEvaluator:
-        task, batch_size = self.task, self.options.eval_batch_size
+        task, batch_size, jit_compile = self.task, self.options.eval_batch_size, self.options.jit_compile
         if isinstance(task, BenchmarkTask):
-            predictor = Predictor(task, self.model, self.strategy)
+            predictor = Predictor(task, self.model, self.strategy, jit_compile)
             return BenchmarkEvaluator(task, predictor, batch_size)
         batches = self.strategy.distribute_datasets_from_function(
             lambda context: task.eval_dataset(batch_size, context)
         )
-        return Evaluator(task=task, model=self.model, strategy=self.strategy, batches=batches)
+        return Evaluator(
+            task=task, model=self.model, strategy=self.strategy, batches=batches, jit_compile=jit_compile
+        )
 
     def _after_step(self, steps: int) -> None:
         if self.options.dry_run:

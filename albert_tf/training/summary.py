@@ -113,6 +113,8 @@ def _optimizer(options: TrainingOptions) -> str:
 def _batch(options: TrainingOptions, strategy: tf.distribute.Strategy, data: TrainingData) -> str:
     size, devices = options.train_batch_size, strategy.num_replicas_in_sync
     each = f" ({size // devices:,} on each device)" if devices > 1 else ""
+    if options.gradient_accumulation_steps > 1:
+        each += f" in {options.gradient_accumulation_steps} parts"
     return f"{size:,}{each}, {_tokens(size * data.tokens_per_example, data)} a step"
 
 

@@ -1,7 +1,7 @@
 """The training and the evaluation step, for one device or many, under orbit's controller."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import orbit
@@ -11,7 +11,10 @@ import tf_keras
 from albert_tf.layers.variables import variable_name
 from albert_tf.progress import progress_bar
 from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.training.accumulation import sum_over_parts
+from albert_tf.training.distribution import on_all_devices
 from albert_tf.training.divergence import Diverged, explain_gradients
+from albert_tf.training.loss_scaling import LossScale
 from albert_tf.training.norms import GroupNorms, norms_of
 
 _CLIP_NORM = 1.0
@@ -20,8 +23,8 @@ _CLIP_NORM = 1.0
 class Trainer(orbit.AbstractTrainer):
     """Runs training steps.
 
-    Each loss is normalized over the global batch, gradients are summed over the devices and clipped once
-    to a global norm of 1, so that the number of devices changes nothing.
+    Each loss is normalized over the global batch, gradients are summed over micro-batches and devices and
+    clipped once to a global norm of 1, so that the numbers of both change nothing but the dropout.
 
     Args:
       task: what is trained.
@@ -29,9 +32,12 @@ class Trainer(orbit.AbstractTrainer):
       optimizer: applies the gradients; its `iterations` is the global step.
       strategy: the devices.
       make_batches: called before the first step, gives an endless distributed dataset.
-      seed: of dropout; each step and device derives its own from it.
+      seed: of dropout; each step and micro-batch derives its own from it.
       after_step: called on the host after each step (after each device loop on a TPU) with the number
         of steps it ran.
+      micro_batches: into how many parts a device's batch is cut, processed one after another.
+      loss_scale: for float16; steps that overflow are then left out, until the scale is at its least.
+      jit_compile: whether XLA compiles the step; for one device (a TPU compiles it anyway).
     """
 
     def __init__(
@@ -44,6 +50,9 @@ class Trainer(orbit.AbstractTrainer):
         make_batches: Callable[[], tf.distribute.DistributedDataset],
         seed: int,
         after_step: Callable[[int], None],
+        micro_batches: int = 1,
+        loss_scale: LossScale | None = None,
+        jit_compile: bool = False,
     ):
         super().__init__(name="trainer")
         self.task = task
@@ -52,20 +61,25 @@ class Trainer(orbit.AbstractTrainer):
         self.strategy = strategy
         self.seed = seed
         self.after_step = after_step
+        self.micro_batches = micro_batches
+        self.loss_scale = loss_scale
         self._make_batches = make_batches
         self._batches = None
         with strategy.scope():
             self._metrics = _Means(task, strategy)
             self._gradient_norm = tf_keras.metrics.Mean()
-            self._first_bad_step = _on_all_devices(-1, tf.int64)
+            self._first_bad_step = on_all_devices(-1, tf.int64)
             # Of the last step, until one is bad: then of that one and the one before it.
-            self._loss = _on_all_devices(0.0, tf.float32)
+            self._loss = on_all_devices(0.0, tf.float32)
             self._norms, self._norms_before = (
-                _on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
+                on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
             )
         self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
         self._loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
+        self._run_replica = self._replica_step
+        if jit_compile:
+            self._run_replica = tf.function(self._replica_step, autograph=False, jit_compile=True)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs steps; returns the means over them, and the sizes of the last one (see `GroupNorms`).
@@ -85,7 +99,11 @@ class Trainer(orbit.AbstractTrainer):
                 self._step(self._batches)
                 self.after_step(1)
         sizes = self.check()
-        return self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
+        results = self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
+        if self.loss_scale:
+            results["loss_scale"] = tf.identity(self.loss_scale.scale)
+            results["skipped_steps"] = tf.identity(self.loss_scale.skipped_steps)
+        return results
 
     def close_input(self) -> None:
         """Ends the reading of batches; another step would make them anew.
@@ -145,49 +163,111 @@ class Trainer(orbit.AbstractTrainer):
 
     @tf.function(autograph=False)
     def _step(self, batches):
-        self.strategy.run(self._replica_step, args=(next(batches),))
+        self.strategy.run(self._run_replica, args=(next(batches),))
 
     @tf.function
     def _device_loop(self, batches, num_steps):
         for _ in tf.range(num_steps):
-            self.strategy.run(self._replica_step, args=(next(batches),))
+            self.strategy.run(self._run_replica, args=(next(batches),))
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         replica = tf.distribute.get_replica_context()
         step = self.optimizer.iterations
-        dropout_seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
-        dropout_seed = tf.random.fold_in(dropout_seed, replica.replica_id_in_sync_group)
-        with tf.GradientTape() as tape:
-            measured = self.task.measure(self.model, batch, training=True, dropout_seed=dropout_seed)
-            loss = tf.add_n([_share_of_mean(measured[name], replica) for name in self.task.losses])
+        weights = replica.all_reduce(tf.distribute.ReduceOp.SUM, self.task.loss_weights(batch))
+        step_seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+        first_part = replica.replica_id_in_sync_group * self.micro_batches
+
+        def measure(number, part):
+            # The parts of all devices are counted through, so that it does not matter which device has one.
+            return self._measure(part, weights, tf.random.fold_in(step_seed, first_part + number))
+
         variables = self.model.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        # The others, such as the pooler's of some tasks, stay as they are.
-        self._reached = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        # The norm of a sparse gradient with repeated rows would be wrong.
-        gradients = [tf.convert_to_tensor(gradients[i]) for i in self._reached]
+        zeros = [tf.zeros_like(v) for v in variables], 0.0, dict.fromkeys(self.task.metrics, (0.0, 0.0))
+        gradients, loss, measured = sum_over_parts(measure, batch, self.micro_batches, zeros)
+        gradients = [gradients[i] for i in self._reached]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self.loss_scale:
+            gradients = self.loss_scale.unscaled(gradients)
         norms = norms_of(gradients)
         norm = tf.norm(norms)
         gradients, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM, use_norm=norm)
 
-        self._watch(replica.all_reduce(tf.distribute.ReduceOp.SUM, loss), norms, step)
-        self._gradient_norm.update_state(norm)
-        self._metrics.update(measured)
+        loss = replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
+        is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
+        self._watch(loss, norms, is_finite, step)
+        self._gradient_norm.update_state(
+            _or_zero(is_finite, norm), sample_weight=tf.cast(is_finite, tf.float32)
+        )
+        has_loss = tf.math.is_finite(loss)
+        self._metrics.update(
+            {name: WeightedSum(*(_or_zero(has_loss, x) for x in parts)) for name, parts in measured.items()}
+        )
+        if self.loss_scale:
+            self.loss_scale.update(is_finite)
+            replica.merge_call(self._apply_if, args=(is_finite, gradients))
+        else:
+            self._apply(gradients)
+
+    def _measure(self, batch: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor], seed: tf.Tensor):
+        """Differentiates the loss of a part of the global batch.
+
+        Returns:
+          Gradients of all trainable variables, 0 for those that the loss does not reach; the part's share of
+          the loss; metric -> (total, weight).
+        """
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            measured = self.task.measure(self.model, batch, training=True, dropout_seed=seed)
+            shares = [
+                tf.math.divide_no_nan(measured[name].total, weights[name] + measured[name].epsilon)
+                for name in self.task.losses
+            ]
+            loss = tf.add_n(shares)
+            differentiated = self.loss_scale.scaled(loss) if self.loss_scale else loss
+        gradients = tape.gradient(differentiated, variables)
+        # The others, such as the pooler's of some tasks, stay as they are.
+        self._reached = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        # The norm of a sparse gradient with repeated rows would be wrong.
+        gradients = [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for variable, gradient in zip(variables, gradients, strict=True)
+        ]
+        return gradients, loss, {name: tuple(measured[name][:2]) for name in self.task.metrics}
+
+    def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
+        variables = self.model.trainable_variables
         self.optimizer.apply_gradients(
             zip(gradients, [variables[i] for i in self._reached], strict=True),
             skip_gradients_aggregation=True,
         )
 
-    def _watch(self, loss: tf.Tensor, norms: tf.Tensor, step: tf.Tensor) -> None:
-        """Remembers loss and gradient norms of a step, unless one before it was bad."""
+    def _apply_if(
+        self, strategy: tf.distribute.Strategy, is_finite: tf.Tensor, gradients: Sequence[tf.Tensor]
+    ) -> None:
+        """Updates the variables, or only counts the step; `is_finite` is the same on all devices.
+
+        Above the devices, because optimizers talk to all of them, which they may not in a branch on one.
+        """
+
+        def apply() -> None:
+            strategy.extended.call_for_each_replica(self._apply, args=(gradients,))
+
+        def leave_out() -> None:
+            self.optimizer.iterations.assign_add(1)
+
+        tf.cond(strategy.experimental_local_results(is_finite)[0], apply, leave_out)
+
+    def _watch(self, loss: tf.Tensor, norms: tf.Tensor, is_finite: tf.Tensor, step: tf.Tensor) -> None:
+        """Remembers loss and gradient norms of a step, unless one before it was bad, or it is left out."""
         norms = tf.scatter_nd([[i] for i in self._reached], norms, self._norms.shape)
-        is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
-        was_finite = self._first_bad_step < 0
-        self._norms_before.assign(tf.where(was_finite, self._norms, self._norms_before))
-        self._norms.assign(tf.where(was_finite, norms, self._norms))
-        self._loss.assign(tf.where(was_finite, loss, self._loss))
-        self._first_bad_step.assign(tf.where(was_finite & ~is_finite, step, self._first_bad_step))
+        is_bad = ~is_finite
+        if self.loss_scale:
+            is_bad &= self.loss_scale.is_least
+        is_news = (self._first_bad_step < 0) & (is_finite | is_bad)
+        self._norms_before.assign(tf.where(is_news, self._norms, self._norms_before))
+        self._norms.assign(tf.where(is_news, norms, self._norms))
+        self._loss.assign(tf.where(is_news, loss, self._loss))
+        self._first_bad_step.assign(tf.where(is_news & is_bad, step, self._first_bad_step))
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -198,6 +278,7 @@ class Evaluator(orbit.AbstractEvaluator):
       model: its model, made in the scope of `strategy`.
       strategy: the devices.
       batches: distributed dataset that ends.
+      jit_compile: whether XLA compiles the step.
     """
 
     def __init__(
@@ -207,6 +288,7 @@ class Evaluator(orbit.AbstractEvaluator):
         model: tf_keras.Model,
         strategy: tf.distribute.Strategy,
         batches: tf.distribute.DistributedDataset,
+        jit_compile: bool = False,
     ):
         super().__init__(name="evaluator")
         self.task = task
@@ -215,6 +297,9 @@ class Evaluator(orbit.AbstractEvaluator):
         self.batches = batches
         with strategy.scope():
             self._metrics = _Means(task, strategy)
+        self._run_replica = self._replica_step
+        if jit_compile:
+            self._run_replica = tf.function(self._replica_step, autograph=False, jit_compile=True)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Means over the evaluation examples, `loss` among them."""
@@ -231,17 +316,10 @@ class Evaluator(orbit.AbstractEvaluator):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
-        self.strategy.run(self._replica_step, args=(batch,))
+        self.strategy.run(self._run_replica, args=(batch,))
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         self._metrics.update(self.task.measure(self.model, batch, training=False))
-
-
-def _on_all_devices(value, dtype: tf.DType) -> tf.Variable:
-    """A variable that has the same value on all devices; made in the scope of the strategy."""
-    return tf.Variable(
-        value, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
-    )
 
 
 class _Means:
@@ -277,7 +355,5 @@ class _Means:
         return {"loss": tf.add_n([results[name] for name in self._losses])} | results
 
 
-def _share_of_mean(part: WeightedSum, replica: tf.distribute.ReplicaContext) -> tf.Tensor:
-    """This device's share of a mean over the global batch; the shares of all devices add up to it."""
-    weight = replica.all_reduce(tf.distribute.ReduceOp.SUM, part.weight)
-    return tf.math.divide_no_nan(part.total, weight + part.epsilon)
+def _or_zero(condition: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    return tf.where(condition, value, tf.zeros_like(value))
