@@ -147,7 +147,7 @@ def test_workers_follow_one_process_and_the_first_one_speaks(count, pretraining,
     jobs = workers("run_pretraining", pretraining | {"output_dir": folder}, count)
     assert runner.run(*jobs) == [0] * count, printed(folder, 0)
     assert_same_training(folder, alone)
-    assert printed(folder, 0)[0].endswith(f"in each of {count} workers")
+    assert printed(folder, 0)[1].endswith(f"in each of {count} workers")
     assert any("evaluation at step 20" in line for line in printed(folder, 0))
     for i in range(1, count):
         log = folder / f"worker-{i}.log"
