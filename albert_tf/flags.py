@@ -166,7 +166,12 @@ class _NumberOrWord(absl_flags.FloatParser):
         self.syntactic_help = f"a number or {', '.join(words)}"
 
     def parse(self, argument):
-        return argument if argument in self._words else super().parse(argument)
+        if argument in self._words:
+            return argument
+        try:
+            return super().parse(argument)
+        except ValueError:
+            raise ValueError(f"must be {self.syntactic_help}, not {argument}") from None
 
 
 def _is_required(field: dataclasses.Field) -> bool:

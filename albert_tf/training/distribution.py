@@ -64,7 +64,8 @@ def check_batch_size(
     devices = strategy.num_replicas_in_sync
     if batch_size % (devices * micro_batches):
         times = f" times --gradient_accumulation_steps={micro_batches}" if micro_batches > 1 else ""
-        raise InputError(f"--{flag}={batch_size} is not divisible by the {devices} devices{times}")
+        shown = f"{devices} devices" if devices > 1 else "one device"
+        raise InputError(f"--{flag}={batch_size} is not divisible by the {shown}{times}")
 
 
 def on_all_devices(value, dtype: tf.DType) -> tf.Variable:
