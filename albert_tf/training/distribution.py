@@ -129,7 +129,8 @@ def _tpu_strategy(options: RunOptions) -> tf.distribute.Strategy:
     except InputError:
         raise
     except Exception as error:  # the client of Google Cloud has exceptions of its own
-        if "No OpKernel was registered" in str(error) or name == _LOCAL:
-            raise InputError(f"--tpu_name={name}: this machine has no TPU") from error
-        raise InputError(f"--tpu_name={name}: {str(error).splitlines()[0]}") from error
+        problem = str(error).splitlines()[0]
+        if "No OpKernel was registered" in str(error):
+            problem = "this machine has no TPU"
+        raise InputError(f"--tpu_name={name}: {problem}") from error
     return tf.distribute.TPUStrategy(resolver)

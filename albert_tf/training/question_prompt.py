@@ -45,6 +45,7 @@ def run(
         raise InputError("--interactive reads standard input, which is closed")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
+    task.check_inputs()
     with open_run(task, options, strategy) as this_run:
         this_run.find_weights()
         this_run.restore_best()
