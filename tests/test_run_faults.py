@@ -110,8 +110,10 @@ def test_what_killed_processes_left_is_removed(trained, tmp_path):
     for name in ("model.ckpt-12_temp", "model.ckpt-best_temp"):
         (trained / name).mkdir()
         (trained / name / "part-00000-of-00001.index").write_bytes(b"half")
+    (trained / "checkpoint.tmp1ecb83").write_text("model_checkpoint_path")
     go_on(tmp_path)
     assert not list(trained.glob("*_temp"))
+    assert not list(trained.glob("checkpoint.tmp*"))
 
 
 def test_a_full_disk_leaves_the_checkpoints_before_as_they_are(trained, tmp_path):

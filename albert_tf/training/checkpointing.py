@@ -98,9 +98,11 @@ class Checkpoints:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what is left of checkpoints that were not written to the end."""
+    """Removes what is left of checkpoints, and of their list, that were not written to the end."""
     for name in tf.io.gfile.glob(os.path.join(folder, f"{CHECKPOINT_NAME}-*_temp")):
         tf.io.gfile.rmtree(name)
+    for name in tf.io.gfile.glob(os.path.join(folder, "checkpoint.tmp*")):
+        tf.io.gfile.remove(name)
 
 
 def _flush(path: str) -> None:
