@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(RUN)python -m examples.demo
 
 test: $(VENV)/installed
-	$(RUN)python -m pytest
+	$(RUN)python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(VENV)/installed
 	$(RUN)ruff check .

@@ -39,9 +39,13 @@ def context(pipelines=1, own=0):
 
 
 def drawn(dataset, count):
-    """The first `count` records: (number of the record, all that the model gets of it)."""
-    batches = dataset.unbatch().take(count).as_numpy_iterator()
-    return [(int(r["input_ids"][0]), tuple(v.tobytes() for _, v in sorted(r.items()))) for r in batches]
+    """The first `count` records, but for fillers: (number of the record, all that the model gets of it)."""
+    examples = dataset.unbatch().take(count).as_numpy_iterator()
+    return [
+        (int(example["input_ids"][0]), tuple(value.tobytes() for _, value in sorted(example.items())))
+        for example in examples
+        if example["next_sentence_labels"] >= 0
+    ]
 
 
 def rounds(dataset, records_a_round, count=2):

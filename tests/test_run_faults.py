@@ -6,6 +6,7 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import tensorflow as tf
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.training import loop
 from albert_tf.training.folder import own_folder
+from albert_tf.training.workers import interruptible
 from tests.pretraining_records import CONFIG, write_records
 from tests.test_training import options, saved_steps, task, weights_at
 
@@ -209,3 +211,13 @@ def test_a_longer_run_is_no_other_run(trained, tmp_path, capsys):
 def test_a_folder_that_does_not_say_how_it_was_made_continues(trained, tmp_path):
     (trained / "training.json").unlink()
     assert go_on(tmp_path, learning_rate=0.02, num_train_steps=10)["global_step"] == 10
+
+
+def test_a_signal_that_tensorflow_swallows_ends_the_run_after_the_step():
+    with interruptible(tf.distribute.get_strategy()) as check_interrupted:
+        check_interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            check_interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

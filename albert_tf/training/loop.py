@@ -17,7 +17,7 @@ from albert_tf.training.summary import aligned
 from albert_tf.training.workers import (
     check_same_flags,
     check_same_weights,
-    interrupted_together,
+    interruptible,
     lost_workers,
     run_folder,
     watched,
@@ -87,7 +87,7 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
     try:
         with (
             watched(strategy),
-            interrupted_together(strategy) as check_interrupted,
+            interruptible(strategy) as check_interrupted,
             run_folder(options.output_dir, strategy, options.dry_run) as folder,
         ):
             settings = task.training_settings() if options.do_train else {}

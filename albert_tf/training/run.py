@@ -37,7 +37,7 @@ class Run:
       options: how.
       strategy: the devices.
       folder: where this process writes.
-      check_interrupted: called after each step; see `interrupted_together`.
+      check_interrupted: called after each step; see `interruptible`.
 
     Attributes:
       results: of the last evaluation in this process, `global_step` among them; empty if there was none.

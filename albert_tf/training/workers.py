@@ -11,6 +11,7 @@ import glob
 import os
 import shutil
 import signal
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,23 +134,26 @@ def check_same_weights(strategy: tf.distribute.Strategy, variables: Sequence[tf.
 
 
 @contextlib.contextmanager
-def interrupted_together(strategy: tf.distribute.Strategy) -> Iterator[Callable[[], None]]:
-    """Yields what the workers of a cluster call after each step, so that Ctrl-C or SIGTERM reaches all.
+def interruptible(strategy: tf.distribute.Strategy) -> Iterator[Callable[[], None]]:
+    """Yields what is called after each step, so that no Ctrl-C or SIGTERM is lost.
 
-    Whichever got it, all raise KeyboardInterrupt after the same step. A second signal does so at once.
+    In a cluster all raise KeyboardInterrupt after the same step, whichever got the signal, and a second one
+    does so at once. In one process the first one does, and where TensorFlow swallows it, as it may while it
+    traces a function, the call after the step raises it again.
     """
-    if cluster_of(strategy) is None:
+    is_alone = cluster_of(strategy) is None
+    if is_alone and threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
     signals: list[int] = []
 
     def note(number: int, _) -> None:
-        if signals:
-            raise KeyboardInterrupt
         signals.append(number)
+        if is_alone or len(signals) > 1:
+            raise KeyboardInterrupt
 
     def check() -> None:
-        if _gather(strategy, [len(signals)]).any():
+        if signals if is_alone else _gather(strategy, [len(signals)]).any():
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
