@@ -6,14 +6,12 @@ reads a line of JSON from standard input, a list of the fields of `Job`s that ru
 with a list of their exit statuses, -9 of one that was killed.
 """
 
-import contextlib
 import dataclasses
 import importlib
 import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -38,14 +36,6 @@ class Job:
 def job(script: str, flags: dict[str, object], log: object, **when) -> Job:
     argv = [f"{script}.py", *(f"--{name}={value}" for name, value in flags.items())]
     return Job(argv, str(log), **when)
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("localhost", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Runner:

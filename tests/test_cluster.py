@@ -9,7 +9,7 @@ import pytest
 from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.training.cluster import Cluster, find_cluster
-from tests.killed_runs import free_ports
+from tests.ports import free_ports
 
 
 def options(**changes) -> TrainingOptions:

@@ -15,7 +15,8 @@ from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from tests.glue_files import write_glue
-from tests.killed_runs import Job, Runner, free_ports, job
+from tests.killed_runs import Job, Runner, job
+from tests.ports import free_ports
 from tests.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
 from tests.script_runs import run_script
 

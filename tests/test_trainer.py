@@ -161,22 +161,11 @@ def test_whole_step_compiles_with_xla_and_does_the_same():
     weights = []
     for compiled in (False, True):
         tf_keras.utils.set_random_seed(1)
-        model = task.build_model()
-        optimizer = LAMB(0.01)
-        optimizer.build(model.trainable_variables)
-        steps = Trainer(
-            task=task,
-            model=model,
-            optimizer=optimizer,
-            strategy=tf.distribute.get_strategy(),
-            make_batches=lambda: None,
-            seed=1,
-            after_step=lambda steps: None,
-        )
+        steps = trainer(task, lambda: LAMB(0.01))
         step = tf.function(steps._replica_step, jit_compile=compiled)
         for _ in range(2):
             step(batch)
-        weights.append(model.get_weights())
+        weights.append(steps.model.get_weights())
     for plain, compiled in zip(*weights, strict=True):
         np.testing.assert_allclose(compiled, plain, atol=1e-5)
 

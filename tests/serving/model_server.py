@@ -3,13 +3,13 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from albert_tf.serving_client import ServingClient
+from tests.ports import free_ports
 from tests.serving.stand_in import MODEL_NAME
 
 PROGRAM = "tensorflow_model_server"
@@ -31,7 +31,7 @@ def model_server(export_dir: str) -> Iterator[Ports]:
     Raises:
       AssertionError: it does not come, or the server ends; the log is in the message.
     """
-    rest, grpc = _free_ports(2)
+    rest, grpc = free_ports(2)
     ports = Ports(f"127.0.0.1:{rest}", f"127.0.0.1:{grpc}")
     log_file = os.path.join(os.path.dirname(export_dir), "server.log")
     command = [
@@ -59,11 +59,3 @@ def _wait(process: subprocess.Popen, ports: Ports, log_file: str) -> None:
             time.sleep(0.2)
     with open(log_file) as log:
         raise AssertionError(f"{PROGRAM} does not serve:\n{log.read()[-4000:]}")
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in sockets]
