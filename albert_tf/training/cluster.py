@@ -89,9 +89,8 @@ class Cluster:
     @contextlib.contextmanager
     def watch(self, on_lost: Callable[[str], None]) -> Iterator[None]:
         """Calls `on_lost`, from a thread of its own, with the names of workers that are gone."""
-        done = threading.Event()
 
-        def look():
+        def look(done: threading.Event) -> None:
             missed = 0
             while not done.wait(_LOOK_EVERY):
                 silent = self.silent()
@@ -100,13 +99,8 @@ class Cluster:
                     on_lost(", ".join(map(self.name, silent)))
                     return
 
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
+        with _in_background(look):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     def silent(self) -> list[int]:
         """The other workers at whose address nobody listens."""
@@ -124,9 +118,8 @@ class Cluster:
     def _answering(self, to_come: set[int]) -> Iterator[None]:
         """Greets in the background whoever connects; takes the workers among them out of `to_come`."""
         greetings = {self._greeting(index): index for index in self._others}
-        done = threading.Event()
 
-        def answer():
+        def answer(done: threading.Event) -> None:
             while not done.is_set():
                 with contextlib.suppress(OSError):
                     caller, _ = listener.accept()
@@ -137,13 +130,8 @@ class Cluster:
 
         with self._listener() as listener:
             listener.settimeout(_PAUSE)
-            thread = threading.Thread(target=answer, daemon=True)
-            thread.start()
-            try:
+            with _in_background(answer):
                 yield
-            finally:
-                done.set()
-                thread.join()
 
     def _listener(self) -> socket.socket:
         port = _address(self.hosts[self.index])[1]
@@ -209,6 +197,19 @@ def _from_tf_config(text: str) -> Cluster:
     if kind not in jobs or not 0 <= number < len(jobs[kind]):
         raise InputError(f"TF_CONFIG makes this {kind} {number}, but lists {len(jobs.get(kind, []))} of them")
     return Cluster((*chief, *workers), number + (len(chief) if kind == "worker" else 0), "TF_CONFIG")
+
+
+@contextlib.contextmanager
+def _in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Works in a thread until the block ends, when what it was given is set."""
+    done = threading.Event()
+    thread = threading.Thread(target=work, args=(done,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def connects(host: str) -> bool:

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 from official.common import distribute_utils
@@ -66,6 +67,11 @@ def check_batch_size(
         times = f" times --gradient_accumulation_steps={micro_batches}" if micro_batches > 1 else ""
         shown = f"{devices} devices" if devices > 1 else "one device"
         raise InputError(f"--{flag}={batch_size} is not divisible by the {shown}{times}")
+
+
+def device_step(step: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
+    """What each device runs of a step: the step, compiled by XLA where that is wanted."""
+    return tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
 
 
 def on_all_devices(value, dtype: tf.DType) -> tf.Variable:

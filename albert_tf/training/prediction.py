@@ -11,6 +11,7 @@ import tf_keras
 from albert_tf.progress import progress_bar
 from albert_tf.tasks.batching import FILLER
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
+from albert_tf.training.distribution import device_step
 
 
 class Predictor:
@@ -33,9 +34,7 @@ class Predictor:
         self._task = task
         self._model = model
         self._strategy = strategy
-        self._run_replica = self._replica_step
-        if jit_compile:
-            self._run_replica = tf.function(self._replica_step, autograph=False, jit_compile=True)
+        self._run_replica = device_step(self._replica_step, jit_compile)
 
     def try_one_batch(self, split: str, batch_size: int) -> None:
         """Runs the batch of the longest examples, for its time and memory."""

@@ -17,6 +17,7 @@ from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
+from albert_tf.training.distribution import cluster_of
 from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
 from albert_tf.training.forecast import Forecast
 from albert_tf.training.history import History
@@ -72,7 +73,7 @@ class Run:
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
             self.optimizer.build(self.model.trainable_variables)
-            self.loss_scale = LossScale() if options.mixed_precision == "float16" else None
+            self.loss_scale = LossScale() if precision == "float16" else None
         repair = not options.dry_run
         self._newest = newest_whole_checkpoint(folder, repair)
         self._best = best_checkpoint(folder, repair)
@@ -333,7 +334,7 @@ class Run:
         is_due = self.progress.advance(steps)
         self._check_interrupted()
         # Workers of a cluster must stop at the same step; their lines are due at different ones.
-        if is_due and not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        if is_due and cluster_of(self.strategy) is None:
             self.trainer.check_steps()
 
     def _should_stop_early(self) -> bool:

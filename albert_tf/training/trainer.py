@@ -12,7 +12,7 @@ from albert_tf.layers.variables import variable_name
 from albert_tf.progress import progress_bar
 from albert_tf.tasks.task import Task, WeightedSum
 from albert_tf.training.accumulation import sum_over_parts
-from albert_tf.training.distribution import on_all_devices
+from albert_tf.training.distribution import device_step, on_all_devices
 from albert_tf.training.divergence import Diverged, explain_gradients
 from albert_tf.training.loss_scaling import LossScale
 from albert_tf.training.norms import GroupNorms, norms_of
@@ -77,9 +77,7 @@ class Trainer(orbit.AbstractTrainer):
         self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
         self._loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
-        self._run_replica = self._replica_step
-        if jit_compile:
-            self._run_replica = tf.function(self._replica_step, autograph=False, jit_compile=True)
+        self._run_replica = device_step(self._replica_step, jit_compile)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs steps; returns the means over them, and the sizes of the last one (see `GroupNorms`).
@@ -297,9 +295,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self.batches = batches
         with strategy.scope():
             self._metrics = _Means(task, strategy)
-        self._run_replica = self._replica_step
-        if jit_compile:
-            self._run_replica = tf.function(self._replica_step, autograph=False, jit_compile=True)
+        self._run_replica = device_step(self._replica_step, jit_compile)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Means over the evaluation examples, `loss` among them."""
