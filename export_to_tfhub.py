@@ -4,13 +4,13 @@
 import dataclasses
 import sys
 
-from albert_tf import flags
 from albert_tf.flags import option
+from albert_tf.options import SidecarOptions
 from albert_tf.script import script
 
 
 @dataclasses.dataclass(frozen=True)
-class HubOptions(flags.ScriptOptions):
+class HubOptions(SidecarOptions):
     """Writes ALBERT as a TF-Hub module, with the preprocessing module that belongs to it.
 
     Both are loaded by hub.load and hub.KerasLayer, without this package, and appear when they are complete.
@@ -26,18 +26,6 @@ class HubOptions(flags.ScriptOptions):
     export_path: str = option(help="folder of the module")
     preprocessing_export_path: str | None = option(
         None, help="folder of the preprocessing module (default: --export_path with _preprocess behind it)"
-    )
-    albert_config_file: str | None = option(
-        None, help="the model's albert_config.json (default: the one beside the weights)"
-    )
-    spm_model_file: str | None = option(
-        None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
-    )
-    vocab_file: str | None = option(
-        None, help="WordPiece vocabulary, used where there is no --spm_model_file"
-    )
-    do_lower_case: bool | None = option(
-        None, help="whether to lower-case the text (default: as the weights say, else yes)"
     )
     max_seq_length: int | None = option(
         None,

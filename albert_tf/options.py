@@ -9,6 +9,24 @@ from albert_tf.flags import ScriptOptions, UsageError, option
 
 
 @dataclasses.dataclass(frozen=True)
+class SidecarOptions(ScriptOptions):
+    """What goes with weights, where it is not what lies beside them."""
+
+    albert_config_file: str | None = option(
+        None, help="the model's albert_config.json (default: the one beside the weights)"
+    )
+    spm_model_file: str | None = option(
+        None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
+    )
+    vocab_file: str | None = option(
+        None, help="WordPiece vocabulary, used where there is no --spm_model_file"
+    )
+    do_lower_case: bool | None = option(
+        None, help="whether to lower-case the text (default: as the weights say, else yes)"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class RunOptions(ScriptOptions):
     """What all `run_*.py` scripts understand, whatever they train."""
 
@@ -187,7 +205,7 @@ PAPER_HYPERPARAMETERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuningOptions(RunOptions):
+class FineTuningOptions(RunOptions, SidecarOptions):
     """What the scripts that fine-tune understand.
 
     A hyperparameter that is not given comes from `hparams`, else from `DEFAULTS`, which the scripts set.
@@ -195,18 +213,6 @@ class FineTuningOptions(RunOptions):
 
     DEFAULTS: typing.ClassVar[Hyperparameters]
 
-    albert_config_file: str | None = option(
-        None, help="the model's albert_config.json (default: the one beside the weights)"
-    )
-    spm_model_file: str | None = option(
-        None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
-    )
-    vocab_file: str | None = option(
-        None, help="WordPiece vocabulary, used where there is no --spm_model_file"
-    )
-    do_lower_case: bool | None = option(
-        None, help="whether to lower-case the text (default: as the weights say, else yes)"
-    )
     albert_hub_module_handle: str | None = option(
         None,
         help="folder or address of a TF-Hub module to start from; config, vocabulary and casing are its own",
