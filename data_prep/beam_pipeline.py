@@ -22,10 +22,10 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from albert_tf import records
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import has_scheme, open_file, remove_folder, write_bytes, write_text
 from albert_tf.flags import UsageError
+from albert_tf.tfrecord import framed
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.options import Options
@@ -312,7 +312,7 @@ class _WritePart(beam.DoFn):
             for serialized, counted in bucket_examples(
                 bucket_ids, pairs, bucket, tokenizer, self._step.options
             ):
-                file.write(b"".join(part for record in serialized for part in records.framed(record)))
+                file.write(b"".join(part for record in serialized for part in framed(record)))
                 yield beam.pvalue.TaggedOutput(_RESULTS, counted)
         self._examples.inc(len(pairs))
         yield bucket // plan.parts, (bucket, len(pairs))

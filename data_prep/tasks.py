@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
-from albert_tf import records
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
+from albert_tf.tfrecord import framed
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
@@ -112,7 +112,7 @@ def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str,
     total: ExampleStatistics | None = None
     with _written(path) as file:
         for serialized, counted in bucket_examples(ids, pairs, task.bucket, job.tokenizer, job.options):
-            file.writelines(part for record in serialized for part in records.framed(record))
+            file.writelines(part for record in serialized for part in framed(record))
             total = total + counted if total else counted
             on_progress(0, counted.pieces)
         size = file.tell()
