@@ -201,7 +201,9 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
     if not overwrite and os.path.isdir(path) and os.listdir(path):
         raise InputError(f"{path} exists; --overwrite replaces it")
     parent, name = os.path.split(path)
-    temporary, before = (os.path.join(parent, f".{name}.{os.getpid()}.{w}") for w in ("incomplete", "before"))
+    temporary, before = (
+        os.path.join(parent, f".{name}.{_this_process()}.{w}") for w in ("incomplete", "before")
+    )
     try:
         os.makedirs(parent, exist_ok=True)
         os.mkdir(temporary)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete
+from albert_tf.files import write_text
 
 MOST_ROLLBACKS = 3
 _ROLLBACKS_FILE = "rollbacks.json"
@@ -88,5 +88,4 @@ class Rollbacks:
         """Leaves out the data between a step and divergence after it; written at once."""
         batches = diverged.step + 1 - to_step
         self._done.append({"to_step": to_step, "batches": batches, "why": str(diverged)})
-        with appear_when_complete([self._path]) as [path], open(path, "w", encoding="utf-8") as file:
-            json.dump(self._done, file, indent=1)
+        write_text(self._path, json.dumps(self._done, indent=1))

@@ -14,6 +14,7 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.kinds import serve
 from albert_tf.export.saved_model import write_saved_model
 from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
+from albert_tf.files import write_text
 from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.tasks.batching import LENGTHS_MULTIPLE
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
@@ -214,6 +215,5 @@ def _summarize(task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[s
     flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}
     write_results(folder, {**flat, "best_seed": best, "num_seeds": len(results)})
     path = os.path.join(folder, "seeds.json")
-    with tf.io.gfile.GFile(path, "w") as file:
-        json.dump(rows, file, indent=2)
+    write_text(path, json.dumps(rows, indent=2))
     say(f"the best is {best}; all results are in {path}")

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete
+from albert_tf.files import write_text
 
 HISTORY_FILE = "history.json"
 
@@ -61,8 +61,8 @@ class History:
         """Adds an evaluation and writes the file, whole or not at all."""
         others = [old for old in self.evaluations if old["global_step"] != results["global_step"]]
         self.evaluations = sorted([*others, results], key=lambda old: old["global_step"])
-        with appear_when_complete([self._path]) as [path], open(path, "w", encoding="utf-8") as file:
-            json.dump({"data": self._data, "evaluations": self.evaluations}, file, indent=1)
+        content = {"data": self._data, "evaluations": self.evaluations}
+        write_text(self._path, json.dumps(content, indent=1))
 
     def _read(self) -> dict[str, Any]:
         try:

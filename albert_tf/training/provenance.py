@@ -9,7 +9,7 @@ from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
 from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE, read_task
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete
+from albert_tf.files import write_text
 from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
@@ -147,9 +147,7 @@ def _read(folder: str) -> dict[str, Any]:
 
 
 def _write(folder: str, name: str, content: Mapping[str, Any]) -> None:
-    path = os.path.join(folder, name)
-    with appear_when_complete([path]) as [temporary], open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
+    write_text(os.path.join(folder, name), json.dumps(content, indent=2))
 
 
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
