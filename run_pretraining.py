@@ -81,8 +81,8 @@ def main(options: PretrainingOptions) -> None:
     from albert_tf.config import AlbertConfig
     from albert_tf.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+    from albert_tf.text import say
     from albert_tf.training import loop
-    from albert_tf.training.report import say
 
     if options.learning_rate == "auto":
         options = dataclasses.replace(options, learning_rate=scaled_learning_rate(options.train_batch_size))

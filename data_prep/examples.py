@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from albert_tf.masking import MaskingOptions
 from albert_tf.tokenization import Tokenizer
-from data_prep.masking import MaskingOptions, mask
+from data_prep.masking import mask
 from data_prep.segments import Pairs, span_indices
 
 

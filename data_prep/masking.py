@@ -7,38 +7,13 @@ import dataclasses
 
 import numpy as np
 
-from albert_tf import flags
-from data_prep.segments import SPECIAL_PIECES
-
-MASKED_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # what becomes of a chosen piece; the rest is random
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskingOptions(flags.ScriptOptions):
-    """What is to be predicted."""
-
-    masked_lm_prob: float = flags.option(0.15, at_least=0, help="share of the pieces that is to be predicted")
-    max_predictions_per_seq: int = flags.option(
-        20, at_least=1, help="the most pieces to predict in an example"
-    )
-    ngram: int = flags.option(3, at_least=1, help="the most words that are chosen together")
-    favor_shorter_ngram: bool = flags.option(
-        True, help="n words are chosen together with probability proportional to 1/n; if not, in reverse"
-    )
-    do_whole_word_mask: bool = flags.option(True, help="choose whole words, not single pieces")
-    do_permutation: bool = flags.option(
-        False, help="also permute as many other pieces; arrays of predictions become twice as long"
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.masked_lm_prob > 1:
-            raise flags.UsageError(f"--masked_lm_prob must be at most 1, not {self.masked_lm_prob}")
-
-    @property
-    def predictions_length(self) -> int:
-        """The length of the arrays of predictions."""
-        return self.max_predictions_per_seq * (2 if self.do_permutation else 1)
+from albert_tf.masking import (
+    MASKED_SHARE,
+    SPECIAL_PIECES,
+    UNCHANGED_SHARE,
+    MaskingOptions,
+    ngram_probabilities,
+)
 
 
 def numbers_to_predict(pieces: np.ndarray, options: MaskingOptions) -> np.ndarray:
@@ -48,13 +23,6 @@ def numbers_to_predict(pieces: np.ndarray, options: MaskingOptions) -> np.ndarra
     # Halves go to the even number, as with Python's round in the original.
     wanted = np.rint((pieces + SPECIAL_PIECES) * options.masked_lm_prob).astype(pieces.dtype)
     return np.minimum(np.maximum(wanted, 1), options.max_predictions_per_seq)
-
-
-def ngram_probabilities(options: MaskingOptions) -> np.ndarray:
-    """The probability of choosing 1, 2, ... `ngram` words together."""
-    weights = 1 / np.arange(1, options.ngram + 1)
-    weights /= weights.sum()
-    return weights if options.favor_shorter_ngram else weights[::-1]
 
 
 def choose_units(

@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from albert_tf import flags
-from data_prep.masking import MaskingOptions
+from albert_tf.masking import MaskingOptions
 from data_prep.segments import SegmentOptions
 from data_prep.text_files import TextOptions
 

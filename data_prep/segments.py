@@ -8,9 +8,8 @@ import dataclasses
 import numpy as np
 
 from albert_tf import flags
+from albert_tf.masking import SPECIAL_PIECES
 from data_prep.corpus import Corpus
-
-SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from albert_tf.masking import MaskingOptions
 from albert_tf.records import RecordWriter
 from albert_tf.testing import tiny_config
-from data_prep.masking import MaskingOptions
 
 SEQ_LENGTH, PREDICTIONS = 12, 3
 CONFIG = tiny_config(vocab_size=20, max_position_embeddings=SEQ_LENGTH)

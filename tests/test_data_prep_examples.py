@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
+from albert_tf.masking import MaskingOptions
 from albert_tf.tokenization import load_tokenizer
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples
-from data_prep.masking import MaskingOptions, numbers_to_predict
+from data_prep.masking import numbers_to_predict
 from data_prep.segments import SegmentOptions, plan_pairs
 
 TOKENIZER = load_tokenizer(vocab_file=testing.VOCAB_FILE)

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from albert_tf.flags import UsageError
-from data_prep.masking import (
-    MaskingOptions,
-    choose_units,
-    mask,
-    ngram_probabilities,
-    numbers_to_predict,
-)
+from albert_tf.masking import MaskingOptions, ngram_probabilities
+from data_prep.masking import choose_units, mask, numbers_to_predict
 
 
 def choose_slowly(sizes, quota, probabilities, rng, taken=()):

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from albert_tf import records
+from albert_tf.masking import MaskingOptions
 from albert_tf.tasks.dynamic_masking import choose_units, draw_chance, draw_masks
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples, make_unmasked_examples
-from data_prep.masking import MaskingOptions
 from data_prep.segments import plan_pairs
 from tests.test_data_prep_examples import OPTIONS, TOKENIZER, Options, boundaries, check_example, corpora
 from tests.test_data_prep_masking import choose_at_once

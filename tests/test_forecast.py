@@ -4,7 +4,8 @@ import datetime
 
 import pytest
 
-from albert_tf.training.forecast import Forecast, duration, per_second
+from albert_tf.text import duration, per_second
+from albert_tf.training.forecast import Forecast
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.masking import MaskingOptions
 from albert_tf.records import RecordWriter
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
-from data_prep.masking import MaskingOptions
 from tests.pretraining_records import (
     CONFIG,
     MASKING,

@@ -11,8 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from data_prep.masking import MASKED_SHARE, UNCHANGED_SHARE, MaskingOptions, ngram_probabilities
-from data_prep.segments import SPECIAL_PIECES
+from albert_tf.masking import (
+    MASKED_SHARE,
+    SPECIAL_PIECES,
+    UNCHANGED_SHARE,
+    MaskingOptions,
+    ngram_probabilities,
+)
 
 
 def draw_chance(seed: int, epoch: tf.Tensor, number: tf.Tensor, max_seq_length: int) -> tf.Tensor:

@@ -15,13 +15,13 @@ import tf_keras
 from albert_tf import record_checks, records
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.masking import MaskingOptions
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
 from albert_tf.tasks.measures import correct, nll, number_of, weighted
 from albert_tf.tasks.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records
 from albert_tf.tasks.record_order import shuffled_records
 from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length
-from data_prep.masking import MaskingOptions
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
 _FILLER = -1  # the sentence-order label of what is no record

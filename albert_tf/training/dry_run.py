@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from albert_tf.training.forecast import duration
+from albert_tf.text import duration
 from albert_tf.training.run import Run
 
 

@@ -19,13 +19,13 @@ from albert_tf.options import FineTuningOptions, Hyperparameters, TrainingOption
 from albert_tf.tasks.batching import LENGTHS_MULTIPLE
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
+from albert_tf.text import aligned, say
 from albert_tf.training.distribution import check_batch_size
 from albert_tf.training.dry_run import try_steps
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
-from albert_tf.training.report import say, write_results
+from albert_tf.training.report import write_results
 from albert_tf.training.run import Run
-from albert_tf.training.summary import aligned
 from albert_tf.training.workers import check_same_flags, check_same_weights, is_first, words
 
 

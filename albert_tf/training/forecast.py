@@ -5,6 +5,8 @@ import math
 import time
 from collections.abc import Callable
 
+from albert_tf.text import duration, per_second
+
 _MOST_STEPS, _LEAST_STEPS, _SHARE = 100, 10, 0.01  # by which the rate is measured
 
 
@@ -50,20 +52,3 @@ class Forecast:
             f"by the first {self._counted:,} steps, {per_second(rate)}, "
             f"the {self._left:,} left take {duration(seconds)}, until {shown}"
         )
-
-
-def per_second(rate: float) -> str:
-    """A rate of steps: "3.2 steps/s", "12.5 s/step"."""
-    return f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step"
-
-
-def duration(seconds: float) -> str:
-    """A time in the two largest units that it has: "0.25 s", "41 s", "12 min 5 s", "3 d 4 h"."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    left, parts = round(seconds), []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count} {unit}")
-    return " ".join(part for part in parts[:2] if not part.startswith("0 "))

@@ -9,11 +9,10 @@ from albert_tf.errors import InputError
 from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
+from albert_tf.text import aligned, format_results, say
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.dry_run import try_steps
-from albert_tf.training.report import format_results, say
 from albert_tf.training.run import Run
-from albert_tf.training.summary import aligned
 from albert_tf.training.workers import (
     check_same_flags,
     check_same_weights,

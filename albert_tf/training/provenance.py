@@ -13,7 +13,7 @@ from albert_tf.files import write_text
 from albert_tf.flags import flags_of
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
-from albert_tf.training.report import say
+from albert_tf.text import say
 
 # The flags by which a run comes to other weights. Not among them are devices and paths, since a run may go on
 # elsewhere, nor when it evaluates, saves and stops.

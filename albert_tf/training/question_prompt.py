@@ -13,10 +13,10 @@ from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.features import window_features
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.task import SquadTask
+from albert_tf.text import say
 from albert_tf.tokenization import Tokenizer
 from albert_tf.training.loop import open_run
 from albert_tf.training.prediction import Predictor
-from albert_tf.training.report import say
 
 _SHOWN = 5  # answers to a question
 _BATCH_SIZE = 8

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from albert_tf.files import appear_when_complete
 from albert_tf.progress import progress_bar
+from albert_tf.text import format_results
 
 _REFRESH_SECONDS = 0.5
 # tqdm puts a comma before the postfix.
@@ -71,16 +71,6 @@ class TrainingProgress:
         """Shows the last state and ends the line."""
         self._bar.update(self._pending)
         self._bar.close()
-
-
-def say(text: str) -> None:
-    """Prints a line on standard error, above a progress line if there is one."""
-    tqdm.write(text, file=sys.stderr)
-
-
-def format_results(results: Mapping[str, float]) -> str:
-    """Results as the original writes them: lines `key = value`, sorted."""
-    return "".join(f"{name} = {results[name]}\n" for name in sorted(results))
 
 
 def write_results(folder: str, results: Mapping[str, Any], name: str = "eval_results") -> None:

@@ -15,19 +15,21 @@ from albert_tf.errors import InputError
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
+from albert_tf.text import say
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
 from albert_tf.training.distribution import cluster_of
 from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
+from albert_tf.training.evaluator import Evaluator
 from albert_tf.training.forecast import Forecast
 from albert_tf.training.history import History
 from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.loss_scaling import LossScale
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.prediction import BenchmarkEvaluator, Predictor
-from albert_tf.training.report import TrainingProgress, say, write_results
+from albert_tf.training.report import TrainingProgress, write_results
 from albert_tf.training.saved import best_checkpoint, newest_whole_checkpoint
-from albert_tf.training.trainer import Evaluator, Trainer
+from albert_tf.training.trainer import Trainer
 
 
 class Run:

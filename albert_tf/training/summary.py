@@ -9,16 +9,11 @@ import tf_keras
 from albert_tf.checkpoints.opening import BEST_CHECKPOINT
 from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task, TrainingData
+from albert_tf.text import aligned
 from albert_tf.training.history import HISTORY_FILE
 from albert_tf.training.saved import Saved
 
 _RESULT_FILES = ("eval_results", "predict_results")
-
-
-def aligned(facts: Mapping[str, str]) -> str:
-    """Facts by name, a line each, one column for the names."""
-    width = max(map(len, facts)) + 2
-    return "\n".join(f"{name:{width}}{fact}" for name, fact in facts.items())
 
 
 def before(
