@@ -4,9 +4,9 @@
 import dataclasses
 import sys
 
-from albert_tf.export.options import TrainedModelOptions
-from albert_tf.flags import option
-from albert_tf.script import script
+from albert_tf.cli.flags import option
+from albert_tf.cli.options import TrainedModelOptions
+from albert_tf.cli.script import script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +65,7 @@ _OF_A_TASK = (
 @script(SavedModelOptions)
 def main(options: SavedModelOptions) -> None:
     """Loads, exports, and says what can be asked."""
-    from albert_tf.export.kinds import serve
-    from albert_tf.export.saved_model import describe, write_saved_model
+    from albert_tf.export.serving.saved_model import describe, serve, write_saved_model
     from albert_tf.export.trained_model import arguments_of, open_trained_model
 
     given = {name: getattr(options, name) for name in _OF_A_TASK if getattr(options, name) is not None}

@@ -4,9 +4,9 @@
 import dataclasses
 import sys
 
-from albert_tf.export.options import TrainedModelOptions
-from albert_tf.flags import option
-from albert_tf.script import script
+from albert_tf.cli.flags import option
+from albert_tf.cli.options import TrainedModelOptions
+from albert_tf.cli.script import script
 
 _FORMATS = ("litert_float32", "litert_float16", "litert_int8", "onnx")
 
@@ -42,8 +42,8 @@ class DeviceOptions(TrainedModelOptions):
 @script(DeviceOptions)
 def main(options: DeviceOptions) -> None:
     """Loads, exports, and prints the table."""
-    from albert_tf.export.sentences import SENTENCES, read_sentences
-    from albert_tf.export.to_device import export_to_device, table
+    from albert_tf.export.device.device_check import SENTENCES, read_sentences
+    from albert_tf.export.device.to_device import export_to_device, table
     from albert_tf.export.trained_model import arguments_of, open_trained_model
 
     sentences = read_sentences(options.sentences_file) if options.sentences_file else SENTENCES

@@ -4,9 +4,9 @@
 import dataclasses
 import sys
 
-from albert_tf.flags import option
-from albert_tf.options import SidecarOptions
-from albert_tf.script import script
+from albert_tf.cli.flags import option
+from albert_tf.cli.options import SidecarOptions
+from albert_tf.cli.script import script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class HubOptions(SidecarOptions):
 @script(HubOptions)
 def main(options: HubOptions) -> None:
     """Exports, and prints the report."""
-    from albert_tf.export.tfhub import HubExport, export_to_tfhub
+    from albert_tf.export.hub.tfhub import HubExport, export_to_tfhub
 
     exported = export_to_tfhub(
         HubExport(**{field.name: getattr(options, field.name) for field in dataclasses.fields(HubExport)})

@@ -4,10 +4,10 @@
 import dataclasses
 import sys
 
+from albert_tf.cli.flags import UsageError, option
+from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
-from albert_tf.flags import UsageError, option
-from albert_tf.options import FineTuningOptions, Hyperparameters
-from albert_tf.script import script
 
 _CUSTOM_FLAGS = (
     "train_file",
@@ -103,14 +103,14 @@ class ClassifierOptions(FineTuningOptions):
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
     """Reads the task's files, and runs it."""
-    from albert_tf.tasks.classification import ClassificationTask
-    from albert_tf.tasks.features import text_features
-    from albert_tf.training import fine_tuning
+    from albert_tf.data.features import text_features
+    from albert_tf.fine_tuning.fine_tune import export, run
+    from albert_tf.fine_tuning.starting_point import open_starting_point
+    from albert_tf.tasks.classification.classification_task import ClassificationTask
     from albert_tf.training.distribution import make_strategy
-    from albert_tf.training.starting_point import open_starting_point
 
     if not options.splits:
-        return fine_tuning.export(options)
+        return export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         text_task, read = _source(options, start.task)
@@ -127,23 +127,24 @@ def main(options: ClassifierOptions) -> None:
             for split, part in examples.items()
         }
         task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
-        fine_tuning.run(task, start.options, chosen, strategy)
+        run(task, start.options, chosen, strategy)
 
 
 def _source(options: ClassifierOptions, earlier: dict | None):
     """The task, and a function that reads a split of it."""
-    from albert_tf.tasks import glue, tfds_source
+    from albert_tf.tasks.classification import glue
+    from albert_tf.tasks.classification.tfds import read_tfds
 
     if options.task_name.lower() == "custom":
         return _custom_source(options, earlier)
     task = glue.find_task(options.task_name)
     if options.tfds_name:
-        return task, lambda split: tfds_source.read_tfds(task, options.tfds_name, split)
+        return task, lambda split: read_tfds(task, options.tfds_name, split)
     return task, lambda split: glue.read_split(task, options.data_dir, split)
 
 
 def _custom_source(options: ClassifierOptions, earlier: dict | None):
-    from albert_tf.tasks import custom
+    from albert_tf.tasks.classification import custom
 
     if options.is_score:
         names = ()

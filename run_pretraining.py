@@ -6,9 +6,9 @@ import os
 import sys
 from typing import Literal
 
-from albert_tf.flags import UsageError, option
-from albert_tf.options import PRETRAINING_BATCH, PRETRAINING_RATE, TrainingOptions, scaled_learning_rate
-from albert_tf.script import script
+from albert_tf.cli.flags import UsageError, option
+from albert_tf.cli.options import PRETRAINING_BATCH, PRETRAINING_RATE, TrainingOptions, scaled_learning_rate
+from albert_tf.cli.script import script
 
 _OF_UNMASKED = "(of unmasked records; default: what they were made with)"
 _MASKING_FLAGS = (
@@ -78,10 +78,10 @@ class PretrainingOptions(TrainingOptions):
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
+    from albert_tf.cli.text import say
     from albert_tf.config import AlbertConfig
-    from albert_tf.records import record_files
+    from albert_tf.data.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask, masking_of
-    from albert_tf.text import say
     from albert_tf.training import loop
 
     if options.learning_rate == "auto":

@@ -4,10 +4,10 @@
 import dataclasses
 import sys
 
+from albert_tf.cli.flags import UsageError, option
+from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
-from albert_tf.flags import UsageError, option
-from albert_tf.options import FineTuningOptions, Hyperparameters
-from albert_tf.script import script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +61,15 @@ class RaceOptions(FineTuningOptions):
 @script(RaceOptions)
 def main(options: RaceOptions) -> None:
     """Reads the questions of the splits that are needed, and runs the task."""
-    from albert_tf.tasks.multiple_choice import RaceTask
-    from albert_tf.tasks.race import LEVELS, race_features, read_race
-    from albert_tf.training import fine_tuning
+    from albert_tf.fine_tuning.fine_tune import export, run
+    from albert_tf.fine_tuning.starting_point import open_starting_point
+    from albert_tf.tasks.race import LEVELS, RaceTask, race_features, read_race
     from albert_tf.training.distribution import make_strategy
-    from albert_tf.training.starting_point import open_starting_point
 
     levels = ("high",) if options.high_only else ("middle",) if options.middle_only else LEVELS
     files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
     if not options.splits:
-        return fine_tuning.export(options)
+        return export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
@@ -93,7 +92,7 @@ def main(options: RaceOptions) -> None:
         task = RaceTask(
             questions, features, max_qa_length=options.max_qa_length, **start.task_arguments(chosen)
         )
-        fine_tuning.run(task, start.options, chosen, strategy)
+        run(task, start.options, chosen, strategy)
 
 
 if __name__ == "__main__":

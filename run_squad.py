@@ -5,10 +5,10 @@ import dataclasses
 import sys
 import warnings
 
+from albert_tf.cli.flags import UsageError, option
+from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.flags import UsageError, option
-from albert_tf.options import FineTuningOptions, Hyperparameters
-from albert_tf.script import script
 
 _KEPT = {
     "doc_stride": 128,
@@ -142,15 +142,16 @@ class SquadOptions(FineTuningOptions):
 @script(SquadOptions)
 def main(options: SquadOptions) -> None:
     """Reads the files that are needed, and runs the task."""
-    from albert_tf.checkpoints.task_file import folder_of
-    from albert_tf.tasks.squad.features import WindowFeatures, check_lengths, window_features
-    from albert_tf.tasks.squad.task import NAMES, SquadTask
-    from albert_tf.training import fine_tuning, question_prompt
+    from albert_tf.checkpoints.assets import folder_of
+    from albert_tf.fine_tuning import question_prompt
+    from albert_tf.fine_tuning.fine_tune import export, run
+    from albert_tf.fine_tuning.starting_point import open_starting_point
+    from albert_tf.tasks.squad.squad_task import NAMES, SquadTask
+    from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
     from albert_tf.training.distribution import make_strategy
-    from albert_tf.training.starting_point import open_starting_point
 
     if not (options.splits or options.interactive):
-        return fine_tuning.export(options)
+        return export(options)
     strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
     with open_starting_point(options) as start:
         version, questions = _read(options, start.task)
@@ -192,7 +193,7 @@ def main(options: SquadOptions) -> None:
             question_prompt.run(task, start.tokenizer, lengths, training, strategy)
         else:
             todo = dataclasses.replace(start.options, do_eval="dev" in questions)
-            fine_tuning.run(task, todo, chosen, strategy)
+            run(task, todo, chosen, strategy)
 
 
 def _kept(options: SquadOptions, earlier: dict | None) -> dict[str, int]:
@@ -205,7 +206,7 @@ def _kept(options: SquadOptions, earlier: dict | None) -> dict[str, int]:
 def _read(options: SquadOptions, earlier: dict | None):
     """The version, and the questions of the splits that are needed; "dev" and "test" are the same."""
     from albert_tf.tasks.squad.reading import read_squad
-    from albert_tf.tasks.squad.task import NAMES
+    from albert_tf.tasks.squad.squad_task import NAMES
 
     version, questions = options.version, {}
     if version is None and earlier and not options.do_train:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from albert_tf.export.device_runtimes import Arrays, load, own_process, peak_memory_mb
+from albert_tf.export.device.runtimes import Arrays, load, own_process, peak_memory_mb
 
 HEADS = ("classification", "encoder")
 OURS = {
@@ -43,11 +43,9 @@ def make_files(
 ) -> None:
     """Writes one model with random weights in the forms that contenders of these names run."""
     from albert_tf.checkpoints.huggingface import write_folder
-    from albert_tf.export.kinds import serve
-    from albert_tf.export.litert import LiteRTConverter
-    from albert_tf.export.onnx import convert_to_onnx
-    from albert_tf.export.saved_model import write_saved_model
-    from albert_tf.export.token_model import TokenModel
+    from albert_tf.export.device.converters import LiteRTConverter, convert_to_onnx
+    from albert_tf.export.device.token_model import TokenModel
+    from albert_tf.export.serving.saved_model import serve, write_saved_model
     from albert_tf.layers.variables import variable_name
     from tests.serving.native_model import compile_program
 
@@ -82,9 +80,9 @@ def _random_model(preset: str, head: str, spm_model_file: str):
     import tensorflow as tf
 
     from albert_tf import testing
-    from albert_tf.checkpoints import heads
     from albert_tf.config import AlbertConfig
     from albert_tf.export.trained_model import TrainedModel
+    from albert_tf.models import heads
     from albert_tf.tokenization import load_tokenizer
 
     tf.random.set_seed(1)

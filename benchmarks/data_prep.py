@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from albert_tf import flags
+from albert_tf.cli import flags
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
-from albert_tf.script import script
 
 _ENCODE = """
 import sys, time, sentencepiece

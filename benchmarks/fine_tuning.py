@@ -8,9 +8,9 @@ import statistics
 import sys
 import time
 
-from albert_tf import flags
-from albert_tf.flags import option
-from albert_tf.script import script
+from albert_tf.cli import flags
+from albert_tf.cli.flags import option
+from albert_tf.cli.script import script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class BenchmarkOptions(flags.ScriptOptions):
 @script(BenchmarkOptions)
 def main(options: BenchmarkOptions) -> None:
     """Measures every task and length."""
-    from albert_tf.tasks import glue
-    from albert_tf.tasks.features import text_features
+    from albert_tf.data.features import text_features
+    from albert_tf.tasks.classification import glue
     from albert_tf.tokenization import load_tokenizer
 
     tokenizer = load_tokenizer(options.spm_model_file)
@@ -69,9 +69,9 @@ def _trainer(options: BenchmarkOptions, text_task, features, length: int, pad: b
     import tensorflow as tf
 
     from albert_tf.config import AlbertConfig
-    from albert_tf.tasks.classification import ClassificationTask
+    from albert_tf.tasks.classification.classification_task import ClassificationTask
     from albert_tf.training.optimization import AdamW
-    from albert_tf.training.trainer import Trainer
+    from albert_tf.training.train_step import Trainer
 
     config = AlbertConfig.from_preset(options.preset)
     task = ClassificationTask(

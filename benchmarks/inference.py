@@ -19,11 +19,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_tf import flags
+from albert_tf.cli import flags
+from albert_tf.cli.flags import option
+from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
-from albert_tf.flags import option
-from albert_tf.progress import progress_bar
-from albert_tf.script import script
 from benchmarks import contenders
 from benchmarks.contenders import OURS, PEERS, PRODUCT, Contender
 
@@ -133,7 +133,7 @@ def _make_files(options: BenchmarkOptions, names: Sequence[str], folder: str) ->
 
 def _sentences(options: BenchmarkOptions, batch_size: int, length: int) -> dict[str, np.ndarray]:
     """English sentences without padding, each row from another place of the text."""
-    from albert_tf.export.sentences import SENTENCES
+    from albert_tf.export.device.device_check import SENTENCES
     from albert_tf.tokenization import load_tokenizer
 
     tokenizer = load_tokenizer(options.spm_model_file)

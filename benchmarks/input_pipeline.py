@@ -19,8 +19,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from albert_tf import flags
-from albert_tf.script import script
+from albert_tf.cli import flags
+from albert_tf.cli.script import script
 
 _SHAPES = ((512, 20), (512, 77), (128, 20))  # length and predictions of the records
 _BATCH_SIZES = (8, 64, 512)
@@ -119,8 +119,7 @@ def _read_in_order(task, seconds: float) -> float:
     """Records a second that are read, shuffled and batched, which one thread does."""
     import tensorflow as tf
 
-    from albert_tf.tasks.record_index import index_records
-    from albert_tf.tasks.record_order import shuffled_records
+    from albert_tf.data.record_index import index_records, shuffled_records
 
     records = shuffled_records(
         index_records(task.input_files),
@@ -138,7 +137,7 @@ def _training_step(options: Options, task, batch_size: int) -> Callable[[], obje
     import tensorflow as tf
 
     from albert_tf.training.optimization import LAMB
-    from albert_tf.training.trainer import Trainer
+    from albert_tf.training.train_step import Trainer
 
     model = task.build_model("float32")
     optimizer = LAMB(1e-4)
@@ -184,9 +183,9 @@ def _task(options: Options, folder: str, masking: str, max_seq_length: int, pred
 def _squad_task(options: Options):
     """Fine-tuning on the windows of a file."""
     from albert_tf.config import AlbertConfig
-    from albert_tf.tasks.squad.features import window_features
     from albert_tf.tasks.squad.reading import read_squad
-    from albert_tf.tasks.squad.task import SquadTask
+    from albert_tf.tasks.squad.squad_task import SquadTask
+    from albert_tf.tasks.squad.windows import window_features
     from albert_tf.tokenization import load_tokenizer
 
     questions = read_squad(options.squad_file, "1.1", training=True, skip_misplaced_answers=True)

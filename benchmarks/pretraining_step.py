@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 
-from albert_tf import flags
-from albert_tf.flags import option
-from albert_tf.script import script
+from albert_tf.cli import flags
+from albert_tf.cli.flags import option
+from albert_tf.cli.script import script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +69,9 @@ def _measure(options: BenchmarkOptions) -> dict[str, float]:
 
     from albert_tf.config import AlbertConfig
     from albert_tf.tasks.pretraining import PretrainingTask
-    from albert_tf.training.loss_scaling import LossScale
+    from albert_tf.training.gradients import LossScale
     from albert_tf.training.optimization import LAMB
-    from albert_tf.training.trainer import Trainer
+    from albert_tf.training.train_step import Trainer
 
     config = AlbertConfig.from_preset(options.preset)
     length, predictions = options.max_seq_length, options.max_predictions_per_seq

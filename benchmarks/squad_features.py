@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from albert_tf import flags
-from albert_tf.flags import option
-from albert_tf.script import script
-from albert_tf.tasks.squad.features import window_features
+from albert_tf.cli import flags
+from albert_tf.cli.flags import option
+from albert_tf.cli.script import script
 from albert_tf.tasks.squad.reading import read_squad
+from albert_tf.tasks.squad.windows import window_features
 from albert_tf.tokenization import load_tokenizer, preprocess_text
 
 ALL_QUESTIONS = 87_599  # of the training set of SQuAD 1.1

@@ -9,9 +9,9 @@ import statistics
 import subprocess
 import sys
 
-from albert_tf.flags import ScriptOptions, option
-from albert_tf.progress import progress_bar
-from albert_tf.script import script
+from albert_tf.cli.flags import ScriptOptions, option
+from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.script import script
 
 _WAYS = (
     (),

@@ -22,20 +22,28 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from albert_tf.cli.flags import UsageError
+from albert_tf.data.tfrecord import framed
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import has_scheme, open_file, remove_folder, write_bytes, write_text
-from albert_tf.flags import UsageError
-from albert_tf.tfrecord import framed
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.options import Options
-from data_prep.outcome import Outcome, require_examples, require_text
-from data_prep.shuffle import PAIR, joined_pairs, pair_ids, pair_rows
-from data_prep.stages import Unit, bucket_examples, buckets_per_shard, deal_unit, plan_units
+from data_prep.stages import (
+    PAIR,
+    Unit,
+    bucket_examples,
+    buckets_per_shard,
+    deal_unit,
+    joined_pairs,
+    pair_ids,
+    pair_rows,
+    plan_units,
+)
 from data_prep.statistics import ExampleStatistics, from_json, to_json
 from data_prep.tasks import Job
 from data_prep.text_files import TextRange
-from data_prep.tokenized_groups import TokenizedGroup, joined_results
+from data_prep.text_groups import Outcome, TokenizedGroup, joined_results, require_examples, require_text
 
 _COPIED_BYTES = 1 << 20
 _RESULTS = "results"  # what a step tells besides its elements

@@ -2,13 +2,13 @@
 
 import sys
 
-from albert_tf.records import manifest_path
-from albert_tf.script import script
+from albert_tf.cli.script import script
+from albert_tf.data.records import manifest_path
 from data_prep.inspection import readable_records
 from data_prep.manifest import verify
 from data_prep.options import Options
 from data_prep.pipeline import create_pretraining_data
-from data_prep.report import render
+from data_prep.statistics import render
 
 
 @script(Options)

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from albert_tf.masking import MaskingOptions
+from albert_tf.data.masking import MaskingOptions
 from albert_tf.tokenization import Tokenizer
-from data_prep.masking import mask
 from data_prep.segments import Pairs, span_indices
+from data_prep.static_masking import mask
 
 
 def make_examples(
@@ -18,7 +18,7 @@ def make_examples(
     options: MaskingOptions,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The features of a batch of examples (see `albert_tf.records`), one row for each pair in `ids`.
+    """The features of a batch of examples (see `albert_tf.data.records`), one row for each pair in `ids`.
 
     A and B each begin a masking unit, also where truncation left the rest of a word at their front. So no
     unit reaches across [SEP], while an n-gram may.
@@ -54,7 +54,7 @@ def make_examples(
 def make_unmasked_examples(
     ids: np.ndarray, pairs: Pairs, tokenizer: Tokenizer, max_seq_length: int
 ) -> dict[str, np.ndarray]:
-    """The features of a batch of unmasked examples (see `albert_tf.records`), one row for each pair."""
+    """The features of a batch of unmasked examples (see `albert_tf.data.records`), one row for each pair."""
     features = _features(_lay_out(ids, pairs, tokenizer, max_seq_length), pairs, tokenizer, max_seq_length)
     del features["input_mask"]  # `segment_ids` tells where the padding begins
     return features | {

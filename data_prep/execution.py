@@ -1,22 +1,69 @@
-"""The stages of a run, done by workers; what an earlier run has done of them is left out."""
+"""The stages of a run, done by workers, with one progress line; what an earlier run has done is left out."""
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from albert_tf.cli.progress import progress_bar
 from data_prep import tasks
 from data_prep.completion import Completion
-from data_prep.outcome import require_examples, require_text
 from data_prep.plan import plan_rounds
-from data_prep.progress import RunProgress
 from data_prep.stages import buckets_per_shard, plan_units
 from data_prep.statistics import ExampleStatistics, from_json
-from data_prep.tokenized_groups import TokenizedText, joined_results
+from data_prep.text_groups import TokenizedText, joined_results, require_examples, require_text
 from data_prep.work_files import load_result, save_result
 from data_prep.workers import OnProgress, TaskFunction, Workers
+
+
+class RunProgress:
+    """A bar in seconds of expected work, so that stages of different speed share it.
+
+    Example:
+      with RunProgress({"tokenizing": 120.0, "writing": 30.0}) as progress:
+          progress.begin("tokenizing", total=size)
+          progress.advance(1 << 20, pieces=250_000)
+
+    Args:
+      seconds: stage -> how long it is expected to take.
+    """
+
+    def __init__(self, seconds: dict[str, float]):
+        self._seconds = {stage: max(time, 1e-3) for stage, time in seconds.items()}
+        self._bar = progress_bar(
+            total=sum(self._seconds.values()),
+            bar_format="{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left{postfix}",
+        )
+        self._end = 0.0  # of the stage, where the bar is then
+
+    def __enter__(self) -> "RunProgress":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if error[0] is None:
+            self._bar.update(self._bar.total - self._bar.n)
+        self._bar.close()
+
+    def begin(self, stage: str, total: float, share: float = 1.0) -> None:
+        """Goes on to a stage, or to a share of it, whose work comes to `total` of some unit."""
+        begin = self._end
+        self._stage, self._total = share * self._seconds[stage], max(total, 1)
+        self._end = begin + self._stage
+        self._started, self._pieces = time.monotonic(), 0
+        self._bar.set_description_str(stage, refresh=False)
+        self._bar.set_postfix_str("", refresh=False)
+        self._bar.update(begin - self._bar.n)
+
+    def advance(self, work: float, pieces: int) -> None:
+        """Counts some work of the stage, in which `pieces` were done."""
+        self._pieces += pieces
+        rate = self._pieces / max(time.monotonic() - self._started, 1e-9)
+        self._bar.set_postfix_str(f"{rate:,.0f} pieces/s", refresh=False)
+        self._bar.update(min(self._stage * work / self._total, self._end - self._bar.n))
+
 
 _Task = TypeVar("_Task")
 

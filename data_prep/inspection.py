@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from albert_tf.records import read_metadata
-from albert_tf.tfrecord import read_records
+from albert_tf.data.records import read_metadata
+from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece import UNDERLINE
 from albert_tf.tokenization.wordpiece import CONTINUATION

@@ -3,8 +3,8 @@
 import dataclasses
 import os
 
-from albert_tf import flags
-from albert_tf.masking import MaskingOptions
+from albert_tf.cli import flags
+from albert_tf.data.masking import MaskingOptions
 from data_prep.segments import SegmentOptions
 from data_prep.text_files import TextOptions
 

@@ -7,21 +7,18 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from albert_tf.cli.flags import flags_of
 from albert_tf.errors import InputError
-from albert_tf.flags import flags_of
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
-from data_prep import report
-from data_prep.execution import Execution
-from data_prep.inputs import describe_inputs, finished_manifest, input_files
+from data_prep.execution import Execution, RunProgress
+from data_prep.manifest import describe_inputs, finished_manifest, input_files
 from data_prep.options import Options
-from data_prep.outcome import Outcome, PointlessRunError
 from data_prep.plan import Plan, make_plan
-from data_prep.progress import RunProgress
-from data_prep.statistics import Document
+from data_prep.statistics import Document, histograms, summarize
 from data_prep.tasks import Job
 from data_prep.text_files import TextRange
-from data_prep.text_groups import divide_into_groups
+from data_prep.text_groups import Outcome, PointlessRunError, divide_into_groups
 from data_prep.work_files import WorkFiles
 from data_prep.workers import Workers
 
@@ -80,7 +77,7 @@ def _create(
         text, examples = outcome.text, outcome.examples
         seconds = time.perf_counter() - started
         left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": outcome.left_out}
-        summary = report.summarize(text.statistics, examples, left_out, seconds, options)
+        summary = summarize(text.statistics, examples, left_out, seconds, options)
         settings = flags_of(options)
         return manifests.publish(
             outcome.complete,
@@ -99,7 +96,7 @@ def _create(
                 "settings": settings,
                 "inputs": inputs,
                 "summary": summary,
-                "histograms": report.histograms(text.statistics, examples),
+                "histograms": histograms(text.statistics, examples),
                 "longest_documents": _named(text.statistics.longest),
                 "shortest_documents": _named(text.statistics.shortest),
                 "skipped": text.skipped,

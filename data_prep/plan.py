@@ -18,8 +18,7 @@ from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import tokenize
 from data_prep.options import Options
-from data_prep.shuffle import PAIR_BYTES
-from data_prep.stages import Unit, bucket_examples, deal_unit
+from data_prep.stages import PAIR_BYTES, Unit, bucket_examples, deal_unit
 from data_prep.text_files import LineBlock, TextRange, read_lines
 
 _SAMPLES = 8

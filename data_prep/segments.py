@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from albert_tf import flags
-from albert_tf.masking import SPECIAL_PIECES
+from albert_tf.cli import flags
+from albert_tf.data.masking import SPECIAL_PIECES
 from data_prep.corpus import Corpus
 
 

@@ -12,18 +12,17 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
+from albert_tf.data.tfrecord import framed
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
-from albert_tf.tfrecord import framed
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
 from data_prep.options import Options
-from data_prep.shuffle import read_bucket, write_pairs
-from data_prep.stages import Unit, bucket_examples, deal_unit
+from data_prep.stages import Unit, bucket_examples, deal_unit, read_bucket, write_pairs
 from data_prep.statistics import ExampleStatistics
 from data_prep.text_files import TextRange
-from data_prep.tokenized_groups import TokenizedGroup
+from data_prep.text_groups import TokenizedGroup
 from data_prep.work_files import WorkFiles, save_result
 from data_prep.workers import OnProgress
 

@@ -13,10 +13,10 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from albert_tf import flags
+from albert_tf.cli import flags
 from albert_tf.errors import InputError
 from albert_tf.files import open_file
-from data_prep.tables import is_table, read_rows
+from data_prep.data_sets import is_table, read_rows
 
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "backports.zstd"}  # modules
 

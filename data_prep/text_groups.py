@@ -1,11 +1,16 @@
-"""Text files divided into groups of ranges, which can be read independently."""
+"""Text files divided into groups of ranges, the groups tokenized, and what has come of all of them."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import IO, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
 
 from albert_tf.errors import InputError
 from albert_tf.files import file_size, open_file
+from albert_tf.tokenization import Tokenizer
+from data_prep import statistics
+from data_prep.corpus import Corpus, tokenize
+from data_prep.options import Options
+from data_prep.statistics import ExampleStatistics, TextStatistics
 from data_prep.text_files import (
     BadLine,
     LineBlock,
@@ -115,3 +120,125 @@ class TextGroup:
         for block in read_lines(text_range, self._options, on_bad_line):
             yield block
             self.lines[source] = block.next_number
+
+
+_NAMED_LINES_OF_ALL = 10  # of those that were skipped
+
+
+class TokenizedGroup:
+    """The corpora of a group of text, made while they are iterated over.
+
+    Args:
+      ranges: where the text is.
+      tokenizer: makes the ids.
+      options: how the text is read.
+      on_progress: called with the bytes and the pieces of each block.
+    """
+
+    def __init__(
+        self,
+        ranges: Sequence[TextRange],
+        tokenizer: Tokenizer,
+        options: TextOptions,
+        on_progress: Callable[[int, int], None],
+    ):
+        self._text = TextGroup(ranges, options)
+        self._tokenizer = tokenizer
+        self._on_progress = on_progress
+        self._statistics = TextStatistics.empty()
+        self._corpora: list[tuple[int, int]] = []
+
+    def __iter__(self) -> Iterator[Corpus]:
+        for located in tokenize(self._text.read(), self._tokenizer, self._on_progress):
+            self._corpora.append((located.corpus.ids.size, located.corpus.documents))
+            self._statistics += TextStatistics.of(located, self._tokenizer.unk_id)
+            yield located.corpus
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What is known in the end.
+
+        Its values: statistics of the text; corpora, pieces and documents of each; lines, how many each range
+        has; skipped_lines, how many were; skipped, the first of them.
+        """
+        return {
+            "statistics": statistics.to_json(self._statistics),
+            "corpora": self._corpora,
+            "lines": self._text.lines,
+            "skipped_lines": self._text.skipped_lines,
+            "skipped": self._text.skipped,
+        }
+
+
+class TokenizedText(NamedTuple):
+    """What is known of all groups.
+
+    Attributes:
+      statistics: the sources of documents are paths, and lines are counted from their begin.
+      skipped_lines: how many lines were left out.
+      skipped: some of them.
+    """
+
+    statistics: TextStatistics
+    skipped_lines: int
+    skipped: list[str]
+
+
+def joined_results(
+    groups: Sequence[Sequence[TextRange]], results: Mapping[int, Mapping[str, Any]]
+) -> TokenizedText:
+    """The results of all groups together, given by their numbers."""
+    total = TextStatistics.empty()
+    skipped = []
+    lines: dict[str, int] = {}  # of each file so far
+    for group, ranges in enumerate(groups):
+        result = results[group]
+        begins = []
+        for text_range, count in zip(ranges, result["lines"], strict=True):
+            before = lines.get(text_range.path, 0)
+            begins.append((text_range.path, before))
+            lines[text_range.path] = before + count
+        total += statistics.from_json(TextStatistics, result["statistics"]).placed(begins)
+        for source, line, reason in result["skipped"]:
+            path, before = begins[source]
+            skipped.append(f"{path}, line {before + line + 1}: {reason}")
+    skipped_lines = sum(result["skipped_lines"] for result in results.values())
+    return TokenizedText(total, skipped_lines, skipped[:_NAMED_LINES_OF_ALL])
+
+
+class Outcome(NamedTuple):
+    """Complete files that have not got their names yet.
+
+    Attributes:
+      text: what is known of the text.
+      examples: statistics of the examples.
+      left_out: how many chunks made no example because they are one single word.
+      shards: records, bytes and sha256 of each file.
+      complete: the names that the files have so far.
+    """
+
+    text: TokenizedText
+    examples: ExampleStatistics
+    left_out: int
+    shards: list[dict[str, Any]]
+    complete: list[str]
+
+
+class PointlessRunError(InputError):
+    """The text gives no output, however often the command is run."""
+
+
+def require_text(pieces: int, options: Options) -> None:
+    """Raises PointlessRunError where there are no pieces."""
+    if not pieces:
+        names = ", ".join(options.input_file)
+        raise PointlessRunError(f"no text in {names}: nothing to make examples of")
+
+
+def require_examples(records: Sequence[int], options: Options) -> None:
+    """Raises PointlessRunError where a file, of which the numbers of records are given, has none."""
+    if not any(records):
+        names = ", ".join(options.input_file)
+        raise PointlessRunError(f"no examples: {names} has no line of two words")
+    if not all(records):
+        raise PointlessRunError(f"{sum(records)} examples are too few for {len(records)} output files")

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from albert_tf import flags
+from albert_tf.cli import flags
+from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.script import script
 from albert_tf.files import appear_when_complete, file_size
-from albert_tf.progress import progress_bar
-from albert_tf.script import script
 from albert_tf.tokenization.preprocessing import preprocess_text
-from albert_tf.tokenization.training import train_sentencepiece, vocabulary_listing
+from albert_tf.tokenization.sentencepiece_training import train_sentencepiece, vocabulary_listing
 from data_prep.data_sets import matching_text_files
 from data_prep.text_files import TextOptions, TextRange
 from data_prep.text_groups import TextGroup

@@ -82,12 +82,12 @@ def _config() -> dict:
 
 def _commonest_piece_accuracy(train: pathlib.Path, held_out: pathlib.Path) -> float:
     """Held-out accuracy of always answering the piece that is masked most often in training."""
-    from albert_tf.script import quiet_start
+    from albert_tf.cli.script import quiet_start
 
     quiet_start("error")
     import tensorflow as tf
 
-    from albert_tf.records import parse_pretraining_batch
+    from albert_tf.data.records import parse_pretraining_batch
 
     def answers(path: pathlib.Path, batches: int | None) -> collections.Counter:
         counts = collections.Counter()

@@ -5,10 +5,10 @@ import dataclasses
 import os
 import sys
 
-from albert_tf import flags
+from albert_tf.cli import flags
+from albert_tf.cli.flags import option
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
-from albert_tf.flags import option
-from albert_tf.script import script
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from albert_tf.cli.flags import ScriptOptions, option
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, matching_files
-from albert_tf.flags import ScriptOptions, option
-from albert_tf.script import script
 from examples.comparison import compare, write_table
 from examples.stages import run_recipe, stage
 

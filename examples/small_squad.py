@@ -12,9 +12,9 @@ import json
 import pathlib
 import sys
 
+from albert_tf.cli.flags import ScriptOptions, option
+from albert_tf.cli.script import script
 from albert_tf.files import appear_when_complete
-from albert_tf.flags import ScriptOptions, option
-from albert_tf.script import script
 from examples.comparison import compare, write_table
 from examples.small_model import CONFIG, pretrain, run_in_project
 

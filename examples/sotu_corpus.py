@@ -6,12 +6,12 @@ import importlib.util
 import pathlib
 import sys
 
-from albert_tf import flags
+from albert_tf.cli import flags
+from albert_tf.cli.flags import option
+from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.script import script
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
-from albert_tf.flags import option
-from albert_tf.progress import progress_bar
-from albert_tf.script import script
 
 _HELD_OUT_EVERY = 20
 

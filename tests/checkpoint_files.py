@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import testing
-from albert_tf.checkpoints.sidecars import write_sidecars
+from albert_tf.checkpoints.assets import write_sidecars
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.variables import variable_name
 

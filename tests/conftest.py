@@ -2,7 +2,7 @@ import pathlib
 
 import pytest
 
-from albert_tf.script import quiet_start
+from albert_tf.cli.script import quiet_start
 
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from albert_tf.script import quiet_start
+from albert_tf.cli.script import quiet_start
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -66,9 +66,9 @@ def main() -> None:
     quiet_start("error")
     importlib.import_module("run_classifier")
     importlib.import_module("run_pretraining")
-    importlib.import_module("albert_tf.tasks.classification")
+    importlib.import_module("albert_tf.tasks.classification.classification_task")
     importlib.import_module("albert_tf.tasks.pretraining")
-    importlib.import_module("albert_tf.training.fine_tuning")
+    importlib.import_module("albert_tf.fine_tuning.fine_tune")
 
     for line in sys.stdin:
         jobs = [Job(**job) for job in json.loads(line)]

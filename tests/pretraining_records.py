@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from albert_tf.masking import MaskingOptions
-from albert_tf.records import RecordWriter
+from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.records import RecordWriter
 from albert_tf.testing import tiny_config
 
 SEQ_LENGTH, PREDICTIONS = 12, 3

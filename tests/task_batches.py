@@ -4,16 +4,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.tasks.classification import ClassificationTask
-from albert_tf.tasks.glue import TASKS
-from albert_tf.tasks.multiple_choice import RaceTask
+from albert_tf.tasks.classification.classification_task import ClassificationTask
+from albert_tf.tasks.classification.glue import TASKS
 from albert_tf.tasks.pretraining import PretrainingTask
-from albert_tf.tasks.squad.task import SquadTask
+from albert_tf.tasks.race import RaceTask
+from albert_tf.tasks.squad.squad_task import SquadTask
 from albert_tf.tasks.task import Task
 from albert_tf.testing import tiny_config
-from albert_tf.training.loss_scaling import LossScale
+from albert_tf.training.gradients import LossScale
 from albert_tf.training.optimization import AdamW
-from albert_tf.training.trainer import Trainer
+from albert_tf.training.train_step import Trainer
 from tests.pretraining_records import SEQ_LENGTH, make_features
 
 NAMES = ("pretraining", "mnli", "sts-b", "race", "squad_v1", "squad_v2")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.tasks.task import WeightedSum
-from albert_tf.training.accumulation import sum_over_parts
+from albert_tf.training.gradients import sum_over_parts
 from tests.task_batches import NAMES, make_trainer, moments_of, task_and_batch
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.tasks.batching import FILLER, eval_batches, longest_batches, train_batches
-from albert_tf.tasks.features import Features
+from albert_tf.data.batching import FILLER, eval_batches, longest_batches, train_batches
+from albert_tf.data.features import Features
 
 
 def make_features(examples=100, num_choices=1, labels="int32", dtype=np.uint16, seed=0):

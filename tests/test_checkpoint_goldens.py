@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from albert_tf.checkpoints import heads, huggingface, native
+from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.loading import load_weights
+from albert_tf.checkpoints.tensorflow import write_native
+from albert_tf.models import heads
 from tests.checkpoint_files import write_checkpoint
 from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs, tensors
 
@@ -28,7 +30,7 @@ def write(kind: str, folder, block, head: str) -> str:
     if kind == "native":
         model = heads.build_model(head, config, {n: v.shape for n, v in weights.items()})
         fill_variables(block, model.variables)
-        native.write_native(str(folder / "model.ckpt"), model)
+        write_native(str(folder / "model.ckpt"), model)
         return str(folder / "model.ckpt")
     huggingface.write_folder(str(folder), config, weights, head)
     return str(folder)

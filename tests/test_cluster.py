@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from albert_tf.cli.options import TrainingOptions
 from albert_tf.errors import InputError
-from albert_tf.options import TrainingOptions
 from albert_tf.training.cluster import Cluster, find_cluster
 from tests.ports import free_ports
 

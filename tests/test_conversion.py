@@ -11,13 +11,14 @@ import pytest
 import tensorflow as tf
 
 import convert_checkpoint
-from albert_tf.checkpoints import heads, huggingface
+from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.conversion import Conversion, convert
-from albert_tf.checkpoints.huggingface_names import to_huggingface, to_original
-from albert_tf.checkpoints.opening import open_source
+from albert_tf.checkpoints.huggingface_config import to_huggingface, to_original
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.verification import check
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.models import heads
 from albert_tf.testing import SPM_MODEL_FILE, VOCAB_FILE, tiny_config
 from tests.checkpoint_files import randomize, weights_of, write_checkpoint
 

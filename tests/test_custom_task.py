@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from albert_tf.errors import InputError
-from albert_tf.tasks.custom import custom_task, find_labels, read_custom
+from albert_tf.tasks.classification.custom import custom_task, find_labels, read_custom
 
 ROWS = [
     {"id": "x7", "title": "One", "body": "first", "kind": "good"},

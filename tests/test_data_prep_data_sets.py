@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from data_prep import data_sets, tables
+from data_prep import data_sets
+from data_prep import data_sets as tables
 from data_prep.create_pretraining_data import main
 from data_prep.train_tokenizer import main as train_tokenizer
 from tests.data_prep_runs import output, prepare, write_text

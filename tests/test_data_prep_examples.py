@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
-from albert_tf.masking import MaskingOptions
+from albert_tf.data.masking import MaskingOptions
 from albert_tf.tokenization import load_tokenizer
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples
-from data_prep.masking import numbers_to_predict
 from data_prep.segments import SegmentOptions, plan_pairs
+from data_prep.static_masking import numbers_to_predict
 
 TOKENIZER = load_tokenizer(vocab_file=testing.VOCAB_FILE)
 CLS, SEP, MASK = TOKENIZER.cls_id, TOKENIZER.sep_id, TOKENIZER.mask_id

@@ -5,9 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from albert_tf.flags import UsageError
-from albert_tf.masking import MaskingOptions, ngram_probabilities
-from data_prep.masking import choose_units, mask, numbers_to_predict
+from albert_tf.cli.flags import UsageError
+from albert_tf.data.masking import MaskingOptions, ngram_probabilities
+from data_prep.static_masking import choose_units, mask, numbers_to_predict
 
 
 def choose_slowly(sizes, quota, probabilities, rng, taken=()):

@@ -14,8 +14,9 @@ import time
 
 import pytest
 
-from albert_tf import records, testing
-from albert_tf.tfrecord import read_records
+from albert_tf import testing
+from albert_tf.data import records
+from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
 from data_prep import tasks, work_files

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from albert_tf import record_checks, records, testing
-from albert_tf.tfrecord import read_records
+from albert_tf import testing
+from albert_tf.data import record_checks, records
+from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep.create_pretraining_data import main
 from tests.data_prep_runs import WORDS, write_text

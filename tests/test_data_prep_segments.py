@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from albert_tf.flags import UsageError
+from albert_tf.cli.flags import UsageError
 from data_prep.corpus import Corpus
 from data_prep.segments import SegmentOptions, plan_pairs
 

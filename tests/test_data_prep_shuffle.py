@@ -7,12 +7,11 @@ from albert_tf import testing
 from albert_tf.errors import InputWarning
 from albert_tf.tokenization import load_tokenizer
 from data_prep import stages
-from data_prep.inputs import describe_inputs
+from data_prep.manifest import describe_inputs
 from data_prep.options import Options
 from data_prep.plan import make_plan, plan_rounds
 from data_prep.segments import Pairs
-from data_prep.shuffle import deal, read_bucket, write_pairs
-from data_prep.stages import buckets_per_shard, plan_units
+from data_prep.stages import buckets_per_shard, deal, plan_units, read_bucket, write_pairs
 from data_prep.text_groups import divide_into_groups
 from tests.data_prep_runs import write_text
 
@@ -39,7 +38,7 @@ def test_any_pair_may_come_to_any_bucket():
 
 @pytest.mark.parametrize("id_dtype", [np.uint16, np.uint32])
 def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
-    monkeypatch.setattr("data_prep.shuffle._TOGETHER", 10)
+    monkeypatch.setattr("data_prep.stages._TOGETHER", 10)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 1 << 16, 500).astype(id_dtype)
     expected = {bucket: [] for bucket in range(4)}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
+from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
-from albert_tf.flags import UsageError
 from albert_tf.tokenization import load_tokenizer
 from data_prep import corpus, text_files, text_groups
 from data_prep.corpus import tokenize

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import run_pretraining
 from albert_tf import testing
+from albert_tf.cli.options import TrainingOptions
 from albert_tf.errors import InputError
-from albert_tf.options import TrainingOptions
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from tests.glue_files import write_glue
 from tests.killed_runs import Job, Runner, job

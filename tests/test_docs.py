@@ -17,7 +17,8 @@ import run_classifier
 import run_pretraining
 import run_race
 import run_squad
-from albert_tf import flags, serving_client, testing
+from albert_tf import serving_client, testing
+from albert_tf.cli import flags
 from albert_tf.training.cluster import Cluster, find_cluster
 from data_prep import create_pretraining_data, train_tokenizer
 

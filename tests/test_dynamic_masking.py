@@ -9,9 +9,9 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from albert_tf import records
-from albert_tf.masking import MaskingOptions
-from albert_tf.tasks.dynamic_masking import choose_units, draw_chance, draw_masks
+from albert_tf.data import records
+from albert_tf.data.dynamic_masking import choose_units, draw_chance, draw_masks
+from albert_tf.data.masking import MaskingOptions
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples, make_unmasked_examples
 from data_prep.segments import plan_pairs

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 import run_squad
 from albert_tf import testing
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.export import kinds, question_answering
-from albert_tf.export.context_windows import cut_windows
-from albert_tf.export.question_answering import ServedQuestionAnswering
-from albert_tf.export.saved_model import write_saved_model
-from albert_tf.export.strings import strip, strip_ranges
-from albert_tf.export.text_inputs import TextInputs
+from albert_tf.export.serving import saved_model as kinds
+from albert_tf.export.serving import served_answers as question_answering
+from albert_tf.export.serving.answer_spans import cut_windows
+from albert_tf.export.serving.saved_model import write_saved_model
+from albert_tf.export.serving.served_answers import ServedQuestionAnswering
+from albert_tf.export.serving.text_inputs import TextInputs, strip, strip_ranges
 from albert_tf.export.trained_model import TrainedModel, open_trained_model
-from albert_tf.tasks.squad import heads
 from albert_tf.tasks.squad.decoding import find_answers
-from albert_tf.tasks.squad.features import is_max_context, window_features
-from albert_tf.tasks.squad.task import NAMES, SquadTask
+from albert_tf.tasks.squad.span_measures import beam
+from albert_tf.tasks.squad.squad_task import NAMES, SquadTask
+from albert_tf.tasks.squad.windows import is_max_context, window_features
 from albert_tf.tokenization import load_tokenizer
 from tests.script_runs import run_script
 from tests.squad_files import make_questions, write_squad
@@ -270,7 +270,7 @@ def test_every_signature_survives_saving(version, tmp_path):
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
     request = {n: tf.constant(v) for n, v in served.signatures()["tokens"].request.items()}
-    outputs = heads.beam(trained.model, request) if version == "2.0" else trained.model(request)
+    outputs = beam(trained.model, request) if version == "2.0" else trained.model(request)
     examples = tf.constant(served.signatures()["serialized_examples"].request["input"])
     for found in (loaded["tokens"](**request), loaded["serialized_examples"](input=examples)):
         assert found.keys() == outputs.keys()

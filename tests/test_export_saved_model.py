@@ -11,9 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import albert_tf
 from albert_tf import testing
 from albert_tf.errors import InputError
-from albert_tf.export.kinds import serve
-from albert_tf.export.saved_model import describe, write_saved_model
-from albert_tf.export.warmup import WARMUP_FILE
+from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
 from tests.checkpoint_files import assert_same_weights, weights_of
 from tests.trained_models import LENGTH, TASKS, trained_model
 
@@ -317,7 +315,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("albert_tf.export.saved_model.write_warmup_requests", fail)
+    monkeypatch.setattr("albert_tf.export.serving.saved_model.write_warmup_requests", fail)
     with pytest.raises(OSError, match="No space left"):
         write_saved_model(serve(trained, {}), trained, str(tmp_path))
     assert not list(tmp_path.iterdir())

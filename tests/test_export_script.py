@@ -12,9 +12,8 @@ import tensorflow as tf
 
 import export_saved_model
 from albert_tf import testing
-from albert_tf.models.classification import AlbertForSequenceClassification
+from albert_tf.models.classification import AlbertForMultipleChoice, AlbertForSequenceClassification
 from albert_tf.models.encoder import AlbertEncoder
-from albert_tf.models.multiple_choice import AlbertForMultipleChoice
 from albert_tf.models.pretraining import AlbertForPreTraining
 from tests.checkpoint_files import randomize, weights_of, write_checkpoint
 from tests.classifier_runs import CONFIG, mrpc_flags, only, run

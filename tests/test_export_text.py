@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
-from albert_tf.export.kinds import serve
-from albert_tf.export.multiple_choice import ServedMultipleChoice
-from albert_tf.export.strings import strip
-from albert_tf.export.text_inputs import TextInputs
-from albert_tf.tasks.features import Features, text_features
+from albert_tf.data.features import Features, text_features
+from albert_tf.export.serving.saved_model import serve
+from albert_tf.export.serving.served_classes import ServedMultipleChoice
+from albert_tf.export.serving.text_inputs import TextInputs, strip
 from albert_tf.tasks.race import RaceQuestions, race_features
 from albert_tf.tokenization import load_tokenizer
 from tests.trained_models import LENGTH, trained_model

@@ -11,11 +11,11 @@ import pytest
 import export_to_device
 from albert_tf import testing
 from albert_tf.errors import InputError
-from albert_tf.export import device_check, onnx, to_device
-from albert_tf.export.device_runtimes import run_in_own_process
-from albert_tf.export.litert import LiteRTConverter
-from albert_tf.export.onnx import convert_to_onnx, missing_packages
-from albert_tf.export.token_model import TokenModel
+from albert_tf.export.device import converters as onnx
+from albert_tf.export.device import device_check, to_device
+from albert_tf.export.device.converters import LiteRTConverter, convert_to_onnx, missing_packages
+from albert_tf.export.device.runtimes import run_in_own_process
+from albert_tf.export.device.token_model import TokenModel
 from albert_tf.tokenization import load_tokenizer
 from tests.checkpoint_files import weights_of, write_checkpoint
 from tests.script_runs import refused, run_script

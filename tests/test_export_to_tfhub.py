@@ -15,9 +15,9 @@ import tf_keras
 
 import export_to_tfhub
 from albert_tf import testing
-from albert_tf.checkpoints.opening import open_source
-from albert_tf.checkpoints.sidecars import write_sidecars
-from albert_tf.export.hub_module import save_hub_module
+from albert_tf.checkpoints.assets import write_sidecars
+from albert_tf.checkpoints.sources import open_source
+from albert_tf.export.hub.module import save_hub_module
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.encoder import AlbertEncoder

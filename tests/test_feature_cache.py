@@ -9,10 +9,10 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from albert_tf.data import feature_cache
+from albert_tf.data.feature_cache import cached_features
+from albert_tf.data.features import Features
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks import feature_cache
-from albert_tf.tasks.feature_cache import cached_features
-from albert_tf.tasks.features import Features
 
 KEY = {"digest": "abc", "max_seq_length": 128, "lower": True, "levels": ("middle", "high")}
 ARRAYS = ("input_ids", "lengths", "first_lengths", "full_lengths", "labels")

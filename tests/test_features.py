@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
-from albert_tf.tasks import features as features_module
-from albert_tf.tasks.features import text_features, truncated_pair
+from albert_tf.data import features as features_module
+from albert_tf.data.features import text_features, truncated_pair
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, parallel
 
 TOKENIZERS = [SentencePieceTokenizer(testing.SPM_MODEL_FILE), WordPieceTokenizer(testing.VOCAB_FILE)]

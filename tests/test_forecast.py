@@ -4,8 +4,8 @@ import datetime
 
 import pytest
 
-from albert_tf.text import duration, per_second
-from albert_tf.training.forecast import Forecast
+from albert_tf.cli.text import duration, per_second
+from albert_tf.training.report import Forecast
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [

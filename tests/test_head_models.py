@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.models.classification import AlbertForSequenceClassification
-from albert_tf.models.multiple_choice import AlbertForMultipleChoice
+from albert_tf.models.classification import (
+    AlbertForMultipleChoice,
+    AlbertForSequenceClassification,
+    AlbertForTokenClassification,
+)
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
-from albert_tf.models.token_classification import AlbertForTokenClassification
 from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
 
 MODELS = {

@@ -14,9 +14,9 @@ import pytest
 import run_race
 import run_squad
 from albert_tf import testing
-from albert_tf.checkpoints.opening import open_source
-from albert_tf.checkpoints.sidecars import write_sidecars
-from albert_tf.export.hub_module import save_hub_module
+from albert_tf.checkpoints.assets import write_sidecars
+from albert_tf.checkpoints.sources import open_source
+from albert_tf.export.hub.module import save_hub_module
 from albert_tf.models.pretraining import AlbertForPreTraining
 from tests.checkpoint_files import randomize, weights_of, write_hub_module
 from tests.classifier_runs import mrpc_flags, refusal, run

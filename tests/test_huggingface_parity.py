@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import albert_tf
-from albert_tf.checkpoints import heads, huggingface
+from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.conversion import Conversion, convert
-from albert_tf.checkpoints.opening import open_source
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.verification import check, random_batch, transformers_outputs
+from albert_tf.models import heads
 from albert_tf.testing import SPM_MODEL_FILE, VOCAB_FILE, tiny_config
 from albert_tf.tokenization import load_tokenizer
 from tests.checkpoint_files import randomize, weights_of

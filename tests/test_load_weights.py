@@ -15,10 +15,11 @@ import tensorflow as tf
 import tf_keras
 
 import albert_tf
-from albert_tf.checkpoints import huggingface, original
-from albert_tf.checkpoints.opening import open_source
+from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, HUGGINGFACE, NATIVE, ORIGINAL
+from albert_tf.checkpoints.sources import open_source
+from albert_tf.checkpoints.tensorflow import write_original
+from albert_tf.checkpoints.weight_source import HUB_TF1, HUB_TF2, HUGGINGFACE, NATIVE, ORIGINAL
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.layers.variables import variable_name
@@ -385,7 +386,7 @@ def test_groups_and_equal_widths_load_from_every_kind(change, tmp_path):
     expected = weights_of(model)
     (tmp_path / "hf").mkdir()
     huggingface.write_folder(str(tmp_path / "hf"), config, expected, "pretraining")
-    original.write_original(str(tmp_path / "original"), expected)
+    write_original(str(tmp_path / "original"), expected)
     tf.train.Checkpoint(model=model).write(str(tmp_path / "native"))
     for kind in ("hf", "original", "native"):
         fresh, report = load(tmp_path / kind, AlbertForPreTraining(config))
@@ -434,7 +435,7 @@ def test_a_config_beside_the_weights_that_disagrees_earns_a_warning(source, tmp_
     ],
 )
 def test_known_traps_of_head_counts_are_told(preset, heads, message):
-    from albert_tf.checkpoints.traps import config_notes
+    from albert_tf.checkpoints.loading import config_notes
 
     config = dataclasses.replace(AlbertConfig.from_preset(preset), num_attention_heads=heads)
     notes = config_notes(config, None)

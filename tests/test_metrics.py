@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from albert_tf.tasks.metrics import METRICS, compute_metrics
+from albert_tf.tasks.classification.classification_task import METRICS, compute_metrics
 
 CLASSES = ("matthew_corr", "eval_accuracy", "eval_f1")
 SCORES = ("pearson", "spearman", "MSE")

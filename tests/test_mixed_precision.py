@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import load_weights
+from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
-from albert_tf.flags import UsageError
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.task import WeightedSum
 from albert_tf.training import loop
 from albert_tf.training.checkpointing import Checkpoints
 from albert_tf.training.divergence import Diverged
-from albert_tf.training.loss_scaling import LossScale
+from albert_tf.training.gradients import LossScale
 from tests.pretraining_records import CONFIG
 from tests.task_batches import NAMES, make_trainer, moments_of, task_and_batch
 from tests.test_training import options, task

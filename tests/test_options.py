@@ -2,7 +2,7 @@
 
 import pytest
 
-from albert_tf.flags import UsageError, parse
+from albert_tf.cli.flags import UsageError, parse
 from run_race import RaceOptions
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_tf.tasks.features import Features
+from albert_tf.data.features import Features
 from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.records import RecordWriter
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.masking import MaskingOptions
-from albert_tf.records import RecordWriter
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
 from tests.pretraining_records import (
     CONFIG,

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert_tf.data import record_index as record_order
+from albert_tf.data.record_index import RecordIndex, index_records, shuffled_records
+from albert_tf.data.records import RecordWriter
+from albert_tf.data.tfrecord import framed, read_records
 from albert_tf.errors import InputError
-from albert_tf.records import RecordWriter
-from albert_tf.tasks import record_order
-from albert_tf.tasks.record_index import RecordIndex, index_records
-from albert_tf.tasks.record_order import shuffled_records
-from albert_tf.tfrecord import framed, read_records
 
 
 def write_numbers(path: pathlib.Path, count: int, first: int = 0) -> str:
@@ -105,7 +104,7 @@ def test_an_index_is_kept_while_the_files_are_the_same(tmp_path, monkeypatch):
     path, kept = write_numbers(tmp_path / "a", 100), str(tmp_path / "out" / "index.npz")
     first = index_records([path], kept)
     with monkeypatch.context() as patch:
-        patch.setattr("albert_tf.tasks.record_index.find_blocks", None)
+        patch.setattr("albert_tf.data.record_index.find_blocks", None)
         again = index_records([path], kept)
     for column in ("file_of", "begins", "ends", "firsts", "counts"):
         np.testing.assert_array_equal(getattr(again, column), getattr(first, column))
@@ -134,8 +133,8 @@ def test_a_large_file_is_indexed_in_the_memory_of_a_small_one(tmp_path, monkeypa
             released.append((start, start + length))
             super().madvise(advice, start, length)
 
-    monkeypatch.setattr("albert_tf.tfrecord._MAPPED", 8 * mmap.PAGESIZE)
-    monkeypatch.setattr("albert_tf.tfrecord.mmap.mmap", WatchedMap)
+    monkeypatch.setattr("albert_tf.data.tfrecord._MAPPED", 8 * mmap.PAGESIZE)
+    monkeypatch.setattr("albert_tf.data.tfrecord.mmap.mmap", WatchedMap)
     again = index_records([path])
     np.testing.assert_array_equal(again.begins, whole.begins)
     np.testing.assert_array_equal(again.counts, whole.counts)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from albert_tf import record_checks, records
+from albert_tf.data import record_checks, records
+from albert_tf.data.tfrecord import framed, read_records
 from albert_tf.errors import InputError
-from albert_tf.tfrecord import framed, read_records
 
 S, P = 12, 3
 

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import testing
+from albert_tf.cli.options import PAPER_HYPERPARAMETERS
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
-from albert_tf.options import PAPER_HYPERPARAMETERS
 from tests.checkpoint_files import randomize, weights_of, write_checkpoint
 from tests.classifier_runs import CONFIG, LENGTH, mrpc_flags, only, refusal, results_in, run
 from tests.glue_files import write_glue

@@ -18,8 +18,8 @@ import convert_checkpoint
 import run_pretraining
 from albert_tf import load_weights, testing
 from albert_tf.checkpoints import huggingface
+from albert_tf.data.records import RecordWriter
 from albert_tf.models.pretraining import AlbertForPreTraining
-from albert_tf.records import RecordWriter
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
 from data_prep import create_pretraining_data
 from tests.checkpoint_files import assert_same_weights, weights_of
@@ -108,7 +108,7 @@ def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
-    monkeypatch.setattr("albert_tf.progress._LOG_INTERVAL", 0.0)
+    monkeypatch.setattr("albert_tf.cli.progress._LOG_INTERVAL", 0.0)
     monkeypatch.setattr("albert_tf.training.report._REFRESH_SECONDS", 0.0)
     assert run(flags) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from albert_tf.tasks.overview import results_table
-from albert_tf.tasks.squad.breakdown import (
+from albert_tf.tasks.squad.answer_report import (
     ANSWER_LENGTHS,
     QUESTION_WORDS,
     answer_length_group,
@@ -109,5 +109,5 @@ def test_the_questions_of_the_dev_set_fall_into_all_groups(shared_data):
 
 
 def test_no_tensorflow_is_imported():
-    code = "import sys, albert_tf.tasks.squad.breakdown; assert 'tensorflow' not in sys.modules"
+    code = "import sys, albert_tf.tasks.squad.answer_report; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from albert_tf import testing
 from albert_tf.tasks.squad import decoding
 from albert_tf.tasks.squad.decoding import find_answers
-from albert_tf.tasks.squad.features import window_features
+from albert_tf.tasks.squad.windows import window_features
 from albert_tf.tokenization import load_tokenizer
 from tests.squad_files import make_questions
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
+from albert_tf.data.feature_cache import cached_features
 from albert_tf.errors import InputError
-from albert_tf.tasks.feature_cache import cached_features
-from albert_tf.tasks.squad.features import WindowFeatures, is_max_context, window_features
+from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context, window_features
 from albert_tf.tokenization import load_tokenizer
 from tests.squad_files import make_questions
 

@@ -10,12 +10,12 @@ import tf_keras
 
 from albert_tf import testing
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks.squad import heads
-from albert_tf.tasks.squad.features import window_features
-from albert_tf.tasks.squad.task import SquadTask
+from albert_tf.tasks.squad.span_measures import p_mask
+from albert_tf.tasks.squad.squad_task import SquadTask
+from albert_tf.tasks.squad.windows import window_features
 from albert_tf.testing import tiny_config
 from albert_tf.tokenization import load_tokenizer
-from albert_tf.training.prediction import Predictor
+from albert_tf.training.evaluation import Predictor
 from tests.goldens import inputs
 from tests.squad_files import make_questions
 
@@ -50,8 +50,8 @@ def make_task(version, *, pad_to_max_length=False, rows=ROWS, splits=("train", "
 
 
 def test_p_mask_is_the_originals():
-    np.testing.assert_array_equal(heads.p_mask(inputs()), [[0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1]])
-    np.testing.assert_array_equal(heads.p_mask(inputs(), with_cls=False)[:, 0], [1, 1])
+    np.testing.assert_array_equal(p_mask(inputs()), [[0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(p_mask(inputs(), with_cls=False)[:, 0], [1, 1])
 
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from albert_tf.errors import InputError
-from albert_tf.tasks.custom import custom_task
-from albert_tf.tasks.examples import Examples
-from albert_tf.tasks.glue import TASKS
-from albert_tf.tasks.submission import write_predictions
+from albert_tf.tasks.classification.classification_task import write_predictions
+from albert_tf.tasks.classification.custom import custom_task
+from albert_tf.tasks.classification.glue import TASKS
+from albert_tf.tasks.classification.text_examples import Examples
 
 
 def examples(names, parts=None):

@@ -1,6 +1,6 @@
 """What a run says of itself at its start and its end."""
 
-from albert_tf.options import TrainingOptions
+from albert_tf.cli.options import TrainingOptions
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.training import loop
 from tests import classifier_runs

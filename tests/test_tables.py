@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from albert_tf.data.tables import read_jsonl, read_tsv
 from albert_tf.errors import InputError
-from albert_tf.tasks.tables import read_jsonl, read_tsv
 
 NAMES = ("a", "b", "c")
 

@@ -6,13 +6,13 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf import testing
-from albert_tf.tasks.classification import ClassificationTask
-from albert_tf.tasks.glue import TASKS
-from albert_tf.tasks.multiple_choice import RaceTask
-from albert_tf.tasks.squad import heads
-from albert_tf.tasks.squad.task import SquadTask
+from albert_tf.tasks.classification.classification_task import ClassificationTask
+from albert_tf.tasks.classification.glue import TASKS
+from albert_tf.tasks.race import RaceTask
+from albert_tf.tasks.squad import span_measures as heads
+from albert_tf.tasks.squad.squad_task import SquadTask
 from albert_tf.training.optimization import AdamW
-from albert_tf.training.trainer import Trainer
+from albert_tf.training.train_step import Trainer
 from tests.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
 
 NAMES = ["classifier_3way", "sts_b", "race", "squad_v1", "squad_v2_train"]

@@ -6,8 +6,8 @@ import requests
 import tensorflow as tf
 
 from albert_tf.errors import InputError
-from albert_tf.tasks.glue import TASKS
-from albert_tf.tasks.tfds_source import read_tfds
+from albert_tf.tasks.classification.glue import TASKS
+from albert_tf.tasks.classification.tfds import read_tfds
 
 
 @pytest.fixture

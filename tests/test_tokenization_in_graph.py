@@ -18,7 +18,7 @@ from albert_tf.errors import InputError
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.in_graph import in_graph_tokenizer
 from albert_tf.tokenization.in_graph.characters import assigned_characters
-from albert_tf.tokenization.training import CONTROL_SYMBOLS
+from albert_tf.tokenization.sentencepiece_training import CONTROL_SYMBOLS
 from tests.test_tokenization_offsets import SAMPLES, TEXTS
 
 WHITE = " \t\n\x0b\x0c\x1c\x85\u2028\u3000\u200b\ufeff\u2581"

@@ -18,7 +18,7 @@ from albert_tf.testing import make_tokenizers
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer, preprocess_text
 from albert_tf.tokenization.preprocessing import character_ranges
 from albert_tf.tokenization.sentencepiece import UNDERLINE
-from albert_tf.tokenization.training import CONTROL_SYMBOLS
+from albert_tf.tokenization.sentencepiece_training import CONTROL_SYMBOLS
 
 SAMPLES = [
     *("The boats, walking", "rivers;", " 2,009,", "9,", "2012,", "7,2, ", "[MASK]", "##s", "a▁b", UNDERLINE),

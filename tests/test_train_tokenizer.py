@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from albert_tf.tokenization import load_tokenizer
-from albert_tf.tokenization.training import check_model, train_sentencepiece
+from albert_tf.tokenization.sentencepiece_training import check_model, train_sentencepiece
 from data_prep.train_tokenizer import main
 
 FIXED = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "(", ")", '"', "-", ".", "–", "£", "€"]

@@ -9,9 +9,9 @@ from albert_tf.layers.variables import variable_name
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.tasks.task import Task, WeightedSum
 from albert_tf.training.divergence import Diverged
-from albert_tf.training.evaluator import Evaluator
+from albert_tf.training.evaluation import Evaluator
 from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
-from albert_tf.training.trainer import Trainer
+from albert_tf.training.train_step import Trainer
 from tests.pretraining_records import CONFIG, SEQ_LENGTH, make_features
 
 

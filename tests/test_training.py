@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert_tf.cli.options import TrainingOptions
+from albert_tf.data.records import RecordWriter
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.pretraining import AlbertForPreTraining
-from albert_tf.options import TrainingOptions
-from albert_tf.records import RecordWriter
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.tasks.task import WeightedSum
 from albert_tf.training import loop

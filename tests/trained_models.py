@@ -3,8 +3,8 @@
 from typing import Any
 
 from albert_tf import testing
-from albert_tf.checkpoints import heads
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.models import heads
 from albert_tf.tokenization import load_tokenizer
 from tests.checkpoint_files import randomize
 

@@ -10,14 +10,16 @@ from collections.abc import Callable
 import numpy as np
 import tf_keras
 
-from albert_tf.checkpoints import heads, huggingface, native, original
+from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import config_for, vocabulary_for, write_sidecars
 from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.sidecars import config_for, vocabulary_for, write_sidecars
-from albert_tf.checkpoints.source import WeightSource
+from albert_tf.checkpoints.sources import open_source
+from albert_tf.checkpoints.tensorflow import write_native, write_original
+from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
+from albert_tf.models import heads
 
 FORMATS = ("original", "huggingface", "tf2")
 _NATIVE_NAME = "model.ckpt"
@@ -166,9 +168,9 @@ def _write(
         return
     _, name = _folder_and_name(conversion)
     if conversion.output_format == "original":
-        original.write_original(os.path.join(place, name), weights)
+        write_original(os.path.join(place, name), weights)
     else:
-        native.write_native(os.path.join(place, name), model)
+        write_native(os.path.join(place, name), model)
     write_sidecars(place, model.config, spm_model_file, vocab_file)
 
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from albert_tf.checkpoints.original import read_checkpoint
-from albert_tf.checkpoints.source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
+from albert_tf.checkpoints.tensorflow import read_checkpoint
+from albert_tf.checkpoints.weight_source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
 from albert_tf.errors import InputError
 
 _SAVED_MODEL = "saved_model.pb"

@@ -9,11 +9,19 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from albert_tf.checkpoints.huggingface_config import expressible, head_in, read_config, write_config
-from albert_tf.checkpoints.huggingface_names import encoder_prefix, is_transposed, to_huggingface, to_original
+from albert_tf.checkpoints.assets import find_sidecars
+from albert_tf.checkpoints.huggingface_config import (
+    encoder_prefix,
+    expressible,
+    head_in,
+    is_transposed,
+    read_config,
+    to_huggingface,
+    to_original,
+    write_config,
+)
 from albert_tf.checkpoints.huggingface_tokenizer import special_ids, write_tokenizer
-from albert_tf.checkpoints.sidecars import find_sidecars
-from albert_tf.checkpoints.source import HUGGINGFACE, WeightSource
+from albert_tf.checkpoints.weight_source import HUGGINGFACE, WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
@@ -161,7 +169,7 @@ def write_folder(
       folder: exists, and is empty.
       config: the model's shape.
       weights: by the original's names.
-      head: see `albert_tf.checkpoints.heads`.
+      head: see `albert_tf.models.heads`.
       dropout: of the classifier.
       spm_model_file: a SentencePiece model.
       vocab_file: a WordPiece vocabulary, used if there is no SentencePiece model.

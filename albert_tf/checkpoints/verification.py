@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints import heads
 from albert_tf.checkpoints.conversion import Conversion, Converted, written_weights
 from albert_tf.checkpoints.huggingface_config import ARCHITECTURES
 from albert_tf.checkpoints.loading import assign
-from albert_tf.checkpoints.opening import open_source
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.errors import InputError
+from albert_tf.models import heads
 
 _ROUNDING = 1e-4
 _TRANSFORMERS_OUTPUTS = {

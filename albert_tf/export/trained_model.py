@@ -11,18 +11,24 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints import heads
+from albert_tf.checkpoints.assets import (
+    TRAINING_FILE,
+    casing_for,
+    config_for,
+    folder_of,
+    read_task,
+    vocabulary_for,
+)
 from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.opening import BEST_CHECKPOINT, open_source
-from albert_tf.checkpoints.sidecars import casing_for, config_for, vocabulary_for
-from albert_tf.checkpoints.source import WeightSource
-from albert_tf.checkpoints.task_file import TRAINING_FILE, folder_of, read_task
+from albert_tf.checkpoints.sources import BEST_CHECKPOINT, open_source
+from albert_tf.checkpoints.weight_source import WeightSource
+from albert_tf.cli.flags import ScriptOptions
+from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.export.options import TrainedModelOptions
-from albert_tf.flags import ScriptOptions
-from albert_tf.tasks.classification import HEADS_OF_OTHERS
-from albert_tf.tasks.glue import TASKS, find_task
+from albert_tf.models import heads
+from albert_tf.tasks.classification.classification_task import HEADS_OF_OTHERS
+from albert_tf.tasks.classification.glue import TASKS, find_task
 from albert_tf.tasks.race import ANSWERS
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
@@ -46,7 +52,7 @@ class TrainedModel:
 
     Attributes:
       model: with its weights.
-      head: one of `albert_tf.checkpoints.heads.MODELS`.
+      head: one of `albert_tf.models.heads.MODELS`.
       tokenizer: of the vocabulary.
       spm_model_file, vocab_file: the vocabulary's file; one of them is None.
       task: what `task.json` holds: "task_name", "label_names" in the order of the classes (none where the

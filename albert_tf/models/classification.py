@@ -1,4 +1,4 @@
-"""`AlbertForSequenceClassification`: a class or a score for a text or a pair of texts."""
+"""Models that choose: a class for a text, for each of its pieces, or one of several candidates."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,7 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import dropout, split_seed
 from albert_tf.layers.heads import OutputHead
-from albert_tf.models.encoder import dropout_seed_for, no_positions
-from albert_tf.models.head_model import HeadModel
+from albert_tf.models.encoder import HeadModel, dropout_seed_for, no_positions
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -53,3 +52,96 @@ class AlbertForSequenceClassification(HeadModel):
             dropout_seed=encoder_seed,
         )["pooled_output"]
         return {"logits": self.classifier(dropout(pooled, self.classifier_dropout_prob, head_seed))}
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertForMultipleChoice(HeadModel):
+    """ALBERT with one score for each candidate, the model of RACE.
+
+    Args:
+      config: the model's shape.
+      classifier_dropout_prob: dropout on the pooled output in training.
+      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+
+    Example:
+
+    ```python
+    model = AlbertForMultipleChoice(AlbertConfig.from_preset("base_v2"))
+    model({"input_ids": tf.constant([[[2, 48, 3], [2, 25, 3]]])})["logits"].shape  # [1, 2]
+    ```
+    """
+
+    arguments = ("classifier_dropout_prob",)
+
+    def __init__(self, config: AlbertConfig, classifier_dropout_prob: float = 0.1, **kwargs):
+        super().__init__(config, **kwargs)
+        self.classifier_dropout_prob = classifier_dropout_prob
+        self.choice = OutputHead(1, config.hidden_size, dtype=self.dtype_policy)
+
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Scores candidates.
+
+        Args:
+          inputs: those of `AlbertEncoder`, each `[batch, choices, sequence]`.
+          training: whether to apply dropout.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          float32 `logits` `[batch, choices]`, whose softmax is the probability of each candidate.
+        """
+        encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
+        shape = tf.shape(inputs["input_ids"])
+        names = ("input_ids", "input_mask", "segment_ids")
+        given = {name: tf.convert_to_tensor(inputs[name]) for name in names if inputs.get(name) is not None}
+        flat = {name: tf.reshape(value, [-1, value.shape[-1] or shape[2]]) for name, value in given.items()}
+        pooled = self.encoder(
+            flat,
+            training=training,
+            output_positions=no_positions(flat["input_ids"]),
+            dropout_seed=encoder_seed,
+        )["pooled_output"]
+        scores = self.choice(dropout(pooled, self.classifier_dropout_prob, head_seed))
+        return {"logits": tf.reshape(scores, shape[:2])}
+
+
+@tf_keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertForTokenClassification(HeadModel):
+    """ALBERT with a classifier on every position, for tagging such as named entities.
+
+    Args:
+      config: the model's shape.
+      num_labels: classes.
+      classifier_dropout_prob: dropout on the sequence output in training.
+      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+
+    Example:
+
+    ```python
+    model = AlbertForTokenClassification(AlbertConfig.from_preset("base_v2"), num_labels=9)
+    model({"input_ids": tf.constant([[2, 48, 25, 3]])})["logits"].shape  # [1, 4, 9]
+    ```
+    """
+
+    arguments = ("num_labels", "classifier_dropout_prob")
+
+    def __init__(self, config: AlbertConfig, num_labels: int, classifier_dropout_prob: float = 0.1, **kwargs):
+        super().__init__(config, **kwargs)
+        self.num_labels = num_labels
+        self.classifier_dropout_prob = classifier_dropout_prob
+        self.token_classifier = OutputHead(num_labels, config.hidden_size, dtype=self.dtype_policy)
+
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """float32 `logits` `[batch, sequence, num_labels]` for the inputs of `AlbertEncoder`."""
+        encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
+        sequence = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
+        return {"logits": self.token_classifier(dropout(sequence, self.classifier_dropout_prob, head_seed))}

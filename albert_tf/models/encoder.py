@@ -1,7 +1,7 @@
-"""`AlbertEncoder`: ids in, contextual vectors out."""
+"""`AlbertEncoder`: ids in, contextual vectors out; and what all models have in common."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 import tf_keras
@@ -11,7 +11,32 @@ from albert_tf.layers.dropout import split_seed
 from albert_tf.layers.embeddings import FactorizedEmbedding
 from albert_tf.layers.encoder import SharedEncoder
 from albert_tf.layers.heads import pooler
-from albert_tf.models.base import ConfiguredModel
+
+
+class ConfiguredModel(tf_keras.Model):
+    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`.
+
+    Attributes:
+      arguments: names of the constructor's further arguments, each kept as an attribute.
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: AlbertConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.built = True  # the constructors make all variables
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as JSON values."""
+        arguments = {name: getattr(self, name) for name in self.arguments}
+        keras = {"name": self.name, "dtype": self.dtype_policy.name}
+        return {"config": self.config.to_dict(), **arguments, **keras}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "ConfiguredModel":
+        """Builds the model that `get_config` describes."""
+        return cls(**{**config, "config": AlbertConfig.from_dict(config["config"])})
 
 
 def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor | None:
@@ -117,3 +142,11 @@ class AlbertEncoder(ConfiguredModel):
                 attention_probs[-1] = attention_probs[-1][:, :, 1:]
             outputs["attention_probs"] = attention_probs
         return outputs
+
+
+class HeadModel(ConfiguredModel):
+    """An encoder, to which a subclass adds its head."""
+
+    def __init__(self, config: AlbertConfig, **kwargs):
+        super().__init__(config, **kwargs)
+        self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)

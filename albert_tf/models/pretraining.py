@@ -7,7 +7,7 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.heads import MaskedLMHead, sentence_order_head
-from albert_tf.models.head_model import HeadModel
+from albert_tf.models.encoder import HeadModel
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")

@@ -9,8 +9,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import split_seed
 from albert_tf.layers.heads import OutputHead
 from albert_tf.layers.span_head import SpanHead
-from albert_tf.models.encoder import dropout_seed_for
-from albert_tf.models.head_model import HeadModel
+from albert_tf.models.encoder import HeadModel, dropout_seed_for
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")

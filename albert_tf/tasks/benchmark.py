@@ -11,14 +11,13 @@ import tf_keras
 from scipy import special
 
 from albert_tf.config import AlbertConfig
+from albert_tf.data.batching import eval_batches, longest_batches, train_batches
+from albert_tf.data.features import Features
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
 from albert_tf.html_report import Section
-from albert_tf.tasks import measures
-from albert_tf.tasks.batching import eval_batches, longest_batches, train_batches
-from albert_tf.tasks.features import Features
 from albert_tf.tasks.overview import overview
-from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length
+from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length, correct, mean, nll, number_of
 
 
 class BenchmarkTask(Task):
@@ -114,13 +113,13 @@ class BenchmarkTask(Task):
             batch["label_ids"],
         )
         return {
-            "cross_entropy": measures.mean(measures.nll(labels, logits)),
-            "accuracy": measures.mean(measures.correct(labels, logits)),
+            "cross_entropy": mean(nll(labels, logits)),
+            "accuracy": mean(correct(labels, logits)),
         }
 
     def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The number of examples: every loss is a plain mean over them."""
-        return dict.fromkeys(self.losses, measures.number_of(batch["input_ids"]))
+        return dict.fromkeys(self.losses, number_of(batch["input_ids"]))
 
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What is predicted for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
@@ -238,5 +237,5 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
     """Mean over the examples, in float64; 0 if there are none."""
-    nll = -special.log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
-    return float(nll.mean()) if len(labels) else 0.0
+    log_probs = special.log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
+    return float(-log_probs.mean()) if len(labels) else 0.0

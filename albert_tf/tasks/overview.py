@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from albert_tf.data.features import Features
 from albert_tf.html_report.tables import number
-from albert_tf.tasks.features import Features
 
 _COLUMNS = 80
 _NAME_WIDTH = 22

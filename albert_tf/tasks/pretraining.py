@@ -12,16 +12,23 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from albert_tf import record_checks, records
 from albert_tf.config import AlbertConfig
+from albert_tf.data import record_checks, records
+from albert_tf.data.dynamic_masking import draw_chance, draw_masks
+from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records, shuffled_records
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.masking import MaskingOptions
 from albert_tf.models.pretraining import AlbertForPreTraining
-from albert_tf.tasks.dynamic_masking import draw_chance, draw_masks
-from albert_tf.tasks.measures import correct, nll, number_of, weighted
-from albert_tf.tasks.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records
-from albert_tf.tasks.record_order import shuffled_records
-from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length
+from albert_tf.tasks.task import (
+    Task,
+    TrainingData,
+    WeightedSum,
+    check_length,
+    correct,
+    nll,
+    number_of,
+    weighted,
+)
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
 _FILLER = -1  # the sentence-order label of what is no record
@@ -151,7 +158,7 @@ class PretrainingTask(Task):
     def train_dataset(
         self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
     ) -> tf.data.Dataset:
-        """Endless batches in the order of `albert_tf.tasks.record_order`.
+        """Endless batches in the order of `albert_tf.data.record_index`.
 
         Raises:
           InputError: a file is cut short.

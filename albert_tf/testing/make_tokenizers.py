@@ -5,7 +5,7 @@ import re
 
 from albert_tf import testing
 from albert_tf.tokenization.preprocessing import preprocess_text
-from albert_tf.tokenization.training import train_sentencepiece
+from albert_tf.tokenization.sentencepiece_training import train_sentencepiece
 
 SPM_VOCAB_SIZE = 160
 

@@ -11,8 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
+from albert_tf.cli.progress import progress_bar
 from albert_tf.errors import InputWarning
-from albert_tf.progress import progress_bar
 from albert_tf.tokenization.tokenizer import TokenizedTexts, Tokenizer
 
 _CHUNK = 1 << 19  # characters

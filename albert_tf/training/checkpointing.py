@@ -4,9 +4,9 @@ import os
 
 import tensorflow as tf
 
-from albert_tf.checkpoints.opening import BEST_CHECKPOINT
+from albert_tf.checkpoints.run_folder import CHECKPOINT_NAME, Saved
+from albert_tf.checkpoints.sources import BEST_CHECKPOINT
 from albert_tf.errors import InputError
-from albert_tf.training.saved import CHECKPOINT_NAME, Saved
 
 
 class Checkpoints:

@@ -11,9 +11,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 
+from albert_tf.cli.options import RunOptions
+from albert_tf.cli.text import say
 from albert_tf.errors import InputError
-from albert_tf.options import RunOptions
-from albert_tf.text import say
 
 _PATIENCE = 600.0  # seconds for which workers wait for each other: machines start at their own pace
 _SAY_EVERY = 20.0  # seconds

@@ -10,8 +10,8 @@ from official.common import distribute_utils
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
 from tensorflow.python.eager import context  # the one place where the time limit of heartbeats can be set
 
+from albert_tf.cli.options import RunOptions
 from albert_tf.errors import InputError
-from albert_tf.options import RunOptions
 from albert_tf.training.cluster import Cluster, connects, find_cluster
 
 _HEARTBEAT_TIMEOUT = 180_000  # milliseconds; `Cluster.watch` notices sooner that a process is gone

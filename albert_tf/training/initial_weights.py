@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import tf_keras
 
+from albert_tf.checkpoints.assets import read_task
 from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.opening import open_source
 from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.source import WeightSource
-from albert_tf.checkpoints.task_file import read_task
+from albert_tf.checkpoints.sources import open_source
+from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name

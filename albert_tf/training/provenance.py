@@ -5,15 +5,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from albert_tf.checkpoints.sidecars import CONFIG_FILE, write_sidecars
-from albert_tf.checkpoints.task_file import TASK_FILE, TRAINING_FILE, read_task
+from albert_tf.checkpoints.assets import CONFIG_FILE, TASK_FILE, TRAINING_FILE, read_task, write_sidecars
+from albert_tf.cli.flags import flags_of
+from albert_tf.cli.options import TrainingOptions
+from albert_tf.cli.text import say
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import write_text
-from albert_tf.flags import flags_of
-from albert_tf.options import TrainingOptions
 from albert_tf.tasks.task import Task
-from albert_tf.text import say
 
 # The flags by which a run comes to other weights. Not among them are devices and paths, since a run may go on
 # elsewhere, nor when it evaluates, saves and stops.

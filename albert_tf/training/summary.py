@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.opening import BEST_CHECKPOINT
-from albert_tf.options import TrainingOptions
+from albert_tf.checkpoints.run_folder import Saved
+from albert_tf.checkpoints.sources import BEST_CHECKPOINT
+from albert_tf.cli.options import TrainingOptions
+from albert_tf.cli.text import aligned
 from albert_tf.tasks.task import Task, TrainingData
-from albert_tf.text import aligned
 from albert_tf.training.history import HISTORY_FILE
-from albert_tf.training.saved import Saved
 
 _RESULT_FILES = ("eval_results", "predict_results")
 

@@ -21,12 +21,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context  # what TensorFlow itself watches by has no public name
 
+from albert_tf.checkpoints.run_folder import CHECKPOINT_NAME, best_checkpoint, newest_whole_checkpoint
+from albert_tf.cli.text import say
 from albert_tf.errors import InputError
-from albert_tf.text import say
 from albert_tf.training.cluster import NOTICED_WITHIN
 from albert_tf.training.distribution import cluster_of
 from albert_tf.training.folder import LOCK_FILE, folder_of_others, own_folder
-from albert_tf.training.saved import CHECKPOINT_NAME, best_checkpoint, newest_whole_checkpoint
 
 # Flags in which the workers of a cluster may differ: which one it is, what it has, and paths on its machine.
 _OWN_FLAGS = ("task_index", "num_gpus", "output_dir", "init_checkpoint", "verbosity", "worker_hosts")

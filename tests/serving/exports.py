@@ -9,10 +9,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from albert_tf import testing
-from albert_tf.export.kinds import serve
-from albert_tf.export.saved_model import write_saved_model
+from albert_tf.export.serving.saved_model import WARMUP_FILE, serve, write_saved_model
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.export.warmup import WARMUP_FILE
 from tests.trained_models import TASKS, trained_model
 
 # Further arguments of `trained_model`; one kind has a WordPiece vocabulary.

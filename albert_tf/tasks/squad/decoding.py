@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from albert_tf.tasks.squad.features import WindowFeatures, is_max_context
 from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context
 
 _SPANS_AT_ONCE = 1 << 20  # bounds the memory for candidates
 POSSIBLE = -1e29  # lower scores are padding of a beam

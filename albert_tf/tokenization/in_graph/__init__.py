@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from albert_tf.tokenization.in_graph.sentencepiece import InGraphSentencePiece
-from albert_tf.tokenization.in_graph.tokenizer import InGraphTokenizer
-from albert_tf.tokenization.in_graph.wordpiece import InGraphWordPiece
+from albert_tf.tokenization.in_graph.sentencepiece_in_graph import InGraphSentencePiece
+from albert_tf.tokenization.in_graph.tokenizer_in_graph import InGraphTokenizer
+from albert_tf.tokenization.in_graph.wordpiece_in_graph import InGraphWordPiece
 from albert_tf.tokenization.sentencepiece import SentencePieceTokenizer
 from albert_tf.tokenization.tokenizer import Tokenizer
 

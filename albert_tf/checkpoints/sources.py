@@ -1,0 +1,158 @@
+"""Telling what is at a path, by content, and opening it; archives are extracted with suspicion."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from albert_tf.checkpoints import hub, huggingface
+from albert_tf.checkpoints.assets import find_sidecars, read_task
+from albert_tf.checkpoints.tensorflow import read_checkpoint
+from albert_tf.checkpoints.weight_source import WeightSource
+from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+
+BEST_CHECKPOINT = "model.ckpt-best"
+_CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
+
+
+@contextlib.contextmanager
+def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
+    """Opens weights of any kind; an archive is extracted to a temporary folder until the block ends.
+
+    Args:
+      path: see `albert_tf.load_weights`.
+      best: of the folder of a training run, take the best checkpoint instead of the newest.
+
+    Raises:
+      InputError: there are no weights, or a file is damaged or not to be trusted.
+    """
+    if is_archive(path):
+        with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
+            extract(path, folder)
+            yield dataclasses.replace(_open_folder(folder, path, best), path=path)
+    elif tf.io.gfile.isdir(path):
+        yield _open_folder(path.rstrip("/") or path, path, best)
+    elif best:
+        raise InputError(f"{path} is one file; the best checkpoint is that of a training run's folder")
+    else:
+        yield _open_file(path)
+
+
+def _open_folder(folder: str, path: str, best: bool) -> WeightSource:
+    if not best:
+        if hub.is_module(folder):
+            return _with_sidecars(hub.read_module(folder, path), folder)
+        if huggingface.is_folder(folder):
+            return huggingface.read_folder(folder, path)
+    prefix = _checkpoint_in(folder, path, best)
+    if prefix:
+        return _with_sidecars(read_checkpoint(prefix, path), folder)
+    inside = [os.path.join(folder, name.rstrip("/")) for name in _visible(folder)]
+    folders = [name for name in inside if tf.io.gfile.isdir(name)]
+    if len(folders) == 1:  # as in the released archives
+        return _open_folder(folders[0], path, best)
+    raise InputError(
+        f"{path} holds no weights: neither a checkpoint (*.index), nor saved_model.pb, nor model.safetensors"
+    )
+
+
+def _open_file(path: str) -> WeightSource:
+    prefix = _CHECKPOINT_FILE.sub("", path)
+    if tf.io.gfile.exists(f"{prefix}.index"):
+        return _with_sidecars(read_checkpoint(prefix, path), os.path.dirname(prefix) or ".")
+    if tf.io.gfile.glob(f"{prefix}.data-*"):
+        raise InputError(f"{prefix} has data files but no {prefix}.index: half of the checkpoint is missing")
+    if not tf.io.gfile.exists(path):
+        raise InputError(f"{path} does not exist (nor does {prefix}.index): no weights to load")
+    huggingface.refuse_pickle(path)
+    if huggingface.is_safetensors(path):
+        return huggingface.read_folder(os.path.dirname(path) or ".", path)
+    raise InputError(f"{path} is neither a checkpoint, an archive nor safetensors")
+
+
+def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
+    """The prefix of the checkpoint that a folder means: the best if asked for, the newest, or the only."""
+    names = [name.removesuffix(".index") for name in _visible(folder) if name.endswith(".index")]
+    if best:
+        if BEST_CHECKPOINT not in names:
+            raise InputError(
+                f"{path} has no best checkpoint ({BEST_CHECKPOINT}.index): it appears when a run evaluates"
+            )
+        return os.path.join(folder, BEST_CHECKPOINT)
+    state = tf.train.get_checkpoint_state(folder)
+    if state:
+        # By its last part: folders move.
+        newest = os.path.basename(state.model_checkpoint_path)
+        if newest not in names:
+            raise InputError(f"{path}: the file `checkpoint` names {newest}, but {newest}.index is not there")
+        return os.path.join(folder, newest)
+    if len(names) > 1 and BEST_CHECKPOINT not in names:
+        raise InputError(f"{path} has several checkpoints; name one of {', '.join(names)}")
+    if names:
+        return os.path.join(folder, BEST_CHECKPOINT if BEST_CHECKPOINT in names else names[0])
+    if any(re.search(r"\.data-\d+-of-\d+$", name) for name in _visible(folder)):
+        raise InputError(f"{path} has data files of a checkpoint but no .index: half of it is missing")
+    return None
+
+
+def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
+    found, task = find_sidecars(folder), read_task(folder) or {}
+    return dataclasses.replace(
+        source,
+        do_lower_case=task.get("do_lower_case", source.do_lower_case),
+        config=AlbertConfig.from_json_file(found.config_file) if found.config_file else None,
+        spm_model_file=found.spm_model_file,
+        vocab_file=found.vocab_file,
+    )
+
+
+def _visible(folder: str) -> list[str]:
+    return sorted(name for name in tf.io.gfile.listdir(folder) if not name.startswith("."))
+
+
+_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error)
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file is a tar archive or compressed, by its first bytes."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        start = file.read(512)
+    return start.startswith(_MAGIC) or start[257:262] == b"ustar"
+
+
+def extract(path: str, folder: str) -> None:
+    """Extracts files and folders.
+
+    Raises:
+      InputError: the archive is damaged, larger than the free disk space, or has a member that is a link, a
+        device or outside the folder.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            members = archive.getmembers()
+            for member in members:
+                _check(member, path)
+            needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
+            if needed > free:
+                raise InputError(f"{path} holds {needed:,} bytes, but {folder} has room for {free:,}")
+            archive.extractall(folder, filter="data")
+    except _BROKEN as error:
+        raise InputError(f"{path} is no tar archive or a damaged one: {error}") from None
+
+
+def _check(member: tarfile.TarInfo, path: str) -> None:
+    outside = os.path.isabs(member.name) or ".." in member.name.split("/")
+    if outside or not (member.isfile() or member.isdir()):
+        what = "would be outside the folder" if outside else "is a link or a device"
+        raise InputError(f"{path} is refused: its member {member.name!r} {what}")

@@ -1,0 +1,199 @@
+"""TensorFlow's checkpoints: the original's (TF1, by name), ours (TF2, by object), the Model Garden's.
+
+All are read by name, without building the objects, under the names that our variables carry.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from albert_tf.checkpoints.weight_source import (
+    NATIVE,
+    ORIGINAL,
+    WeightSource,
+    split_slots,
+    without_hub_prefix,
+)
+from albert_tf.errors import InputError
+
+_ERRORS = (ValueError, RuntimeError, LookupError, tf.errors.OpError)
+
+
+def read_checkpoint(prefix: str, path: str) -> WeightSource:
+    """The weights of a TensorFlow checkpoint, name-based (the original's) or object-based (this package's).
+
+    Args:
+      prefix: path of the checkpoint without `.index`.
+      path: what the user gave, for the report.
+
+    Raises:
+      InputError: it is no checkpoint, or a file of it is missing or broken.
+    """
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+    except _ERRORS as error:
+        raise InputError(f"{prefix} is no checkpoint that can be read: {_one_line(error)}") from None
+    get_tensor = _reader_of_tensors(reader, prefix)
+    if OBJECT_GRAPH in shapes:
+        graph = read_object_graph(get_tensor(OBJECT_GRAPH))
+        weights = {name: shapes[key] for name, key in graph.weights.items()}
+        slots, keys, kind, head = graph.state, graph.weights, NATIVE, graph.head
+        do_lower_case = bool(get_tensor(CASING)) if CASING in shapes else None
+    else:
+        keys = without_hub_prefix(shapes)
+        weights, slots = split_slots({name: shapes[key] for name, key in keys.items()})
+        kind, head, do_lower_case = ORIGINAL, None, None
+    source = WeightSource(
+        path=path,
+        kind=kind,
+        shapes=weights,
+        read=lambda name: get_tensor(keys[name]),
+        slots=slots,
+        do_lower_case=do_lower_case,
+        head=head,
+    )
+    return with_our_names(source)
+
+
+def _reader_of_tensors(reader, prefix: str) -> Callable[[str], np.ndarray]:
+    def read(key: str) -> np.ndarray:
+        try:
+            return reader.get_tensor(key)
+        except _ERRORS as error:
+            if not tf.io.gfile.glob(f"{prefix}.data-*"):
+                raise InputError(
+                    f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
+                ) from None
+            raise InputError(
+                f"{prefix}: {key} cannot be read, a file is damaged: {_one_line(error)}"
+            ) from None
+
+    return read
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(getattr(error, "message", error)).split())
+
+
+def write_original(prefix: str, weights: Mapping[str, np.ndarray]) -> None:
+    """Writes a TF1 checkpoint that the original code restores: the weights and a `global_step` of 0."""
+    tensors = {**weights, "global_step": np.int64(0)}
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tensors[name] for name in names],
+    )
+
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variable, but no weight
+
+_OPTIMIZER_STATE = re.compile(
+    r"(^|/)(optimizer|_?optimizer_weights|loss_scale|save_counter|global_step|keras_api|_?metrics)/"
+)
+_HEADS = {
+    "classifier": "classification",
+    "choice": "multiple_choice",
+    "token_classifier": "token_classification",
+}
+
+
+class ObjectGraph(NamedTuple):
+    """What an object-based checkpoint holds.
+
+    Attributes:
+      weights: the key in the checkpoint of each variable, by the variable's name.
+      state: names of optimizer state and counters.
+      head: the model whose head the attribute names tell, or None.
+    """
+
+    weights: dict[str, str]
+    state: tuple[str, ...]
+    head: str | None
+
+
+def read_object_graph(serialized: bytes) -> ObjectGraph:
+    """Finds the variables in the object graph that TensorFlow stores with a checkpoint or SavedModel."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(serialized)
+    weights, state, head = {}, set(), None
+    for node in graph.nodes:
+        for attribute in node.attributes:
+            name, key = attribute.full_name, attribute.checkpoint_key
+            if key == CASING:
+                continue
+            if not name or _OPTIMIZER_STATE.search(key) or "/.OPTIMIZER_SLOT/" in key:
+                state.add(name or key)
+            else:
+                weights[name] = key
+                found = re.search(r"(?:^|/)(\w+)/output_weights/\.ATTRIBUTES/", key)
+                head = _HEADS.get(found[1], head) if found else head
+    return ObjectGraph(weights, tuple(sorted(state)), head)
+
+
+def write_native(prefix: str, model: tf.Module) -> None:
+    """Writes the weights of a model as this package's training does, without optimizer state."""
+    tf.train.Checkpoint(model=model).write(prefix)
+
+
+_LAYER = "bert/encoder/transformer/group_0/inner_group_0"
+_NAMES = {
+    "word_embeddings/embeddings": "bert/embeddings/word_embeddings",
+    "type_embeddings/embeddings": "bert/embeddings/token_type_embeddings",
+    "position_embedding/embeddings": "bert/embeddings/position_embeddings",
+    "cls/predictions/output_bias/bias": "cls/predictions/output_bias",
+}
+_STEMS = {
+    "embeddings/layer_norm": "bert/embeddings/LayerNorm",
+    "embedding_projection": "bert/encoder/embedding_hidden_mapping_in",
+    "transformer/self_attention/query": f"{_LAYER}/attention_1/self/query",
+    "transformer/self_attention/key": f"{_LAYER}/attention_1/self/key",
+    "transformer/self_attention/value": f"{_LAYER}/attention_1/self/value",
+    "transformer/self_attention/attention_output": f"{_LAYER}/attention_1/output/dense",
+    "transformer/self_attention_layer_norm": f"{_LAYER}/LayerNorm",
+    "transformer/intermediate": f"{_LAYER}/ffn_1/intermediate/dense",
+    "transformer/output": f"{_LAYER}/ffn_1/intermediate/output/dense",
+    "transformer/output_layer_norm": f"{_LAYER}/LayerNorm_1",
+    "pooler_transform": "bert/pooler/dense",
+}
+_QUERY = f"{_LAYER}/attention_1/self/query/kernel"
+
+
+def with_our_names(source: WeightSource) -> WeightSource:
+    """The source under the original's names and shapes if its names are the Model Garden's, else as it is."""
+    if "transformer/self_attention/query/kernel" not in source.shapes:
+        return source
+    names = {_renamed(name): name for name in source.shapes}
+    shapes = {ours: _flat(ours, source.shapes[theirs]) for ours, theirs in names.items()}
+    _, heads, _ = source.shapes[names[_QUERY]]
+
+    def read(name: str) -> np.ndarray:
+        return source.read(names[name]).reshape(shapes[name])
+
+    return dataclasses.replace(source, shapes=shapes, read=read, num_attention_heads=heads)
+
+
+def _renamed(name: str) -> str:
+    stem, _, last = name.rpartition("/")
+    return _NAMES.get(name) or (f"{_STEMS[stem]}/{last}" if stem in _STEMS else name)
+
+
+def _flat(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with heads and the width of one taken together."""
+    if re.search(r"/self/\w+/bias$", name):
+        return (math.prod(shape),)
+    if re.search(r"/self/\w+/kernel$", name):
+        return shape[0], math.prod(shape[1:])
+    if name.endswith("attention_1/output/dense/kernel"):
+        return math.prod(shape[:2]), shape[2]
+    return shape

@@ -1,0 +1,373 @@
+"""The flags that several scripts share, and what they mean together."""
+
+import dataclasses
+import math
+import os
+import typing
+
+from albert_tf.cli.flags import ScriptOptions, UsageError, option
+
+
+@dataclasses.dataclass(frozen=True)
+class SidecarOptions(ScriptOptions):
+    """What goes with weights, where it is not what lies beside them."""
+
+    albert_config_file: str | None = option(
+        None, help="the model's albert_config.json (default: the one beside the weights)"
+    )
+    spm_model_file: str | None = option(
+        None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
+    )
+    vocab_file: str | None = option(
+        None, help="WordPiece vocabulary, used where there is no --spm_model_file"
+    )
+    do_lower_case: bool | None = option(
+        None, help="whether to lower-case the text (default: as the weights say, else yes)"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(ScriptOptions):
+    """What all `run_*.py` scripts understand, whatever they train."""
+
+    output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
+    init_checkpoint: str | None = option(
+        None, help="weights to start from; a checkpoint in --output_dir goes before it"
+    )
+    dry_run: bool = option(
+        False,
+        help="do all but train: read and check everything, run a step of each kind on its largest batch, "
+        "show time and memory, and write nothing to --output_dir",
+    )
+    init_from_group0: bool = option(
+        False, help="give every group of layers the weights of group 0 of --init_checkpoint"
+    )
+    do_train: bool = option(True, help="whether to train")
+    do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
+    train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
+    eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
+    optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
+    learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
+    save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
+    keep_checkpoint_max: int = option(5, at_least=1, help="checkpoints kept, the best one besides")
+    iterations_per_loop: int = option(
+        100, at_least=1, help="steps between TensorBoard scalars; on a TPU, steps run without the host"
+    )
+    early_stopping_patience: int | None = option(
+        None, at_least=1, help="stop after so many evaluations in a row without a better result"
+    )
+    seed: int = option(12345, at_least=0, help="decides initial weights, order of the data and dropout")
+    mixed_precision: str = option(
+        "float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="precision of the layers; variables, softmax, LayerNorm and losses are float32",
+    )
+    gradient_accumulation_steps: int = option(
+        1,
+        at_least=1,
+        help="parts into which a device's share of --train_batch_size is cut, one after another: one update, "
+        "the memory of one part",
+    )
+    recompute: bool = option(
+        False, help="compute each layer again in the backward pass, in place of keeping what is inside it"
+    )
+    jit_compile: bool = option(
+        False, help="compile the training and evaluation steps with XLA, once for each shape of a batch"
+    )
+    deterministic: bool = option(
+        False, help="whether each operation gives the same bits each time; may be slower"
+    )
+    on_divergence: str = option(
+        "stop",
+        choices=("stop", "rollback"),
+        help="where loss, gradients or weights are not finite: stop, or go back to the last checkpoint and "
+        "past the data, 3 times at most",
+    )
+    allow_changed_flags: bool = option(
+        False, help="whether a run may continue with other flags or data than it began with"
+    )
+    distribution_strategy: str = option(
+        "off",
+        choices=("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu"),
+        help="how training is spread over devices",
+    )
+    num_gpus: int | None = option(None, at_least=0, help="GPUs to use; all that are found when left out")
+    tpu_name: str | None = option(
+        None, alias="tpu", help="name or address of the TPU; 'local' for one of this machine"
+    )
+    tpu_zone: str | None = option(None, help="zone of the TPU in Google Cloud, unless the metadata say it")
+    gcp_project: str | None = option(None, help="project of the TPU, unless the metadata say it")
+    worker_hosts: str | None = option(
+        None, help="comma list of host:port for multi_worker_mirrored (default: what TF_CONFIG says)"
+    )
+    task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, from 0")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.init_from_group0 and not self._starts_from_weights:
+            raise UsageError("--init_from_group0 needs --init_checkpoint")
+        if self.early_stopping_patience and self.do_train and not self.do_eval:
+            raise UsageError("--early_stopping_patience needs --do_eval")
+        if self.jit_compile and self.distribution_strategy not in ("off", "one_device"):
+            raise UsageError(
+                "--jit_compile needs --distribution_strategy=off or one_device, not "
+                f"{self.distribution_strategy} (a TPU compiles by itself)"
+            )
+        if self.mixed_precision == "float16" and self.distribution_strategy == "tpu":
+            raise UsageError(
+                "--mixed_precision=float16 is not for TPUs: --mixed_precision=bfloat16 for a TPU"
+            )
+
+    @property
+    def _starts_from_weights(self) -> bool:
+        return self.init_checkpoint is not None
+
+    REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
+        "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
+        "master": "use --tpu_name with the address",
+        "num_tpu_cores": "all cores of the TPU are used",
+        "masked_lm_budget": "it never worked",
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions(RunOptions):
+    """How the training loop runs; also the flags of pretraining."""
+
+    poly_power: float = option(1.0, at_least=0, help="exponent of the learning rate's decay to 0")
+    num_train_steps: int = option(1000, at_least=1, help="training steps, also where the decay ends")
+    num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")
+    start_warmup_step: int = option(0, at_least=0, help="step at which the rise starts")
+    max_eval_steps: int | None = option(100, at_least=1, help="batches in an evaluation at most")
+
+
+PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096  # of the paper
+
+
+def scaled_learning_rate(train_batch_size: int) -> float:
+    """The paper's rate of pretraining for another batch: LAMB's goes with the root of the batch."""
+    return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What fine-tuning is tuned by; None where something else decides.
+
+    Attributes:
+      learning_rate: the peak.
+      train_batch_size: examples in a step, over all devices.
+      encoder_dropout_prob: of the encoder's hidden states and attention; None for the config's.
+      dropout_prob: in front of the task's head.
+      train_step: steps.
+      warmup_step: those of them over which the rate rises.
+      max_seq_length: pieces of a sequence.
+    """
+
+    learning_rate: float
+    train_batch_size: int
+    encoder_dropout_prob: float | None
+    dropout_prob: float
+    train_step: int
+    warmup_step: int
+    max_seq_length: int
+
+
+def _paper(
+    rate: float, batch: int, dropout: float, steps: int, warmup: int, length: int = 512
+) -> Hyperparameters:
+    return Hyperparameters(
+        learning_rate=rate,
+        train_batch_size=batch,
+        encoder_dropout_prob=dropout,
+        dropout_prob=0.1,
+        train_step=steps,
+        warmup_step=warmup,
+        max_seq_length=length,
+    )
+
+
+# The paper's Table 14, found for ALBERT-xxlarge.
+PAPER_HYPERPARAMETERS = {
+    "cola": _paper(1e-5, 16, 0.0, 5336, 320),
+    "sts-b": _paper(2e-5, 16, 0.0, 3598, 214),
+    "sst-2": _paper(1e-5, 32, 0.0, 20935, 1256),
+    "mnli": _paper(3e-5, 128, 0.0, 10000, 1000),
+    "mismnli": _paper(3e-5, 128, 0.0, 10000, 1000),
+    "qnli": _paper(1e-5, 32, 0.0, 33112, 1986),
+    "qqp": _paper(5e-5, 128, 0.1, 14000, 1000),
+    "rte": _paper(3e-5, 32, 0.1, 800, 200),
+    "mrpc": _paper(2e-5, 32, 0.0, 800, 200),
+    "wnli": _paper(2e-5, 16, 0.1, 2000, 250),
+    "squad_v1": _paper(5e-5, 48, 0.0, 3649, 365, 384),
+    "squad_v2": _paper(3e-5, 48, 0.0, 8144, 814),
+    "race": _paper(2e-5, 32, 0.1, 12000, 1000),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuningOptions(RunOptions, SidecarOptions):
+    """What the scripts that fine-tune understand.
+
+    A hyperparameter that is not given comes from `hparams`, else from `DEFAULTS`, which the scripts set.
+    """
+
+    DEFAULTS: typing.ClassVar[Hyperparameters]
+
+    albert_hub_module_handle: str | None = option(
+        None,
+        help="folder or address of a TF-Hub module to start from; config, vocabulary and casing are its own",
+    )
+    cached_dir: str | None = option(None, help="folder for the features (default: --output_dir)")
+    do_train: bool = option(False, help="whether to train")
+    do_eval: bool = option(False, help="whether to evaluate; with --do_train, at every checkpoint")
+    do_predict: bool = option(False, help="whether to predict the test split")
+    predict_batch_size: int = option(8, at_least=1, help="examples in a prediction step, over all devices")
+    hparams: str | None = option(
+        None, choices=("paper",), help="'paper': the task's row of the ALBERT paper's Table 14"
+    )
+    train_batch_size: int | None = option(
+        None, at_least=1, help="examples in a training step, over all devices"
+    )
+    learning_rate: float | None = option(None, at_least=0, help="peak learning rate")
+    max_seq_length: int | None = option(
+        None, at_least=4, help="pieces of a sequence at most; longer ones are cut"
+    )
+    dropout_prob: float | None = option(None, at_least=0, help="dropout in front of the task's head")
+    encoder_dropout_prob: float | None = option(
+        None, at_least=0, help="dropout in the encoder (default: the config's)"
+    )
+    train_step: int | None = option(None, at_least=1, help="training steps")
+    num_train_epochs: float | None = option(
+        None, at_least=0, help="rounds over the training examples, instead of --train_step"
+    )
+    warmup_step: int | None = option(None, at_least=0, help="steps over which the learning rate rises from 0")
+    warmup_proportion: float | None = option(
+        None, at_least=0, help="share of the steps over which the rate rises, instead of --warmup_step"
+    )
+    pad_to_max_length: bool = option(
+        False, help="pad every batch to --max_seq_length, as is done for a TPU, not to its longest sequence"
+    )
+    num_seeds: int = option(
+        1, at_least=1, help="runs with --seed, --seed+1, ... in folders of --output_dir, and their mean"
+    )
+
+    export_dir: str | None = option(
+        None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self._has_work:
+            raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or --export_dir")
+        if self.dry_run and not self.splits:
+            raise UsageError("--dry_run needs --do_train, --do_eval or --do_predict")
+        for one, other in [
+            ("train_step", "num_train_epochs"),
+            ("warmup_step", "warmup_proportion"),
+            ("init_checkpoint", "albert_hub_module_handle"),
+        ]:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise UsageError(f"--{one} and --{other} exclude each other")
+        for name in ("dropout_prob", "encoder_dropout_prob"):
+            if (getattr(self, name) or 0) >= 1:
+                raise UsageError(f"--{name} must be below 1, not {getattr(self, name)}")
+        if (self.warmup_proportion or 0) > 1:
+            raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
+        if self.num_train_epochs == 0:
+            raise UsageError("--num_train_epochs must be more than 0")
+
+    @property
+    def _starts_from_weights(self) -> bool:
+        return self.init_checkpoint is not None or self.albert_hub_module_handle is not None
+
+    @property
+    def _has_work(self) -> bool:
+        return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
+
+    @property
+    def export_settings(self) -> dict[str, float]:
+        """Flags of `export_saved_model.py` for the task, as far as they are given."""
+        return {}
+
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether all batches have one shape: a TPU compiles the step for each anew."""
+        return self.pad_to_max_length or self.distribution_strategy == "tpu"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that are needed."""
+        wanted = {"train": self.do_train, "dev": self.do_eval, "test": self.do_predict}
+        return tuple(split for split, is_wanted in wanted.items() if is_wanted)
+
+    def hyperparameters(self, task_name: str, num_examples: int) -> Hyperparameters:
+        """What this run is tuned by, given the number of its training examples."""
+        row = self.DEFAULTS
+        if self.hparams:
+            if task_name not in PAPER_HYPERPARAMETERS:
+                raise UsageError(f"--hparams={self.hparams} has no row for the task {task_name}")
+            row = PAPER_HYPERPARAMETERS[task_name]
+        names = [field.name for field in dataclasses.fields(Hyperparameters)]
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        batch_size = given.get("train_batch_size", row.train_batch_size)
+        if self.num_train_epochs is not None:
+            steps = max(1.0, num_examples / batch_size * self.num_train_epochs)
+            if steps >= 2**31:
+                raise UsageError(f"--num_train_epochs={self.num_train_epochs:g} makes {steps:.0f} steps")
+            given["train_step"] = int(steps)
+        steps = given.get("train_step", row.train_step)
+        if self.warmup_proportion is not None:
+            given["warmup_step"] = int(steps * self.warmup_proportion)
+        elif row.warmup_step > steps:  # made for a longer run
+            given.setdefault("warmup_step", steps * row.warmup_step // row.train_step)
+        return dataclasses.replace(row, **given)
+
+    def seed_folder(self, number: int) -> str:
+        """Where the run with that number lies, if there are several."""
+        return os.path.join(self.output_dir, f"seed-{self.seed + number}")
+
+    def training_options(self, chosen: Hyperparameters, number: int = 0) -> TrainingOptions:
+        """The loop's options for the run with that number, of `num_seeds`."""
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
+        folder, seed = self.output_dir, self.seed + number
+        if self.num_seeds > 1:
+            folder = self.seed_folder(number)
+        return TrainingOptions(
+            **shared
+            | {
+                "output_dir": folder,
+                "init_checkpoint": self.init_checkpoint,
+                "seed": seed,
+                "learning_rate": chosen.learning_rate,
+                "train_batch_size": chosen.train_batch_size,
+                "num_train_steps": chosen.train_step,
+                "num_warmup_steps": chosen.warmup_step,
+                "max_eval_steps": None,
+            }
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModelOptions(ScriptOptions):
+    """Which model is exported. What is not given is taken from the files beside the weights."""
+
+    input: str = option(
+        help="folder of a run, of which the best checkpoint is taken, or weights of any kind: checkpoint, "
+        ".tar.gz, Hugging Face folder, hub module"
+    )
+    task_name: str | None = option(
+        None,
+        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, pretraining, encoder "
+        "(embeddings alone) or custom (default: as the folder or the weights say)",
+    )
+    labels: tuple[str, ...] | None = option(
+        None, help="the classes of a custom task in their order, or other words for those of a task"
+    )
+    num_texts: int | None = option(None, at_least=1, help="texts in an example of a custom task: 1 or 2")
+    albert_config_file: str | None = option(None, help="the model's albert_config.json")
+    spm_model_file: str | None = option(None, help="SentencePiece model")
+    vocab_file: str | None = option(None, help="WordPiece vocabulary")
+    do_lower_case: bool | None = option(None, help="whether to lower-case the text (default: as trained)")
+    max_seq_length: int | None = option(
+        None, at_least=4, help="pieces of a sequence at most (default: as trained)"
+    )

@@ -1,0 +1,1 @@
+"""Everything between a file of examples and a batch."""

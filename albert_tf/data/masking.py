@@ -1,0 +1,45 @@
+"""What is to be predicted in pretraining, whether data preparation masks it or training does."""
+
+import dataclasses
+
+import numpy as np
+
+from albert_tf.cli import flags
+
+SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
+MASKED_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # what becomes of a chosen piece; the rest is random
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskingOptions(flags.ScriptOptions):
+    """What is to be predicted."""
+
+    masked_lm_prob: float = flags.option(0.15, at_least=0, help="share of the pieces that is to be predicted")
+    max_predictions_per_seq: int = flags.option(
+        20, at_least=1, help="the most pieces to predict in an example"
+    )
+    ngram: int = flags.option(3, at_least=1, help="the most words that are chosen together")
+    favor_shorter_ngram: bool = flags.option(
+        True, help="n words are chosen together with probability proportional to 1/n; if not, in reverse"
+    )
+    do_whole_word_mask: bool = flags.option(True, help="choose whole words, not single pieces")
+    do_permutation: bool = flags.option(
+        False, help="also permute as many other pieces; arrays of predictions become twice as long"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.masked_lm_prob > 1:
+            raise flags.UsageError(f"--masked_lm_prob must be at most 1, not {self.masked_lm_prob}")
+
+    @property
+    def predictions_length(self) -> int:
+        """The length of the arrays of predictions."""
+        return self.max_predictions_per_seq * (2 if self.do_permutation else 1)
+
+
+def ngram_probabilities(options: MaskingOptions) -> np.ndarray:
+    """The probability of choosing 1, 2, ... `ngram` words together."""
+    weights = 1 / np.arange(1, options.ngram + 1)
+    weights /= weights.sum()
+    return weights if options.favor_shorter_ngram else weights[::-1]

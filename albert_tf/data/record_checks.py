@@ -1,0 +1,115 @@
+"""What is wrong with the TFRecords of pretraining, and of which kind they are."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from albert_tf.data import records
+from albert_tf.data.tfrecord import read_records
+from albert_tf.errors import InputError
+
+
+def are_unmasked(paths: Sequence[str]) -> bool:
+    """Whether record files hold unmasked records, by the first one of each.
+
+    Raises:
+      InputError: some do and others do not, or a file is damaged at its beginning.
+    """
+    first_of_kind: dict[bool, str] = {}
+    for path in paths:
+        for record in itertools.islice(read_records(path), 1):
+            first_of_kind.setdefault(_is_unmasked(record), path)
+    if len(first_of_kind) > 1:
+        raise InputError(
+            f"{first_of_kind[True]} holds unmasked records, {first_of_kind[False]} masked ones: a run takes "
+            "one kind"
+        )
+    return True in first_of_kind
+
+
+def find_bad_record(
+    paths: Sequence[str],
+    max_seq_length: int,
+    max_predictions_per_seq: int | None,
+    vocab_size: int,
+    type_vocab_size: int = 2,
+    limit: int | None = None,
+) -> str | None:
+    """One line about the first thing wrong in record files, naming file and record (from 1), or None.
+
+    Args:
+      paths: record files.
+      max_seq_length: length they should have.
+      max_predictions_per_seq: length of their arrays of predictions; None for unmasked records.
+      vocab_size: what ids must be below.
+      type_vocab_size: what segment ids must be below.
+      limit: the most records to look at in each file.
+    """
+    schema = records.schema(max_seq_length, max_predictions_per_seq)
+    bounds = {
+        "input_ids": (vocab_size, "there are {} pieces in the vocabulary"),
+        "masked_lm_ids": (vocab_size, "there are {} pieces in the vocabulary"),
+        "masked_lm_positions": (max_seq_length, "there are {} positions"),
+        "segment_ids": (type_vocab_size, "there are {} segments (type_vocab_size)"),
+        **dict.fromkeys(
+            ("input_mask", "token_boundary", "next_sentence_labels", "may_swap"), (2, "it is 0 or 1")
+        ),
+        "mask_id": (vocab_size, "there are {} pieces in the vocabulary"),
+        "masked_lm_weights": (float("inf"), "weights are finite and not negative"),
+    }
+    for path in paths:
+        number = 0
+        try:
+            for number, record in enumerate(read_records(path), 1):
+                if limit is not None and number > limit:
+                    break
+                problem = _problem(record, schema, bounds)
+                if problem:
+                    return f"{path}, record {number}: {problem}"
+        except InputError as error:
+            return str(error)
+        if not number:
+            return f"{path} holds no records"
+    return None
+
+
+def _is_unmasked(record: bytes) -> bool:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return "may_swap" in tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        return False
+
+
+def _problem(
+    record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, tuple[float, str]]
+) -> str | None:
+    """What is wrong with a record, without its place."""
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        features = tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        return "not a tf.train.Example"
+    for name, (kind, length, flag) in schema.items():
+        feature = features[name] if name in features else tf.train.Feature()
+        found = feature.WhichOneof("kind")
+        if found is None:
+            return f"no feature {name}: these are not pretraining records"
+        if found != kind:
+            return f"{name} is of kind {found}, not {kind}: these are not pretraining records"
+        values = getattr(feature, found).value
+        if len(values) != length:
+            wanted = f"{flag} is {length}" if flag else f"{length} is needed"
+            return f"{name} has {len(values)} values, but {wanted}"
+        bound, what = bounds[name]
+        wrong = next((v for v in values if not 0 <= v < bound), None)
+        if wrong is not None:
+            return f"{name} holds {wrong}, but {what.format(bound)}"
+    segments = "".join(map(str, features["segment_ids"].int64_list.value))
+    if "may_swap" in schema and not re.fullmatch("0{3,}1{2,}0*", segments):
+        return "segment_ids are not 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding"
+    return None

@@ -1,0 +1,1 @@
+"""LiteRT and ONNX files for phones and other small machines."""

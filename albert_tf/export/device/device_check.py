@@ -1,0 +1,159 @@
+"""Whether an exported file answers as the Keras model does, on real sentences of every length."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf.errors import InputError
+from albert_tf.export.device.runtimes import Arrays, Run, run_in_own_process
+from albert_tf.export.device.token_model import MASKED_POSITIONS, TokenModel
+from albert_tf.export.serving.text_inputs import TextInputs
+from albert_tf.export.trained_model import TrainedModel
+
+_MOST = 50
+
+SENTENCES = (
+    "The film is a delight from beginning to end.",
+    "I would not recommend this restaurant to anyone.",
+    "Anna went to the market on Saturday and came back with three kilos of apples.",
+    "Where was the treaty signed, and who was there?",
+    "The company said on Monday that its profit had risen by 12 percent, to $4.1 billion.",
+    "Rain is expected in the north; the south stays dry.",
+    "No one had opened the door for years, so they broke the lock to enter the old library.",
+    "He can't swim.",
+)
+
+
+def read_sentences(path: str) -> list[str]:
+    """The first 50 lines of a UTF-8 file that are not blank: outputs for all of them are kept at once.
+
+    Raises:
+      InputError: there are none, or a line is not UTF-8.
+    """
+    sentences: list[str] = []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                sentence = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                raise InputError(f"{path}, line {number} is not UTF-8") from None
+            sentences += [sentence] if sentence else []
+            if len(sentences) == _MOST:
+                break
+    if not sentences:
+        raise InputError(f"{path} holds no sentences; one a line is needed")
+    return sentences
+
+
+_ROUNDING = 1e-4
+
+
+class Comparison(NamedTuple):
+    """How near an exported file is to the Keras model.
+
+    Attributes:
+      largest_difference: of all numbers, relative to those above 1.
+      agreement: share of equal decisions; None where the model makes none.
+    """
+
+    largest_difference: float
+    agreement: float | None
+
+
+class DeviceCheck:
+    """Batches of real sentences, and what the Keras model makes of them.
+
+    Each sentence comes alone, or before the next one where the task takes two texts; as the last row come
+    all of them, one after the other.
+
+    Args:
+      model: the reference.
+      trained: what it was made of.
+      batch_size: of the exported files.
+      lengths: of the exported files.
+      sentences: texts.
+    """
+
+    def __init__(
+        self,
+        model: TokenModel,
+        trained: TrainedModel,
+        batch_size: int,
+        lengths: Sequence[int],
+        sentences: Sequence[str] = SENTENCES,
+    ):
+        self._model = model
+        self._batches = [
+            batch
+            for length in lengths
+            for batch in _batches(model, trained, batch_size, length, [*sentences, " ".join(sentences)])
+        ]
+        self._expected = [self._ask(batch) for batch in self._batches]
+
+    def run(self, path: str) -> tuple[Run, Comparison]:
+        """Runs a file on all batches, and compares."""
+        run = run_in_own_process(path, self._batches)
+        pairs = list(zip(self._expected, run.outputs, strict=True))
+        # np.max, unlike max, is NaN where one of them is.
+        difference = float(np.max([_difference(e[name], given[name]) for e, given in pairs for name in e]))
+        decisions = [(self._model.decisions(e), self._model.decisions(given)) for e, given in pairs]
+        if decisions[0][0] is None:
+            return run, Comparison(difference, None)
+        equal = np.concatenate([(e == given).ravel() for e, given in decisions])
+        return run, Comparison(difference, float(equal.mean()))
+
+    def _ask(self, batch: Arrays) -> Arrays:
+        outputs = self._model(**{name: tf.constant(values) for name, values in batch.items()})
+        return {name: values.numpy() for name, values in outputs.items()}
+
+
+def check_equal(comparison: Comparison, name: str) -> None:
+    """InputError if a file in float32 differs by more than rounding."""
+    if not comparison.largest_difference <= _ROUNDING:
+        raise InputError(
+            f"{name} differs from the Keras model by {comparison.largest_difference:.2g}, more than the "
+            f"{_ROUNDING:g} that rounding explains: nothing is written"
+        )
+
+
+def _batches(
+    model: TokenModel, trained: TrainedModel, batch_size: int, length: int, texts: Sequence[str]
+) -> list[Arrays]:
+    """The texts as inputs of one length, in batches; texts come twice where the last one has room."""
+    specs = model.specs(batch_size, length)
+    per_row = int(np.prod(specs[0].shape[1:-1]))  # the choices of multiple choice
+    numbers = np.resize(np.arange(len(texts)), -(-len(texts) // batch_size) * batch_size)
+    first = np.repeat(numbers, per_row)
+    second = (first + 1 + np.tile(np.arange(per_row), len(numbers))) % len(texts)
+    columns = (first, second)[: _num_texts(trained)]
+    inputs = TextInputs(trained.tokenizer, length)(*(tf.gather(texts, column) for column in columns))
+    arrays = {name: _padded(values.numpy(), length) for name, values in inputs.items()}
+    if trained.head == "pretraining":
+        positions = np.arange(specs[-1].shape[1], dtype=np.int32)
+        arrays[MASKED_POSITIONS] = np.tile(positions, (len(numbers), 1))
+    return [
+        {
+            spec.name: arrays[spec.name][row * per_row : (row + batch_size) * per_row].reshape(spec.shape)
+            for spec in specs
+        }
+        for row in range(0, len(numbers), batch_size)
+    ]
+
+
+def _num_texts(trained: TrainedModel) -> int:
+    if trained.head == "classification":
+        return trained.task["num_texts"]
+    return 1 if trained.head == "encoder" else 2
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(values, [(0, 0), (0, length - values.shape[1])])
+
+
+def _difference(expected: np.ndarray, given: np.ndarray) -> float:
+    """The largest of numbers, relative to those above 1; 0 for indices."""
+    if expected.dtype.kind != "f":
+        return 0.0
+    return float(np.max(np.abs(expected - given) / np.maximum(1, np.abs(expected)), initial=0))

@@ -1,0 +1,168 @@
+"""The TF-Hub module of a model: a SavedModel to call, to train, and to ask by the original's signatures."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from albert_tf.checkpoints.assets import find_sidecars
+from albert_tf.models.pretraining import AlbertForPreTraining
+
+_Outputs = dict[str, Any]  # of tensors, and a list of them
+_Function = Callable[..., _Outputs]
+
+_POSITIONS = "masked_lm_positions"
+
+
+def save_hub_module(
+    path: str,
+    model: AlbertForPreTraining,
+    assets_folder: str,
+    *,
+    do_lower_case: bool,
+    with_mlm: bool,
+    with_sop: bool,
+) -> None:
+    """Writes a model as a module with the interface of the published ones.
+
+    What is written needs TensorFlow alone: it holds what the model computes, not its classes.
+
+    Args:
+      path: the folder of the SavedModel.
+      model: the encoder with its heads.
+      assets_folder: config and vocabulary, see `write_sidecars`.
+      do_lower_case: whether text is lower-cased.
+      with_mlm: whether there is `.mlm` and the signature "mlm".
+      with_sop: whether there is the signature "sop".
+    """
+    encode = _encoder(model)
+    module = _reusable(encode, model.encoder.variables)
+    assets = {
+        name: tf.saved_model.Asset(os.path.join(assets_folder, name))
+        for name in sorted(os.listdir(assets_folder))
+    }
+    module.all_assets = assets
+    found = find_sidecars(assets_folder)
+    vocabulary = assets[os.path.basename(found.spm_model_file or found.vocab_file)]
+    setattr(module, "sp_model_file" if found.spm_model_file else "vocab_file", vocabulary)
+    module.do_lower_case = tf.Variable(do_lower_case, trainable=False)
+    signatures = {
+        "tokens": _tokens(encode),
+        "tokenization_info": _tokenization_info(vocabulary, do_lower_case),
+    }
+    if with_mlm:
+        predict = _predictor(model, encode)
+        variables = [*model.encoder.variables, *model.masked_lm.variables]
+        module.mlm = _reusable(predict, variables, _POSITIONS)
+        signatures["mlm"] = _mlm(predict)
+    if with_sop:
+        module.sop_variables = model.sentence_order.variables
+        signatures["sop"] = _sop(model, encode)
+    tf.saved_model.save(module, path, signatures)
+
+
+def _encoder(model: AlbertForPreTraining) -> _Function:
+    """What a module computes. All else calls it, so that the layers are in the file once a mode."""
+
+    @tf.function(autograph=False)
+    def encode(inputs, training=False):
+        encoded = model.encoder(
+            {
+                "input_ids": inputs["input_word_ids"],
+                "input_mask": inputs["input_mask"],
+                "segment_ids": inputs["input_type_ids"],
+            },
+            training=training,
+            return_all_layers=True,
+        )
+        blocks = model.config.inner_group_num
+        return {
+            "default": encoded["pooled_output"],
+            "pooled_output": encoded["pooled_output"],
+            "sequence_output": encoded["sequence_output"],
+            "encoder_outputs": encoded["all_layer_outputs"][blocks - 1 :: blocks],
+        }
+
+    return encode
+
+
+def _predictor(model: AlbertForPreTraining, encode: _Function) -> _Function:
+    """What `.mlm` computes: also the logits of the pieces at some positions."""
+
+    @tf.function(autograph=False)
+    def predict(inputs, training=False):
+        encoder_inputs = {name: inputs[name] for name in inputs if name != _POSITIONS}
+        outputs = encode(encoder_inputs, training=training)
+        masked = tf.gather(outputs["sequence_output"], inputs[_POSITIONS], batch_dims=1)
+        return outputs | {"mlm_logits": model.masked_lm(masked, model.encoder.embeddings.word_embeddings)}
+
+    return predict
+
+
+def _reusable(
+    function: _Function, variables: Iterable[tf.Variable], *more_inputs: str
+) -> tf.train.Checkpoint:
+    """A callable for both modes with its variables, under the names that `hub.KerasLayer` looks for."""
+    names = ("input_word_ids", "input_mask", "input_type_ids", *more_inputs)
+    for training in (False, True):
+        function.get_concrete_function({name: _ids(name) for name in names}, training=training)
+    reusable = tf.train.Checkpoint()
+    reusable.variables = list(variables)
+    reusable.trainable_variables = list(variables)
+    reusable.__call__ = function
+    return reusable
+
+
+def _ids(name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None, None], tf.int32, name=name)
+
+
+# The original's signatures, for inference.
+
+_TOKENS = [_ids("input_ids"), _ids("input_mask"), _ids("segment_ids")]
+
+
+def _named(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"input_word_ids": input_ids, "input_mask": input_mask, "input_type_ids": segment_ids}
+
+
+def _both(outputs: _Outputs) -> _Outputs:
+    return {name: outputs[name] for name in ("sequence_output", "pooled_output")}
+
+
+def _tokens(encode: _Function) -> _Function:
+    @tf.function(input_signature=_TOKENS, autograph=False)
+    def tokens(input_ids, input_mask, segment_ids):
+        return _both(encode(_named(input_ids, input_mask, segment_ids)))
+
+    return tokens
+
+
+def _mlm(predict: _Function) -> _Function:
+    @tf.function(input_signature=[*_TOKENS, _ids("mlm_positions")], autograph=False)
+    def mlm(input_ids, input_mask, segment_ids, mlm_positions):
+        inputs = _named(input_ids, input_mask, segment_ids) | {_POSITIONS: mlm_positions}
+        outputs = predict(inputs)
+        logits = outputs["mlm_logits"]
+        return _both(outputs) | {"mlm_logits": tf.reshape(logits, [-1, logits.shape[-1]])}
+
+    return mlm
+
+
+def _sop(model: AlbertForPreTraining, encode: _Function) -> _Function:
+    @tf.function(input_signature=_TOKENS, autograph=False)
+    def sop(input_ids, input_mask, segment_ids):
+        outputs = encode(_named(input_ids, input_mask, segment_ids))
+        logits = model.sentence_order(outputs["pooled_output"])
+        return _both(outputs) | {"sop_log_probs": tf.nn.log_softmax(logits)}
+
+    return sop
+
+
+def _tokenization_info(vocabulary: tf.saved_model.Asset, do_lower_case: bool) -> _Function:
+    @tf.function(input_signature=[], autograph=False)
+    def tokenization_info():
+        return {"vocab_file": vocabulary.asset_path, "do_lower_case": tf.constant(do_lower_case)}
+
+    return tokenization_info

@@ -1,0 +1,130 @@
+"""`export_to_tfhub`: weights of any kind in, a TF-Hub module and its preprocessing module out."""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+
+import tensorflow as tf
+
+from albert_tf.checkpoints.assets import casing_for, config_for, vocabulary_for, write_sidecars
+from albert_tf.checkpoints.hub import is_module
+from albert_tf.checkpoints.loading import assign, warn_of
+from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.sources import BEST_CHECKPOINT, open_source
+from albert_tf.errors import InputError
+from albert_tf.export.hub.module import save_hub_module
+from albert_tf.export.hub.preprocessing_module import save_hub_preprocessing
+from albert_tf.files import folder_appears_when_complete
+from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.task import check_length
+from albert_tf.tokenization import load_tokenizer
+
+_SEQ_LENGTH = 128  # of the published preprocessing modules
+_MLM, _SOP, _POOLER = "cls/predictions", "cls/seq_relationship", "bert/pooler"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HubExport:
+    """What to make modules of, and where.
+
+    Attributes:
+      albert_directory: weights, see `albert_tf.load_weights`.
+      checkpoint_name: of a checkpoint in that folder; default: the best if there is one, else the newest.
+      export_path: the folder of the module.
+      preprocessing_export_path: that of the preprocessing module; default: `export_path` + "_preprocess".
+      albert_config_file, spm_model_file, vocab_file: go before what lies beside the weights.
+      do_lower_case: goes before what the weights say.
+      max_seq_length: of the preprocessing module's outputs; default: 128, or what the model can take.
+      overwrite: whether modules that exist are replaced.
+    """
+
+    albert_directory: str
+    checkpoint_name: str | None = None
+    export_path: str
+    preprocessing_export_path: str | None = None
+    albert_config_file: str | None = None
+    spm_model_file: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    max_seq_length: int | None = None
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class HubExported:
+    """What came out: the report of the load, and the folders of the two modules."""
+
+    report: LoadReport
+    module: str
+    preprocessing: str
+
+
+def export_to_tfhub(export: HubExport) -> HubExported:
+    """Writes both modules; each appears when it is complete.
+
+    A head that the weights lack is left out with a warning.
+
+    Raises:
+      InputError: see `load_weights`; or a folder exists, config or vocabulary are missing or do not fit, or
+        the encoder is not whole.
+    """
+    module = export.export_path.rstrip("/") or "/"
+    preprocessing = export.preprocessing_export_path or f"{module}_preprocess"
+    if os.path.realpath(module) == os.path.realpath(preprocessing):
+        raise InputError(f"--export_path and --preprocessing_export_path are both {module}")
+    for path in (module, preprocessing):
+        if export.overwrite and os.path.isdir(path) and os.listdir(path) and not is_module(path):
+            raise InputError(f"{path} holds something that is no module: --overwrite does not replace it")
+    with contextlib.ExitStack() as stack:
+        module_folder, preprocessing_folder = (
+            stack.enter_context(folder_appears_when_complete(path, export.overwrite))
+            for path in (module, preprocessing)
+        )
+        source = stack.enter_context(open_source(_weights(export)))
+        config = config_for(source, export.albert_config_file)
+        spm_model_file, vocab_file = vocabulary_for(source, export.spm_model_file, export.vocab_file, config)
+        do_lower_case = casing_for(source.path, source.do_lower_case, export.do_lower_case)
+        tokenizer = load_tokenizer(spm_model_file, vocab_file, do_lower_case)
+        seq_length = export.max_seq_length or min(_SEQ_LENGTH, config.max_position_embeddings)
+        check_length(seq_length, config)
+        model = AlbertForPreTraining(config)
+        report = _with_notes(assign(model, source))
+        save_hub_preprocessing(preprocessing_folder, tokenizer, seq_length)
+        assets = stack.enter_context(tempfile.TemporaryDirectory())
+        write_sidecars(assets, config, spm_model_file, vocab_file)
+        save_hub_module(
+            module_folder,
+            model,
+            assets,
+            do_lower_case=do_lower_case,
+            with_mlm=not _lacking(report, _MLM),
+            with_sop=not _lacking(report, _SOP),
+        )
+    warn_of(report)
+    return HubExported(report, module, preprocessing)
+
+
+def _weights(export: HubExport) -> str:
+    if export.checkpoint_name:
+        return os.path.join(export.albert_directory, export.checkpoint_name)
+    best = os.path.join(export.albert_directory, BEST_CHECKPOINT)
+    return best if tf.io.gfile.exists(f"{best}.index") else export.albert_directory
+
+
+def _lacking(report: LoadReport, part: str) -> list[str]:
+    return [name for name in report.missing if name.startswith(part)]
+
+
+def _with_notes(report: LoadReport) -> LoadReport:
+    """The report with notes on the parts that the weights lack; InputError if it is more than these."""
+    consequences = {
+        _MLM: "the module has neither .mlm nor the signature mlm",
+        _SOP: "the module has no signature sop",
+        _POOLER: "pooled_output and default are of random weights",
+    }
+    lacking = {part: _lacking(report, part) for part in consequences}
+    if rest := set(report.missing).difference(*lacking.values()):
+        raise InputError(f"{report.path} lacks {', '.join(sorted(rest))}: a module would have random weights")
+    notes = [f"there is no {part}: {what}" for part, what in consequences.items() if lacking[part]]
+    return dataclasses.replace(report, notes=(*report.notes, *notes))

@@ -1,0 +1,186 @@
+"""Contexts as windows behind their questions, and the best span of each question, in the graph."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from albert_tf.export.serving.text_inputs import TextInputs, first, strip_ranges
+from albert_tf.tasks.squad.decoding import POSSIBLE
+from albert_tf.tasks.squad.windows import NUM_SPECIAL
+from albert_tf.tokenization.in_graph.characters import enumerated
+
+
+class Windows(NamedTuple):
+    """The windows of a batch of contexts; those of a question follow one another.
+
+    Attributes:
+      questions: int32 [batch, (pieces)], cut.
+      pieces: int32 [pieces], ids of all contexts, end to end.
+      begins, ends: int32 [pieces + 1], characters of its context that a piece stands for; those of a span are
+        `str.strip`ped, and its end is not behind its begin if nothing is left. The last one is no piece.
+      question_of: int32 [windows].
+      starts: int32 [windows], the first piece of each window, counted through all contexts.
+      lengths: int32 [windows], in pieces of the context.
+    """
+
+    questions: tf.RaggedTensor
+    pieces: tf.Tensor
+    begins: tf.Tensor
+    ends: tf.Tensor
+    question_of: tf.Tensor
+    starts: tf.Tensor
+    lengths: tf.Tensor
+
+    @property
+    def first_positions(self) -> tf.Tensor:
+        """int32 [windows]. Where in its sequence a window's first piece stands."""
+        return tf.gather(tf.cast(self.questions.row_lengths(), tf.int32), self.question_of) + 2
+
+    def inputs(self, text_inputs: TextInputs, windows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[CLS] question [SEP] window [SEP] of some windows, see `TextInputs.pack`."""
+        starts = tf.gather(self.starts, windows)
+        places = tf.ragged.range(starts, starts + tf.gather(self.lengths, windows))
+        shown = places.with_values(tf.gather(self.pieces, places.values))
+        return text_inputs.pack([tf.gather(self.questions, tf.gather(self.question_of, windows)), shown])
+
+    def is_max_context(self, windows: tf.Tensor, pieces: tf.Tensor) -> tf.Tensor:
+        """What `albert_tf.tasks.squad.windows.is_max_context` says.
+
+        Args:
+          windows: int32 [windows].
+          pieces: int32 [windows, candidates], counted through all contexts.
+
+        Returns:
+          bool [windows, candidates], false for pieces that are not in the window.
+        """
+        starts, lengths = (tf.pad(column, [[1, 1]]) for column in (self.starts, self.lengths))
+
+        def context_score(windows: tf.Tensor) -> tf.Tensor:
+            start, length = (tf.gather(column, windows)[:, tf.newaxis] for column in (starts, lengths))
+            left = pieces - start
+            least = tf.minimum(left, length - 1 - left)
+            score = tf.cast(least, tf.float64) + 0.01 * tf.cast(length, tf.float64)
+            return tf.where(least >= 0, score, -float("inf"))
+
+        before, own, after = (context_score(windows + i) for i in range(3))
+        return (own > before) & (own >= after)
+
+
+def cut_windows(
+    text_inputs: TextInputs,
+    question: tf.Tensor,
+    context: tf.Tensor,
+    *,
+    doc_stride: int,
+    max_query_length: int,
+) -> Windows:
+    """Cuts contexts as `albert_tf.tasks.squad.windows.window_features` does.
+
+    Args:
+      text_inputs: of the model.
+      question: string [batch].
+      context: string [batch], UTF-8.
+      doc_stride: pieces from one window to the next.
+      max_query_length: pieces of a question that stay.
+    """
+    asked = text_inputs.tokenizer.tokenize(question)
+    asked = first(asked, tf.minimum(asked.row_lengths(), max_query_length))
+    pieces, begins, ends = text_inputs.tokenizer.tokenize_with_offsets(context)
+    begins, ends = strip_ranges(context, begins, ends)
+    sizes, asked_sizes = (tf.cast(ragged.row_lengths(), tf.int32) for ragged in (pieces, asked))
+    room = text_inputs.max_seq_length - NUM_SPECIAL - asked_sizes
+    step = tf.minimum(room, doc_stride)
+    question_of, number = enumerated(1 + tf.maximum(0, -((room - sizes) // step)))
+    starts = number * tf.gather(step, question_of)
+    return Windows(
+        questions=asked,
+        pieces=pieces.values,
+        begins=tf.pad(begins.values, [[0, 1]]),
+        ends=tf.pad(ends.values, [[0, 1]]),
+        question_of=question_of,
+        starts=starts + tf.gather(tf.cast(pieces.row_starts(), tf.int32), question_of),
+        lengths=tf.minimum(tf.gather(room, question_of), tf.gather(sizes, question_of) - starts),
+    )
+
+
+class Spans(NamedTuple):
+    """One span each, of windows or of questions.
+
+    Attributes:
+      scores: float64 [spans], that of start and end together; -inf if there is no span.
+      places: int64 [spans], first piece and length in one number, ordered by the first piece, then by
+        the length. Of equal scores the lowest place is the best.
+    """
+
+    scores: tf.Tensor
+    places: tf.Tensor
+
+
+class SpanChoice:
+    """Chooses among the spans of windows.
+
+    Args:
+      windows: all.
+      max_answer_length: in pieces.
+    """
+
+    def __init__(self, windows: Windows, max_answer_length: int):
+        self._windows = windows
+        self._max_answer_length = max_answer_length
+        self._no_piece = tf.size(windows.pieces)
+
+    def of_windows(self, windows: tf.Tensor, found: Mapping[str, tf.Tensor]) -> Spans:
+        """The best span of each window.
+
+        Args:
+          windows: int32 [windows], numbers.
+          found: `start_index`, `start_score`, `end_index` and `end_score` of these windows, as
+            `albert_tf.tasks.squad.decoding.find_answers` takes them.
+        """
+        begin, length, position = (
+            tf.gather(column, windows)[:, tf.newaxis, tf.newaxis]
+            for column in (self._windows.starts, self._windows.lengths, self._windows.first_positions)
+        )
+        # Pieces, counted through all contexts: [windows, starts, 1], [windows, 1 or starts, ends].
+        starts = found["start_index"][:, :, tf.newaxis] - position + begin
+        ends = found["end_index"] - position + begin
+        fits = (starts >= begin) & (starts <= ends) & (ends < begin + length)
+        fits &= ends - starts < self._max_answer_length
+        fits &= self._windows.is_max_context(windows, starts[:, :, 0])[:, :, tf.newaxis]
+        start_scores, end_scores = found["start_score"][:, :, tf.newaxis], found["end_score"]
+        fits &= (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
+        first_characters = tf.gather(self._windows.begins, tf.where(fits, starts, self._no_piece))
+        fits &= first_characters < tf.gather(self._windows.ends, tf.where(fits, ends, self._no_piece))
+        sums = tf.cast(start_scores, tf.float64) + tf.cast(end_scores, tf.float64)
+        scores = tf.where(fits, sums, -float("inf"))
+        best = tf.reduce_max(scores, axis=[1, 2])
+        is_best = fits & (scores == best[:, tf.newaxis, tf.newaxis])
+        places = self._place(tf.cast(starts, tf.int64), tf.cast(ends - starts, tf.int64))
+        return Spans(best, tf.reduce_min(tf.where(is_best, places, self._nowhere), axis=[1, 2]))
+
+    def of_questions(self, question_of: tf.Tensor, spans: Spans, questions: tf.Tensor) -> Spans:
+        """The best span of each question.
+
+        Each start is taken from one window, and later windows have later starts: places are in their order.
+
+        Args:
+          question_of: int32 [spans].
+          spans: of all windows, in any order.
+          questions: int32 scalar, how many there are.
+        """
+        best = tf.math.unsorted_segment_max(spans.scores, question_of, questions)
+        places = tf.where(spans.scores == tf.gather(best, question_of), spans.places, self._nowhere)
+        return Spans(best, tf.math.unsorted_segment_min(places, question_of, questions))
+
+    def characters(self, spans: Spans) -> tuple[tf.Tensor, tf.Tensor]:
+        """begin, end: int32 [spans], characters of the context without white space around; 0 if no span."""
+        first, more = spans.places // self._max_answer_length, spans.places % self._max_answer_length
+        return tf.gather(self._windows.begins, first), tf.gather(self._windows.ends, first + more)
+
+    def _place(self, first: tf.Tensor, more: tf.Tensor) -> tf.Tensor:
+        return first * self._max_answer_length + more
+
+    @property
+    def _nowhere(self) -> tf.Tensor:
+        return self._place(tf.cast(self._no_piece, tf.int64), tf.constant(0, tf.int64))

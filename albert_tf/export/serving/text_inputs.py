@@ -1,0 +1,127 @@
+"""From strings to a model's inputs, in the graph."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from albert_tf.tokenization import Tokenizer
+from albert_tf.tokenization.in_graph import in_graph_tokenizer
+from albert_tf.tokenization.in_graph.characters import repeated
+
+
+class TextInputs(tf.Module):
+    """Makes what `albert_tf.data.features` makes of the same texts, as a batch of tensors.
+
+    Args:
+      tokenizer: of the vocabulary.
+      max_seq_length: pieces of a sequence at most.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_seq_length: int):
+        super().__init__()
+        self.tokenizer = in_graph_tokenizer(tokenizer)
+        self.cls_id, self.sep_id = tokenizer.cls_id, tokenizer.sep_id
+        self.max_seq_length = max_seq_length
+
+    def __call__(self, *columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[CLS] A [SEP] of one column of texts, [CLS] A [SEP] B [SEP] of two.
+
+        A single text loses its end; of a pair the longer text loses its last piece, B if they are equally
+        long, until both fit.
+
+        Args:
+          *columns: string [batch], each.
+
+        Returns:
+          See `pack`.
+        """
+        segments = [self.tokenizer.tokenize(column) for column in columns]
+        room = self.max_seq_length - 1 - len(segments)
+        sizes = [segment.row_lengths() for segment in segments]
+        if len(segments) == 1:
+            kept = [tf.minimum(sizes[0], room)]
+        else:
+            a = tf.minimum(sizes[0], tf.maximum(room - sizes[1], (room + 1) // 2))
+            kept = [a, tf.minimum(sizes[1], room - a)]
+        return self.pack([first(*both) for both in zip(segments, kept, strict=True)])
+
+    def pack(self, segments: Sequence[tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+        """Puts the special pieces around one or two segments, and pads.
+
+        Args:
+          segments: int32 [batch, (pieces)], each.
+
+        Returns:
+          input_ids, input_mask, segment_ids: int32 [batch, length of the longest].
+        """
+        rows = segments[0].nrows()
+        sep = tf.fill([rows, 1], self.sep_id)
+        parts = [tf.fill([rows, 1], self.cls_id)]
+        for segment in segments:
+            parts += [segment, sep]
+        ids = tf.concat(parts, axis=1)
+        lengths = ids.row_lengths()
+        width = tf.maximum(tf.reduce_max(lengths), 2)  # of an empty batch it would be negative
+        positions = tf.range(width)
+        inside = positions < lengths[:, None]
+        second = inside & (positions >= segments[0].row_lengths()[:, None] + 2)
+        return {
+            "input_ids": ids.to_tensor(shape=tf.stack([rows, width])),
+            "input_mask": tf.cast(inside, tf.int32),
+            "segment_ids": tf.cast(second, tf.int32),
+        }
+
+
+def first(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """The first pieces of every row, of which there are at least that many."""
+    return _between(pieces, tf.zeros_like(lengths), lengths)
+
+
+def last(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """The last pieces of every row, of which there are at least that many."""
+    sizes = pieces.row_lengths()
+    return _between(pieces, sizes - lengths, sizes)
+
+
+def _between(pieces: tf.RaggedTensor, begins: tf.Tensor, ends: tf.Tensor) -> tf.RaggedTensor:
+    starts = pieces.row_starts()
+    cells = tf.ragged.range(starts + begins, starts + ends)
+    return cells.with_values(tf.gather(pieces.values, cells.values))
+
+
+_SPACE = r"[\t-\r\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+
+
+def strip(texts: tf.Tensor) -> tf.Tensor:
+    """Without Unicode's white space at both ends, as in Python."""
+    return tf.strings.regex_replace(texts, rf"\A{_SPACE}+|{_SPACE}+\z", "")
+
+
+def strip_ranges(
+    texts: tf.Tensor, begins: tf.RaggedTensor, ends: tf.RaggedTensor
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """Moves begins forward and ends back over white space, each for itself.
+
+    Any of a text's new begins with any of its new ends is what `str.strip` leaves between the old ones; where
+    that is nothing the end is not behind the begin.
+
+    Args:
+      texts: string [batch], UTF-8.
+      begins, ends: int32 [batch, (ranges)], numbers of characters.
+
+    Returns:
+      begins, ends: int32 [batch, (ranges)].
+    """
+    characters = tf.strings.unicode_decode(tf.strings.regex_replace(texts, _SPACE, " "), "UTF-8")
+    visible = characters.values != ord(" ")
+    before = tf.concat([[0], tf.cumsum(tf.cast(visible, tf.int32))], axis=0)
+    places = tf.cast(tf.where(visible)[:, 0], tf.int32)
+    following = tf.concat([places, [tf.size(visible)]], axis=0)
+    ends_so_far = tf.concat([[0], places + 1], axis=0)
+    rows = repeated(tf.cast(begins.row_lengths(), tf.int32))
+    fronts = tf.gather(tf.cast(characters.row_starts(), tf.int32), rows)
+
+    def moved(ranges: tf.RaggedTensor, places: tf.Tensor) -> tf.RaggedTensor:
+        return ranges.with_values(tf.gather(places, tf.gather(before, ranges.values + fronts)) - fronts)
+
+    return moved(begins, following), moved(ends, ends_so_far)

@@ -1,0 +1,1 @@
+"""Fine-tuning and what comes after it: evaluation, prediction, reports, exports."""

@@ -1,0 +1,110 @@
+"""A paragraph and questions, typed by a user, and the model's answers."""
+
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf.cli.options import TrainingOptions
+from albert_tf.cli.text import say
+from albert_tf.errors import InputError
+from albert_tf.tasks.squad.decoding import Answers
+from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.squad_task import SquadTask
+from albert_tf.tasks.squad.windows import window_features
+from albert_tf.tokenization import Tokenizer
+from albert_tf.training.evaluation import Predictor
+from albert_tf.training.loop import open_run
+
+_SHOWN = 5  # answers to a question
+_BATCH_SIZE = 8
+
+
+def run(
+    task: SquadTask,
+    tokenizer: Tokenizer,
+    lengths: Mapping[str, int],
+    options: TrainingOptions,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    """Reads paragraphs and questions from standard input until it ends, and prints the answers.
+
+    Args:
+      task: without questions of its own.
+      tokenizer: of the vocabulary.
+      lengths: of windows, as `window_features` takes them.
+      options: where the weights are.
+      strategy: the devices.
+
+    Raises:
+      InputError: standard input is closed, or there are no weights.
+    """
+    if sys.stdin is None:
+        raise InputError("--interactive reads standard input, which is closed")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
+    task.check_inputs()
+    with open_run(task, options, strategy) as this_run:
+        this_run.find_weights()
+        this_run.restore_best()
+        threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
+        predictor = Predictor(task, this_run.model, strategy)
+        for paragraph, question in _typed():
+            asked = _one_question(paragraph, question, task.version)
+            features = window_features(tokenizer, asked, **lengths, training=False)
+            task.questions, task.features = {"test": asked}, {"test": features}
+            outputs = predictor.predict("test", _BATCH_SIZE, "answering")
+            print("\n".join(_answer_lines(task.answers("test", outputs), threshold)), end="\n\n", flush=True)
+
+
+def _typed() -> Iterator[tuple[str, str]]:
+    """Pairs of paragraph and question; both are left out where they are blank."""
+    while True:
+        say("\nParagraph, ended by an empty line (Ctrl-D to stop):")
+        lines = []
+        for line in sys.stdin:
+            if not line.strip() and lines:
+                break
+            lines += [line] if line.strip() else []
+        if not lines:
+            return
+        say("Questions, one a line; an empty line for another paragraph:")
+        for line in sys.stdin:
+            if not line.strip():
+                break
+            yield "".join(lines).strip(), line.strip()
+        else:
+            return
+
+
+def _one_question(paragraph: str, question: str, version: str) -> SquadQuestions:
+    return SquadQuestions(
+        titles=[""],
+        contexts=[paragraph],
+        article_of=np.zeros(1, np.int32),
+        context_of=np.zeros(1, np.int32),
+        questions=[question],
+        ids=["0"],
+        answers=[()],
+        answer_starts=[()],
+        is_impossible=np.zeros(1, bool),
+        has_answers=False,
+        version=version,
+        digest="",
+    )
+
+
+def _answer_lines(answers: Answers, threshold: float | None) -> Sequence[str]:
+    [candidates] = answers.candidates
+    lines = [
+        f"{i}. {candidate.probability:6.1%}  {candidate.start_log_prob + candidate.end_log_prob:9.3f}  "
+        f"{' '.join(candidate.text.split())}"
+        for i, candidate in enumerate(candidates[:_SHOWN], 1)
+    ]
+    if answers.null_scores is not None:
+        [null] = answers.null_scores
+        verdict = "answered" if null <= threshold else "no answer"
+        lines.append(f"{verdict}: null score {null:.3f}, threshold {threshold:.3f}")
+    return lines or ["nothing in the paragraph can be an answer"]

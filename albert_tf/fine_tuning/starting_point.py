@@ -1,0 +1,223 @@
+"""What fine-tuning starts from: config and vocabulary, named by flags or found beside the weights."""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_hub
+
+from albert_tf.checkpoints.assets import casing_for, find_sidecars, read_task
+from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
+from albert_tf.checkpoints.sources import extract, is_archive, open_source
+from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.config import AlbertConfig
+from albert_tf.data.feature_cache import cached_features
+from albert_tf.data.features import Features
+from albert_tf.errors import InputError
+from albert_tf.files import file_digest
+from albert_tf.tasks.task import check_length
+from albert_tf.tokenization import Tokenizer, load_tokenizer
+
+# What the original's users write where the vocabulary is that of the hub module.
+_FROM_HUB = "from_tf_hub"
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingPoint:
+    """What a task is made with.
+
+    Attributes:
+      options: what the user asked for.
+      config: the model's shape.
+      tokenizer: of the vocabulary.
+      spm_model_file, vocab_file: the vocabulary's file; one of them is None.
+      do_lower_case: whether text is lower-cased.
+      task: what earlier weights were trained for (see `albert_tf.training.initial_weights`), if they say.
+    """
+
+    options: FineTuningOptions
+    config: AlbertConfig
+    tokenizer: Tokenizer
+    spm_model_file: str | None
+    vocab_file: str | None
+    do_lower_case: bool
+    task: dict[str, Any] | None
+
+    def features(
+        self,
+        name: str,
+        digest: str,
+        settings: Mapping[str, Any],
+        make: Callable[[], Features],
+        kind: type[Features] = Features,
+    ) -> Features:
+        """The features of a split from the cache, or made.
+
+        Args:
+          name: of the file, to which a key is added; in `cached_dir` unless it has a folder of its own.
+          digest: of the examples.
+          settings: of `make`, besides the vocabulary.
+          make: makes them.
+          kind: their class.
+        """
+        key = {
+            "examples": digest,
+            "vocabulary": file_digest(self.spm_model_file or self.vocab_file),
+            "do_lower_case": self.do_lower_case,
+            **settings,
+        }
+        folder, name = os.path.split(name.removesuffix(".tf_record"))
+        folder = folder or self.options.cached_dir
+        keep = not self.options.dry_run or folder is not None
+        return cached_features(folder or self.options.output_dir, name, key, make, kind, keep)
+
+    def choose(self, task_name: str, num_examples: int) -> Hyperparameters:
+        """The hyperparameters, of which the lengths are those of an earlier run that is only made use of.
+
+        Raises:
+          InputError: sequences can be longer than the config has positions.
+        """
+        options = self.options
+        if not options.do_train and options.max_seq_length is None and self.task:
+            options = dataclasses.replace(options, max_seq_length=self.task["max_seq_length"])
+        chosen = options.hyperparameters(task_name, num_examples)
+        check_length(chosen.max_seq_length, self.config)
+        return chosen
+
+    def task_arguments(self, chosen: Hyperparameters) -> dict[str, Any]:
+        """The arguments of every `BenchmarkTask`."""
+        config, rate = self.config, chosen.encoder_dropout_prob
+        if rate is not None:
+            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+        return {
+            "config": config,
+            "max_seq_length": chosen.max_seq_length,
+            "dropout_prob": chosen.dropout_prob,
+            "pad_to_max_length": self.options.has_static_shapes,
+            "do_lower_case": self.do_lower_case,
+            "spm_model_file": self.spm_model_file,
+            "vocab_file": self.vocab_file,
+        }
+
+
+class _Beside(NamedTuple):
+    """What lies beside weights, and the casing that follows from it and from the flag."""
+
+    do_lower_case: bool
+    config: AlbertConfig | None = None
+    spm_model_file: str | None = None
+    vocab_file: str | None = None
+    task: dict[str, Any] | None = None
+
+
+@contextlib.contextmanager
+def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
+    """Takes what flags name, else what lies in the folder of the run, else what lies beside the weights.
+
+    An archive is extracted to a temporary folder until the block ends.
+
+    Raises:
+      InputError: there is none, or a file is broken.
+    """
+    with contextlib.ExitStack() as stack:
+        options = _with_local_weights(options, stack)
+        beside = _in_run(options)
+        if beside is None:
+            if not (options.do_train or options.init_checkpoint):
+                raise InputError(
+                    f"no checkpoint in {options.output_dir}: train first, or give --init_checkpoint"
+                )
+            if options.num_seeds > 1 and not options.do_train:
+                raise InputError(
+                    f"--num_seeds={options.num_seeds}: no runs in {options.output_dir}; train first"
+                )
+            beside = _beside_weights(options.init_checkpoint, options.do_lower_case)
+        config = beside.config
+        if options.albert_config_file:
+            config = AlbertConfig.from_json_file(options.albert_config_file)
+        if config is None:
+            raise InputError("--albert_config_file is needed: there is no config beside the weights")
+        spm_model_file, vocab_file = options.spm_model_file, options.vocab_file
+        if spm_model_file == _FROM_HUB or not (spm_model_file or vocab_file):
+            spm_model_file, vocab_file = beside.spm_model_file, beside.vocab_file
+        tokenizer = load_tokenizer(spm_model_file, vocab_file, beside.do_lower_case)
+        if spm_model_file:
+            vocab_file = None
+        if tokenizer.vocab_size > config.vocab_size:
+            raise InputError(
+                f"{spm_model_file or vocab_file} has {tokenizer.vocab_size} pieces, but the config's "
+                f"vocab_size is {config.vocab_size}"
+            )
+        yield StartingPoint(
+            options, config, tokenizer, spm_model_file, vocab_file, beside.do_lower_case, beside.task
+        )
+
+
+def _with_local_weights(options: FineTuningOptions, stack: contextlib.ExitStack) -> FineTuningOptions:
+    """The options with a folder or a file as `init_checkpoint`, whatever stood for it.
+
+    A hub module is downloaded if need be; of a run's folder the best checkpoint is taken.
+    """
+    path, handle = options.init_checkpoint, options.albert_hub_module_handle
+    if handle is not None:
+        try:
+            path = tensorflow_hub.resolve(handle)
+        except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+            raise InputError(
+                f"--albert_hub_module_handle={handle} could not be fetched ({' '.join(str(error).split())}): "
+                "give the folder of a downloaded module"
+            ) from None
+    if path is not None and is_archive(path):
+        folder = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), os.path.basename(path))
+        os.mkdir(folder)
+        extract(path, folder)
+        inside = os.listdir(folder)
+        path = os.path.join(folder, inside[0]) if len(inside) == 1 else folder
+    if path is not None and os.path.isdir(path):
+        best = best_checkpoint(path)
+        path = best.path if best else path
+    return dataclasses.replace(options, albert_hub_module_handle=None, init_checkpoint=path)
+
+
+def _in_run(options: FineTuningOptions) -> _Beside | None:
+    """What the folder of the run keeps, or that of its first seed; None if it has no checkpoint.
+
+    Raises:
+      InputError: the folder holds one run where several seeds are asked for, or the other way round.
+    """
+    folders = {False: options.output_dir, True: options.seed_folder(0)}
+    several = options.num_seeds > 1
+    if _has_checkpoint(folders[not several]):
+        other = "a run of one seed" if several else "runs of several seeds"
+        raise InputError(f"{options.output_dir} holds {other}, but --num_seeds is {options.num_seeds}")
+    if not _has_checkpoint(folders[several]):
+        return None
+    for number in range(options.num_seeds if not options.do_train else 0):
+        folder = options.seed_folder(number)
+        if several and not _has_checkpoint(folder):
+            raise InputError(f"no checkpoint in {folder}: train it first, or give a smaller --num_seeds")
+    found = find_sidecars(folders[several])
+    config = AlbertConfig.from_json_file(found.config_file) if found.config_file else None
+    task = read_task(folders[several])
+    casing = options.do_lower_case
+    if casing is None:
+        casing = (task or {}).get("do_lower_case", True)
+    return _Beside(casing, config, found.spm_model_file, found.vocab_file, task)
+
+
+def _has_checkpoint(folder: str) -> bool:
+    return bool(find_checkpoints(folder) or best_checkpoint(folder))
+
+
+def _beside_weights(path: str | None, do_lower_case: bool | None) -> _Beside:
+    """What weights to start from bring along."""
+    if path is None:
+        return _Beside(do_lower_case is not False)
+    with open_source(path) as source:
+        task = read_task(path)
+        casing = casing_for(path, source.do_lower_case, do_lower_case)
+        return _Beside(casing, source.config, source.spm_model_file, source.vocab_file, task)

@@ -1,0 +1,219 @@
+"""`ClassificationTask`: a class or a score for a text or a pair, as in GLUE; its metrics and its files."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from scipy import stats
+from sklearn import metrics
+
+from albert_tf import html_report
+from albert_tf.data.features import Features
+from albert_tf.files import appear_when_complete
+from albert_tf.html_report import Section
+from albert_tf.models.classification import AlbertForSequenceClassification
+from albert_tf.tasks import benchmark
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.classification.glue import TextTask
+from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.task import WeightedSum, mean
+
+# Tasks that are judged with the head of another.
+HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}
+
+
+class ClassificationTask(BenchmarkTask):
+    """A GLUE task, or one of the same kind.
+
+    The loss is softmax cross-entropy; for a score the squared error, unscaled, as in the original.
+
+    Args:
+      text_task: labels, metrics and file names.
+      examples: of each split.
+      features: of those examples.
+      **kwargs: see `BenchmarkTask`.
+    """
+
+    def __init__(
+        self,
+        text_task: TextTask,
+        examples: Mapping[str, Examples],
+        features: Mapping[str, Features],
+        **kwargs,
+    ):
+        super().__init__(features, **kwargs)
+        self.text_task = text_task
+        self.examples = examples
+        self.name = text_task.name
+        self.head_name = HEADS_OF_OTHERS.get(text_task.name, text_task.name)
+        self.label_names = text_task.label_names
+        self.best_metric = text_task.metrics[0]
+        self._is_score = not self.label_names
+        if self._is_score:
+            self.losses = self.metrics = ("squared_error",)
+            self.progress_metrics = {}
+
+    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+        """A fresh `AlbertForSequenceClassification`."""
+        labels = len(self.label_names) or 1
+        return AlbertForSequenceClassification(self.config, labels, self.dropout_prob, dtype=dtype)
+
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Loss, and accuracy if there are classes, over the examples of a batch."""
+        if not self._is_score:
+            return super().measure(model, batch, training, dropout_seed)
+        scores = model(batch, training=training, dropout_seed=dropout_seed)["logits"][:, 0]
+        return {"squared_error": mean((scores - batch["label_ids"]) ** 2)}
+
+    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """The task's metrics and the loss, for each file of the split."""
+        examples, logits = self.examples[split], outputs["logits"]
+        predicted = self._predicted(logits)
+        rows = {}
+        for part, where in examples.parts.items():
+            labels = examples.labels[where]
+            rows[part] = compute_metrics(self.text_task.metrics, labels, predicted[where])
+            rows[part]["eval_loss"] = self._loss(labels, logits[where])
+        return rows
+
+    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Writes the files of the original and those of the GLUE server."""
+        logits = outputs["logits"]
+        predictions = logits[:, 0] if self._is_score else benchmark.probabilities(logits)
+        return write_predictions(folder, self.text_task, self.examples["test"], predictions)
+
+    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+        """Confusion matrix or scatter plot, and the worst examples."""
+        examples, predicted = self.examples["dev"], self._predicted(outputs["logits"])
+        names = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
+        texts = dict(zip(names, examples.texts, strict=True))
+        if self._is_score:
+            return [
+                html_report.scatter(examples.labels, predicted),
+                html_report.largest_errors(examples.labels, predicted, texts),
+            ]
+        confidence = benchmark.probabilities(outputs["logits"]).max(axis=1)
+        return [
+            html_report.confusion_matrix(examples.labels, predicted, self.label_names),
+            html_report.wrong_examples(
+                [self.label_names[label] for label in examples.labels],
+                [self.label_names[label] for label in predicted],
+                confidence,
+                texts,
+            ),
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """See `BenchmarkTask`; and the number of texts in an example."""
+        [texts, *_] = (examples.texts for examples in self.examples.values())
+        return {**super().describe(), "num_texts": len(texts)}
+
+    def _predicted(self, logits: np.ndarray) -> np.ndarray:
+        return logits[:, 0] if self._is_score else logits.argmax(axis=1)
+
+    def _loss(self, labels: np.ndarray, logits: np.ndarray) -> float:
+        if self._is_score:
+            return float(np.mean((logits[:, 0].astype(np.float64) - labels) ** 2))
+        return benchmark.cross_entropy(labels, logits)
+
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+def _zero_if_constant(metric: Metric) -> Metric:
+    """A correlation that is 0, instead of undefined, where labels or predictions are all the same."""
+
+    def guarded(labels: np.ndarray, predicted: np.ndarray) -> float:
+        return metric(labels, predicted) if np.ptp(labels) and np.ptp(predicted) else 0.0
+
+    return guarded
+
+
+def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return metrics.f1_score(labels, predicted, zero_division=0.0)
+
+
+def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean over the classes that occur."""
+    return metrics.f1_score(labels, predicted, average="macro", zero_division=0.0)
+
+
+METRICS: Mapping[str, Metric] = {
+    "matthew_corr": _zero_if_constant(metrics.matthews_corrcoef),
+    "eval_accuracy": metrics.accuracy_score,
+    "eval_f1": _f1,
+    "macro_f1": _macro_f1,
+    "pearson": _zero_if_constant(lambda labels, predicted: stats.pearsonr(labels, predicted).statistic),
+    "spearman": _zero_if_constant(lambda labels, predicted: stats.spearmanr(labels, predicted).statistic),
+    "MSE": metrics.mean_squared_error,
+}
+
+
+def compute_metrics(names: Sequence[str], labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """The named metrics; those that are undefined for these numbers are 0.
+
+    Args:
+      names: keys of `METRICS`.
+      labels: int32 class numbers or float32 scores [examples], at least one.
+      predicted: the model's, of the same kind.
+    """
+    if np.issubdtype(labels.dtype, np.floating):
+        labels, predicted = labels.astype(np.float64), predicted.astype(np.float64)
+    return {name: float(METRICS[name](labels, predicted)) for name in names}
+
+
+RESULTS_FILE = "test_results.tsv"
+LABELS_FILE = "submit_results.tsv"
+
+_SCORE_RANGE = (0.0, 5.0)  # of STS-B, the one score among the tasks with a server
+
+
+def write_predictions(
+    output_dir: str, task: TextTask, examples: Examples, predictions: np.ndarray
+) -> list[str]:
+    """Writes what a model says of the test split.
+
+    `test_results.tsv` has the probabilities of the classes or the score, a line an example and no header;
+    `submit_results.tsv` the names of examples with their labels or scores; the server's files the same, one
+    for each part of the split, with scores brought into the range of the labels.
+
+    Args:
+      output_dir: folder of the files.
+      task: what was predicted.
+      examples: of which.
+      predictions: float32 probabilities [examples, classes] or scores [examples].
+
+    Returns:
+      The paths of the files.
+    """
+    if task.is_score:
+        shown = predictions.astype(np.float32).astype(str)
+        rows, labels = shown, shown
+        submitted = [f"{score:.3f}" for score in np.clip(predictions, *_SCORE_RANGE)]
+    else:
+        rows = map("\t".join, predictions.astype(np.float32).astype(str))
+        labels = submitted = np.array(task.label_names)[predictions.argmax(axis=1)]
+    contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
+    for part, where in examples.parts.items():
+        if part in task.submission_files:
+            contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])
+    paths = [os.path.join(output_dir, name) for name in contents]
+    with appear_when_complete(paths) as temporary:
+        for name, lines in zip(temporary, contents.values(), strict=True):
+            with open(name, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+    return paths
+
+
+def _answers(names: Sequence[str], answers: Sequence[str]) -> list[str]:
+    lines = zip(names, answers, strict=True)
+    return ["index\tprediction", *(f"{name}\t{answer}" for name, answer in lines)]

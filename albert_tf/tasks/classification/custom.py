@@ -1,0 +1,81 @@
+"""A task of the user's own: columns of a TSV file with a header, or keys of a JSON-lines file."""
+
+import re
+from collections.abc import Sequence
+
+from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
+from albert_tf.errors import InputError
+from albert_tf.tasks.classification.glue import TextTask
+from albert_tf.tasks.classification.text_examples import Examples
+
+_MOST_LABELS = 1000
+
+
+def custom_task(label_names: Sequence[str]) -> TextTask:
+    """The task of telling these classes; without names of classes, of predicting a score."""
+    f1 = "eval_f1" if len(label_names) == 2 else "macro_f1"
+    metrics = ("eval_accuracy", f1, "matthew_corr") if label_names else ("pearson", "spearman", "MSE")
+    return TextTask(name="custom", label_names=tuple(label_names), metrics=metrics)
+
+
+def find_labels(path: str, label_column: str) -> tuple[str, ...]:
+    """The different labels of a file: sorted, as numbers if all are.
+
+    Raises:
+      InputError: the file cannot be read, a label is empty, or there are fewer than 2 or more than 1000.
+    """
+    labels = set(_read(path, (label_column,), scalars=(label_column,)).texts(label_column))
+    if not 2 <= len(labels) <= _MOST_LABELS:
+        found = f"{len(labels)} different values" if len(labels) > 1 else f"only the value {labels.pop()!r}"
+        raise InputError(
+            f"{path}: classes need 2 to {_MOST_LABELS} different labels, but {label_column} has {found}; "
+            "if it is a number to predict, ask for a score"
+        )
+    if all(re.fullmatch(r"[-+]?\d+(\.\d+)?", label) for label in labels):
+        return tuple(sorted(labels, key=lambda label: (float(label), label)))
+    return tuple(sorted(labels))
+
+
+def read_custom(
+    path: str,
+    *,
+    text_columns: Sequence[str],
+    label_column: str | None,
+    id_column: str | None,
+    label_names: Sequence[str] | None,
+    is_score: bool,
+) -> Examples:
+    """Reads a `.tsv` file with a header, or a `.jsonl` or `.json` file of one object a line.
+
+    Args:
+      path: the file.
+      text_columns: one or two columns of text.
+      label_column: of classes or scores; None if the examples have no labels.
+      id_column: what names each example; None for running numbers from 0.
+      label_names: of the classes, by class number; only scores and missing labels need none.
+      is_score: whether the labels are scores.
+
+    Raises:
+      InputError: the file cannot be read, lacks a column or has a value that does not fit.
+    """
+    classes = [] if is_score or label_column is None else list(label_names)
+    if len(text_columns) not in (1, 2):
+        raise InputError(f"one or two text columns are needed, not {len(text_columns)}")
+    scalars = [column for column in (label_column, id_column) if column is not None]
+    table = _read(path, (*text_columns, *scalars), scalars)
+    return Examples(
+        names=table.texts(id_column) if id_column else [str(row) for row in range(len(table))],
+        texts=tuple(table.texts(column) for column in text_columns),
+        labels=None if label_column is None else table.labels(label_column, classes),
+        parts={"": slice(0, len(table))},
+        digest=digest_of(table.digest, list(text_columns), label_column, id_column, classes),
+    )
+
+
+def _read(path: str, columns: Sequence[str], scalars: Sequence[str]) -> Table:
+    columns = list(dict.fromkeys(columns))
+    if path.lower().endswith(".tsv"):
+        return read_tsv(path, columns)
+    if path.lower().endswith((".jsonl", ".json")):
+        return read_jsonl(path, columns, scalars=scalars)
+    raise InputError(f"{path}: expected a file name that ends in .tsv, .jsonl or .json")

@@ -1,0 +1,248 @@
+"""The GLUE benchmark: its tasks, and their files as GLUE distributes them."""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from albert_tf.data.tables import Table, digest_of, read_tsv
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.tasks.classification.text_examples import Examples
+
+SPLITS = ("train", "dev", "test")
+
+_YES_OR_NO = ("0", "1")
+_TWO_WAY = ("entailment", "not_entailment")
+_THREE_WAY = ("contradiction", "entailment", "neutral")
+_SENTENCES = ("sentence1", "sentence2")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextTask:
+    """Classes or a score for a text or a pair of texts.
+
+    Attributes:
+      name: in lower case.
+      label_names: of the classes, by class number; none where the label is a score.
+      metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
+      submission_files: part of the test split -> the file that the benchmark's server wants for it.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_score(self) -> bool:
+        """Whether the label is a number instead of a class."""
+        return not self.label_names
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GlueTask(TextTask):
+    """A task of GLUE.
+
+    Attributes:
+      folders: names its folder may have.
+      text_columns, label_column: names of columns.
+      id_column: of the test split, what the server knows an example by.
+      train_header: names of the columns of the train and dev files, if these have no header line.
+      splits: split -> part -> file; a split of one file has the part "".
+      has_gaps: whether the published files have rows with missing values, which are not errors.
+    """
+
+    folders: tuple[str, ...]
+    text_columns: tuple[str, ...]
+    label_column: str = "label"
+    id_column: str = "index"
+    train_header: tuple[str, ...] | None = None
+    splits: Mapping[str, Mapping[str, str]] = dataclasses.field(
+        default_factory=lambda: {split: {"": f"{split}.tsv"} for split in SPLITS}
+    )
+    has_gaps: bool = False
+
+
+def _task(
+    folder: str,
+    label_names: tuple[str, ...],
+    text_columns: tuple[str, ...],
+    metrics: tuple[str, ...] = ("eval_accuracy",),
+    **others: Any,
+) -> GlueTask:
+    """A task with the name of its folder."""
+    return GlueTask(
+        name=folder.lower(),
+        label_names=label_names,
+        metrics=metrics,
+        text_columns=text_columns,
+        submission_files={"": f"{folder}.tsv"},
+        folders=(folder,),
+        **others,
+    )
+
+
+def _mnli(name: str, submission_files: Mapping[str, str]) -> GlueTask:
+    """MNLI with some of its dev and test files."""
+    return GlueTask(
+        name=name,
+        label_names=_THREE_WAY,
+        metrics=("eval_accuracy",),
+        text_columns=_SENTENCES,
+        label_column="gold_label",
+        submission_files=submission_files,
+        folders=("MNLI",),
+        splits={
+            "train": {"": "train.tsv"},
+            "dev": {part: f"dev_{part}.tsv" for part in submission_files},
+            "test": {part: f"test_{part}.tsv" for part in submission_files},
+        },
+    )
+
+
+_ALL = (
+    _task(
+        "CoLA",
+        _YES_OR_NO,
+        ("sentence",),
+        metrics=("matthew_corr", "eval_accuracy"),
+        train_header=("source", "label", "mark", "sentence"),
+    ),
+    _task("SST-2", _YES_OR_NO, ("sentence",)),
+    _task(
+        "MRPC",
+        _YES_OR_NO,
+        ("#1 String", "#2 String"),
+        metrics=("eval_accuracy", "eval_f1"),
+        label_column="Quality",
+    ),
+    _task("STS-B", (), _SENTENCES, metrics=("pearson", "spearman", "MSE"), label_column="score"),
+    _task(
+        "QQP",
+        _YES_OR_NO,
+        ("question1", "question2"),
+        metrics=("eval_accuracy", "eval_f1"),
+        label_column="is_duplicate",
+        id_column="id",
+        has_gaps=True,
+    ),
+    _mnli("mnli", {"matched": "MNLI-m.tsv", "mismatched": "MNLI-mm.tsv"}),
+    _mnli("mismnli", {"mismatched": "MNLI-mm.tsv"}),
+    _task("QNLI", _TWO_WAY, ("question", "sentence")),
+    _task("RTE", _TWO_WAY, _SENTENCES),
+    _task("WNLI", _YES_OR_NO, _SENTENCES),
+    GlueTask(
+        name="ax",
+        label_names=_THREE_WAY,
+        metrics=("eval_accuracy",),
+        text_columns=_SENTENCES,
+        submission_files={"": "AX.tsv"},
+        folders=("diagnostic", "AX"),
+        splits={"test": {"": "diagnostic.tsv"}},
+    ),
+)
+
+TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _ALL})
+
+
+def find_task(name: str) -> GlueTask:
+    """The task of that name, in upper or lower case.
+
+    Raises:
+      InputError: there is none.
+    """
+    try:
+        return TASKS[name.lower()]
+    except KeyError:
+        raise InputError(f"no task {name!r}; there are {', '.join(TASKS)} and custom") from None
+
+
+def read_split(task: GlueTask, data_dir: str, split: str) -> Examples:
+    """Reads the files of a split, "train", "dev" or "test", from the task's folder inside `data_dir`.
+
+    Of a split of several files, one that is missing is left out with an `InputWarning`.
+
+    Raises:
+      InputError: the split has no file, or a file is not as GLUE has it; the message names file and line.
+    """
+    if split not in task.splits:
+        raise InputError(f"{task.name} has no {split} split, only {', '.join(task.splits)}")
+    files = _find_files(task, data_dir, split)
+    parts = {part: _read_file(task, path, split) for part, path in files.items()}
+    return join_parts(parts, digest_of(task, split, {name: part.digest for name, part in parts.items()}))
+
+
+def join_parts(parts: Mapping[str, Examples], digest: str) -> Examples:
+    """The examples of several files, one after the other."""
+    several = list(parts.values())
+    ends = np.cumsum([len(examples) for examples in several]).tolist()
+    columns = zip(*(examples.texts for examples in several), strict=True)
+    return Examples(
+        names=[name for examples in several for name in examples.names],
+        texts=tuple([text for texts in column for text in texts] for column in columns),
+        labels=None if several[0].labels is None else np.concatenate([e.labels for e in several]),
+        parts={part: slice(*ends) for part, ends in zip(parts, pairwise([0, *ends]), strict=True)},
+        digest=digest,
+    )
+
+
+def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
+    """Part -> path of each file of a split that exists."""
+    folders = [os.path.join(data_dir, folder) for folder in task.folders]
+    folder = next(filter(os.path.isdir, folders), folders[0])
+    paths = {part: os.path.join(folder, file) for part, file in task.splits[split].items()}
+    found = {part: path for part, path in paths.items() if os.path.exists(path)}
+    missing = [path for path in paths.values() if path not in found.values()]
+    if not found:
+        advice = ""
+        files = [file for parts in task.splits.values() for file in parts.values()]
+        if any(os.path.exists(os.path.join(data_dir, file)) for file in files):
+            parent = os.path.dirname(os.path.abspath(data_dir))
+            advice = f"; {data_dir} seems to be the task's own folder: give its parent, {parent}"
+        raise InputError(f"{' and '.join(missing)}: no such file{advice}")
+    first = next(iter(paths))
+    if split != "test" and first not in found:
+        raise InputError(f"{paths[first]}: no such file; the part {' and '.join(found)} alone is not enough")
+    if missing:
+        text = f"{' and '.join(missing)}: no such file; {split} is the part {' and '.join(found)} alone"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return found
+
+
+def _read_file(task: GlueTask, path: str, split: str) -> Examples:
+    """The examples of one file."""
+    is_test = split == "test"
+    table = read_tsv(
+        path,
+        (*task.text_columns, task.id_column if is_test else task.label_column),
+        header=None if is_test else task.train_header,
+        pad_short_rows=task.has_gaps,
+    )
+    if task.has_gaps:
+        table = _without_gaps(table, leave_out=not is_test)
+    may_be_empty = task.has_gaps and is_test  # the server wants an answer for every row
+    return Examples(
+        names=table.texts(task.id_column) if is_test else [str(row) for row in range(len(table))],
+        texts=tuple(table.columns[c] if may_be_empty else table.texts(c) for c in task.text_columns),
+        labels=None if is_test else table.labels(task.label_column, task.label_names),
+        parts={"": slice(0, len(table))},
+        digest=table.digest,
+    )
+
+
+def _without_gaps(table: Table, leave_out: bool) -> Table:
+    """Warns of rows with a blank value, and leaves them out if asked."""
+    rows = zip(*table.columns.values(), strict=True)
+    complete = [number for number, values in enumerate(rows) if all(map(str.strip, values))]
+    if not complete:
+        raise InputError(f"{table.path} holds no row without an empty column")
+    if len(complete) < len(table):
+        what = "are left out" if leave_out else "are read as they are"
+        text = f"{table.path}: {len(table) - len(complete)} of {len(table)} rows are incomplete and {what}"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return table.select(complete) if leave_out else table

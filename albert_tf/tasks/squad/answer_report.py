@@ -1,0 +1,123 @@
+"""What a user sees of answers: results by kind of question, the threshold, the worst answers."""
+
+import bisect
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from albert_tf import html_report
+from albert_tf.html_report import AnswerExample, Section
+from albert_tf.tasks.squad.decoding import Answers
+from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.results import Results
+
+Breakdowns = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def breakdowns(questions: SquadQuestions, results: Results) -> Breakdowns:
+    """Exact match and F1 by answer length and by question word."""
+    metrics = {"exact_match": results.exact, "f1": results.f1}
+    lengths = [answer_length_group(answers) for answers in questions.answers]
+    words = [question_word(question) for question in questions.questions]
+    return {
+        "by answer length": by_group(lengths, ANSWER_LENGTHS, metrics),
+        "by question word": by_group(words, QUESTION_WORDS, metrics),
+    }
+
+
+def sections(questions: SquadQuestions, answers: Answers, results: Results) -> list[Section]:
+    """The breakdowns, how the threshold matters where there is one, and the worst answers."""
+    found = [
+        html_report.breakdown(f"Results {title}", rows, "f1")
+        for title, rows in breakdowns(questions, results).items()
+    ]
+    if results.threshold is not None:
+        thresholds, f1 = results.f1_by_threshold
+        found.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
+    examples = [_example(questions, answers, results, i) for i in range(len(questions))]
+    return [*found, html_report.answers_in_context(examples, _confidence(answers, results))]
+
+
+def _example(questions: SquadQuestions, answers: Answers, results: Results, i: int) -> AnswerExample:
+    context = questions.contexts[questions.context_of[i]]
+    references = tuple(
+        (start, start + len(text)) if start >= 0 and context.startswith(text, start) else text
+        for text, start in zip(questions.answers[i], questions.answer_starts[i], strict=True)
+    )
+    best = answers.candidates[i][0] if answers.candidates[i] else None
+    notes = {"probability": f"{best.probability:.1%}"} if best else {}
+    if answers.null_scores is not None:
+        notes["null score"] = f"{answers.null_scores[i]:.3f}"
+    return AnswerExample(
+        question=questions.questions[i],
+        context=context,
+        references=references,
+        predicted=(best.begin, best.end) if best and results.texts[i] else None,
+        exact=results.exact[i],
+        f1=results.f1[i],
+        notes=notes,
+    )
+
+
+def _confidence(answers: Answers, results: Results) -> np.ndarray:
+    """The distance from the threshold, where there is one, else the probability of the best candidate."""
+    if results.threshold is not None:
+        return np.abs(answers.null_scores - results.threshold)
+    return np.array([candidates[0].probability if candidates else 0.0 for candidates in answers.candidates])
+
+
+_WORDS = {
+    "what": "what",
+    "which": "which",
+    "who": "who(?:m|se)?",
+    "when": "when",
+    "where": "where",
+    "why": "why",
+    "how many/much": r"how\s+(?:many|much)",
+    "how": "how",
+}
+_ANY_WORD = re.compile(r"\b(?:" + "|".join(f"({word})" for word in _WORDS.values()) + r")\b", re.IGNORECASE)
+QUESTION_WORDS = (*_WORDS, "other")
+
+_MOST_WORDS = (0, 1, 2, 5, 10)  # of the answers of each length but the last
+ANSWER_LENGTHS = ("no answer", "1 word", "2 words", "3 to 5 words", "6 to 10 words", "over 10 words")
+
+
+def question_word(question: str) -> str:
+    """One of `QUESTION_WORDS`: that which comes first in the question, wherever it stands."""
+    found = _ANY_WORD.search(question)
+    return QUESTION_WORDS[found.lastindex - 1] if found else "other"
+
+
+def answer_length_group(references: Sequence[str]) -> str:
+    """One of `ANSWER_LENGTHS`: that of the shortest reference, or "no answer" where there is none."""
+    return ANSWER_LENGTHS[
+        bisect.bisect_left(_MOST_WORDS, min((len(text.split()) for text in references), default=0))
+    ]
+
+
+def by_group(
+    groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """The number of questions and the mean of each metric, times 100, in every group that occurs.
+
+    Args:
+      groups: that of each question.
+      order: all groups, in the order to return them.
+      metrics: name -> float [questions], of 0 to 1.
+
+    Returns:
+      group -> "questions" and the names of the metrics -> value.
+    """
+    places = {group: place for place, group in enumerate(order)}
+    group_of = np.array([places[group] for group in groups], np.int64)
+    counts = np.bincount(group_of, minlength=len(order))
+    sums = {name: np.bincount(group_of, values, len(order)) for name, values in metrics.items()}
+    return {
+        order[i]: {
+            "questions": int(counts[i]),
+            **{name: float(100 * total[i] / counts[i]) for name, total in sums.items()},
+        }
+        for i in np.flatnonzero(counts).tolist()
+    }

@@ -1,0 +1,266 @@
+"""`SquadTask`: questions answered by a span of a text, or, in SQuAD 2.0, by none."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import appear_when_complete
+from albert_tf.html_report import Section
+from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.overview import bar_lines, length_lines
+from albert_tf.tasks.squad import answer_report
+from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
+from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.results import Results, results_v1, results_v2
+from albert_tf.tasks.squad.scoring import apply_threshold
+from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2, measure_v1, measure_v2
+from albert_tf.tasks.squad.windows import WindowFeatures
+from albert_tf.tasks.task import WeightedSum
+
+NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
+
+_NO_CANDIDATE = {"text": "", "probability": 1.0, "start_log_prob": 0.0, "end_log_prob": 0.0}
+_WINDOWS = ("with the answer", "answer in another one", "no answer in any")
+
+
+class SquadTask(BenchmarkTask):
+    """SQuAD 1.1 or 2.0. Its examples are windows of contexts; it is judged by answers to questions.
+
+    Args:
+      version: "1.1", whose questions all have an answer, or "2.0".
+      questions: of each split.
+      features: of those questions.
+      doc_stride: of the features; kept with the weights.
+      max_query_length: likewise.
+      n_best_size: candidates kept for a question; for 1.1 also the starts and ends looked at in a window.
+      max_answer_length: in pieces.
+      start_n_top: 2.0: starts in the beam.
+      end_n_top: 2.0: ends in the beam for each start.
+      null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
+        threshold on the split itself.
+      threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
+      weights_folder: 2.0: where the weights come from, if not from the run's own folder.
+      **kwargs: see `BenchmarkTask`.
+    """
+
+    best_metric = "f1"
+    label_names = ()
+    examples_name = "windows"
+
+    def __init__(
+        self,
+        version: str,
+        questions: Mapping[str, SquadQuestions],
+        features: Mapping[str, WindowFeatures],
+        *,
+        doc_stride: int = 128,
+        max_query_length: int = 64,
+        n_best_size: int = 20,
+        max_answer_length: int = 30,
+        start_n_top: int = 5,
+        end_n_top: int = 5,
+        null_score_diff_threshold: float | None = None,
+        threshold_sweep: str = "scores",
+        weights_folder: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(features, **kwargs)
+        self.version = version
+        self.name = self.head_name = NAMES[version]
+        self.questions = questions
+        self._windows = {"doc_stride": doc_stride, "max_query_length": max_query_length}
+        self._n_best_size = n_best_size
+        self._max_answer_length = max_answer_length
+        self._beam = {"start_n_top": start_n_top, "end_n_top": end_n_top}
+        self._threshold = null_score_diff_threshold
+        self._threshold_sweep = threshold_sweep
+        self._weights_folder = weights_folder
+        self._answered: tuple[Mapping[str, np.ndarray], Answers] | None = None
+        self._scored: tuple[Answers, Results] | None = None
+        self.losses, self.metrics = ("span_loss",), ("span_loss", "span_accuracy")
+        self.progress_metrics = {"span_accuracy": "span"}
+        if version == "2.0":
+            self.losses += ("answerability_loss",)
+            self.metrics += ("answerability_loss", "answerability_accuracy")
+            self.progress_metrics |= {"answerability_accuracy": "answerability"}
+            self.headline = ("exact", "f1", "HasAns_f1", "NoAns_f1", "null_score_diff_threshold")
+
+    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+        """A fresh model of the version."""
+        if self.version == "1.1":
+            return AlbertForQuestionAnswering(self.config, dtype=dtype)
+        return AlbertForQuestionAnsweringV2(
+            self.config, **self._beam, dropout_prob=self.dropout_prob, dtype=dtype
+        )
+
+    def measure(
+        self,
+        model: tf_keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        training: bool,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, WeightedSum]:
+        """Losses and accuracies over the windows of a batch.
+
+        The softmax of version 1.1 leaves padding out, so that it does not matter how much there is; where all
+        batches are padded to one length it goes over padding too, as in the original.
+        """
+        if self.version == "1.1":
+            return measure_v1(model, batch, training, dropout_seed, with_padding=bool(self._pad_to))
+        return measure_v2(model, batch, training, dropout_seed)
+
+    def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The best spans of each window, as `find_answers` takes them, and `example_index`."""
+        if self.version == "1.1":
+            spans = best_spans_v1(model(batch, training=False), batch, self._n_best_size)
+        else:
+            spans = best_spans_v2(beam(model, batch), **self._beam)
+        return spans | {"example_index": batch["example_index"]}
+
+    def answers(self, split: str, outputs: Mapping[str, np.ndarray]) -> Answers:
+        """The candidates for every question of a split; kept until other outputs come."""
+        if self._answered is None or self._answered[0] is not outputs:
+            found = find_answers(
+                self.questions[split],
+                self.features[split],
+                outputs,
+                n_best_size=self._n_best_size,
+                max_answer_length=self._max_answer_length,
+            )
+            self._answered = outputs, found
+        return self._answered[1]
+
+    def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> Results:
+        """What the answers to the questions of a split are worth; kept until other outputs come."""
+        questions, answers = self.questions[split], self.answers(split, outputs)
+        if self._scored is None or self._scored[0] is not answers:
+            if self.version == "1.1":
+                results = results_v1(questions, answers)
+            else:
+                results = results_v2(questions, answers, self._threshold, self._threshold_sweep)
+            self._scored = answers, results
+        return self._scored[1]
+
+    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
+        return self.results(split, outputs).by_part
+
+    def breakdowns(
+        self, split: str, outputs: Mapping[str, np.ndarray]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Results by answer length and by question word."""
+        return answer_report.breakdowns(self.questions[split], self.results(split, outputs))
+
+    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+        """The same, for version 2.0 how the threshold matters, and the worst answers in their contexts."""
+        answers, results = self.answers("dev", outputs), self.results("dev", outputs)
+        return answer_report.sections(self.questions["dev"], answers, results)
+
+    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
+
+        Where there are no answers to find a threshold on, it is `known_threshold`.
+        """
+        questions, answers = self.questions["test"], self.answers("test", outputs)
+        if questions.has_answers:
+            texts = self.results("test", outputs).texts
+        elif self.version == "1.1":
+            texts = answers.texts
+        else:
+            texts = apply_threshold(answers.texts, answers.null_scores, self.known_threshold(folder))
+        contents: dict[str, Any] = {
+            "predictions.json": dict(zip(questions.ids, texts, strict=True)),
+            "nbest_predictions.json": {
+                name: [_candidate(candidate) for candidate in candidates] or [_NO_CANDIDATE]
+                for name, candidates in zip(questions.ids, answers.candidates, strict=True)
+            },
+        }
+        if answers.null_scores is not None:
+            contents["null_odds.json"] = dict(zip(questions.ids, answers.null_scores.tolist(), strict=True))
+        paths = [os.path.join(folder, name) for name in contents]
+        with appear_when_complete(paths) as temporary:
+            for path, content in zip(temporary, contents.values(), strict=True):
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(content, file, indent=4)
+                    file.write("\n")
+        return paths
+
+    def known_threshold(self, folder: str) -> float:
+        """The threshold to go by without answers.
+
+        It is the given one, else that of the last evaluation in `folder` or beside the weights that the run
+        started from, else 0.
+
+        Raises:
+          InputError: an `eval_results.json` is not what an evaluation writes.
+        """
+        if self._threshold is not None:
+            return self._threshold
+        folders = [folder, self._weights_folder] if self._weights_folder else [folder]
+        paths = [os.path.join(folder, "eval_results.json") for folder in folders]
+        path = next(filter(os.path.exists, paths), None)
+        if path is None:
+            text = (
+                f"no threshold was found in {' or '.join(folders)}: 0 is taken; --do_eval on a file with "
+                "answers finds one"
+            )
+            warnings.warn(text, InputWarning, stacklevel=2)
+            return 0.0
+        try:
+            with open(path, encoding="utf-8") as file:
+                return float(json.load(file)["null_score_diff_threshold"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path} holds no null_score_diff_threshold of an evaluation") from None
+
+    def describe(self) -> dict[str, Any]:
+        """See `BenchmarkTask`; and how contexts are cut and answers chosen."""
+        chosen = {"n_best_size": self._n_best_size, "max_answer_length": self._max_answer_length}
+        return super().describe() | self._windows | chosen | self._beam
+
+    def has_labels(self, split: str) -> bool:
+        """Whether the questions come with answers."""
+        return self.questions[split].has_answers
+
+    def eval_data(self) -> str:
+        """A digest of the questions that are evaluated and of their windows, and how answers are chosen."""
+        if "dev" not in self.questions:
+            return ""
+        windows = self.features["dev"]
+        digest = hashlib.sha256(self.questions["dev"].digest.encode())
+        for values in (windows.lengths, windows.first_lengths, windows.window_starts):
+            digest.update(values.tobytes())
+        chosen_by = self._n_best_size, self._max_answer_length, *self._beam.values()
+        chosen_by += self._threshold, self._threshold_sweep
+        return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by)))
+
+    def overview(self) -> str:
+        """How many questions and windows each split has, what the windows to train on hold, and lengths."""
+        lines = []
+        for split, questions in self.questions.items():
+            features = self.features[split]
+            if split == "test" and features is self.features.get("dev"):
+                continue
+            lines.append(
+                f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
+                f"{len(features):,} windows"
+            )
+            if split == "train":
+                without = features.labels[:, 2] + questions.is_impossible[features.question_of]
+                lines += bar_lines("window", "windows", _WINDOWS, np.bincount(without, minlength=3))
+                whole = features.full_lengths[features.window_starts == 0]
+                lines += ["", *length_lines("questions", whole, self.max_seq_length, "seen in parts"), ""]
+        return "\n".join(lines)
+
+
+def _candidate(candidate: Candidate) -> dict[str, str | float]:
+    """A candidate as the original writes it."""
+    return {name: getattr(candidate, name) for name in _NO_CANDIDATE}

@@ -1,0 +1,191 @@
+"""Questions and contexts as windows of ids, and where each piece of a window stands in its context."""
+
+import dataclasses
+import functools
+from typing import ClassVar
+
+import numpy as np
+
+from albert_tf.data.features import Features, Spans, concatenated, encode_column, join
+from albert_tf.errors import InputError
+from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tokenization import Tokenizer
+from albert_tf.tokenization.parallel import encode_with_offsets_in_parallel
+
+NUM_SPECIAL = 3  # [CLS] question [SEP] context [SEP]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class WindowFeatures(Features):
+    """Windows of contexts, each behind its question; the windows of a question follow one another.
+
+    `labels`, in training, are int32 [windows, 3]: the positions of the answer's first and last piece and
+    whether the window is without the answer, in which case both positions are 0, that of [CLS].
+
+    Attributes:
+      question_of: int32 [windows].
+      window_starts: int32 [windows]. The number of the window's first piece in its context.
+      begins, ends: int32 [tokens]. The characters of the context that a piece of it stands for; 0 for other
+        tokens. None in training.
+    """
+
+    question_of: np.ndarray
+    window_starts: np.ndarray
+    begins: np.ndarray | None
+    ends: np.ndarray | None
+
+    TOKEN_COLUMNS: ClassVar[tuple[str, ...]] = (*Features.TOKEN_COLUMNS, "begins", "ends")
+    EXAMPLE_COLUMNS: ClassVar[tuple[str, ...]] = (*Features.EXAMPLE_COLUMNS, "question_of", "window_starts")
+
+    @functools.cached_property
+    def context_lengths(self) -> np.ndarray:
+        """int32 [windows]. Pieces of the context in each window."""
+        return self.lengths - self.first_lengths - 1
+
+
+def check_lengths(max_seq_length: int, max_query_length: int) -> None:
+    """InputError if a long question would leave no room for the context."""
+    if max_seq_length <= max_query_length + NUM_SPECIAL:
+        raise InputError(
+            f"--max_query_length {max_query_length} leaves no room for the context in --max_seq_length "
+            f"{max_seq_length}: at least {max_query_length + NUM_SPECIAL + 1} is needed"
+        )
+
+
+def window_features(
+    tokenizer: Tokenizer,
+    questions: SquadQuestions,
+    *,
+    max_seq_length: int = 384,
+    doc_stride: int = 128,
+    max_query_length: int = 64,
+    training: bool,
+) -> WindowFeatures:
+    """[CLS] question [SEP] window [SEP] for as many windows as a context needs.
+
+    Of a question the first `max_query_length` pieces stay. Windows begin `doc_stride` pieces apart, or as far
+    as a window reaches if that is less.
+
+    Args:
+      tokenizer: of the vocabulary.
+      questions: in training with answers whose `answer_starts` fit.
+      max_seq_length: more than `max_query_length` + 3.
+      doc_stride: at least 1.
+      max_query_length: at least 1.
+      training: whether labels are wanted, or what decoding needs.
+    """
+    check_lengths(max_seq_length, max_query_length)
+    asked = encode_column(tokenizer, questions.questions, "tokenizing questions")
+    asked = asked.first(np.minimum(asked.lengths, max_query_length))
+    encoded = encode_with_offsets_in_parallel(tokenizer, questions.contexts, "tokenizing contexts")
+    contexts = Spans(encoded.ids, np.cumsum(encoded.lengths) - encoded.lengths, encoded.lengths)
+
+    sizes = contexts.lengths[questions.context_of]
+    room = max_seq_length - NUM_SPECIAL - asked.lengths
+    step = np.minimum(room, doc_stride)
+    counts = 1 + np.maximum(0, -((room - sizes) // step))  # windows of each question
+    question_of = np.repeat(np.arange(len(questions), dtype=np.int32), counts)
+    number = np.arange(len(question_of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    window_starts = number * step[question_of]
+    window_lengths = np.minimum(room[question_of], sizes[question_of] - window_starts)
+    windows = contexts.take(questions.context_of[question_of])
+    windows = windows._replace(starts=windows.starts + window_starts, lengths=window_lengths)
+    asked_by = asked.take(question_of)
+    features = join(
+        tokenizer,
+        [asked_by, windows],
+        full_lengths=asked_by.lengths + sizes[question_of] + NUM_SPECIAL,
+        labels=None,
+    )
+    columns = {field.name: getattr(features, field.name) for field in dataclasses.fields(Features)}
+    begins = ends = None
+    if training:
+        first, last = _answer_pieces(questions, contexts, encoded.begins, encoded.ends)
+        columns["labels"] = _labels(
+            first[question_of] - window_starts,
+            last[question_of] - window_starts,
+            window_lengths,
+            asked_by.lengths + 2,
+            questions.is_impossible[question_of],
+        )
+    else:
+        tokens = np.arange(len(features.input_ids))
+        cells = concatenated(tokens, features.starts + features.first_lengths, window_lengths)
+        begins, ends = np.zeros((2, len(features.input_ids)), np.int32)
+        begins[cells] = concatenated(encoded.begins, windows.starts, window_lengths)
+        ends[cells] = concatenated(encoded.ends, windows.starts, window_lengths)
+    return WindowFeatures(
+        **columns,
+        question_of=question_of,
+        window_starts=window_starts.astype(np.int32),
+        begins=begins,
+        ends=ends,
+    )
+
+
+def is_max_context(features: WindowFeatures, windows: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Whether a window shows a piece with more context around it than the question's other windows do.
+
+    The score of a window is that of the original: the smaller number of pieces to the left and to the right,
+    plus 0.01 for each piece of the window; of equals the first is taken. The windows with the largest scores
+    for a piece are neighbours, so that looking at the next on either side suffices.
+
+    Args:
+      features: of all windows.
+      windows: int [candidates].
+      pieces: int [candidates]. Numbers of pieces in the context, each inside its window.
+
+    Returns:
+      bool [candidates].
+    """
+    own = _context_score(features, windows, pieces)
+    before = _context_score(features, windows - 1, pieces, of=windows)
+    after = _context_score(features, windows + 1, pieces, of=windows)
+    return (own > before) & (own >= after)
+
+
+def _context_score(
+    features: WindowFeatures, windows: np.ndarray, pieces: np.ndarray, of: np.ndarray | None = None
+) -> np.ndarray:
+    """float64 [candidates]; -inf where the piece is not in the window, or it is not of `of`'s question."""
+    inside = (windows >= 0) & (windows < len(features))
+    windows = np.where(inside, windows, 0)
+    lengths = features.context_lengths[windows]
+    left = pieces - features.window_starts[windows]
+    right = lengths - 1 - left
+    inside &= (left >= 0) & (right >= 0)
+    if of is not None:
+        inside &= features.question_of[windows] == features.question_of[of]
+    return np.where(inside, np.minimum(left, right) + 0.01 * lengths, -np.inf)
+
+
+def _answer_pieces(
+    questions: SquadQuestions, contexts: Spans, begins: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [questions] twice: numbers, in the context, of the first and last piece of the first answer."""
+    texts = [answers[0] if answers else "" for answers in questions.answers]
+    starts = np.array([at[0] if at else 0 for at in questions.answer_starts], np.int64)
+    stops = starts + np.fromiter(map(len, texts), np.int64, len(texts))
+    # All contexts in one: each begins where the characters of the one before can no longer reach.
+    reach = 1 + max(map(len, questions.contexts), default=0)
+    shifts = np.repeat(np.arange(len(contexts.lengths)), contexts.lengths) * reach
+    own = questions.context_of.astype(np.int64)
+    first = np.searchsorted(ends + shifts, starts + own * reach, side="right")
+    last = np.searchsorted(begins + shifts, stops + own * reach, side="left") - 1
+    bounds = contexts.starts[own], contexts.starts[own] + np.maximum(contexts.lengths[own] - 1, 0)
+    first = np.clip(first, *bounds)
+    last = np.clip(last, first, bounds[1])
+    return first - bounds[0], last - bounds[0]
+
+
+def _labels(
+    first: np.ndarray,
+    last: np.ndarray,
+    window_lengths: np.ndarray,
+    offsets: np.ndarray,
+    is_impossible: np.ndarray,
+) -> np.ndarray:
+    """int32 [windows, 3] for the first and last piece of the answer, counted from the window's start."""
+    without = is_impossible | (first < 0) | (last >= window_lengths)
+    positions = np.stack([first + offsets, last + offsets], axis=1)
+    return np.column_stack([np.where(without[:, None], 0, positions), without]).astype(np.int32)

@@ -1,0 +1,292 @@
+"""SentencePiece in the graph."""
+
+import collections
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text
+from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.errors import InputError
+from albert_tf.tokenization.in_graph.characters import (
+    CODES,
+    SPACE,
+    Characters,
+    Lookup,
+    Replacement,
+    SigmaLowering,
+    assigned_characters,
+    enumerated,
+    repeated,
+)
+from albert_tf.tokenization.in_graph.tokenizer_in_graph import InGraphTokenizer, Pieces
+from albert_tf.tokenization.preprocessing import preprocess_text
+from albert_tf.tokenization.sentencepiece import UNDERLINE, SentencePieceTokenizer
+
+_NO_RULES = bytes(4)  # a trie of no bytes; TF.Text does not take the empty string for it
+_NOTHING = CODES  # the code of a character that has become part of the one before; those of sequences follow
+_PLACES = [1 << 42, 1 << 21, 1]  # of the code points of a sequence in one number
+
+_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+
+
+class InGraphSentencePiece(InGraphTokenizer):
+    """`SentencePieceTokenizer` in the graph.
+
+    Preprocessing and the model's own normalization are tables, made from Python's and the model's. TF.Text
+    only looks for the pieces, in a text where every character that the model does not know is one byte: for
+    an unknown byte it takes off what SentencePiece takes off for an unknown character, and so the sums of
+    scores are the same to the last bit, which decides between equal ones. Only where a text's sum falls below
+    -100,000 (60,000 characters of English, 4,000 that the model does not know) SentencePiece begins to count
+    anew and TF.Text does not: from there on the choice between almost equal sums can differ.
+    """
+
+    def __init__(self, tokenizer: SentencePieceTokenizer):
+        """Takes the tokenizer; InputError where its model is of a kind that these tables do not cover."""
+        super().__init__()
+        model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model)
+        _check_kind(model, tokenizer.source)
+        findable = [p for p in model.pieces if p.type in (_Piece.NORMAL, _Piece.USER_DEFINED)]
+        alphabet = set().union(*(piece.piece for piece in findable))
+        if lone := alphabet - {piece.piece for piece in findable}:
+            raise _unfit(tokenizer.source, f"needs a piece of its own for {min(lone)!r}, which is in others")
+        unknown = next(c for c in map(chr, range(1, 128)) if c not in alphabet)
+        lower = tokenizer.do_lower_case
+        rules = _rules_that_apply(model, lower, tokenizer.source)
+        codes = {key: _NOTHING + i for i, key in enumerate([key for key in rules if len(key) > 1], start=1)}
+        known = alphabet | {" "}
+        results = {_NOTHING: ""}
+        for key, result in ({character: character for character in known} | rules).items():
+            results[codes.get(key) or ord(key)] = "".join(c if c in known else unknown for c in result)
+        self._preprocess = Replacement(_preprocessed(lower))
+        self._lower_sigma = SigmaLowering() if lower else None
+        self._join = _Sequences(codes) if codes else None
+        self._normalize = Replacement(results, default=unknown, codes=_NOTHING + 1 + len(codes))
+        self._unknown = ord(unknown)
+        self._find_pieces = _piece_finder(model, tokenizer.unk_id)
+        sizes = np.array([len(piece) for piece in tokenizer.pieces], np.int32)
+        sizes[tokenizer.unk_id] = 1
+        self._sizes = tf.constant(sizes)
+        self._parts = tokenizer.parts._make(tf.constant(a.astype(np.int32)) for a in tokenizer.parts)
+
+    def _pieces(self, characters: Characters, batch: tf.Tensor) -> Pieces:
+        characters = self._preprocess(characters)
+        if self._lower_sigma:
+            characters = self._lower_sigma(characters)
+        if self._join:
+            characters = self._join(characters)
+        characters = _with_underlines(self._normalize(characters))
+        found = self._find_pieces(_texts_of(characters, batch))
+        sizes = tf.gather(self._sizes, found.values)
+        counts = tf.gather(self._parts.counts, found.values)
+        sources, parts = enumerated(counts)
+        parts += tf.gather(tf.gather(self._parts.starts, found.values), sources)
+        ends = tf.cumsum(sizes)
+        begins = tf.gather(ends - sizes, sources) + tf.gather(self._parts.before, parts)
+        ends = tf.gather(ends, sources) - tf.gather(self._parts.after, parts)
+        rows = tf.gather(repeated(found.row_lengths()), sources)
+        ids = tf.gather(self._parts.ids, parts)
+        return Pieces(ids, *_visible_ranges(self._without_runs(characters), begins, ends), rows)
+
+    def _without_runs(self, characters: Characters) -> Characters:
+        """One character for each run of unknown ones, which are one piece."""
+        unknown = characters.codes == self._unknown
+        again = unknown & tf.concat([tf.zeros_like(unknown[:1]), unknown[:-1]], axis=0)
+        return characters.absorbing(tf.where(~again)[:, 0])
+
+
+class _Sequences:
+    """Makes one code of each sequence of characters that the model normalizes as one."""
+
+    def __init__(self, codes: Mapping[str, int]):
+        """Takes sequences of two characters or three."""
+        keys, values = zip(*sorted((_key(sequence), code) for sequence, code in codes.items()), strict=True)
+        self._keys = tf.constant(keys, tf.int64)
+        self._codes = tf.constant(values, tf.int32)
+        self._begins_one = Lookup.of_set({ord(sequence[0]) for sequence in codes})
+
+    def __call__(self, characters: Characters) -> Characters:
+        """The characters with the code in place of a sequence's first one, and nothing for the others."""
+        codes = characters.codes
+        starts = tf.where(self._begins_one(codes))[:, 0]
+        following = tf.gather(tf.concat([codes, [0, 0]], axis=0), starts[:, tf.newaxis] + [[0, 1, 2]])
+        keys = tf.cumsum((tf.cast(following, tf.int64) + 1) * [_PLACES], axis=1)
+        lengths = tf.zeros_like(starts)
+        found = tf.zeros_like(starts)
+        for length in (2, 3):
+            key = keys[:, length - 1]
+            place = tf.minimum(
+                tf.searchsorted(self._keys, key, out_type=tf.int64), tf.size(self._keys, tf.int64) - 1
+            )
+            hit = tf.gather(self._keys, place) == key
+            found = tf.where(hit, place, found)
+            lengths = tf.where(hit, np.int64(length), lengths)
+        hit = lengths > 0
+        starts, lengths, found = (tf.boolean_mask(values, hit) for values in (starts, lengths, found))
+        taken = _first_come(starts, starts + lengths)
+        starts, lengths, found = (tf.boolean_mask(values, taken) for values in (starts, lengths, found))
+        codes = tf.tensor_scatter_nd_update(codes, starts[:, tf.newaxis], tf.gather(self._codes, found))
+        others = tf.ragged.range(starts + 1, starts + lengths).values
+        nothing = tf.fill(tf.shape(others), _NOTHING)
+        return characters._replace(codes=tf.tensor_scatter_nd_update(codes, others[:, tf.newaxis], nothing))
+
+
+def _first_come(starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
+    """Which of the ranges (int64 [ranges], in order) a reader takes who goes on where the last one ended.
+
+    Returns:
+      bool [ranges].
+    """
+    size = tf.size(starts, tf.int64)
+    follower = tf.concat([tf.searchsorted(starts, ends, out_type=tf.int64), [size]], axis=0)
+    # Sequences have two characters or three: a range that the one before leaves free is free of all before.
+    free = starts >= tf.concat([tf.zeros_like(ends[:1]), ends[:-1]], axis=0)
+    taken = tf.concat([free, [False]], axis=0)
+
+    def follow(taken: tf.Tensor, follower: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        reached = tf.boolean_mask(follower, taken)[:, tf.newaxis]
+        more = taken | (tf.scatter_nd(reached, tf.ones_like(reached[:, 0]), [size + 1]) > 0)
+        return more, tf.gather(follower, follower), tf.reduce_any(more != taken)
+
+    # Each round doubles how far it follows.
+    taken, _, _ = tf.while_loop(lambda taken, follower, new: new, follow, (taken, follower, size > 0))
+    return taken[:-1]
+
+
+def _key(sequence: str) -> int:
+    """The code points side by side in one number; each counts one more, as zero is for none."""
+    return sum((ord(character) + 1) * place for character, place in zip(sequence, _PLACES, strict=False))
+
+
+def _with_underlines(characters: Characters) -> Characters:
+    """One underline before each word, for the space there; what is not before a visible character goes."""
+    codes, _, _, rows = characters
+    space = codes == SPACE
+    visible = tf.cast(~space & (codes != ord(UNDERLINE)), tf.int32)
+    so_far = tf.cumsum(visible)
+    to_come = tf.gather(tf.math.segment_max(so_far, rows), rows) - so_far + visible
+    before_space = tf.concat([space[1:], tf.ones_like(space[:1])], axis=0)
+    kept = characters.at(tf.where((to_come > 0) & ~(space & before_space))[:, 0])
+    return kept._replace(codes=tf.where(kept.codes == SPACE, ord(UNDERLINE), kept.codes))
+
+
+def _visible_ranges(
+    characters: Characters, begins: tf.Tensor, ends: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What pieces from some place to another stand for: from their first visible character to the last."""
+    visible = characters.codes != ord(UNDERLINE)
+    shown = characters.at(tf.where(visible)[:, 0])
+    before = tf.concat([[0], tf.cumsum(tf.cast(visible, tf.int32))], axis=0)
+    begins = tf.gather(shown.begins, tf.gather(before, begins))
+    last_ends = tf.gather(tf.concat([[0], shown.ends], axis=0), tf.gather(before, ends))
+    return begins, tf.maximum(begins, last_ends)
+
+
+def _texts_of(characters: Characters, batch: tf.Tensor) -> tf.Tensor:
+    ragged = tf.RaggedTensor.from_value_rowids(
+        characters.codes, tf.cast(characters.rows, tf.int64), tf.cast(batch, tf.int64), validate=False
+    )
+    return tf.strings.unicode_encode(ragged, "UTF-8")
+
+
+@functools.cache
+def _preprocessed(lower: bool) -> dict[int, str]:
+    """What `preprocess_text` changes, but for runs of white space and, where it lowers, Σ."""
+    results = {}
+    for character in assigned_characters():
+        if character.isspace():
+            result = " "
+        else:
+            result = preprocess_text(character, lower=False)
+            if lower:
+                result = "".join(c if c == "Σ" else c.lower() for c in result)
+        if result != character:
+            results[ord(character)] = result
+    return results
+
+
+def _rules_that_apply(model: sentencepiece_model_pb2.ModelProto, lower: bool, source: str) -> dict[str, str]:
+    """The model's normalization rules for text that is preprocessed."""
+    gone = set(map(chr, _preprocessed(lower)))
+    symbols = {piece.piece for piece in model.pieces if piece.type == _Piece.USER_DEFINED}
+    rules = read_rules(model.normalizer_spec.precompiled_charsmap)
+    for key in [key for key in rules if key[0] in symbols or not gone.isdisjoint(key)]:
+        del rules[key]
+    for key in rules:
+        if " " in key or len(key) > len(_PLACES):
+            raise _unfit(source, f"does not know its normalization of {key!r}")
+    in_symbols = set(itertools.chain.from_iterable(symbol for symbol in symbols if len(symbol) > 1))
+    if in_symbols & set(itertools.chain.from_iterable(rules)):
+        raise _unfit(source, "does not know user-defined symbols that normalization would change")
+    return rules
+
+
+def _piece_finder(
+    model: sentencepiece_model_pb2.ModelProto, unk_id: int
+) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+    """From normalized texts to the model's ids."""
+    bare = sentencepiece_model_pb2.ModelProto()
+    bare.CopyFrom(model)
+    bare.normalizer_spec.precompiled_charsmap = _NO_RULES
+    bare.normalizer_spec.add_dummy_prefix = False
+    bare.normalizer_spec.remove_extra_whitespaces = False
+    bare.normalizer_spec.escape_whitespaces = False
+    bare.trainer_spec.unk_id = unk_id
+    return tensorflow_text.FastSentencepieceTokenizer(bare.SerializeToString()).tokenize
+
+
+def _check_kind(model: sentencepiece_model_pb2.ModelProto, source: str) -> None:
+    spec = model.normalizer_spec
+    if model.trainer_spec.model_type != sentencepiece_model_pb2.TrainerSpec.UNIGRAM:
+        raise _unfit(source, "needs a unigram model")
+    if {piece.type for piece in model.pieces} & {_Piece.BYTE, _Piece.UNUSED}:
+        raise _unfit(source, "needs a model without byte pieces and unused ones")
+    spaces = (spec.add_dummy_prefix, spec.remove_extra_whitespaces, spec.escape_whitespaces)
+    if not all(spaces) or model.trainer_spec.treat_whitespace_as_suffix:
+        raise _unfit(source, "needs a model that treats white space in SentencePiece's usual way")
+
+
+def _unfit(source: str, reason: str) -> InputError:
+    return InputError(f"{source}: in-graph tokenization {reason}")
+
+
+_LABEL = 0x800000FF  # of a unit: the byte that leads to it; a unit with the highest bit is a leaf
+_HAS_LEAF = 0x100
+_LARGE_OFFSET = 0x200
+
+
+def read_rules(charsmap: bytes) -> dict[str, str]:
+    """What each string becomes; where several strings begin at a place, the longest decides.
+
+    Args:
+      charsmap: `normalizer_spec.precompiled_charsmap` of a model: the size in bytes of a double-array trie
+        (as darts-clone makes it), its units, and the results with a zero byte after each. May be empty.
+    """
+    if not charsmap:
+        return {}
+    [size] = np.frombuffer(charsmap, "<u4", 1).tolist()
+    units = np.frombuffer(charsmap, "<u4", size // 4, 4)
+    results = charsmap[4 + size :]
+    labels = units & _LABEL
+    offsets = (units >> 10) << ((units & _LARGE_OFFSET) >> 6)
+    children = collections.defaultdict(list)
+    nodes = np.flatnonzero((labels > 0) & (labels < 256))
+    for base, node, label in zip(
+        (nodes ^ labels[nodes]).tolist(), nodes.tolist(), labels[nodes].tolist(), strict=True
+    ):
+        children[base].append((node, bytes([label])))
+    rules = {}
+    found = [(int(offsets[0]), b"")]
+    while found:
+        base, prefix = found.pop()
+        for node, label in children[base]:
+            key = prefix + label
+            below = node ^ int(offsets[node])
+            found.append((below, key))
+            if units[node] & _HAS_LEAF:
+                begin = int(units[below]) & 0x7FFFFFFF
+                rules[key.decode()] = results[begin : results.index(b"\0", begin)].decode()
+    return rules

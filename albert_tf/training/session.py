@@ -1,0 +1,377 @@
+"""`Run`: a model in training, its checkpoints and its history in one folder."""
+
+import contextlib
+import io
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orbit
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.checkpoints.run_folder import best_checkpoint, newest_whole_checkpoint
+from albert_tf.cli.options import TrainingOptions
+from albert_tf.cli.text import say
+from albert_tf.errors import InputError
+from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.task import Task
+from albert_tf.training import provenance, summary
+from albert_tf.training.checkpointing import Checkpoints
+from albert_tf.training.distribution import cluster_of
+from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
+from albert_tf.training.evaluation import BenchmarkEvaluator, Evaluator, Predictor
+from albert_tf.training.gradients import LossScale
+from albert_tf.training.history import History
+from albert_tf.training.initial_weights import load_initial_weights
+from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
+from albert_tf.training.report import Forecast, TrainingProgress, write_results
+from albert_tf.training.train_step import Trainer
+
+
+class Run:
+    """The objects of one run and what they do.
+
+    Args:
+      task: what is trained.
+      options: how.
+      strategy: the devices.
+      folder: where this process writes.
+      check_interrupted: called after each step; see `interruptible`.
+
+    Attributes:
+      results: of the last evaluation in this process, `global_step` among them; empty if there was none.
+      history: all evaluations in the folder.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        strategy: tf.distribute.Strategy,
+        folder: str,
+        check_interrupted: Callable[[], None],
+    ):
+        self.task = task
+        self.options = options
+        self.strategy = strategy
+        self.folder = folder
+        self._check_interrupted = check_interrupted
+        self.results: dict[str, float] = {}
+        tf_keras.utils.set_random_seed(options.seed)
+        with strategy.scope():
+            precision = options.mixed_precision
+            self.model = task.build_model(precision if precision == "float32" else f"mixed_{precision}")
+            self.model.encoder.recompute = options.recompute
+            schedule = WarmupPolynomialDecay(
+                options.learning_rate,
+                options.num_train_steps,
+                options.num_warmup_steps,
+                options.poly_power,
+                options.start_warmup_step,
+            )
+            self.optimizer = OPTIMIZERS[options.optimizer](schedule)
+            self.optimizer.build(self.model.trainable_variables)
+            self.loss_scale = LossScale() if precision == "float16" else None
+        repair = not options.dry_run
+        self._newest = newest_whole_checkpoint(folder, repair)
+        self._best = best_checkpoint(folder, repair)
+        self.checkpoints = Checkpoints(
+            folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max, self.loss_scale
+        )
+        self.rollbacks = Rollbacks(folder)
+        self.history = History(folder, task.best_metric, task.eval_data())
+        self.evaluator = self._make_evaluator() if options.do_eval else None
+        self.trainer = self._make_trainer() if options.do_train else None
+        if (self.trainer or self.evaluator) and not options.dry_run:
+            self.controller = orbit.Controller(
+                global_step=self.optimizer.iterations,
+                trainer=self.trainer,
+                evaluator=self.evaluator,
+                strategy=strategy,
+                eval_actions=[self._keep_results],
+                # To each multiple, wherever the run begins, so that the means are over the same steps.
+                steps_per_loop=lambda step: options.iterations_per_loop - step % options.iterations_per_loop,
+                summary_dir=folder,
+                eval_summary_dir=os.path.join(folder, "eval"),
+            )
+
+    def close(self) -> None:
+        """Ends what goes on beside the steps."""
+        if self.trainer:
+            self.trainer.close_input()
+
+    @property
+    def step(self) -> int:
+        """Updates behind the current weights, over all runs in this folder."""
+        return int(self.optimizer.iterations.numpy())
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Of the model and the optimizer."""
+        return [*self.model.variables, *self.optimizer.variables]
+
+    def find_weights(self) -> None:
+        """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights.
+
+        Shows the summary of what is going to happen.
+        """
+        options, newest = self.options, self._newest
+        if self._best and not newest and not options.do_train:
+            newest = self._best  # all that was kept of a run
+        if newest:
+            provenance.check(self.folder, self.task, options, newest.step)
+            self.checkpoints.restore(newest.path)
+            of_last = f" of {options.num_train_steps:,}" if options.do_train else ""
+            self._say_what_happens("continues from", f"{newest.path}, step {newest.step:,}{of_last}")
+            if not options.dry_run:
+                self._match_history()
+            return
+        if options.do_train and self._best:
+            raise InputError(
+                f"{self._best.path} would be overwritten, and there is no checkpoint beside it to continue "
+                "from: choose another --output_dir"
+            )
+        where, differences = "fresh weights", {}
+        if options.init_checkpoint:
+            report, differences = load_initial_weights(
+                self.task,
+                self.model,
+                options.init_checkpoint,
+                init_from_group0=options.init_from_group0,
+                with_head=not options.do_train,
+            )
+            say(f"{report}\n{report.listing()}" if options.verbosity == "info" else str(report))
+            where = f"{report.path} ({report.kind})"
+        elif not options.do_train:
+            raise InputError(f"no checkpoint in {self.folder}: train first, or give --init_checkpoint")
+        self._say_what_happens("starts from", where, differences)
+        if options.do_train and not options.dry_run:
+            self.history.forget_after(-1)
+            provenance.describe(self.folder, self.task, options)
+
+    def _say_what_happens(self, how: str, where: str, differences: Mapping[str, str] | None = None) -> None:
+        weights = {how if self.options.do_train else "weights": where} | dict(differences or {})
+        facts = summary.before(self.task, self.options, self.strategy, self.model, weights, self.folder)
+        say(f"\n{facts}\n")
+
+    def say_where_all_is(self, *more: str) -> None:
+        """Shows the paths of checkpoints and results; `more` are those that only the caller knows of."""
+        kept, best = self.checkpoints.kept(), best_checkpoint(self.folder)
+        results, metric = self.history.best(), self.task.best_metric
+        is_of_best = best and results and results["global_step"] == best.step
+        result = f"{metric} {results[metric]:.4f}" if is_of_best else ""
+        say(f"\n{summary.after(self.folder, kept[-1] if kept else None, best, result, more)}")
+
+    def train(self) -> None:
+        """Trains to the last step; where training diverges and it is wanted, past the data that did it."""
+        options, last = self.options, self.options.num_train_steps
+        self.rollbacks.forget_after(self.step)
+        is_stop = self.step and (self.step % options.save_checkpoints_steps == 0 or self.step == last)
+        if options.do_eval and is_stop and not self.history.holds(self.step):
+            self.evaluate()  # it was interrupted between saving and recording
+        if self.step >= last:
+            say(f"nothing left to train: {self.step} of {last} steps done")
+            return
+        if options.on_divergence == "rollback" and not self.checkpoints.newest():
+            self.checkpoints.save(self.step)
+        while True:
+            try:
+                return self._train_on()
+            except Diverged as diverged:
+                self._roll_back(diverged)
+
+    def _train_on(self) -> None:
+        """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
+        options, first = self.options, self.step
+        interval, last = options.save_checkpoints_steps, options.num_train_steps
+        self.forecast = Forecast(last - first)
+        self.progress = TrainingProgress(
+            first_step=first,
+            last_step=last,
+            examples_per_step=options.train_batch_size,
+            tokens_per_example=self.task.tokens_per_example,
+            metrics=self.task.progress_metrics,
+            results=self.trainer.own_results,
+        )
+        try:
+            with contextlib.closing(self.progress):
+                while self.step < last and not self._should_stop_early():
+                    next_stop = (self.step // interval + 1) * interval
+                    with _without_orbits_prints(options.verbosity):
+                        self.controller.train(min(next_stop, last))
+                    # Evaluated before it is saved: weights that are ruined must not be the newest ones.
+                    if options.do_eval:
+                        self._run_evaluation()
+                    self.checkpoints.save(self.step)
+                    if options.do_eval:
+                        self._record_evaluation()
+        except KeyboardInterrupt:
+            if self.step > first:
+                self._save_interrupted()
+            raise
+
+    def _save_interrupted(self) -> None:
+        newest = self.checkpoints.newest()
+        if not (newest and newest.endswith(f"-{self.step}")):
+            try:
+                self.trainer.check()
+            except Diverged as diverged:
+                return say(f"{diverged}: these weights are not saved")
+            newest = self.checkpoints.save(self.step)
+        say(f"saved {newest}; the same command continues from there")
+
+    def _roll_back(self, diverged: Diverged) -> None:
+        """Goes back to the newest checkpoint, to train on the data behind that of the step that diverged.
+
+        Raises:
+          InputError: that is not wanted, or was done too often.
+        """
+        kept, done = self.checkpoints.newest(), len(self.rollbacks)
+        if self.options.on_divergence == "stop" or done == MOST_ROLLBACKS:
+            often = f", after {done} rollbacks" if done else ""
+            raise InputError(
+                f"{diverged}{often}. Try a lower --learning_rate, more warm-up or a larger "
+                "--train_batch_size. "
+                + (f"The last checkpoint is {kept}" if kept else "No checkpoint was saved before")
+            ) from diverged
+        self.checkpoints.restore(kept)
+        self.rollbacks.add(self.step, diverged)
+        self.trainer.start_over()
+        say(
+            f"{diverged}: back to {kept} and past the data of the steps from there (rollback {done + 1} of "
+            f"{MOST_ROLLBACKS})"
+        )
+
+    def evaluate(self) -> None:
+        """Evaluates the current weights."""
+        self._run_evaluation()
+        self._record_evaluation()
+
+    def evaluate_saved(self) -> None:
+        """Evaluates those kept checkpoints that were not; leaves the newest weights."""
+        kept = self.checkpoints.kept()
+        for saved in kept:
+            if not self.history.holds(saved.step):
+                self.checkpoints.restore(saved.path)
+                self.evaluate()
+        if kept:
+            self.checkpoints.restore(kept[-1].path)
+
+    def restore_best(self) -> bool:
+        """Takes the best checkpoint, if there is one; returns whether there was."""
+        saved, best = best_checkpoint(self.folder), self.history.best()
+        if saved is None or saved.step > self.step or (best and best["global_step"] != saved.step):
+            return False
+        self.checkpoints.restore(saved.path)
+        return True
+
+    def _match_history(self) -> None:
+        """Makes the history fit the checkpoints that are there.
+
+        It does not where the run was killed between recording an evaluation and keeping the best weights,
+        where the user went back to an older checkpoint, or where the history is lost or of other data.
+        """
+        if self.options.do_train:
+            self.history.forget_after(self.step)
+        saved = self._best if self._best and self._best.step <= self.step else None
+        if self.options.do_eval and saved and not self.history.holds(saved.step):
+            newest = self.step
+            self.checkpoints.restore(saved.path)
+            self.evaluate()
+            if newest != self.step:
+                self.checkpoints.restore(self._newest.path)
+        best = self.history.best()
+        if best and best["global_step"] == self.step and not (saved and saved.step == self.step):
+            self.checkpoints.save_best()
+        elif best and not (saved and best["global_step"] == saved.step):
+            self.history.forget_after(-1)
+
+    def _make_trainer(self) -> Trainer:
+        options = self.options
+
+        def make_batches():
+            first_batch = self.rollbacks.batch_of(self.step)
+            return self.strategy.distribute_datasets_from_function(
+                lambda context: (
+                    self.task.longest_batches(options.train_batch_size, context)
+                    if options.dry_run
+                    else self.task.train_dataset(options.train_batch_size, options.seed, first_batch, context)
+                )
+            )
+
+        return Trainer(
+            task=self.task,
+            model=self.model,
+            optimizer=self.optimizer,
+            strategy=self.strategy,
+            make_batches=make_batches,
+            seed=options.seed,
+            after_step=self._after_step,
+            micro_batches=options.gradient_accumulation_steps,
+            loss_scale=self.loss_scale,
+            jit_compile=options.jit_compile,
+        )
+
+    def _make_evaluator(self) -> orbit.AbstractEvaluator:
+        task, batch_size, jit_compile = self.task, self.options.eval_batch_size, self.options.jit_compile
+        if isinstance(task, BenchmarkTask):
+            predictor = Predictor(task, self.model, self.strategy, jit_compile)
+            return BenchmarkEvaluator(task, predictor, batch_size)
+        batches = self.strategy.distribute_datasets_from_function(
+            lambda context: task.eval_dataset(batch_size, context)
+        )
+        return Evaluator(
+            task=task, model=self.model, strategy=self.strategy, batches=batches, jit_compile=jit_compile
+        )
+
+    def _after_step(self, steps: int) -> None:
+        if self.options.dry_run:
+            return
+        if line := self.forecast.advance(steps):
+            say(line)
+        is_due = self.progress.advance(steps)
+        self._check_interrupted()
+        # Workers of a cluster must stop at the same step; their lines are due at different ones.
+        if is_due and cluster_of(self.strategy) is None:
+            self.trainer.check_steps()
+
+    def _should_stop_early(self) -> bool:
+        patience = self.options.early_stopping_patience
+        since_best = self.history.evaluations_since_best()
+        if patience is None or since_best < patience:
+            return False
+        say(f"stopped early at step {self.step}: nothing better in the last {since_best} evaluations")
+        return True
+
+    def _run_evaluation(self) -> None:
+        with _without_orbits_prints(self.options.verbosity):
+            self.controller.evaluate(self.options.max_eval_steps or -1)
+
+    def _keep_results(self, output: dict[str, Any]) -> None:
+        results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
+        loss = results.get("loss", results.get("eval_loss", 0.0))
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss of the evaluation at step {self.step} is {loss}", self.step - 1)
+        self.results = results
+
+    def _record_evaluation(self) -> None:
+        """Keeps what the evaluation gave, then weights that are better than all before."""
+        results = self.results
+        is_best = self.history.would_be_best(results)
+        if self.step:  # weights of this run, not what it started from
+            self.history.add(results)
+            if is_best:
+                self.checkpoints.save_best()
+        write_results(self.folder, results)
+        names = self.task.headline or [name for name in results if name != "global_step"]
+        shown = " ".join(f"{name} {results[name]:.4f}" for name in names if name in results)
+        say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
+
+
+def _without_orbits_prints(verbosity: str) -> contextlib.AbstractContextManager:
+    """Orbit prints each of its loops to standard output; our progress line says the same."""
+    if verbosity == "info":
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(io.StringIO())

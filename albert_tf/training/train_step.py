@@ -1,0 +1,269 @@
+"""The training and the evaluation step, for one device or many, under orbit's controller."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import orbit
+import tensorflow as tf
+import tf_keras
+
+from albert_tf.layers.variables import variable_name
+from albert_tf.tasks.task import Task, WeightedSum
+from albert_tf.training.distribution import device_step, on_all_devices
+from albert_tf.training.divergence import Diverged, explain_gradients
+from albert_tf.training.evaluation import Means
+from albert_tf.training.gradients import GroupNorms, LossScale, norms_of, sum_over_parts
+
+_CLIP_NORM = 1.0
+
+
+class Trainer(orbit.AbstractTrainer):
+    """Runs training steps.
+
+    Each loss is normalized over the global batch, gradients are summed over micro-batches and devices and
+    clipped once to a global norm of 1, so that the numbers of both change nothing but the dropout.
+
+    Args:
+      task: what is trained.
+      model: its model, made in the scope of `strategy`.
+      optimizer: applies the gradients; its `iterations` is the global step.
+      strategy: the devices.
+      make_batches: called before the first step, gives an endless distributed dataset.
+      seed: of dropout; each step and micro-batch derives its own from it.
+      after_step: called on the host after each step (after each device loop on a TPU) with the number
+        of steps it ran.
+      micro_batches: into how many parts a device's batch is cut, processed one after another.
+      loss_scale: for float16; steps that overflow are then left out, until the scale is at its least.
+      jit_compile: whether XLA compiles the step; for one device (a TPU compiles it anyway).
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        model: tf_keras.Model,
+        optimizer: tf_keras.optimizers.Optimizer,
+        strategy: tf.distribute.Strategy,
+        make_batches: Callable[[], tf.distribute.DistributedDataset],
+        seed: int,
+        after_step: Callable[[int], None],
+        micro_batches: int = 1,
+        loss_scale: LossScale | None = None,
+        jit_compile: bool = False,
+    ):
+        super().__init__(name="trainer")
+        self.task = task
+        self.model = model
+        self.optimizer = optimizer
+        self.strategy = strategy
+        self.seed = seed
+        self.after_step = after_step
+        self.micro_batches = micro_batches
+        self.loss_scale = loss_scale
+        self._make_batches = make_batches
+        self._batches = None
+        with strategy.scope():
+            self._metrics = Means(task, strategy)
+            self._gradient_norm = tf_keras.metrics.Mean()
+            self._first_bad_step = on_all_devices(-1, tf.int64)
+            # Of the last step, until one is bad: then of that one and the one before it.
+            self._loss = on_all_devices(0.0, tf.float32)
+            self._norms, self._norms_before = (
+                on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
+            )
+        self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
+        self._group_norms = GroupNorms(model.trainable_variables)
+        self._loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
+        self._run_replica = device_step(self._replica_step, jit_compile)
+
+    def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs steps; returns the means over them, and the sizes of the last one (see `GroupNorms`).
+
+        Raises:
+          Diverged: loss, gradients or weights are not finite.
+        """
+        if self._batches is None:
+            self._batches = iter(self._make_batches())
+        self._metrics.reset()
+        self._gradient_norm.reset_state()
+        if self._loops_on_device:
+            self._device_loop(self._batches, num_steps)
+            self.after_step(int(num_steps))
+        else:
+            for _ in range(int(num_steps)):
+                self._step(self._batches)
+                self.after_step(1)
+        sizes = self.check()
+        results = self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
+        if self.loss_scale:
+            results["loss_scale"] = tf.identity(self.loss_scale.scale)
+            results["skipped_steps"] = tf.identity(self.loss_scale.skipped_steps)
+        return results
+
+    def close_input(self) -> None:
+        """Ends the reading of batches; another step would make them anew.
+
+        A thread that reads runs Python: where it still does when the interpreter ends, the process hangs.
+        """
+        del self._batches  # a tf.Module keeps what is only replaced by None
+        self._batches = None
+
+    def start_over(self) -> None:
+        """Forgets divergence, and has the batches made anew before the next step."""
+        self.close_input()
+        self._first_bad_step.assign(-1)
+        self._norms.assign(tf.zeros_like(self._norms))
+
+    def results(self) -> dict[str, tf.Tensor]:
+        """Means since the current loop began, `loss` and `learning_rate` among them."""
+        return self._metrics.results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
+
+    def own_results(self) -> dict[str, tf.Tensor]:
+        """The same over the devices of this process, which may be asked for at a step of its own."""
+        return self._metrics.own_results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
+
+    def check(self) -> dict[str, float]:
+        """The sizes of the last step, after at least one in this process; see `GroupNorms`.
+
+        Raises:
+          Diverged: loss or gradients of a step were not finite, or the weights are not.
+        """
+        self.check_steps()
+        updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
+        bad = np.flatnonzero(~np.isfinite(weights))
+        if bad.size:
+            step = int(self.optimizer.iterations.numpy())
+            raise Diverged(
+                f"the norm of {self._variable_names()[bad[0]]} is not finite at step {step}", step - 1
+            )
+        return self._group_norms.scalars(self._norms.numpy(), updates, weights)
+
+    def check_steps(self) -> None:
+        """Raises `Diverged` if the loss or the gradients of a step were not finite."""
+        step = int(self._first_bad_step.numpy())
+        if step >= 0:
+            norms, before = self._norms.numpy(), self._norms_before.numpy()
+            raise explain_gradients(self._variable_names(), norms, before, float(self._loss.numpy()), step)
+
+    def _variable_names(self) -> list[str]:
+        return [variable_name(variable) for variable in self.model.trainable_variables]
+
+    @tf.function(autograph=False)
+    def _norms_of_last_step(self):
+        """Norms of updates and of weights, float32 [variables]."""
+        variables = self.model.trainable_variables
+        updates = norms_of([self.optimizer.last_update(variables[i]) for i in self._reached])
+        updates = tf.scatter_nd([[i] for i in self._reached], updates, self._norms.shape)
+        return updates, norms_of(variables)
+
+    @tf.function(autograph=False)
+    def _step(self, batches):
+        self.strategy.run(self._run_replica, args=(next(batches),))
+
+    @tf.function
+    def _device_loop(self, batches, num_steps):
+        for _ in tf.range(num_steps):
+            self.strategy.run(self._run_replica, args=(next(batches),))
+
+    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+        replica = tf.distribute.get_replica_context()
+        step = self.optimizer.iterations
+        weights = replica.all_reduce(tf.distribute.ReduceOp.SUM, self.task.loss_weights(batch))
+        step_seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+        first_part = replica.replica_id_in_sync_group * self.micro_batches
+
+        def measure(number, part):
+            # The parts of all devices are counted through, so that it does not matter which device has one.
+            return self._measure(part, weights, tf.random.fold_in(step_seed, first_part + number))
+
+        variables = self.model.trainable_variables
+        zeros = [tf.zeros_like(v) for v in variables], 0.0, dict.fromkeys(self.task.metrics, (0.0, 0.0))
+        gradients, loss, measured = sum_over_parts(measure, batch, self.micro_batches, zeros)
+        gradients = [gradients[i] for i in self._reached]
+        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self.loss_scale:
+            gradients = self.loss_scale.unscaled(gradients)
+        norms = norms_of(gradients)
+        norm = tf.norm(norms)
+        gradients, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM, use_norm=norm)
+
+        loss = replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
+        is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
+        self._watch(loss, norms, is_finite, step)
+        self._gradient_norm.update_state(
+            _or_zero(is_finite, norm), sample_weight=tf.cast(is_finite, tf.float32)
+        )
+        has_loss = tf.math.is_finite(loss)
+        self._metrics.update(
+            {name: WeightedSum(*(_or_zero(has_loss, x) for x in parts)) for name, parts in measured.items()}
+        )
+        if self.loss_scale:
+            self.loss_scale.update(is_finite)
+            replica.merge_call(self._apply_if, args=(is_finite, gradients))
+        else:
+            self._apply(gradients)
+
+    def _measure(self, batch: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor], seed: tf.Tensor):
+        """Differentiates the loss of a part of the global batch.
+
+        Returns:
+          Gradients of all trainable variables, 0 for those that the loss does not reach; the part's share of
+          the loss; metric -> (total, weight).
+        """
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            measured = self.task.measure(self.model, batch, training=True, dropout_seed=seed)
+            shares = [
+                tf.math.divide_no_nan(measured[name].total, weights[name] + measured[name].epsilon)
+                for name in self.task.losses
+            ]
+            loss = tf.add_n(shares)
+            differentiated = self.loss_scale.scaled(loss) if self.loss_scale else loss
+        gradients = tape.gradient(differentiated, variables)
+        # The others, such as the pooler's of some tasks, stay as they are.
+        self._reached = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        # The norm of a sparse gradient with repeated rows would be wrong.
+        gradients = [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for variable, gradient in zip(variables, gradients, strict=True)
+        ]
+        return gradients, loss, {name: tuple(measured[name][:2]) for name in self.task.metrics}
+
+    def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(
+            zip(gradients, [variables[i] for i in self._reached], strict=True),
+            skip_gradients_aggregation=True,
+        )
+
+    def _apply_if(
+        self, strategy: tf.distribute.Strategy, is_finite: tf.Tensor, gradients: Sequence[tf.Tensor]
+    ) -> None:
+        """Updates the variables, or only counts the step; `is_finite` is the same on all devices.
+
+        Above the devices, because optimizers talk to all of them, which they may not in a branch on one.
+        """
+
+        def apply() -> None:
+            strategy.extended.call_for_each_replica(self._apply, args=(gradients,))
+
+        def leave_out() -> None:
+            self.optimizer.iterations.assign_add(1)
+
+        tf.cond(strategy.experimental_local_results(is_finite)[0], apply, leave_out)
+
+    def _watch(self, loss: tf.Tensor, norms: tf.Tensor, is_finite: tf.Tensor, step: tf.Tensor) -> None:
+        """Remembers loss and gradient norms of a step, unless one before it was bad, or it is left out."""
+        norms = tf.scatter_nd([[i] for i in self._reached], norms, self._norms.shape)
+        is_bad = ~is_finite
+        if self.loss_scale:
+            is_bad &= self.loss_scale.is_least
+        is_news = (self._first_bad_step < 0) & (is_finite | is_bad)
+        self._norms_before.assign(tf.where(is_news, self._norms, self._norms_before))
+        self._norms.assign(tf.where(is_news, norms, self._norms))
+        self._loss.assign(tf.where(is_news, loss, self._loss))
+        self._first_bad_step.assign(tf.where(is_news & is_bad, step, self._first_bad_step))
+
+
+def _or_zero(condition: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    return tf.where(condition, value, tf.zeros_like(value))
