@@ -47,7 +47,7 @@ def make_files(
     from albert_tf.export.device.token_model import TokenModel
     from albert_tf.export.serving.saved_model import serve, write_saved_model
     from albert_tf.layers.variables import variable_name
-    from tests.serving.native_model import compile_program
+    from tests.support.native_model import compile_program
 
     trained = _random_model(preset, head, spm_model_file)
     model = TokenModel(trained)
@@ -210,7 +210,7 @@ class _NativeModel:
     """The C++ program, whose own clock counts: what Python sends and reads is text."""
 
     def __init__(self, folder: str, num_threads: int):
-        from tests.serving.native_model import NativeModel
+        from tests.support.native_model import NativeModel
 
         program = os.path.join(folder, "answer_requests")
         threads = {"intra_op_threads": num_threads, "inter_op_threads": 1}

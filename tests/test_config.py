@@ -8,7 +8,7 @@ import pytest
 from albert_tf.config import PRESETS, AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.models.pretraining import AlbertForPreTraining
-from tests.goldens import GOLDENS
+from tests.support.goldens import GOLDENS
 
 TINY = GOLDENS["encoder_shared"]["config"]
 

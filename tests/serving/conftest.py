@@ -3,8 +3,8 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tests.serving import native_model
-from tests.serving.exports import KINDS, export, make_trained_model
+from tests.support import native_model
+from tests.support.serving_exports import KINDS, export, make_trained_model
 
 # For the session, so that the tests of a kind run one after the other and share its export.
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from albert_tf import InputError
 from albert_tf.serving_client import ServingClient
-from tests.serving.exports import assert_same, requests_to, warmup_requests
-from tests.serving.model_server import PROGRAM, model_server
-from tests.serving.stand_in import MODEL_NAME, stand_in
+from tests.support.model_server import PROGRAM, model_server
+from tests.support.serving_exports import assert_same, requests_to, warmup_requests
+from tests.support.stand_in import MODEL_NAME, stand_in
 
 
 @pytest.fixture(scope="session")

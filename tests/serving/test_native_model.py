@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.exports import assert_same, requests_to, warmup_requests
-from tests.serving.native_model import NativeModel, RequestError
-from tests.trained_models import LENGTH
+from tests.support.native_model import NativeModel, RequestError
+from tests.support.serving_exports import assert_same, requests_to, warmup_requests
+from tests.support.trained_models import LENGTH
 
 
 def inputs_of(function) -> dict[str, tf.TensorSpec]:

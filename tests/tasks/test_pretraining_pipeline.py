@@ -1,0 +1,148 @@
+"""The input of pretraining: every record once a round, and masks that seed and round alone decide."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.records import RecordWriter
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+from tests.support.pretraining_records import (
+    CONFIG,
+    MASKING,
+    SEQ_LENGTH,
+    make_features,
+    make_unmasked_features,
+    write_records,
+)
+
+RECORDS = 30
+
+
+def make_task(folder, make=make_unmasked_features, files=3):
+    """A task whose records are numbered in place of [CLS], which is never masked."""
+    features = make(RECORDS)
+    features["input_ids"] = np.array(features["input_ids"])
+    features["input_ids"][:, 0] = np.arange(RECORDS)
+    paths = [str(folder / f"{make.__name__}-{i}.tfrecord") for i in range(files)]
+    with RecordWriter(paths) as writer:
+        writer.write(features)
+        writer.describe({})
+    return PretrainingTask(CONFIG, paths, paths, SEQ_LENGTH, MASKING)
+
+
+def context(pipelines=1, own=0):
+    return tf.distribute.InputContext(pipelines, own, pipelines)
+
+
+def drawn(dataset, count):
+    """The first `count` records, but for fillers: (number of the record, all that the model gets of it)."""
+    examples = dataset.unbatch().take(count).as_numpy_iterator()
+    return [
+        (int(example["input_ids"][0]), tuple(value.tobytes() for _, value in sorted(example.items())))
+        for example in examples
+        if example["next_sentence_labels"] >= 0
+    ]
+
+
+def rounds(dataset, records_a_round, count=2):
+    """Of each time round: record -> all that the model gets of it."""
+    all_records = drawn(dataset, records_a_round * count)
+    found = [dict(all_records[i * records_a_round :][:records_a_round]) for i in range(count)]
+    assert all(len(one) == records_a_round for one in found)
+    return found
+
+
+def test_each_time_round_has_every_record_once_with_other_masks_in_another_order(tmp_path):
+    first, second = rounds(make_task(tmp_path).train_dataset(5, 7, 0, context()), RECORDS)
+    assert set(first) == set(second) == set(range(RECORDS))
+    assert list(first) != list(second)
+    assert sum(first[i] == second[i] for i in range(RECORDS)) < 5
+
+
+def test_masks_and_order_do_not_depend_on_batches_and_workers(tmp_path):
+    task = make_task(tmp_path)
+    alone = drawn(task.train_dataset(4, 7, 0, context()), 60)
+    assert alone == drawn(task.train_dataset(5, 7, 0, context()), 60)
+    parts = [iter(drawn(task.train_dataset(4, 7, 0, context(2, own)), 30)) for own in range(2)]
+    together = [next(part) for _ in range(15) for part in parts for _ in range(2)]
+    assert together == alone
+
+
+def test_another_seed_draws_other_masks(tmp_path):
+    task = make_task(tmp_path)
+    one, other = (rounds(task.train_dataset(5, seed, 0, context()), RECORDS, 1)[0] for seed in (7, 8))
+    assert sum(one[i] == other[i] for i in range(RECORDS)) < 5
+
+
+@pytest.mark.parametrize("make", [make_features, make_unmasked_features])
+def test_a_run_that_continues_sees_what_it_would_have_seen(tmp_path, make):
+    task = make_task(tmp_path, make)
+    whole = drawn(task.train_dataset(8, 7, 0, context()), 60)
+    for step in (1, 6):  # of the first time round, of the second
+        rest = drawn(task.train_dataset(8, 7, step, context()), 12)
+        assert rest == whole[step * 8 : step * 8 + 12]
+
+
+def test_evaluation_always_has_the_same_masks(tmp_path):
+    task = make_task(tmp_path)
+    once = drawn(task.eval_dataset(7, context()), 100)
+    assert len(once) == RECORDS
+    assert once == drawn(task.eval_dataset(4, context()), 100)
+    halves = [drawn(task.eval_dataset(4, context(2, own)), 100) for own in (0, 1)]
+    assert dict(once) == dict(itertools.chain(*halves))
+
+
+def unmasked(folder, name, **settings):
+    return write_records(str(folder / name), make=make_unmasked_features, settings=settings)
+
+
+def test_masking_comes_from_flags_then_from_the_description(tmp_path):
+    path = unmasked(tmp_path, "a", ngram=5, max_predictions_per_seq=7, input_file=["text"], verbosity="info")
+    assert masking_of([path], {}) == MaskingOptions(ngram=5, max_predictions_per_seq=7)
+    assert masking_of([path], {"ngram": 2}) == MaskingOptions(ngram=2, max_predictions_per_seq=7)
+    (tmp_path / "a.json").unlink()
+    assert masking_of([path], {"ngram": 2}) == MaskingOptions(ngram=2)
+
+
+def test_descriptions_that_differ_need_a_flag(tmp_path):
+    paths = [unmasked(tmp_path, "a", ngram=5), unmasked(tmp_path, "b", ngram=1)]
+    with pytest.raises(InputError, match=r"a was made with --ngram=5, .*b with 1: give --ngram"):
+        masking_of(paths, {})
+    assert masking_of(paths, {"ngram": 2}).ngram == 2
+
+
+def test_masked_records_need_the_length_of_their_arrays_only(tmp_path):
+    path = write_records(str(tmp_path / "a"), settings={"ngram": 5, "max_predictions_per_seq": 7})
+    assert masking_of([path], {"max_predictions_per_seq": 3}) == MASKING
+    with pytest.warns(InputWarning, match="--ngram makes no difference to masked records"):
+        masking_of([path], {"ngram": 2})
+
+
+def test_masked_and_unmasked_records_are_not_mixed(tmp_path):
+    paths = [write_records(str(tmp_path / "a")), unmasked(tmp_path, "b")]
+    with pytest.raises(InputError, match=r"b holds unmasked records, .*a masked ones: a run takes one kind"):
+        masking_of(paths, {})
+    with pytest.raises(InputError, match="b holds unmasked records"):
+        PretrainingTask(CONFIG, paths[:1], paths[1:], SEQ_LENGTH, MASKING).check_inputs()
+
+
+@pytest.mark.parametrize(("feature", "value", "message"), [
+    ("may_swap", 2, "may_swap holds 2, but it is 0 or 1"),
+    ("mask_id", 20, "mask_id holds 20, but there are 20 pieces in the vocabulary"),
+    ("token_boundary", 3, "token_boundary holds 3, but it is 0 or 1"),
+    ("segment_ids", 1, "segment_ids are not 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding"),
+])  # fmt: skip
+def test_what_is_wrong_with_an_unmasked_record_is_named(tmp_path, feature, value, message):
+    features = make_unmasked_features(4)
+    features[feature][2, 0] = value
+    path = str(tmp_path / "a")
+    with RecordWriter([path]) as writer:
+        writer.write(features)
+        writer.describe({})
+    task = PretrainingTask(CONFIG, [path], [path], SEQ_LENGTH, MASKING)
+    task.check_inputs()
+    assert task.explain_bad_record() == f"{path}, record 3: {message}"

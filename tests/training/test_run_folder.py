@@ -1,0 +1,165 @@
+"""The folder of a run through kills, interruptions, lost and damaged files, and checkpoints of others."""
+
+import json
+import pathlib
+import shutil
+
+import orbit
+import pytest
+import tensorflow as tf
+
+from albert_tf import testing
+from albert_tf.models.pretraining import AlbertForPreTraining
+from tests.support.classifier_runs import CONFIG, mrpc_flags, only, refusal, results_in, run
+from tests.support.glue_files import write_glue
+
+
+@pytest.fixture(scope="module")
+def glue(tmp_path_factory) -> pathlib.Path:
+    return write_glue(tmp_path_factory.mktemp("glue"))
+
+
+@pytest.fixture
+def flags(glue, tmp_path) -> dict[str, object]:
+    return mrpc_flags(glue, tmp_path)
+
+
+def test_checkpoints_of_another_task_are_not_continued(flags, tmp_path, capsys):
+    assert run(flags, "--do_train") == 0
+    kept = sorted(path.name for path in (tmp_path / "run").iterdir())
+    message = refusal(capsys, run(flags | {"task_name": "qqp"}, "--do_train"))
+    assert "are of another task: task_name mrpc, not qqp" in message
+    message = refusal(capsys, run(flags | {"do_lower_case": "false"}, "--do_train"))
+    assert "do_lower_case True, not False" in message
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert set(kept) <= left
+
+
+def test_another_vocabulary_is_not_taken_for_that_of_the_folder(flags, tmp_path, capsys):
+    flags |= {"spm_model_file": None, "vocab_file": testing.VOCAB_FILE}
+    assert run(flags, "--do_train") == 0
+    pieces = pathlib.Path(testing.VOCAB_FILE).read_text(encoding="utf-8").splitlines()
+    (tmp_path / "other.txt").write_text("\n".join([*pieces[:-2], pieces[-1], pieces[-2]]), encoding="utf-8")
+    message = refusal(capsys, run({**flags, "vocab_file": tmp_path / "other.txt"}, "--do_predict"))
+    assert "are of another task: vocabulary" in message
+
+
+def test_a_run_killed_while_it_evaluates_and_saves_continues(flags, tmp_path, monkeypatch):
+    save = tf.train.CheckpointManager.save
+    for moment in ("before", "after"):
+        flags["output_dir"] = tmp_path / moment
+
+        def die(manager, *arguments, moment=moment, **keywords):
+            if moment == "after":
+                save(manager, *arguments, **keywords)
+            raise SystemExit(137)
+
+        monkeypatch.setattr(tf.train.CheckpointManager, "save", die)
+        with pytest.raises(SystemExit):
+            run(flags, "--do_train", "--do_eval")
+        monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+        assert run(flags, "--do_train", "--do_eval") == 0
+        history = json.loads((tmp_path / moment / "history.json").read_text())["evaluations"]
+        assert [past["global_step"] for past in history] == [2, 4]
+
+
+def test_going_back_to_an_older_checkpoint_forgets_what_came_after(flags, tmp_path, capsys):
+    flags |= {"learning_rate": 3e-3, "save_checkpoints_steps": 10, "train_step": 30}
+    data = write_glue(tmp_path / "glue", count=100)
+    flags |= {"task_name": "sst-2", "data_dir": data}
+    assert run(flags, "--do_train", "--do_eval") == 0
+    folder = tmp_path / "run"
+    state = folder / "checkpoint"
+    state.write_text('model_checkpoint_path: "model.ckpt-10"\nall_model_checkpoint_paths: "model.ckpt-10"\n')
+    capsys.readouterr()
+    flags |= {"train_step": 12, "learning_rate": 0.0, "allow_changed_flags": True}
+    assert run(flags, "--do_train", "--do_eval", "--do_predict") == 0
+    assert "at step 30" not in capsys.readouterr().err
+    history = json.loads((folder / "history.json").read_text())["evaluations"]
+    assert [past["global_step"] for past in history] == [10, 12]
+    assert results_in(folder)["global_step"] in (10, 12)
+
+
+def test_a_lost_history_does_not_lose_the_best_checkpoint(flags, tmp_path):
+    flags |= {"learning_rate": 0.0, "save_checkpoints_steps": 1}  # the first evaluation stays the best
+    assert run(flags, "--do_train", "--do_eval") == 0
+    (tmp_path / "run" / "history.json").unlink()
+    assert run(flags, "--do_eval") == 0
+    assert results_in(tmp_path / "run")["global_step"] == 1
+
+
+def test_the_best_checkpoint_alone_is_enough_to_predict_with(flags, tmp_path, capsys):
+    assert run(flags, "--do_train", "--do_eval") == 0
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in (tmp_path / "run").iterdir():
+        if path.name.startswith(("model.ckpt-best", "task", "albert_config", "30k-clean")):
+            shutil.copy(path, copy)
+    rest = only(flags, "task_name", "data_dir", "max_seq_length") | {"output_dir": copy}
+    assert run(rest, "--do_predict") == 0
+    assert "would be overwritten" in refusal(capsys, run({**flags, "output_dir": copy}, "--do_train"))
+
+
+def test_results_on_other_data_are_not_compared(flags, tmp_path):
+    flags |= {"task_name": "mnli"}
+    assert run(flags, "--do_train", "--do_eval") == 0
+    assert run({**flags, "task_name": "mismnli"}, "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    assert all(set(past) == {"global_step", "eval_accuracy", "eval_loss"} for past in history)
+
+
+def test_seeds_and_single_runs_are_not_mixed(flags, tmp_path, capsys):
+    assert run(flags | {"num_seeds": 2}, "--do_train", "--do_eval") == 0
+    for changes, more, message in [
+        ({}, "--do_eval", "holds runs of several seeds, but --num_seeds is 1"),
+        ({}, "--do_train", "holds runs of several seeds, but --num_seeds is 1"),
+        ({"num_seeds": 3}, "--do_predict", "seed-12347: train it first"),
+        ({"num_seeds": 2, "output_dir": tmp_path / "none"}, "--do_eval", "train first"),
+    ]:
+        assert message in refusal(capsys, run(flags | changes, more))
+    assert run(flags | {"num_seeds": 2}, "--do_predict") == 0
+
+
+def test_a_pretraining_folder_is_no_output_folder(flags, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    tf.train.Checkpoint(model=AlbertForPreTraining(CONFIG)).save(str(folder / "model.ckpt"))
+    CONFIG.to_json_file(str(folder / "albert_config.json"))
+    message = refusal(capsys, run(flags, "--do_train"))
+    assert "are of pretraining, not of a benchmark's task: choose another --output_dir" in message
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("history.json", "[{}]", "is no history"),
+    ("history.json", '{"data": "", "evaluations": [{"eval_accuracy": 1}]}', "is no history"),
+    ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "does not describe a task"),
+    ("task.json", "{", "is not JSON"),
+    ("training.json", "{", "does not say how the run was started"),
+    ("training.json", '{"flags": []}', "does not say how the run was started"),
+])  # fmt: skip
+def test_damaged_files_of_a_run_are_named(flags, tmp_path, capsys, name, content, message):
+    assert run(flags, "--do_train", "--do_eval") == 0
+    (tmp_path / "run" / name).write_text(content)
+    assert message in refusal(capsys, run(flags, "--do_train", "--do_eval"))
+
+
+def test_an_interrupted_run_saves_and_continues(flags, tmp_path, monkeypatch, capsys):
+    train = orbit.Controller.train
+    interrupt_at = {2: True, 0: True}
+
+    def interrupted(controller, steps, *arguments, **keywords):
+        begin = int(controller.global_step)
+        if interrupt_at.pop(begin, False):
+            if begin:
+                train(controller, begin + 1, *arguments, **keywords)
+            raise KeyboardInterrupt
+        return train(controller, steps, *arguments, **keywords)
+
+    monkeypatch.setattr(orbit.Controller, "train", interrupted)
+    assert run(flags, "--do_train", "--do_eval") == 130
+    assert not list((tmp_path / "run").glob("model.ckpt*"))  # nothing was learned yet
+    assert run(flags, "--do_train", "--do_eval") == 130
+    assert "model.ckpt-3; the same command continues from there" in capsys.readouterr().err
+    assert run(flags, "--do_train", "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    assert [past["global_step"] for past in history] == [2, 4]
