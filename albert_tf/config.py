@@ -1,14 +1,13 @@
 """`AlbertConfig`: the shape of a model, read from and written to the original's `albert_config.json`."""
 
 import dataclasses
-import json
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import read_json, write_json
 
 ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
 SHARING_MODES = ("all", "attention", "ffn", "none")
@@ -74,6 +73,9 @@ class AlbertConfig:
                 raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if not self.initializer_range > 0:
             raise InputError(f"initializer_range must be above 0, not {self.initializer_range}")
+        for name in ("hidden_act", "cross_layer_sharing"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} must be a text, not {getattr(self, name)!r}")
         if self.hidden_act not in ACTIVATIONS:
             raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
         if self.cross_layer_sharing not in SHARING_MODES:
@@ -121,19 +123,9 @@ class AlbertConfig:
         """Reads an `albert_config.json`.
 
         Raises:
-          InputError: the file is missing, is not JSON, or `from_dict` refuses it; the path is named.
+          InputError: the file cannot be read, is not JSON, or `from_dict` refuses it; the path is named.
         """
-        if os.path.isdir(path):
-            raise InputError(f"{path} is a folder; a config file is needed")
-        try:
-            with open(path, encoding="utf-8") as file:
-                values = json.load(file)
-        except FileNotFoundError:
-            raise InputError(f"config file {path} does not exist") from None
-        except ValueError as error:
-            raise InputError(f"{path} is not JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise InputError(f"{path} holds no JSON object")
+        values = read_json(path, dict[str, Any])
         try:
             return cls.from_dict(values)
         except InputError as error:
@@ -159,9 +151,7 @@ class AlbertConfig:
 
     def to_json_file(self, path: str) -> None:
         """Writes an `albert_config.json`."""
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(self.to_dict(), file, indent=2, sort_keys=True)
-            file.write("\n")
+        write_json(path, self.to_dict(), sort_keys=True)
 
     @property
     def has_projection(self) -> bool:

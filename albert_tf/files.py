@@ -1,4 +1,4 @@
-"""Input files by glob, and output files that appear only when they are complete.
+"""Input files by glob, JSON files of known types, and output files that appear only when they are complete.
 
 A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imported only then.
 """
@@ -6,13 +6,18 @@ A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imp
 import contextlib
 import glob
 import hashlib
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any, TypeVar
+
+import msgspec
 
 from albert_tf.errors import InputError
+
+_T = TypeVar("_T")
 
 
 def has_scheme(path: str) -> bool:
@@ -117,6 +122,52 @@ def write_text(path: str, text: str) -> None:
     """Writes a small file that appears when it is complete."""
     with write_bytes(path) as file:
         file.write(text.encode())
+
+
+def read_json(path: str, kind: type[_T]) -> _T:
+    """The content of a JSON file, of which the types are checked.
+
+    Args:
+      path: the file.
+      kind: what the file must hold: a `TypedDict`, or a container such as `dict[str, int]`. Keys that a
+        `TypedDict` does not name are kept.
+
+    Raises:
+      InputError: the file cannot be read, is not JSON, or lacks a field or has one of another type.
+    """
+    try:
+        with open_file(path) as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; a file is needed") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return parse_json(data, path, kind)
+
+
+def parse_json(data: bytes, place: str, kind: type[_T]) -> _T:
+    """What `read_json` does, for bytes that stand at `place`, such as "file.jsonl, line 3"."""
+    try:
+        content = json.loads(data.decode("utf-8-sig"))
+        msgspec.convert(content, kind)
+    except UnicodeDecodeError:
+        raise InputError(f"{place} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place} is not JSON: {error}") from None
+    except msgspec.ValidationError as error:
+        problem, _, where = str(error).partition(" - at `$")
+        field = where.rstrip("`").lstrip(".")
+        raise InputError(f"{place}: {field + ': ' if field else ''}{problem.lower()}") from None
+    except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
+        raise InputError(f"{place} is not JSON that can be read: too deep, or a number too long") from None
+    return content
+
+
+def write_json(path: str, content: Any, *, sort_keys: bool = False) -> None:
+    """Writes a small JSON file that appears when it is complete."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=sort_keys) + "\n")
 
 
 def _glob(pattern: str) -> list[str]:

@@ -138,7 +138,7 @@ def test_impossible_values_are_named(changes, message):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("{", "is not JSON"), ("[1]", "holds no JSON object"), ("{}", "missing vocab_size"),
+    ("{", "is not JSON"), ("[1]", "expected `object`"), ("{}", "missing vocab_size"),
 ])  # fmt: skip
 def test_bad_files_are_named(tmp_path, content, message):
     path = tmp_path / "albert_config.json"

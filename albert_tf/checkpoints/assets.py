@@ -1,16 +1,16 @@
 """What belongs to weights and lies beside them: config, vocabulary, casing, and the task."""
 
-import json
 import os
 import shutil
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import tensorflow as tf
 
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import read_json
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece_training import vocabulary_listing
 
@@ -120,6 +120,18 @@ def _copy(source: str, target: str) -> None:
 
 
 TASK_FILE = "task.json"
+
+
+class _Task(TypedDict):
+    """What every `task.json` holds; most hold more."""
+
+    task_name: str
+    label_names: list[str]
+    max_seq_length: int
+    do_lower_case: NotRequired[bool]
+    num_texts: NotRequired[int]
+
+
 TRAINING_FILE = "training.json"  # the command, and the flags of the training loop
 
 
@@ -128,16 +140,7 @@ def read_task(path: str) -> dict[str, Any] | None:
     path = os.path.join(folder_of(path), TASK_FILE)
     if not tf.io.gfile.exists(path):
         return None
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            described = json.load(file)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    kinds = {"task_name": str, "label_names": list, "max_seq_length": int}
-    is_task = isinstance(described, dict) and all(isinstance(described.get(k), t) for k, t in kinds.items())
-    if not is_task or not all(isinstance(name, str) for name in described["label_names"]):
-        raise InputError(f"{path} does not describe a task")
-    return described
+    return dict(read_json(path, _Task))
 
 
 def folder_of(path: str) -> str:

@@ -1,8 +1,8 @@
 """Hugging Face folders: `config.json`, `model.safetensors` and the tokenizer's files."""
 
-import json
 import os
 from collections.abc import Mapping
+from typing import TypedDict
 
 import ml_dtypes  # noqa: F401  (makes numpy, and so safetensors, know bfloat16)
 import numpy as np
@@ -24,6 +24,7 @@ from albert_tf.checkpoints.huggingface_tokenizer import special_ids, write_token
 from albert_tf.checkpoints.weight_source import HUGGINGFACE, WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.files import read_json
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -33,6 +34,12 @@ _TIED = {
     "predictions.decoder.weight": "{prefix}embeddings.word_embeddings.weight",
     "predictions.decoder.bias": "predictions.bias",
 }
+
+
+class _Index(TypedDict):
+    """What the index of several files of weights holds: the file of each tensor."""
+
+    weight_map: dict[str, str]
 
 
 def is_folder(folder: str) -> bool:
@@ -113,8 +120,7 @@ class _Tensors:
     def __init__(self, folder: str):
         index, files = os.path.join(folder, _INDEX), [_WEIGHTS]
         if os.path.exists(index):
-            with open(index, encoding="utf-8") as file:
-                files = sorted(set(json.load(file)["weight_map"].values()))
+            files = sorted(set(read_json(index, _Index)["weight_map"].values()))
         self.files = {}
         for name in files:
             path = os.path.join(folder, name)

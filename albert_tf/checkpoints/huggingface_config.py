@@ -1,14 +1,14 @@
 """Hugging Face's `config.json` and ours; the table of its parameters and the original's variables."""
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.files import read_json, write_json
 
 ARCHITECTURES = {
     "encoder": "AlbertModel",
@@ -27,6 +27,17 @@ ERF_GELU_NOTE = (
 )
 
 
+class _Config(TypedDict, total=False):
+    """Keys of which the type matters before `AlbertConfig` looks at its own."""
+
+    model_type: str
+    position_embedding_type: str
+    hidden_act: str | None
+    layer_norm_eps: float
+    architectures: list[str] | None
+    id2label: dict[str, str]
+
+
 def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
     """Reads a `config.json`.
 
@@ -36,11 +47,7 @@ def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
     Raises:
       InputError: it is no ALBERT's, or the model cannot be expressed here.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+    values = dict(read_json(path, _Config))
     model_type = values.get("model_type", "albert")
     if model_type != "albert":
         raise InputError(f"{path} is the config of another model: model_type is {model_type!r}, not 'albert'")
@@ -107,9 +114,7 @@ def write_config(
     if labels is not None:
         values["id2label"] = {str(i): f"LABEL_{i}" for i in range(labels)}
         values["label2id"] = {f"LABEL_{i}": i for i in range(labels)}
-    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2, sort_keys=True)
-        file.write("\n")
+    write_json(os.path.join(folder, "config.json"), values, sort_keys=True)
 
 
 def expressible(config: AlbertConfig) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from albert_tf.cli.flags import ScriptOptions
 from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import read_json
 from albert_tf.models import heads
 from albert_tf.tasks.classification.classification_task import HEADS_OF_OTHERS
 from albert_tf.tasks.classification.glue import TASKS, find_task
@@ -234,13 +234,4 @@ def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:
 
 
 def _read_json(path: str) -> dict[str, Any] | None:
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return content
+    return read_json(path, dict[str, Any]) if os.path.exists(path) else None

@@ -1,9 +1,9 @@
 """Fine-tuning a benchmark's task: train, find the best checkpoint, evaluate and predict with it, report."""
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
 from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
-from albert_tf.files import write_text
+from albert_tf.files import read_json, write_json
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import results_table, with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size
@@ -85,8 +85,10 @@ def export(options: FineTuningOptions) -> None:
         path = os.path.join(folder, RESULTS_FILE)
         if not os.path.exists(path):
             raise InputError("--export_dir needs --do_eval, which finds the best of the seeds")
-        with open(path, encoding="utf-8") as file:
-            folder = os.path.join(folder, json.load(file)["best_seed"])
+        results = read_json(path, dict[str, Any])
+        if "best_seed" not in results:
+            raise InputError(f"{path} is of one run, but --num_seeds is {options.num_seeds}")
+        folder = os.path.join(folder, str(results["best_seed"]))
     with open_trained_model(folder) as trained:
         target = write_saved_model(serve(trained, options.export_settings), trained, options.export_dir)
     say(f"exported to {target}")
@@ -213,5 +215,5 @@ def _summarize(task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[s
     flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}
     write_results(folder, {**flat, "best_seed": best, "num_seeds": len(results)})
     path = os.path.join(folder, "seeds.json")
-    write_text(path, json.dumps(rows, indent=2))
+    write_json(path, rows)
     say(f"the best is {best}; all results are in {path}")

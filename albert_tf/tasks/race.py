@@ -14,7 +14,7 @@ import tf_keras
 from albert_tf import html_report
 from albert_tf.data.features import Features, encode_column, join
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete
+from albert_tf.files import appear_when_complete, parse_json
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForMultipleChoice
 from albert_tf.tasks import benchmark
@@ -200,20 +200,12 @@ def _passage(data: bytes, place: str, may_lack_answers: bool) -> Mapping[str, An
 
 
 def _json_object(data: bytes, place: str) -> Mapping[str, Any]:
+    found = parse_json(data, place, dict[str, Any])
     try:
-        found = json.loads(data.decode("utf-8-sig"))
         if b"\\u" in data:
             json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeDecodeError:
-        raise InputError(f"{place} is not UTF-8") from None
     except UnicodeEncodeError as error:
         raise InputError(f"{place}: {error.object[error.start]!a} alone is no character") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place} is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except (RecursionError, ValueError):  # too deeply nested, or a number of thousands of digits
-        raise InputError(f"{place} is not the JSON of a passage") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{place} is not a JSON object")
     return found
 
 

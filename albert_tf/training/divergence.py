@@ -1,14 +1,13 @@
 """Training that came to numbers which are not finite: what is said of it, and how a run goes on."""
 
-import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from albert_tf.errors import InputError
-from albert_tf.files import write_text
+from albert_tf.files import read_json, write_json
 
 MOST_ROLLBACKS = 3
 _ROLLBACKS_FILE = "rollbacks.json"
@@ -54,6 +53,14 @@ def explain_gradients(
     return Diverged(what, step)
 
 
+class _Rollback(TypedDict):
+    """One rollback: the step to which the run went back, the batches that it left out, and why."""
+
+    to_step: int
+    batches: int
+    why: str
+
+
 class Rollbacks:
     """How often a run went back to a checkpoint, and what data it left out, in `<folder>/rollbacks.json`.
 
@@ -62,16 +69,9 @@ class Rollbacks:
 
     def __init__(self, folder: str):
         self._path = os.path.join(folder, _ROLLBACKS_FILE)
-        self._done: list[dict[str, Any]] = []
+        self._done: list[_Rollback] = []
         if os.path.exists(self._path):
-            try:
-                with open(self._path, encoding="utf-8") as file:
-                    self._done = [
-                        {"to_step": int(past["to_step"]), "batches": int(past["batches"]), "why": past["why"]}
-                        for past in json.load(file)
-                    ]
-            except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{self._path} is no list of a run's rollbacks: {error!r}") from None
+            self._done = read_json(self._path, list[_Rollback])
 
     def __len__(self) -> int:
         return len(self._done)
@@ -88,4 +88,4 @@ class Rollbacks:
         """Leaves out the data between a step and divergence after it; written at once."""
         batches = diverged.step + 1 - to_step
         self._done.append({"to_step": to_step, "batches": batches, "why": str(diverged)})
-        write_text(self._path, json.dumps(self._done, indent=1))
+        write_json(self._path, self._done)

@@ -1,16 +1,20 @@
 """`History`: what the evaluations of a run gave, kept in its folder."""
 
-import json
 import math
 import os
-from typing import Any
-
-import tensorflow as tf
+from typing import TypedDict
 
 from albert_tf.errors import InputError
-from albert_tf.files import write_text
+from albert_tf.files import file_exists, read_json, write_json
 
 HISTORY_FILE = "history.json"
+
+
+class _Stored(TypedDict):
+    """What the file holds: what was evaluated on, and the results."""
+
+    data: str
+    evaluations: list[dict[str, float]]
 
 
 class History:
@@ -30,7 +34,7 @@ class History:
         self._metric = metric
         self._data = data
         self.evaluations: list[dict[str, float]] = []
-        if tf.io.gfile.exists(self._path):
+        if file_exists(self._path):
             stored = self._read()
             self.evaluations = stored["evaluations"] if stored["data"] == data else []
 
@@ -61,16 +65,12 @@ class History:
         """Adds an evaluation and writes the file, whole or not at all."""
         others = [old for old in self.evaluations if old["global_step"] != results["global_step"]]
         self.evaluations = sorted([*others, results], key=lambda old: old["global_step"])
-        content = {"data": self._data, "evaluations": self.evaluations}
-        write_text(self._path, json.dumps(content, indent=1))
+        write_json(self._path, {"data": self._data, "evaluations": self.evaluations})
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            with tf.io.gfile.GFile(self._path) as file:
-                stored = json.load(file)
-            for results in stored["evaluations"]:
-                if not all(isinstance(results[key], int | float) for key in ("global_step", self._metric)):
-                    raise TypeError(results)
-            return {"data": stored["data"], "evaluations": stored["evaluations"]}
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{self._path} is no history of this run's evaluations: {error!r}") from None
+    def _read(self) -> _Stored:
+        stored = read_json(self._path, _Stored)
+        for number, results in enumerate(stored["evaluations"]):
+            for key in ("global_step", self._metric):
+                if key not in results:
+                    raise InputError(f"{self._path}: evaluations[{number}] lacks {key}")
+        return stored

@@ -1,9 +1,8 @@
 """What lies beside the checkpoints of a run: what they are of, written at the start and checked on resume."""
 
-import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from albert_tf.checkpoints.assets import CONFIG_FILE, TASK_FILE, TRAINING_FILE, read_task, write_sidecars
 from albert_tf.cli.flags import flags_of
@@ -11,7 +10,7 @@ from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
-from albert_tf.files import write_text
+from albert_tf.files import read_json, write_json
 from albert_tf.tasks.task import Task
 
 # The flags by which a run comes to other weights. Not among them are devices and paths, since a run may go on
@@ -33,6 +32,13 @@ _STEPS, _WARMUP = ("--num_train_steps", "--train_step"), ("--num_warmup_steps", 
 _NAMES_IN_FINE_TUNING = {"num_train_steps": "train_step", "num_warmup_steps": "warmup_step"}
 
 
+class _Started(TypedDict):
+    """What `training.json` holds of how a run was started."""
+
+    flags: dict[str, Any]
+    settings: NotRequired[dict[str, Any]]
+
+
 def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -> None:
     """Writes config, vocabulary, task, command and flags beside the checkpoints.
 
@@ -44,12 +50,12 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
     """
     write_sidecars(folder, task.config, task.spm_model_file, task.vocab_file)
     if task.describe():
-        _write(folder, TASK_FILE, task.describe())
+        write_json(os.path.join(folder, TASK_FILE), task.describe())
     settings = task.training_settings()
     started = {"command": options.command, "flags": flags_of(options), "settings": settings}
     if step:
         started |= {"since_step": step, "before": _read(folder)}
-    _write(folder, TRAINING_FILE, started)
+    write_json(os.path.join(folder, TRAINING_FILE), started)
 
 
 def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
@@ -135,18 +141,7 @@ def _read(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, TRAINING_FILE)
     if not os.path.exists(path):
         return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            started = json.load(file)
-        if not isinstance(started["flags"], dict) or not isinstance(started.get("settings", {}), dict):
-            raise TypeError(started)
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"{path} does not say how the run was started") from None
-    return started
-
-
-def _write(folder: str, name: str, content: Mapping[str, Any]) -> None:
-    write_text(os.path.join(folder, name), json.dumps(content, indent=2))
+    return dict(read_json(path, _Started))
 
 
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:

@@ -118,10 +118,10 @@ def test_some_answers_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (b'{"id": ', "is not JSON: Expecting value at character 8"),
-        (b"[1]", "is not a JSON object"),
-        (b"[" * 100_000, "is not the JSON of a passage"),
-        (b'{"id": ' + b"9" * 5000 + b"}", "is not the JSON of a passage"),
+        (b'{"id": ', "is not JSON: Expecting value: line 1 column 8 (char 7)"),
+        (b"[1]", ": expected `object`, got `array`"),
+        (b"[" * 100_000, "is not JSON that can be read: too deep, or a number too long"),
+        (b'{"id": ' + b"9" * 5000 + b"}", "is not JSON that can be read: too deep, or a number too long"),
         (json.dumps(passage(article="caf\xe9"), ensure_ascii=False).encode("latin-1"), "is not UTF-8"),
         (passage(article="half a pair: \ud800"), r": '\ud800' alone is no character"),
         (passage(id=None), ': no "id"'),

@@ -130,12 +130,12 @@ def test_a_pretraining_folder_is_no_output_folder(flags, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("history.json", "[{}]", "is no history"),
-    ("history.json", '{"data": "", "evaluations": [{"eval_accuracy": 1}]}', "is no history"),
-    ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "does not describe a task"),
+    ("history.json", "[{}]", "expected `object`"),
+    ("history.json", '{"data": "", "evaluations": [{"eval_accuracy": 1}]}', "evaluations[0] lacks global_step"),
+    ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "label_names[0]: expected `str`, got `int`"),
     ("task.json", "{", "is not JSON"),
-    ("training.json", "{", "does not say how the run was started"),
-    ("training.json", '{"flags": []}', "does not say how the run was started"),
+    ("training.json", "{", "is not JSON"),
+    ("training.json", '{"flags": []}', "flags: expected `object`, got `array`"),
 ])  # fmt: skip
 def test_damaged_files_of_a_run_are_named(flags, tmp_path, capsys, name, content, message):
     assert run(flags, "--do_train", "--do_eval") == 0

@@ -1,7 +1,6 @@
 """A folder with all that a device needs: the model in several formats, checked, its vocabulary and task."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Sequence
 
@@ -17,7 +16,7 @@ from albert_tf.export.device.converters import (
 from albert_tf.export.device.device_check import SENTENCES, DeviceCheck, check_equal
 from albert_tf.export.device.token_model import TokenModel
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.files import folder_appears_when_complete
+from albert_tf.files import folder_appears_when_complete, write_json
 
 FILES = {
     "litert_float32": "model_float32.tflite",
@@ -97,8 +96,7 @@ def export_to_device(
                 bar.update()
         write_sidecars(folder, trained.config, trained.spm_model_file, trained.vocab_file)
         for name, content in ((TASK_FILE, trained.task), (REPORT_FILE, [*map(dataclasses.asdict, exported)])):
-            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2)
+            write_json(os.path.join(folder, name), content)
     return exported
 
 

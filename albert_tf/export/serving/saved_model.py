@@ -1,6 +1,5 @@
 """A SavedModel for TensorFlow Serving, with what travels along."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from albert_tf.export.serving.served_classes import ServedClassification, Served
 from albert_tf.export.serving.served_model import ServedModel, Signature
 from albert_tf.export.serving.served_pretraining import ServedPretraining
 from albert_tf.export.trained_model import RESULTS_FILE, TrainedModel
-from albert_tf.files import folder_appears_when_complete
+from albert_tf.files import folder_appears_when_complete, write_json
 
 
 def write_saved_model(
@@ -102,8 +101,7 @@ def _write_assets(folder: str, trained: TrainedModel) -> None:
     }
     for name, content in contents.items():
         if content is not None:
-            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2)
+            write_json(os.path.join(folder, name), content)
 
 
 _KINDS: Mapping[str, type[ServedModel]] = {

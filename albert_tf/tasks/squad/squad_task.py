@@ -5,14 +5,14 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import appear_when_complete
+from albert_tf.errors import InputWarning
+from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
 from albert_tf.tasks.benchmark import BenchmarkTask
@@ -30,6 +30,12 @@ NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
 
 _NO_CANDIDATE = {"text": "", "probability": 1.0, "start_log_prob": 0.0, "end_log_prob": 0.0}
 _WINDOWS = ("with the answer", "answer in another one", "no answer in any")
+
+
+class _Evaluated(TypedDict):
+    """What `eval_results.json` holds of the threshold."""
+
+    null_score_diff_threshold: float
 
 
 class SquadTask(BenchmarkTask):
@@ -215,11 +221,7 @@ class SquadTask(BenchmarkTask):
             )
             warnings.warn(text, InputWarning, stacklevel=2)
             return 0.0
-        try:
-            with open(path, encoding="utf-8") as file:
-                return float(json.load(file)["null_score_diff_threshold"])
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path} holds no null_score_diff_threshold of an evaluation") from None
+        return read_json(path, _Evaluated)["null_score_diff_threshold"]
 
     def describe(self) -> dict[str, Any]:
         """See `BenchmarkTask`; and how contexts are cut and answers chosen."""
