@@ -114,7 +114,7 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
 
 
 def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked: float | None) -> str:
-    at_mark = dict(points).get(marked)
+    at_mark = None if marked is None else dict(points).get(marked)
     together = -(-len(points) // _MOST_POINTS)
     positions, values = _means(np.array(points, np.float64), together).T
 
@@ -125,15 +125,16 @@ def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked
         axes.plot(positions, values, color=_BLUE, marker=marker, ms=3.5)
         if marked is not None:
             axes.axvline(marked, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
-        if at_mark is not None:
-            axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
+            if at_mark is not None:
+                axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
         axes.set_xlabel(axis)
         whole = axis == "step"
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
         if whole:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
-    notes = [number(at_mark)] * (at_mark is not None) + [f"smoothed over {together}"] * (together > 1)
+    notes = [] if at_mark is None else [number(at_mark)]
+    notes += [f"smoothed over {together}"] * (together > 1)
     caption = f"<b>{escaped(metric)}</b> {', '.join(notes)}"
     first, last = number(points[0][0]), number(points[-1][0])
     alt = f"Line chart of {metric} from {axis} {first} to {axis} {last}"
@@ -168,7 +169,7 @@ def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[[
 
 def _for_page(svg: str, alt: str) -> str:
     """An SVG file as an element of a page, in the page's colours and letters and as wide as there is room."""
-    box = re.search(r'viewBox="[^"]*"', svg)[0]
+    box = re.findall(r'viewBox="[^"]*"', svg)[0]
     svg = svg[svg.index("</defs>") + len("</defs>") :]  # after the file's own head and style
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # every chart has the same; those of clips and marks differ
     svg = re.sub(r" font-family: [^;]*;", "", svg)

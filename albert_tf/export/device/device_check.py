@@ -101,7 +101,7 @@ class DeviceCheck:
         decisions = [(self._model.decisions(e), self._model.decisions(given)) for e, given in pairs]
         if decisions[0][0] is None:
             return run, Comparison(difference, None)
-        equal = np.concatenate([(e == given).ravel() for e, given in decisions])
+        equal = np.concatenate([np.ravel(e == given) for e, given in decisions])
         return run, Comparison(difference, float(equal.mean()))
 
     def _ask(self, batch: Arrays) -> Arrays:

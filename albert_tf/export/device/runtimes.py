@@ -61,7 +61,8 @@ def own_process() -> ProcessPoolExecutor:
 
 def load(path: str, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
     """An exported file as a function from inputs to outputs by name."""
-    runtime = {".tflite": LiteRTModel, ".onnx": OnnxModel}[os.path.splitext(path)[1]]
+    runtimes: dict[str, Callable[..., LiteRTModel | OnnxModel]] = {".tflite": LiteRTModel, ".onnx": OnnxModel}
+    runtime = runtimes[os.path.splitext(path)[1]]
     return runtime(path, num_threads)
 
 
@@ -172,7 +173,7 @@ def _run(path: str, batches: Sequence[Mapping[str, np.ndarray]], num_threads: in
 
 
 def _median_milliseconds(model: Callable, batch: Mapping[str, np.ndarray]) -> float:
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < _TIMED_RUNS and sum(seconds) < _TIMED_SECONDS:
         start = time.perf_counter()
         model(batch)
