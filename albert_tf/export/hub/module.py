@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ from albert_tf.checkpoints.assets import find_sidecars
 from albert_tf.models.pretraining import AlbertForPreTraining
 
 _Outputs = dict[str, Any]  # of tensors, and a list of them
-_Function = tf.types.experimental.PolymorphicFunction  # from tensors by name to _Outputs
+_Function: TypeAlias = tf.types.experimental.PolymorphicFunction  # from tensors by name to _Outputs
 
 _POSITIONS = "masked_lm_positions"
 
