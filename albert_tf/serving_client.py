@@ -88,8 +88,8 @@ def main(options: ClientOptions) -> None:
 
 
 def _batches(options: ClientOptions, signature: Signature) -> Iterator[Sequence[Row]]:
-    if options.input_file is None:
-        yield rows_of_pairs(options.inputs or (), signature)
+    if options.inputs is not None:
+        yield rows_of_pairs(options.inputs, signature)
         return
     total = None
     if options.input_file != STANDARD_INPUT:

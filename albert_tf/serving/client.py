@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,21 +14,6 @@ PORTS = {"rest": 8501, "grpc": 8500}
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds; each pause is twice the one before
 _Result = TypeVar("_Result")
-
-
-class Transport(Protocol):
-    """What speaks one protocol of the server: `RestTransport` or `GrpcTransport`."""
-
-    def __init__(self, server: str, model_name: str, version: int | None, timeout: float): ...
-
-    def signatures(self) -> dict[str, Signature]:
-        """All ways to ask the model, by name."""
-
-    def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs of a signature by name; strings are `str`."""
-
-    def close(self) -> None:
-        """Ends the connection."""
 
 
 class ServingClient:
@@ -68,12 +53,11 @@ class ServingClient:
             raise InputError(f"the protocol is one of {', '.join(PORTS)}, not {protocol}")
         server = server or f"localhost:{PORTS[protocol]}"
         self._server, self._retries = server, retries
-        transport: type[Transport]
         if protocol == "rest":
-            from albert_tf.serving.rest import RestTransport as transport
+            from albert_tf.serving.rest import RestTransport as Transport
         else:
-            from albert_tf.serving.grpc_transport import GrpcTransport as transport
-        self._transport = transport(server, model_name, version, timeout)
+            from albert_tf.serving.grpc_transport import GrpcTransport as Transport
+        self._transport = Transport(server, model_name, version, timeout)
         self._signatures: dict[str, Signature] | None = None
 
     def __enter__(self) -> "ServingClient":

@@ -152,11 +152,8 @@ def table(exported: Sequence[Exported]) -> str:
         "largest difference": lambda row: f"{row.largest_difference:.1e}",
         "same decisions": lambda row: "" if row.agreement is None else f"{row.agreement:.1%}",
     }
-
-    def time_of(length: int) -> Callable[[Exported], str]:
-        return lambda row: f"{row.milliseconds[length]:.1f}"
-
-    columns |= {f"{length} pieces, ms": time_of(length) for length in lengths}
+    for length in lengths:
+        columns[f"{length} pieces, ms"] = lambda row, length=length: f"{row.milliseconds[length]:.1f}"
     columns["peak memory MB"] = lambda row: f"{row.memory_mb:.0f}"
     rows = [list(columns), ["---"] * len(columns)]
     rows += [[cell(row) for cell in columns.values()] for row in exported]
