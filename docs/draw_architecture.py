@@ -81,7 +81,7 @@ def survey() -> House:
             modules[room] += 1
             lines[room] += count
             arrows.update((room, _room_of(other)) for other in imports[module] if _room_of(other) != room)
-    return House(dict(modules), dict(lines), dict(arrows), _floors(set(modules), set(arrows)))
+    return House(dict(modules), dict(lines), dict(arrows), floors_of(set(modules), set(arrows)))
 
 
 def _file_of(module: str) -> pathlib.Path:
@@ -110,7 +110,12 @@ def _imported_by(path: pathlib.Path) -> set[str]:
     return names
 
 
-def _floors(rooms: set[str], arrows: set[tuple[str, str]]) -> dict[str, int]:
+def floors_of(rooms: set[str], arrows: set[tuple[str, str]]) -> dict[str, int]:
+    """The floor of each room, one above the highest room that it imports.
+
+    Raises:
+      ValueError: rooms import each other in a circle.
+    """
     below: dict[str, set[str]] = {room: {b for a, b in arrows if a == room} for room in rooms}
     floors: dict[str, int] = {}
     while len(floors) < len(rooms):
