@@ -169,7 +169,7 @@ def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[[
 
 def _for_page(svg: str, alt: str) -> str:
     """An SVG file as an element of a page, in the page's colours and letters and as wide as there is room."""
-    box = re.findall(r'viewBox="[^"]*"', svg)[0]
+    box = re.search(r'viewBox="[^"]*"', svg)[0]
     svg = svg[svg.index("</defs>") + len("</defs>") :]  # after the file's own head and style
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # every chart has the same; those of clips and marks differ
     svg = re.sub(r" font-family: [^;]*;", "", svg)

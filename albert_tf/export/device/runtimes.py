@@ -61,8 +61,7 @@ def own_process() -> ProcessPoolExecutor:
 
 def load(path: str, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
     """An exported file as a function from inputs to outputs by name."""
-    runtimes: dict[str, Callable[..., LiteRTModel | OnnxModel]] = {".tflite": LiteRTModel, ".onnx": OnnxModel}
-    runtime = runtimes[os.path.splitext(path)[1]]
+    runtime = {".tflite": LiteRTModel, ".onnx": OnnxModel}[os.path.splitext(path)[1]]
     return runtime(path, num_threads)
 
 

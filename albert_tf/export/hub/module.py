@@ -1,8 +1,8 @@
 """The TF-Hub module of a model: a SavedModel to call, to train, and to ask by the original's signatures."""
 
 import os
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ from albert_tf.checkpoints.assets import find_sidecars
 from albert_tf.models.pretraining import AlbertForPreTraining
 
 _Outputs = dict[str, Any]  # of tensors, and a list of them
-_Function: TypeAlias = tf.types.experimental.PolymorphicFunction  # from tensors by name to _Outputs
+_Function = Callable[..., _Outputs]
 
 _POSITIONS = "masked_lm_positions"
 
