@@ -92,8 +92,8 @@ class AlbertEncoder(ConfiguredModel):
           return_attention_probs: whether to add `attention_probs`, a list with the probabilities
             `[batch, heads, sequence, sequence]` of each block. If output positions are given, the last entry
             of both lists has `outputs` in place of the first `sequence`.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout. By default every training call draws
-            a seed.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout. By default every training call
+            draws a seed.
 
         Returns:
           A dictionary with `sequence_output` `[batch, sequence, H]`, `pooled_output` `[batch, H]` and the
