@@ -4,7 +4,6 @@ import http.server
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from albert_tf import InputError, serving_client
 from albert_tf.serving_client import ServingClient
+from tests.support.ports import free_ports
 from tests.support.script_runs import refused, run_script
 from tests.support.stand_in import MODEL_NAME, VERSION, Refusal, stand_in
 
@@ -87,12 +87,6 @@ def ask(server, protocol):
     """Runs the script with further flags; returns its status."""
     where = {"server": server, "protocol": protocol, "model_name": MODEL_NAME}
     return lambda *arguments, **flags: run_script(serving_client.main, where | flags, *arguments)
-
-
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_outputs_are_arrays_by_name(client):
@@ -208,7 +202,7 @@ def test_other_failures_are_not_repeated(client, served):
 
 
 def test_no_server(protocol):
-    where = f"127.0.0.1:{closed_port()}"
+    where = f"127.0.0.1:{free_ports(1)[0]}"
     client = ServingClient(where, model_name=MODEL_NAME, protocol=protocol, retries=0)
     with client, pytest.raises(ConnectionError, match=rf"{where}.*[Cc]onnection refused"):
         client.signatures()
