@@ -5,7 +5,7 @@ import dataclasses
 import sys
 import warnings
 
-from albert_tf.cli.flags import UsageError, option
+from albert_tf.cli.flags import UsageError, option, original_option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
 from albert_tf.errors import InputError, InputWarning
@@ -63,12 +63,8 @@ class SquadOptions(FineTuningOptions):
         None, help="where the features of --train_file are kept, instead of --cached_dir; a key is added"
     )
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
-    predict_feature_left_file: str | None = option(
-        None, help="accepted and not needed: the features hold what the original kept here"
-    )
-    use_einsum: bool = option(
-        True, help="accepted and makes no difference: every projection is a plain matrix product"
-    )
+    predict_feature_left_file: str | None = original_option("predict_feature_left_file")
+    use_einsum: bool | None = original_option("use_einsum")
     doc_stride: int | None = option(
         None,
         at_least=1,

@@ -11,16 +11,47 @@ import math
 import os
 import types
 import typing
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags as absl_flags
+
+from albert_tf.errors import InputWarning
 
 _LARGEST = 2**31 - 1  # of whole numbers: TensorFlow counts in int32 in many places
 
 
 class UsageError(Exception):
     """A flag that is unknown, missing or out of range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OriginalFlag:
+    """A flag of the original release that does nothing here.
+
+    Attributes:
+      reason: why it does nothing.
+      is_accepted: whether scripts accept it, with a warning. If not, an error gives the reason.
+      replaced_by: the flag that does its work; scripts without that flag do not mention the reason.
+    """
+
+    reason: str
+    is_accepted: bool = False
+    replaced_by: str | None = None
+
+
+ORIGINAL_FLAGS = {
+    "input_file_mode": OriginalFlag("text is always read as UTF-8", is_accepted=True),
+    "predict_feature_left_file": OriginalFlag(
+        "the features contain what the original kept in this file", is_accepted=True
+    ),
+    "use_einsum": OriginalFlag("every projection is a plain matrix product", is_accepted=True),
+    "masked_lm_budget": OriginalFlag("it never worked"),
+    "master": OriginalFlag("use --tpu_name with the address", replaced_by="tpu_name"),
+    "num_tpu_cores": OriginalFlag("all cores of the TPU are used", replaced_by="tpu_name"),
+    "use_tpu": OriginalFlag("use --distribution_strategy=tpu with --tpu_name", replaced_by="tpu_name"),
+}
 
 
 class HelpRequested(Exception):
@@ -50,6 +81,11 @@ def option(
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
+def original_option(name: str, *, choices: Sequence[str] | None = None) -> Any:
+    """The field of an accepted flag of `ORIGINAL_FLAGS`; None if the flag is not given."""
+    return option(None, help=f"does nothing: {ORIGINAL_FLAGS[name].reason}", choices=choices)
+
+
 @dataclasses.dataclass(frozen=True)
 class ScriptOptions:
     """What every script understands."""
@@ -71,6 +107,14 @@ def flags_of(options: ScriptOptions) -> dict[str, Any]:
     return {
         field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.metadata
     }
+
+
+def warn_of_original_flags(options: ScriptOptions) -> None:
+    """Warns of each given flag that does nothing."""
+    for name, value in flags_of(options).items():
+        if name in ORIGINAL_FLAGS and value is not None:
+            text = f"--{name} of the original release does nothing: {ORIGINAL_FLAGS[name].reason}"
+            warnings.warn(text, InputWarning, stacklevel=2)
 
 
 def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
@@ -200,8 +244,10 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
 
 
 def _explain(message: str, options_class: type[ScriptOptions]) -> str:
-    """Adds what took the place of a flag of the original release that is gone."""
-    for old, advice in getattr(options_class, "REPLACED_FLAGS", {}).items():
-        if f"'{old}'" in message or f"'no{old}'" in message:
-            return f"--{old} of the original release is gone: {advice}"
+    """The message, or the reason if a flag of the original release is gone."""
+    names = {None, *(field.name for field in dataclasses.fields(options_class))}
+    for name, flag in ORIGINAL_FLAGS.items():
+        is_meant = f"'{name}'" in message or f"'no{name}'" in message
+        if is_meant and not flag.is_accepted and flag.replaced_by in names:
+            return f"--{name} of the original release is gone: {flag.reason}"
     return message

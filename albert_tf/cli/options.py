@@ -122,13 +122,6 @@ class RunOptions(ScriptOptions):
     def _starts_from_weights(self) -> bool:
         return self.init_checkpoint is not None
 
-    REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
-        "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
-        "master": "use --tpu_name with the address",
-        "num_tpu_cores": "all cores of the TPU are used",
-        "masked_lm_budget": "it never worked",
-    }
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(RunOptions):

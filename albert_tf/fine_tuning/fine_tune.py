@@ -11,14 +11,14 @@ import tf_keras
 
 from albert_tf import html_report
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
-from albert_tf.cli.text import aligned, say
+from albert_tf.cli.text import aligned, results_table, say
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
 from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
 from albert_tf.files import read_json, write_json
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
-from albert_tf.tasks.overview import results_table, with_mean_and_deviation
+from albert_tf.tasks.overview import with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size
 from albert_tf.training.evaluation import Predictor
 from albert_tf.training.loop import open_run, try_steps

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 
+from albert_tf.cli.text import number
 from albert_tf.html_report.page import Section, escaped
 
 _MOST_CLASSES = 30  # of a whole confusion matrix
@@ -150,15 +150,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
         f'<div class="wide"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>"
     )
-
-
-def number(value: float | None) -> str:
-    """A count with its thousands apart, any other value to four places or, if small, as a power of ten."""
-    if value is None:
-        return "–"
-    if isinstance(value, Integral):
-        return f"{value:,}"
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
 
 
 def percent(share: float) -> str:

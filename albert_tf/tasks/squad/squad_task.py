@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.cli.text import bar_lines
 from albert_tf.errors import InputWarning
 from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
 from albert_tf.tasks.benchmark import BenchmarkTask
-from albert_tf.tasks.overview import bar_lines, length_lines
+from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
 from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -257,7 +258,8 @@ class SquadTask(BenchmarkTask):
             )
             if split == "train":
                 without = features.labels[:, 2] + questions.is_impossible[features.question_of]
-                lines += bar_lines("window", "windows", _WINDOWS, np.bincount(without, minlength=3))
+                counts = np.bincount(without, minlength=3).tolist()
+                lines += bar_lines("window", "windows", zip(_WINDOWS, counts, strict=True))
                 whole = features.full_lengths[features.window_starts == 0]
                 lines += ["", *length_lines("questions", whole, self.max_seq_length, "seen in parts"), ""]
         return "\n".join(lines)
