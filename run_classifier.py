@@ -102,73 +102,32 @@ class ClassifierOptions(FineTuningOptions):
 
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
-    """Reads the task's files, and runs it."""
-    from albert_tf.data.features import text_features
-    from albert_tf.fine_tuning.fine_tune import export, run
-    from albert_tf.fine_tuning.starting_point import open_starting_point
-    from albert_tf.tasks.classification.classification_task import ClassificationTask
-    from albert_tf.training.distribution import make_strategy
+    """Reads the files of the splits that are needed, and runs the task."""
+    from albert_tf.fine_tuning.fine_tune import fine_tune
+    from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
+    from albert_tf.tasks.classification.custom import custom_task, find_labels
+    from albert_tf.tasks.classification.glue import find_task
 
-    if not options.splits:
-        return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
-    with open_starting_point(options) as start:
-        text_task, read = _source(options, start.task)
-        examples = {split: read(split) for split in options.splits}
-        chosen = start.choose(text_task.name, len(examples["train"]) if options.do_train else 0)
-        lengths = {"max_seq_length": chosen.max_seq_length}
-        features = {
-            split: start.features(
-                f"{text_task.name}_{split}",
-                part.digest,
-                lengths,
-                lambda part=part: text_features(start.tokenizer, part.texts, part.labels, **lengths),
-            )
-            for split, part in examples.items()
-        }
-        task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
-        run(task, start.options, chosen, strategy)
-
-
-def _source(options: ClassifierOptions, earlier: dict | None):
-    """The task, and a function that reads a split of it."""
-    from albert_tf.tasks.classification import glue
-    from albert_tf.tasks.classification.tfds import read_tfds
-
-    if options.task_name.lower() == "custom":
-        return _custom_source(options, earlier)
-    task = glue.find_task(options.task_name)
-    if options.tfds_name:
-        return task, lambda split: read_tfds(task, options.tfds_name, split)
-    return task, lambda split: glue.read_split(task, options.data_dir, split)
-
-
-def _custom_source(options: ClassifierOptions, earlier: dict | None):
-    from albert_tf.tasks.classification import custom
-
-    if options.is_score:
-        names = ()
-    elif options.labels:
-        names = options.labels
-    elif options.do_train:
-        names = custom.find_labels(options.train_file, options.label_column)
-    elif earlier:
-        names = tuple(earlier["label_names"])
-    else:
-        raise InputError("--labels is needed: there are no weights that say which classes they know")
-    files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-
-    def read(split: str):
-        return custom.read_custom(
-            files[split],
-            text_columns=options.text_columns,
-            label_column=None if split == "test" else options.label_column,
-            id_column=options.id_column if split == "test" else None,
-            label_names=names,
-            is_score=not names,
+    def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
+        if options.task_name.lower() != "custom":
+            return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
+        if options.is_score:
+            labels = ()
+        elif options.labels:
+            labels = options.labels
+        elif options.do_train:
+            labels = find_labels(options.train_file, options.label_column)
+        elif start.kept:
+            labels = tuple(start.kept["label_names"])
+        else:
+            raise InputError("--labels is needed: no weights say which classes they know")
+        files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
+        return CustomBenchmark(
+            custom_task(labels), files, options.text_columns, options.label_column, options.id_column
         )
 
-    return custom.custom_task(names), read
+    fine_tune(options, benchmark)
 
 
 if __name__ == "__main__":

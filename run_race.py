@@ -7,7 +7,7 @@ import sys
 from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
-from albert_tf.errors import InputError
+from albert_tf.cli.settings import RaceSettings, kept_option, settings_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +33,7 @@ class RaceOptions(FineTuningOptions):
 
     data_dir: str = option(help="folder that holds RACE/, with train, dev and test in it")
     task_name: str = option("race", choices=("race",), help="the only one")
-    max_qa_length: int = option(
-        128, at_least=1, help="pieces of question and option at most; of longer ones the end is kept"
-    )
+    max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
         None, help="where the features of the train split are kept, instead of --cached_dir; a key is added"
     )
@@ -61,38 +59,18 @@ class RaceOptions(FineTuningOptions):
 @script(RaceOptions)
 def main(options: RaceOptions) -> None:
     """Reads the questions of the splits that are needed, and runs the task."""
-    from albert_tf.fine_tuning.fine_tune import export, run
-    from albert_tf.fine_tuning.starting_point import open_starting_point
-    from albert_tf.tasks.race import LEVELS, RaceTask, race_features, read_race
-    from albert_tf.training.distribution import make_strategy
+    from albert_tf.fine_tuning.fine_tune import fine_tune
+    from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.race import LEVELS, RaceBenchmark
 
     levels = ("high",) if options.high_only else ("middle",) if options.middle_only else LEVELS
     files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
-    if not options.splits:
-        return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
-    with open_starting_point(options) as start:
-        questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
-        chosen = start.choose("race", len(questions["train"]) if options.do_train else 0)
-        lengths = {"max_seq_length": chosen.max_seq_length, "max_qa_length": options.max_qa_length}
-        if options.max_qa_length + 4 > chosen.max_seq_length:
-            raise InputError(
-                f"--max_qa_length {options.max_qa_length} leaves no room for the passage in "
-                f"--max_seq_length {chosen.max_seq_length}"
-            )
-        features = {
-            split: start.features(
-                files[split] or f"race_{split}",
-                part.digest,
-                lengths,
-                lambda part=part: race_features(start.tokenizer, part, **lengths),
-            )
-            for split, part in questions.items()
-        }
-        task = RaceTask(
-            questions, features, max_qa_length=options.max_qa_length, **start.task_arguments(chosen)
-        )
-        run(task, start.options, chosen, strategy)
+
+    def race(start: StartingPoint) -> RaceBenchmark:
+        lengths = settings_from(RaceSettings, options, start.kept)
+        return RaceBenchmark(options.data_dir, levels, lengths, files)
+
+    fine_tune(options, race)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,12 @@
 
 import dataclasses
 import sys
-import warnings
 
 from albert_tf.cli.flags import UsageError, option, original_option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
-from albert_tf.errors import InputError, InputWarning
+from albert_tf.cli.settings import SquadSettings, kept_option, settings_from
 
-_KEPT = {
-    "doc_stride": 128,
-    "max_query_length": 64,
-    "n_best_size": 20,
-    "max_answer_length": 30,
-    "start_n_top": 5,
-    "end_n_top": 5,
-}
 _EPOCHS = 3.0
 _WARMUP_PROPORTION = 0.1
 
@@ -65,35 +56,17 @@ class SquadOptions(FineTuningOptions):
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
     predict_feature_left_file: str | None = original_option("predict_feature_left_file")
     use_einsum: bool | None = original_option("use_einsum")
-    doc_stride: int | None = option(
-        None,
-        at_least=1,
-        help="pieces from one window of a long context to the next (default: as trained, else 128)",
-    )
+    doc_stride: int | None = kept_option(SquadSettings, "doc_stride")
     eval_batch_size: int | None = option(
         None,
         at_least=1,
         help="windows in an evaluation step, over all devices (default: --predict_batch_size)",
     )
-    max_query_length: int | None = option(
-        None,
-        at_least=1,
-        help="pieces of a question at most; the beginning is kept (default: as trained, else 64)",
-    )
-    n_best_size: int | None = option(
-        None,
-        at_least=1,
-        help="answers in nbest_predictions.json for each question (default: as trained, else 20)",
-    )
-    max_answer_length: int | None = option(
-        None, at_least=1, help="pieces of an answer at most (default: as trained, else 30)"
-    )
-    start_n_top: int | None = option(
-        None, at_least=1, help="version 2.0: starts in the beam (default: as trained, else 5)"
-    )
-    end_n_top: int | None = option(
-        None, at_least=1, help="version 2.0: ends in the beam for each start (default: as trained, else 5)"
-    )
+    max_query_length: int | None = kept_option(SquadSettings, "max_query_length")
+    n_best_size: int | None = kept_option(SquadSettings, "n_best_size")
+    max_answer_length: int | None = kept_option(SquadSettings, "max_answer_length")
+    start_n_top: int | None = kept_option(SquadSettings, "start_n_top")
+    end_n_top: int | None = kept_option(SquadSettings, "end_n_top")
     null_score_diff_threshold: float | None = option(
         None,
         help="version 2.0: questions with a higher null score get no answer (default: that with the best F1 "
@@ -140,96 +113,32 @@ def main(options: SquadOptions) -> None:
     """Reads the files that are needed, and runs the task."""
     from albert_tf.checkpoints.assets import folder_of
     from albert_tf.fine_tuning import question_prompt
-    from albert_tf.fine_tuning.fine_tune import export, run
-    from albert_tf.fine_tuning.starting_point import open_starting_point
-    from albert_tf.tasks.squad.squad_task import NAMES, SquadTask
-    from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
-    from albert_tf.training.distribution import make_strategy
+    from albert_tf.fine_tuning.fine_tune import fine_tune
+    from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.squad.squad_task import VERSIONS, SquadBenchmark
 
-    if not (options.splits or options.interactive):
-        return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
-    with open_starting_point(options) as start:
-        version, questions = _read(options, start.task)
-        name, weights = NAMES[version], start.options.init_checkpoint
-        chosen = start.choose(name, len(questions.get("train", ())))
-        kept = _kept(options, start.task)
-        check_lengths(chosen.max_seq_length, kept["max_query_length"])
-        lengths = {"max_seq_length": chosen.max_seq_length}
-        lengths |= {name: kept[name] for name in ("doc_stride", "max_query_length")}
-
-        def features(split: str, file: str | None) -> WindowFeatures:
-            settings = lengths | {"training": split == "train"}
-            return start.features(
-                file or f"{name}_{split}",
-                questions[split].digest,
-                settings,
-                lambda: window_features(start.tokenizer, questions[split], **settings),
-                WindowFeatures,
-            )
-
-        made = {}
-        if "train" in questions:
-            made["train"] = features("train", options.train_feature_file)
-        to_answer = [split for split in ("dev", "test") if split in questions]
-        if to_answer:
-            made |= dict.fromkeys(to_answer, features(to_answer[0], options.predict_feature_file))
-        task = SquadTask(
-            version,
-            questions,
-            made,
-            **kept,
+    def squad(start: StartingPoint) -> SquadBenchmark:
+        kept, weights = start.kept or {}, start.options.init_checkpoint
+        return SquadBenchmark(
+            version=options.version or VERSIONS.get(kept.get("task_name")),
+            train_file=options.train_file,
+            predict_file=options.predict_file,
+            squad_settings=settings_from(SquadSettings, options, kept),
+            skip_misplaced_answers=options.skip_misplaced_answers,
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
             weights_folder=weights and folder_of(weights),
-            **start.task_arguments(chosen),
+            feature_files={
+                "train": options.train_feature_file,
+                "dev": options.predict_feature_file,
+                "test": options.predict_feature_file,
+            },
         )
-        if options.interactive:
-            training = start.options.training_options(chosen)
-            question_prompt.run(task, start.tokenizer, lengths, training, strategy)
-        else:
-            todo = dataclasses.replace(start.options, do_eval="dev" in questions)
-            run(task, todo, chosen, strategy)
 
-
-def _kept(options: SquadOptions, earlier: dict | None) -> dict[str, int]:
-    """What a task keeps of how it answers: as flags say, else as weights that are not trained say."""
-    known = {} if options.do_train else earlier or {}
-    given = {name: getattr(options, name) for name in _KEPT if getattr(options, name) is not None}
-    return {name: known.get(name, default) for name, default in _KEPT.items()} | given
-
-
-def _read(options: SquadOptions, earlier: dict | None):
-    """The version, and the questions of the splits that are needed; "dev" and "test" are the same."""
-    from albert_tf.tasks.squad.reading import read_squad
-    from albert_tf.tasks.squad.squad_task import NAMES
-
-    version, questions = options.version, {}
-    if version is None and earlier and not options.do_train:
-        version = {name: version for version, name in NAMES.items()}.get(earlier["task_name"])
-    if options.do_train:
-        questions["train"] = read_squad(
-            options.train_file,
-            version,
-            training=True,
-            skip_misplaced_answers=options.skip_misplaced_answers,
-        )
-        version = version or questions["train"].version
-    if options.do_eval or options.do_predict:
-        read = read_squad(options.predict_file, version)
-        version = version or read.version
-        if options.do_eval and not read.has_answers:
-            raise InputError(f"{options.predict_file} has no answers, which --do_eval needs")
-        if options.do_eval or (options.do_train and read.has_answers):
-            questions["dev"] = read
-        if options.do_predict:
-            questions["test"] = read
-    if version is None:
-        raise InputError("--version is needed: there are no weights that say which version they are of")
-    if version == "1.1" and options.null_score_diff_threshold is not None:
-        text = "--null_score_diff_threshold is of version 2.0: in 1.1 every question is answered"
-        warnings.warn(text, InputWarning, stacklevel=2)
-    return version, questions
+    if options.interactive:
+        question_prompt.answer_questions(options, squad)
+    else:
+        fine_tune(options, squad)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that Markdown shows as one; the first column is aligned to the left, the others to the right."""
+    """A table in Markdown; the first column is aligned to the left, the others to the right."""
     alignment = ("left", *["right"] * (len(heads) - 1))
     return tabulate(rows, heads, tablefmt="github", colalign=alignment, disable_numparse=True)
 

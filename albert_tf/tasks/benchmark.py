@@ -1,9 +1,9 @@
-"""`BenchmarkTask`: a task that is judged by its predictions for every example of a split."""
+"""`Benchmark`: from files to features. `BenchmarkTask`: judged by its predictions for a whole split."""
 
 import abc
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,69 @@ from albert_tf.files import file_digest
 from albert_tf.html_report import Section
 from albert_tf.tasks.overview import overview
 from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length, correct, mean, nll, number_of
+from albert_tf.tokenization import Tokenizer
+
+
+class ExamplesOfSplit(Protocol):
+    """The examples of a split, as read from files; equal digests mean equal examples."""
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal."""
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+
+_Examples = TypeVar("_Examples", bound=ExamplesOfSplit)
+
+
+class Benchmark(abc.ABC, Generic[_Examples]):
+    """Where the data of a task come from. Files become examples, examples become features, both make a task.
+
+    A task is made last, because the files of some benchmarks decide what the task is.
+
+    Attributes:
+      features_class: the class of the features.
+      feature_files: split -> the file that keeps its features; for other splits the cache chooses the file.
+    """
+
+    features_class: ClassVar[type[Features]] = Features
+    feature_files: Mapping[str, str | None] = {}
+
+    def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
+        """The examples of the splits that are wanted, in this order, and of those that come with them."""
+        return {split: self.read_split(split) for split in splits}
+
+    @abc.abstractmethod
+    def read_split(self, split: str) -> _Examples:
+        """Reads the files of the split "train", "dev" or "test".
+
+        Raises:
+          InputError: a file is missing or cannot be used.
+        """
+
+    @abc.abstractmethod
+    def task_name(self, examples: Mapping[str, _Examples]) -> str:
+        """The name of the task that the examples belong to."""
+
+    @abc.abstractmethod
+    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
+        """JSON values that decide, besides text and vocabulary, what `features` makes; it takes them.
+
+        Raises:
+          InputError: the lengths do not fit each other.
+        """
+
+    @abc.abstractmethod
+    def features(self, tokenizer: Tokenizer, examples: _Examples, **settings: Any) -> Features:
+        """Turns examples into ids."""
+
+    @abc.abstractmethod
+    def task(
+        self, examples: Mapping[str, _Examples], features: Mapping[str, Any], **arguments: Any
+    ) -> "BenchmarkTask":
+        """The task; `arguments` are those of every `BenchmarkTask`."""
 
 
 class BenchmarkTask(Task):

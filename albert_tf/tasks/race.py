@@ -12,13 +12,14 @@ import numpy as np
 import tf_keras
 
 from albert_tf import html_report
+from albert_tf.cli.settings import RaceSettings
 from albert_tf.data.features import Features, encode_column, join
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, parse_json
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForMultipleChoice
 from albert_tf.tasks import benchmark
-from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
 from albert_tf.tokenization import Tokenizer
 
 LEVELS = ("middle", "high")
@@ -106,7 +107,10 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
 
 
 def race_features(
-    tokenizer: Tokenizer, questions: RaceQuestions, max_seq_length: int = 512, max_qa_length: int = 128
+    tokenizer: Tokenizer,
+    questions: RaceQuestions,
+    max_seq_length: int,
+    max_qa_length: int = RaceSettings.max_qa_length,
 ) -> Features:
     """[CLS] article [SEP] question and option [SEP], four sequences a question.
 
@@ -227,7 +231,7 @@ class RaceTask(BenchmarkTask):
         self,
         questions: Mapping[str, RaceQuestions],
         features: Mapping[str, Features],
-        max_qa_length: int = 128,
+        max_qa_length: int = RaceSettings.max_qa_length,
         **kwargs,
     ):
         super().__init__(features, **kwargs)
@@ -283,3 +287,47 @@ class RaceTask(BenchmarkTask):
             html_report.confusion_matrix(questions.labels, predicted, ANSWERS),
             html_report.wrong_examples(*answers, chances.max(axis=1), texts),
         ]
+
+
+@dataclasses.dataclass(frozen=True)
+class RaceBenchmark(Benchmark[RaceQuestions]):
+    """RACE in a folder.
+
+    Attributes:
+      data_dir: the folder that contains RACE/, or RACE/ itself.
+      levels: the levels of school to read.
+      lengths: how many pieces of question and option are kept.
+      feature_files: see `Benchmark`.
+    """
+
+    data_dir: str
+    levels: tuple[str, ...] = LEVELS
+    lengths: RaceSettings = dataclasses.field(default_factory=RaceSettings)
+    feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+    def read_split(self, split: str) -> RaceQuestions:
+        """See `read_race`."""
+        return read_race(self.data_dir, split, self.levels)
+
+    def task_name(self, examples: Mapping[str, RaceQuestions]) -> str:
+        """Always "race"."""
+        return RaceTask.name
+
+    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
+        """The lengths, which must leave room for the passage."""
+        if self.lengths.max_qa_length + 4 > max_seq_length:
+            raise InputError(
+                f"--max_qa_length {self.lengths.max_qa_length} leaves no room for the passage in "
+                f"--max_seq_length {max_seq_length}"
+            )
+        return {"max_seq_length": max_seq_length, **dataclasses.asdict(self.lengths)}
+
+    def features(self, tokenizer: Tokenizer, examples: RaceQuestions, **settings: Any) -> Features:
+        """See `race_features`."""
+        return race_features(tokenizer, examples, **settings)
+
+    def task(
+        self, examples: Mapping[str, RaceQuestions], features: Mapping[str, Features], **arguments: Any
+    ) -> RaceTask:
+        """See `RaceTask`."""
+        return RaceTask(examples, features, **dataclasses.asdict(self.lengths), **arguments)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import run_squad
 from albert_tf import testing
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving import saved_model as kinds
 from albert_tf.export.serving import served_answers as question_answering
@@ -89,7 +90,14 @@ class PythonsPath:
         self._tokenizer, self._version = tokenizer, version
         names = ("input_ids", "input_mask", "segment_ids")
         specs = {name: tf.TensorSpec([None, None], tf.int32) for name in names}
-        task = SquadTask(version, {}, {}, config=model.config, max_seq_length=MAX_SEQ_LENGTH, **CHOICE)
+        task = SquadTask(
+            version,
+            {},
+            {},
+            config=model.config,
+            max_seq_length=MAX_SEQ_LENGTH,
+            settings=SquadSettings(**CHOICE),
+        )
         self._outputs = tf.function(
             lambda batch: task.outputs(model, batch | {"example_index": tf.constant(0)}), [specs]
         )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks.classification.glue import SPLITS, TASKS, find_task, read_split
+from albert_tf.tasks.classification.glue import TASKS, find_task, read_split
+from albert_tf.tasks.classification.text_examples import SPLITS
 
 MNLI_TEST = ["index", "promptID", "pairID", "genre", "p1", "p2", "p3", "p4", "sentence1", "sentence2"]
 MNLI_TRAIN = [*MNLI_TEST, "label1", "gold_label"]

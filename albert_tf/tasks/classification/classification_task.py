@@ -17,8 +17,7 @@ from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.tasks import benchmark
 from albert_tf.tasks.benchmark import BenchmarkTask
-from albert_tf.tasks.classification.glue import TextTask
-from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.classification.text_examples import Examples, TextTask
 from albert_tf.tasks.task import WeightedSum, mean
 
 # Tasks that are judged with the head of another.

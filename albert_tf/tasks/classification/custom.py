@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
 from albert_tf.errors import InputError
-from albert_tf.tasks.classification.glue import TextTask
-from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.classification.text_examples import Examples, TextTask
 
 _MOST_LABELS = 1000
 

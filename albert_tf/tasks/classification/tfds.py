@@ -7,8 +7,7 @@ import numpy as np
 
 from albert_tf.data.tables import digest_of
 from albert_tf.errors import InputError
-from albert_tf.tasks.classification.glue import GlueTask, join_parts
-from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.classification.text_examples import Examples, GlueTask, join_parts
 
 _TEXT_KEYS = (
     ("sentence1", "sentence2"),

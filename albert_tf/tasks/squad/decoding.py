@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context
 
@@ -56,8 +57,8 @@ def find_answers(
     features: WindowFeatures,
     outputs: Mapping[str, np.ndarray],
     *,
-    n_best_size: int = 20,
-    max_answer_length: int = 30,
+    n_best_size: int = SquadSettings.n_best_size,
+    max_answer_length: int = SquadSettings.max_answer_length,
 ) -> Answers:
     """The best spans of each question.
 

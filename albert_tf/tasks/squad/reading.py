@@ -11,8 +11,6 @@ import numpy as np
 
 from albert_tf.errors import InputError, InputWarning
 
-VERSIONS = ("1.1", "2.0")
-
 _READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
 _TYPE_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
 _TYPE_NAMES |= {int: "a whole number", float: "a number"}

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.data.features import Features, Spans, concatenated, encode_column, join
 from albert_tf.errors import InputError
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -56,9 +57,9 @@ def window_features(
     tokenizer: Tokenizer,
     questions: SquadQuestions,
     *,
-    max_seq_length: int = 384,
-    doc_stride: int = 128,
-    max_query_length: int = 64,
+    max_seq_length: int,
+    doc_stride: int = SquadSettings.doc_stride,
+    max_query_length: int = SquadSettings.max_query_length,
     training: bool,
 ) -> WindowFeatures:
     """[CLS] question [SEP] window [SEP] for as many windows as a context needs.
