@@ -4,8 +4,11 @@ import dataclasses
 import math
 import os
 import typing
+import warnings
 
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
+from albert_tf.cli.text import say
+from albert_tf.errors import InputWarning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,12 +137,35 @@ class TrainingOptions(RunOptions):
     max_eval_steps: int | None = option(100, at_least=1, help="batches in an evaluation at most")
 
 
-PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096  # of the paper
+# Of the paper.
+PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096
+PRETRAINING_STEPS, PRETRAINING_WARMUP = 125_000, 3125
+PRETRAINING_LENGTH = 512
 
 
 def scaled_learning_rate(train_batch_size: int) -> float:
     """The paper's rate of pretraining for another batch: LAMB's goes with the root of the batch."""
     return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
+
+
+def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, made_for: int) -> int:
+    """The length of the warm-up: as the flag gives it, else the default.
+
+    The default is made for a run of `made_for` steps. In a shorter run it shrinks in proportion, and a line
+    says so. A given warm-up that is longer than the run stays, with a warning.
+    """
+    if given is None:
+        shrunk = default if num_steps >= made_for else num_steps * default // made_for
+        if shrunk != default:
+            say(
+                f"--{flag} is {shrunk:,} in a run of {num_steps:,} steps: the default, {default:,}, is for "
+                f"{made_for:,} steps"
+            )
+        return shrunk
+    if given > num_steps:
+        text = f"--{flag}={given}: the run has only {num_steps} steps, so the rate does not reach its peak"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return given
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -311,8 +337,10 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         steps = given.get("train_step", row.train_step)
         if self.warmup_proportion is not None:
             given["warmup_step"] = int(steps * self.warmup_proportion)
-        elif row.warmup_step > steps:  # made for a longer run
-            given.setdefault("warmup_step", steps * row.warmup_step // row.train_step)
+        else:
+            given["warmup_step"] = warmup_steps(
+                "warmup_step", self.warmup_step, steps, row.warmup_step, row.train_step
+            )
         return dataclasses.replace(row, **given)
 
     def seed_folder(self, number: int) -> str:

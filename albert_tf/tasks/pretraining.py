@@ -12,6 +12,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.cli.options import PRETRAINING_LENGTH
+from albert_tf.cli.text import say
 from albert_tf.config import AlbertConfig
 from albert_tf.data import record_checks, records
 from albert_tf.data.dynamic_masking import draw_chance, draw_masks
@@ -58,7 +60,7 @@ class PretrainingTask(Task):
         config: AlbertConfig,
         input_files: Sequence[str],
         eval_files: Sequence[str],
-        max_seq_length: int = 512,
+        max_seq_length: int = PRETRAINING_LENGTH,
         masking: MaskingOptions | None = None,
         index_file: str | None = None,
     ):
@@ -245,8 +247,35 @@ def _filled(batch: Mapping[str, tf.Tensor], devices: int, size: int) -> dict[str
     return {name: fill(name, values) for name, values in batch.items()}
 
 
+def described_length(files: Sequence[str], name: str, default: int) -> int:
+    """A length of the records, as the descriptions beside them say; if none does, a default and a line.
+
+    Args:
+      files: record files.
+      name: "max_seq_length" or "max_predictions_per_seq".
+      default: the length of records without a description.
+
+    Raises:
+      InputError: the descriptions differ, or one of them holds no length.
+    """
+    found: dict[int, str] = {}
+    for path in files:
+        metadata = records.read_metadata(path) or {}
+        length = metadata.get(name, default)
+        if type(length) is not int or length < 1:
+            raise InputError(f"{records.metadata_path(path)}: {name} is {length!r}, but a length is needed")
+        if name in metadata:
+            found.setdefault(length, path)
+    if len(found) > 1:
+        (one, first), (other, second), *_ = found.items()
+        raise InputError(f"{first} was made with --{name}={one}, {second} with {other}: one value is needed")
+    if not found:
+        say(f"--{name} is {default}: there is no description beside the records that says another")
+    return next(iter(found), default)
+
+
 def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions:
-    """What is to be predicted: as `given`, else, of unmasked records, as the descriptions beside them say.
+    """What is to be predicted: as `given`, else as the descriptions beside the records say.
 
     Raises:
       InputError: masked and unmasked records are mixed, or the descriptions differ.
@@ -255,7 +284,9 @@ def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions
     if not record_checks.are_unmasked(files):
         for name in given.keys() - {"max_predictions_per_seq"}:
             warnings.warn(f"--{name} makes no difference to masked records", InputWarning, stacklevel=2)
-        return MaskingOptions(**given)
+        name = "max_predictions_per_seq"
+        length = given.get(name) or described_length(files, name, MaskingOptions.max_predictions_per_seq)
+        return MaskingOptions(**{**given, name: length})
     found: dict[str, tuple[Any, str]] = {}
     for path in files:
         settings = (records.read_metadata(path) or {}).get("settings", {})

@@ -53,7 +53,7 @@ def test_help_says_that_a_flag_does_nothing(options, name):
 
 @pytest.mark.parametrize("name", [name for name, flag in ORIGINAL_FLAGS.items() if not flag.is_accepted])
 def test_a_flag_that_is_gone_says_why(name):
-    with pytest.raises(UsageError, match=f"--{name} of the original release is gone: .*"):
+    with pytest.raises(UsageError, match=f"--{name} of the original release is gone: "):
         parse(PretrainingOptions, ["run_pretraining.py", f"--{name}=1"])
 
 

@@ -228,7 +228,9 @@ def test_features_equal_the_originals_definition(article, question, options, max
 
 def test_every_blank_becomes_the_option():
     tokenizer = WordPieceTokenizer(testing.VOCAB_FILE)
-    features = race_features(tokenizer, make_questions("the", "_ and \ufe4f", ["river", "boats", " the", ""]), 512)
+    features = race_features(
+        tokenizer, make_questions("the", "_ and \ufe4f", ["river", "boats", " the", ""]), 512
+    )
     ids = [tokenizer.encode(text) for text in ("river and river", "boats and boats", "the and the", "and")]
     assert [one[3:-1] for one in sequences(features)] == ids
 
