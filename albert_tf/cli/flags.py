@@ -173,7 +173,7 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     if isinstance(annotation, types.UnionType):
         kind = next(a for a in typing.get_args(annotation) if a is not type(None))
     required = _is_required(field)
-    default = None if required else field.default
+    default: Any = None if required else field.default
     text = field.metadata["help"] + (" (required)" if required else "")
     where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:

@@ -47,10 +47,8 @@ class RunOptions(ScriptOptions):
     )
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
-    train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
     eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
     optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
-    learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
     save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
     keep_checkpoint_max: int = option(5, at_least=1, help="checkpoints kept, the best one besides")
     iterations_per_loop: int = option(
@@ -130,6 +128,8 @@ class RunOptions(ScriptOptions):
 class TrainingOptions(RunOptions):
     """How the training loop runs; also the flags of pretraining."""
 
+    train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
+    learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
     poly_power: float = option(1.0, at_least=0, help="exponent of the learning rate's decay to 0")
     num_train_steps: int = option(1000, at_least=1, help="training steps, also where the decay ends")
     num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")

@@ -130,7 +130,8 @@ def duration(seconds: float) -> str:
     """A time in the two largest units that it has: "0.25 s", "41 s", "12 min 5 s", "3 d 4 h"."""
     if seconds < 10:
         return f"{seconds:.2g} s"
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or parts:

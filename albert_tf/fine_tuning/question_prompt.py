@@ -12,7 +12,7 @@ from albert_tf.errors import InputError
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
-from albert_tf.tasks.squad.squad_task import SquadBenchmark
+from albert_tf.tasks.squad.squad_task import SquadBenchmark, SquadTask
 from albert_tf.training.distribution import make_strategy
 from albert_tf.training.evaluation import Predictor
 from albert_tf.training.loop import open_run
@@ -37,6 +37,7 @@ def answer_questions(
     with open_starting_point(options) as start:
         benchmark = make_benchmark(start)
         task, chosen = start.prepare(benchmark)
+        assert isinstance(task, SquadTask)
         if sys.stdin is None:
             raise InputError("--interactive reads standard input, which is closed")
         if isinstance(sys.stdin, io.TextIOWrapper):
@@ -62,7 +63,7 @@ def _typed() -> Iterator[tuple[str, str]]:
     """Pairs of paragraph and question; both are left out where they are blank."""
     while True:
         say("\nParagraph, ended by an empty line (Ctrl-D to stop):")
-        lines = []
+        lines: list[str] = []
         for line in sys.stdin:
             if not line.strip() and lines:
                 break

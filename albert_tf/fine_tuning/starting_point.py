@@ -78,12 +78,12 @@ class StartingPoint:
         """The features from the cache, or made; a file without a folder lies in `cached_dir`."""
         key = {
             "examples": examples.digest,
-            "vocabulary": file_digest(self.spm_model_file or self.vocab_file),
+            "vocabulary": file_digest(self.spm_model_file or self.vocab_file or ""),
             "do_lower_case": self.do_lower_case,
             **settings,
         }
-        folder, name = os.path.split(file.removesuffix(".tf_record"))
-        folder = folder or self.options.cached_dir
+        given, name = os.path.split(file.removesuffix(".tf_record"))
+        folder = given or self.options.cached_dir
         return cached_features(
             folder or self.options.output_dir,
             name,

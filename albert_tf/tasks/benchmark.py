@@ -107,9 +107,9 @@ class BenchmarkTask(Task):
     label_names: tuple[str, ...]
     examples_name = "examples"
     tokens_per_example = None
-    losses = ("cross_entropy",)
-    metrics = ("cross_entropy", "accuracy")
-    progress_metrics = {"accuracy": "accuracy"}  # noqa: RUF012
+    losses: tuple[str, ...] = ("cross_entropy",)
+    metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
+    progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class BenchmarkTask(Task):
 
     def breakdowns(
         self, split: str, outputs: Mapping[str, np.ndarray]
-    ) -> dict[str, dict[str, dict[str, float]]]:
+    ) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
         """Results by kinds of examples: title -> kind -> metric -> value."""
         return {}
 
@@ -282,6 +282,13 @@ class BenchmarkTask(Task):
         return eval_batches(
             self.features[split], batch_size=batch_size, pad_to=self._pad_to, input_context=context
         )
+
+
+def required(values: np.ndarray | None) -> np.ndarray:
+    """Values that a split must have for what is done with it, such as labels for an evaluation."""
+    if values is None:
+        raise ValueError("values that are needed are missing")
+    return values
 
 
 def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

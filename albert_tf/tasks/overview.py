@@ -1,6 +1,6 @@
 """What a run trains on and what comes of it, as plain text of at most 80 columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def length_lines(counted: str, lengths: np.ndarray, max_seq_length: int, fate: s
         edges = np.append(edges, longest + 1)
     counts, _ = np.histogram(lengths, edges)
     names = _ranges(edges[:-1], np.minimum(edges[1:] - 1, longest), ",d")
-    cut = np.count_nonzero(lengths > max_seq_length)
+    cut = int(np.count_nonzero(lengths > max_seq_length))
     limit = f"--max_seq_length={max_seq_length}"
     share = f"{percent(cut, len(lengths))} longer than {limit} and {fate}"
     return [
@@ -102,10 +102,10 @@ def _round_edges(low: float, high: float, rows: int, integer: bool = False) -> n
     steps = [1, 1.5, 2, 3, 4, 5, 10]
     # A locator may add an interval to those it was asked for.
     locators = (MaxNLocator(bins, steps=steps, integer=integer) for bins in (rows, rows - 1))
-    edges = (locator.tick_values(low, high) for locator in locators)
+    edges = (np.asarray(locator.tick_values(low, high)) for locator in locators)
     return next(found for found in edges if len(found) <= rows + 1)
 
 
-def _ranges(begins: np.ndarray, ends: np.ndarray, form: str) -> list[str]:
+def _ranges(begins: Iterable[float], ends: Iterable[float], form: str) -> list[str]:
     pairs = zip(begins, ends, strict=True)
     return [f"{a:{form}}" if a == b else f"{a:{form}} to {b:{form}}" for a, b in pairs]

@@ -249,9 +249,10 @@ class RaceTask(BenchmarkTask):
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """Accuracy and loss over all questions, and over those of each school level."""
         questions, logits = self.questions[split], outputs["logits"]
+        all_labels = benchmark.required(questions.labels)
         rows = {}
         for part, where in {"all": slice(None), **questions.parts}.items():
-            labels = questions.labels[where]
+            labels = all_labels[where]
             rows[part] = {
                 "eval_accuracy": float(np.mean(logits[where].argmax(axis=1) == labels)),
                 "eval_loss": benchmark.cross_entropy(labels, logits[where]),
@@ -273,19 +274,19 @@ class RaceTask(BenchmarkTask):
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
         """Accuracy by school level, and the worst questions."""
         questions, chances = self.questions["dev"], benchmark.probabilities(outputs["logits"])
-        predicted = chances.argmax(axis=1)
-        answers = [
-            [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
-            for choices in (questions.labels, predicted)
-        ]
+        labels, predicted = benchmark.required(questions.labels), chances.argmax(axis=1)
+
+        def shown(choices: np.ndarray) -> list[str]:
+            return [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
+
         texts = {
             "question": questions.questions,
             "passage": [questions.articles[article] for article in questions.article_of],
         }
         return [
-            html_report.accuracy_by_part(predicted == questions.labels, questions.parts),
-            html_report.confusion_matrix(questions.labels, predicted, ANSWERS),
-            html_report.wrong_examples(*answers, chances.max(axis=1), texts),
+            html_report.accuracy_by_part(predicted == labels, questions.parts),
+            html_report.confusion_matrix(labels, predicted, ANSWERS),
+            html_report.wrong_examples(shown(labels), shown(predicted), chances.max(axis=1), texts),
         ]
 
 

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras
@@ -44,11 +44,11 @@ class Task(abc.ABC):
       tokens_per_example: positions in one example, padding included; None where examples differ.
     """
 
-    metrics: ClassVar[tuple[str, ...]]
-    losses: ClassVar[tuple[str, ...]]
-    best_metric: ClassVar[str]
-    progress_metrics: ClassVar[Mapping[str, str]]
-    headline: ClassVar[tuple[str, ...]] = ()
+    metrics: tuple[str, ...]
+    losses: tuple[str, ...]
+    best_metric: str
+    progress_metrics: Mapping[str, str]
+    headline: tuple[str, ...] = ()
     config: AlbertConfig
     spm_model_file: str | None = None
     vocab_file: str | None = None

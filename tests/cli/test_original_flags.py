@@ -58,5 +58,5 @@ def test_a_flag_that_is_gone_says_why(name):
 
 
 def test_a_replacement_is_named_only_where_it_exists():
-    with pytest.raises(UsageError, match="^Unknown command line flag 'use_tpu'"):
+    with pytest.raises(UsageError, match=r"^Unknown command line flag 'use_tpu'"):
         parse(DataOptions, ["create_pretraining_data.py", "--use_tpu"])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from albert_tf.data.masking import MaskingOptions
 from albert_tf.data.records import RecordWriter
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
 from tests.support.pretraining_records import (
     CONFIG,
     MASKING,

@@ -79,7 +79,7 @@ class ClassificationTask(BenchmarkTask):
         predicted = self._predicted(logits)
         rows = {}
         for part, where in examples.parts.items():
-            labels = examples.labels[where]
+            labels = benchmark.required(examples.labels)[where]
             rows[part] = compute_metrics(self.text_task.metrics, labels, predicted[where])
             rows[part]["eval_loss"] = self._loss(labels, logits[where])
         return rows
@@ -95,16 +95,17 @@ class ClassificationTask(BenchmarkTask):
         examples, predicted = self.examples["dev"], self._predicted(outputs["logits"])
         names = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
         texts = dict(zip(names, examples.texts, strict=True))
+        labels = benchmark.required(examples.labels)
         if self._is_score:
             return [
-                html_report.scatter(examples.labels, predicted),
-                html_report.largest_errors(examples.labels, predicted, texts),
+                html_report.scatter(labels, predicted),
+                html_report.largest_errors(labels, predicted, texts),
             ]
         confidence = benchmark.probabilities(outputs["logits"]).max(axis=1)
         return [
-            html_report.confusion_matrix(examples.labels, predicted, self.label_names),
+            html_report.confusion_matrix(labels, predicted, self.label_names),
             html_report.wrong_examples(
-                [self.label_names[label] for label in examples.labels],
+                [self.label_names[label] for label in labels],
                 [self.label_names[label] for label in predicted],
                 confidence,
                 texts,
@@ -194,14 +195,14 @@ def write_predictions(
     Returns:
       The paths of the files.
     """
+    shown = predictions.astype(np.float32).astype(str)
     if task.is_score:
-        shown = predictions.astype(np.float32).astype(str)
-        rows, labels = shown, shown
+        rows = labels = shown.tolist()
         submitted = [f"{score:.3f}" for score in np.clip(predictions, *_SCORE_RANGE)]
     else:
-        rows = map("\t".join, predictions.astype(np.float32).astype(str))
-        labels = submitted = np.array(task.label_names)[predictions.argmax(axis=1)]
-    contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
+        rows = ["\t".join(row) for row in shown]
+        labels = submitted = [task.label_names[number] for number in predictions.argmax(axis=1)]
+    contents: dict[str, Sequence[str]] = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
             contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])

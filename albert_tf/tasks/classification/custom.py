@@ -57,7 +57,7 @@ def read_custom(
     Raises:
       InputError: the file cannot be read, lacks a column or has a value that does not fit.
     """
-    classes = [] if is_score or label_column is None else list(label_names)
+    classes = [] if is_score or label_column is None else list(label_names or ())
     if len(text_columns) not in (1, 2):
         raise InputError(f"one or two text columns are needed, not {len(text_columns)}")
     scalars = [column for column in (label_column, id_column) if column is not None]

@@ -32,7 +32,7 @@ def sections(questions: SquadQuestions, answers: Answers, results: Results) -> l
         html_report.breakdown(f"Results {title}", rows, "f1")
         for title, rows in breakdowns(questions, results).items()
     ]
-    if results.threshold is not None:
+    if results.threshold is not None and results.f1_by_threshold is not None:
         thresholds, f1 = results.f1_by_threshold
         found.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
     examples = [_example(questions, answers, results, i) for i in range(len(questions))]
@@ -62,7 +62,7 @@ def _example(questions: SquadQuestions, answers: Answers, results: Results, i: i
 
 def _confidence(answers: Answers, results: Results) -> np.ndarray:
     """The distance from the threshold, where there is one, else the probability of the best candidate."""
-    if results.threshold is not None:
+    if results.threshold is not None and answers.null_scores is not None:
         return np.abs(answers.null_scores - results.threshold)
     return np.array([candidates[0].probability if candidates else 0.0 for candidates in answers.candidates])
 
@@ -87,7 +87,7 @@ ANSWER_LENGTHS = ("no answer", "1 word", "2 words", "3 to 5 words", "6 to 10 wor
 def question_word(question: str) -> str:
     """One of `QUESTION_WORDS`: that which comes first in the question, wherever it stands."""
     found = _ANY_WORD.search(question)
-    return QUESTION_WORDS[found.lastindex - 1] if found else "other"
+    return QUESTION_WORDS[found.lastindex - 1] if found and found.lastindex else "other"
 
 
 def answer_length_group(references: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from albert_tf.cli.settings import SquadSettings
+from albert_tf.tasks.benchmark import required
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context
 
@@ -114,7 +115,7 @@ def _spans(
     starts, ends = starts[at, rank, 0], np.broadcast_to(ends, fits.shape)[at, rank, end_rank]
     pieces = starts - features.first_lengths[window] + features.window_starts[window]
     tokens = features.starts[window]
-    begins, stops = features.begins[tokens + starts], features.ends[tokens + ends]
+    begins, stops = required(features.begins)[tokens + starts], required(features.ends)[tokens + ends]
     kept = is_max_context(features, window, pieces)
     end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
     scores = [

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import parse_json
 
 _READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
 _TYPE_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
@@ -148,7 +149,8 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
         return _Question(where, context, identity, text, (), (), True)
     if "answers" not in qa:
         return _Question(where, context, identity, text, None, (), is_impossible)
-    answers, starts = [], []
+    answers: list[str] = []
+    starts: list[int] = []
     for answer, place in _objects(qa, "answers", where):
         answers.append(_text(answer, "text", place))
         if training and not starts:
@@ -230,17 +232,9 @@ def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        document = json.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}"
-        ) from None
-    except (RecursionError, ValueError):  # too deeply nested, or a number of thousands of digits
-        raise InputError(f"{path} is not the JSON of questions; {_SHAPE}") from None
+    document: Any = parse_json(data, path, object)
     if type(document) is not dict:
         raise InputError(f"{path} is {_TYPE_NAMES[type(document)]}; {_SHAPE}")
     if "data" not in document:

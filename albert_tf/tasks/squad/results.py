@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf.tasks.benchmark import required
 from albert_tf.tasks.squad import scoring
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -48,7 +49,7 @@ def results_v2(
       sweep: how it is found: "scores" for `best_threshold`, "original" for `original_best_threshold`, under
         which the question at the threshold is left unanswered, as the original does.
     """
-    texts, null_scores = answers.texts, answers.null_scores
+    texts, null_scores = answers.texts, required(answers.null_scores)
     if_answered = scoring.question_scores("2.0", texts, questions)
     if_not = scoring.question_scores("2.0", [""] * len(texts), questions)
     answered_f1 = if_answered[1]
@@ -64,9 +65,10 @@ def results_v2(
         )
         applied = float(np.nextafter(threshold, -np.inf))
 
-    def scores_at(cut: float) -> list[np.ndarray]:
+    def scores_at(cut: float) -> tuple[np.ndarray, np.ndarray]:
         is_answered = null_scores <= cut
-        return [np.where(is_answered, *pair) for pair in zip(if_answered, if_not, strict=True)]
+        exact, f1 = (np.where(is_answered, *pair) for pair in zip(if_answered, if_not, strict=True))
+        return exact, f1
 
     exact, f1 = scores_at(applied)
     totals = scoring.totals_v2(exact, f1, questions)

@@ -18,7 +18,7 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, required
 from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
 from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
@@ -61,6 +61,7 @@ class SquadTask(BenchmarkTask):
     best_metric = "f1"
     label_names = ()
     examples_name = "windows"
+    features: Mapping[str, WindowFeatures]
 
     def __init__(
         self,
@@ -156,9 +157,7 @@ class SquadTask(BenchmarkTask):
         """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
         return self.results(split, outputs).by_part
 
-    def breakdowns(
-        self, split: str, outputs: Mapping[str, np.ndarray]
-    ) -> dict[str, dict[str, dict[str, float]]]:
+    def breakdowns(self, split: str, outputs: Mapping[str, np.ndarray]) -> answer_report.Breakdowns:
         """Results by answer length and by question word."""
         return answer_report.breakdowns(self.questions[split], self.results(split, outputs))
 
@@ -178,7 +177,8 @@ class SquadTask(BenchmarkTask):
         elif self.version == "1.1":
             texts = answers.texts
         else:
-            texts = apply_threshold(answers.texts, answers.null_scores, self.known_threshold(folder))
+            null_scores = required(answers.null_scores)
+            texts = apply_threshold(answers.texts, null_scores, self.known_threshold(folder))
         contents: dict[str, Any] = {
             "predictions.json": dict(zip(questions.ids, texts, strict=True)),
             "nbest_predictions.json": {
@@ -235,8 +235,10 @@ class SquadTask(BenchmarkTask):
         digest = hashlib.sha256(self.questions["dev"].digest.encode())
         for values in (windows.lengths, windows.first_lengths, windows.window_starts):
             digest.update(values.tobytes())
-        chosen_by = self.settings.n_best_size, self.settings.max_answer_length, *self._beam
-        chosen_by += self._threshold, self._threshold_sweep
+        chosen_by = (
+            *(self.settings.n_best_size, self.settings.max_answer_length, *self._beam),
+            *(self._threshold, self._threshold_sweep),
+        )
         return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by)))
 
     def overview(self) -> str:
@@ -251,7 +253,7 @@ class SquadTask(BenchmarkTask):
                 f"{len(features):,} windows"
             )
             if split == "train":
-                without = features.labels[:, 2] + questions.is_impossible[features.question_of]
+                without = required(features.labels)[:, 2] + questions.is_impossible[features.question_of]
                 counts = np.bincount(without, minlength=3).tolist()
                 lines += bar_lines("window", "windows", zip(_WINDOWS, counts, strict=True))
                 whole = features.full_lengths[features.window_starts == 0]
