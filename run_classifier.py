@@ -25,8 +25,8 @@ _CUSTOM_FLAGS = (
 class ClassifierOptions(FineTuningOptions):
     """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
 
-    Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 1000 steps
-    without warm-up, dropout 0.1 in front of the head, at most 512 pieces.
+    Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
+    dropout 0.1 before the head, at most 512 pieces.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -48,24 +48,25 @@ class ClassifierOptions(FineTuningOptions):
         None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, MRPC, ...)"
     )
     tfds_name: str | None = option(
-        None, help="TensorFlow data set to read instead of --data_dir, such as glue/mrpc"
+        None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )
     train_file: str | None = option(
-        None, help="custom task: .tsv (with a header) or .jsonl (or .json, an object a line) to train on"
+        None,
+        help="custom task: file to train on: .tsv with a header, or .jsonl or .json with one object a line",
     )
-    dev_file: str | None = option(None, help="custom task: to evaluate on")
-    test_file: str | None = option(None, help="custom task: to predict")
+    dev_file: str | None = option(None, help="custom task: file to evaluate on")
+    test_file: str | None = option(None, help="custom task: file to predict")
     text_columns: tuple[str, ...] = option(
-        ("text",), help="custom task: the column of the text, or the two of a pair"
+        ("text",), help="custom task: the column of the text, or the two columns of a pair of texts"
     )
     label_column: str = option("label", help="custom task: the column of the label")
     id_column: str | None = option(None, help="custom task: the column that names an example in predictions")
     labels: tuple[str, ...] | None = option(
-        None, help="custom task: the classes (default: those found in --train_file)"
+        None, help="custom task: the classes (default: all labels in --train_file)"
     )
-    is_score: bool = option(False, help="custom task: whether labels are numbers to predict, not classes")
+    is_score: bool = option(False, help="custom task: labels are numbers to predict, not classes")
     threshold_to_export: float | None = option(
-        None, help="constant that the export of --export_dir returns with serialized_examples"
+        None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
 
     def __post_init__(self):
@@ -84,7 +85,7 @@ class ClassifierOptions(FineTuningOptions):
             raise UsageError("--task_name=custom reads --train_file, --dev_file and --test_file")
         for split in self.splits:
             if not getattr(self, f"{split}_file"):
-                raise UsageError(f"--{split}_file is needed for what is to be done")
+                raise UsageError(f"--{split}_file is needed: the flags ask for the {split} split")
         columns = [*self.text_columns, self.label_column]
         if len(self.text_columns) > 2 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")

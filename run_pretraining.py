@@ -20,7 +20,7 @@ from albert_tf.cli.options import (
 from albert_tf.cli.script import script
 from albert_tf.cli.text import say
 
-_OF_UNMASKED = "(of unmasked records; default: what they were made with)"
+_OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _MASKING_FLAGS = (
     "max_predictions_per_seq",
     "masked_lm_prob",
@@ -40,7 +40,7 @@ class PretrainingOptions(TrainingOptions):
     albert_config_file: str = option(help="the model's albert_config.json")
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
-        None, help="globs of held-out TFRecords; --input_file when left out"
+        None, help="globs of held-out TFRecords (default: --input_file)"
     )
     max_seq_length: int | None = option(
         None,
@@ -54,15 +54,13 @@ class PretrainingOptions(TrainingOptions):
         ".json beside the records says, else 20)",
     )
     masked_lm_prob: float | None = option(
-        None, at_least=0, help=f"share of the pieces that is to be predicted {_OF_UNMASKED}"
+        None, at_least=0, help=f"share of the pieces to predict {_OF_UNMASKED}"
     )
-    ngram: int | None = option(
-        None, at_least=1, help=f"the most words that are chosen together {_OF_UNMASKED}"
-    )
+    ngram: int | None = option(None, at_least=1, help=f"the most words to choose together {_OF_UNMASKED}")
     favor_shorter_ngram: bool | None = option(
         None,
-        help="n words are chosen together with probability proportional to 1/n; if not, in reverse "
-        + _OF_UNMASKED,
+        help="choose n words together with probability proportional to 1/n; if false, the probabilities are "
+        "reversed, so that the largest n is the likeliest " + _OF_UNMASKED,
     )
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
@@ -78,13 +76,13 @@ class PretrainingOptions(TrainingOptions):
         help=f"peak learning rate; auto: {PRETRAINING_RATE} * sqrt(train_batch_size / {PRETRAINING_BATCH})",
     )
     num_train_steps: int = option(
-        PRETRAINING_STEPS, at_least=1, help="training steps, also where the learning rate's decay ends"
+        PRETRAINING_STEPS, at_least=1, help="training steps; the learning rate falls to 0 at the last step"
     )
     num_warmup_steps: int | None = option(
         None,
         at_least=0,
-        help=f"steps over which the learning rate rises from 0 (default: {PRETRAINING_WARMUP}; of less than "
-        f"{PRETRAINING_STEPS} steps the same share)",
+        help=f"steps over which the learning rate rises from 0 (default: {PRETRAINING_WARMUP}; in a run of "
+        f"less than {PRETRAINING_STEPS} steps, the same share)",
     )
     save_checkpoints_steps: int = option(5000, at_least=1, help="steps between checkpoints")
 

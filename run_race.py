@@ -14,9 +14,9 @@ from albert_tf.cli.settings import RaceSettings, kept_option, settings_from
 class RaceOptions(FineTuningOptions):
     """Fine-tunes ALBERT on RACE: multiple-choice reading comprehension.
 
-    Where a hyperparameter is not given and --hparams neither: learning rate 1e-5, batch 32 (questions, of
-    four sequences each), 12000 steps, 1000 of them warm-up, dropout 0.1 in front of the head, at most 512
-    pieces.
+    Defaults, if --hparams is not given: learning rate 1e-5, batches of 32 questions with four sequences each,
+    12000 steps, of which 1000 are warm-up, dropout 0.1 before the head, at most 512 pieces. A shorter run has
+    a shorter warm-up.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -31,19 +31,21 @@ class RaceOptions(FineTuningOptions):
         max_seq_length=512,
     )
 
-    data_dir: str = option(help="folder that holds RACE/, with train, dev and test in it")
-    task_name: str = option("race", choices=("race",), help="the only one")
+    data_dir: str = option(help="folder that contains RACE/ with the folders train, dev and test")
+    task_name: str = option("race", choices=("race",), help="always race")
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
-        None, help="where the features of the train split are kept, instead of --cached_dir; a key is added"
+        None,
+        help="file that keeps the features of the train split, instead of one in --cached_dir; a key is "
+        "added to its name",
     )
     eval_file: str | None = option(None, help="the same for the dev split")
     predict_file: str | None = option(None, help="the same for the test split")
     num_keep_checkpoint: int | None = option(
-        None, at_least=1, help="--keep_checkpoint_max, as the original calls it here"
+        None, at_least=1, help="the original's name of --keep_checkpoint_max for RACE"
     )
-    high_only: bool = option(False, help="only the questions of high schools, in every split")
-    middle_only: bool = option(False, help="only the questions of middle schools, in every split")
+    high_only: bool = option(False, help="read only the questions of high schools, in every split")
+    middle_only: bool = option(False, help="read only the questions of middle schools, in every split")
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(True, help="whether to evaluate; with --do_train, at every checkpoint")
     save_checkpoints_steps: int = option(100, at_least=1, help="steps between checkpoints")

@@ -17,11 +17,11 @@ _WARMUP_PROPORTION = 0.1
 class SquadOptions(FineTuningOptions):
     """Fine-tunes ALBERT on SQuAD 1.1 or 2.0: questions answered by a span of a text.
 
-    Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 3 rounds over the
-    questions, the first tenth of the steps warm-up, at most 384 pieces, dropout 0.1 in front of the
-    answerability head of version 2.0.
+    Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 3 rounds over the questions,
+    warm-up in the first tenth of the steps, at most 384 pieces, dropout 0.1 before the answerability head of
+    version 2.0.
 
-    Where a default is "as trained", that is for weights that are only made use of; training takes the number.
+    A default "as trained" applies if weights are used but not trained; with --do_train the number applies.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -37,21 +37,25 @@ class SquadOptions(FineTuningOptions):
     )
 
     version: str | None = option(
-        None, choices=("1.1", "2.0"), help="of SQuAD (default: that of the weights, else of the files)"
+        None,
+        choices=("1.1", "2.0"),
+        help="version of SQuAD (default: as the weights say, else as the files say)",
     )
     train_file: str | None = option(None, help="SQuAD's JSON to train on")
     predict_file: str | None = option(None, help="SQuAD's JSON to evaluate on and to predict")
     do_eval: bool = option(
         False,
-        help="evaluate on --predict_file, in training at every checkpoint; --do_train with --do_predict does "
-        "so too where it has answers",
+        help="evaluate on --predict_file; with --do_train, at every checkpoint. --do_train with --do_predict "
+        "evaluates too, if the file has answers",
     )
     do_predict: bool = option(
-        False, help="write the answers to --predict_file, and what they are worth where it has answers"
+        False, help="write the answers to --predict_file, and their scores if the file has answers"
     )
     interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
     train_feature_file: str | None = option(
-        None, help="where the features of --train_file are kept, instead of --cached_dir; a key is added"
+        None,
+        help="file that keeps the features of --train_file, instead of one in --cached_dir; a key is "
+        "added to its name",
     )
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
     predict_feature_left_file: str | None = original_option("predict_feature_left_file")
@@ -69,16 +73,18 @@ class SquadOptions(FineTuningOptions):
     end_n_top: int | None = kept_option(SquadSettings, "end_n_top")
     null_score_diff_threshold: float | None = option(
         None,
-        help="version 2.0: questions with a higher null score get no answer (default: that with the best F1 "
-        "on --predict_file; without answers there, that of the last evaluation of these weights, else 0)",
+        help="version 2.0: questions with a higher null score get no answer (default: the threshold with "
+        "the best F1 on --predict_file; if the file has no answers, the threshold of the last evaluation of "
+        "these weights, else 0)",
     )
     threshold_sweep: str = option(
         "scores",
         choices=("scores", "original"),
-        help="version 2.0: how the best threshold is found; 'original' takes 0 for answering nothing",
+        help="version 2.0: how the best threshold is found; 'original' stands for the original's search, in "
+        "which the threshold for answering nothing is 0",
     )
     skip_misplaced_answers: bool = option(
-        False, help="leave out questions of --train_file whose answer does not stand at its answer_start"
+        False, help="leave out questions of --train_file whose answer is not at its answer_start"
     )
 
     def __post_init__(self):
