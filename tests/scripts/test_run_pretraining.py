@@ -109,8 +109,8 @@ def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
-    monkeypatch.setattr("albert_tf.cli.progress._LOG_INTERVAL", 0.0)
-    monkeypatch.setattr("albert_tf.training.report._REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("albert_tf.cli.progress.LOG_INTERVAL", 0.0)
+    monkeypatch.setattr("albert_tf.training.report.REFRESH_SECONDS", 0.0)
     assert run(flags) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     for part in ("step 3/4", "loss ", "MLM ", "SOP ", "lr ", "tokens/s", "left"):
@@ -133,7 +133,7 @@ def test_a_process_ends_though_records_are_still_being_read(flags, tmp_path):
     code = f"""
 import pathlib, sys, time
 import run_pretraining
-from albert_tf.tasks import record_index, record_order
+from albert_tf.data import record_index
 
 read, calls = record_index.RecordIndex.read, []
 
@@ -144,7 +144,7 @@ def read_beyond_the_end_of_training(index, blocks):
     time.sleep(len(calls) - 1)
     return read(index, blocks)
 
-record_order._BLOCKS_OF_A_POOL = 1
+record_index.BLOCKS_OF_A_POOL = 1
 record_index.RecordIndex.read = read_beyond_the_end_of_training
 sys.exit(run_pretraining.main(["run_pretraining.py", *sys.argv[1:]]))
 """
