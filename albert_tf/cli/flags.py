@@ -70,11 +70,11 @@ def option(
     """A dataclass field that is also a flag; without a default the flag is required.
 
     Args:
-      default: its value where it is not given.
-      help: what it is.
-      choices: the values that it may have.
-      at_least: the least number that it may be.
-      commas: whether they separate the values of a flag that has several.
+      default: the value of the flag if it is not given.
+      help: what the flag does.
+      choices: the values that are allowed.
+      at_least: the smallest number that is allowed.
+      commas: whether commas separate the values of a flag that has several.
       alias: another name of the flag.
     """
     metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas, "alias": alias}
@@ -92,7 +92,7 @@ class ScriptOptions:
 
     verbosity: str = option(
         "error",
-        help="what is logged besides the progress: errors, also warnings, or everything",
+        help="what is logged besides the progress: errors, warnings too, or everything",
         choices=("error", "warning", "info"),
     )
     command: str | None = dataclasses.field(default=None, kw_only=True, compare=False)  # as it was typed
@@ -198,7 +198,7 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
 
 
 def _words_of(annotation: Any) -> tuple[str, ...]:
-    """The words that may stand for a number: those of a `Literal` in a union."""
+    """The words that may stand for a number: the words of a `Literal` in a union."""
     parts = typing.get_args(annotation)
     return next((typing.get_args(p) for p in parts if typing.get_origin(p) is typing.Literal), ())
 

@@ -183,7 +183,7 @@ class Hyperparameters:
       learning_rate: the peak.
       train_batch_size: examples in a step, over all devices.
       encoder_dropout_prob: of the encoder's hidden states and attention; None for the config's.
-      dropout_prob: in front of the task's head.
+      dropout_prob: dropout before the task's head.
       train_step: number of steps.
       warmup_step: number of steps, from the first, over which the rate rises.
       max_seq_length: the most pieces of a sequence.
@@ -311,7 +311,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
 
     @property
     def export_settings(self) -> dict[str, float]:
-        """Flags of `export_saved_model.py` for the task, as far as they are given."""
+        """Flags of `export_saved_model.py` for the task, if they are given."""
         return {}
 
     @property

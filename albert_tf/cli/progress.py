@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-LOG_INTERVAL = 10.0  # seconds between lines where the output is not a terminal
+LOG_INTERVAL = 10.0  # seconds between lines if the output is not a terminal
 
 
 class _Lines:

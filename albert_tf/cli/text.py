@@ -35,7 +35,7 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
     metric.
 
     Args:
-      results: name -> metric -> value; a name is that of a split, a part or a seed.
+      results: name -> metric -> value; a name belongs to a split, a part or a seed.
     """
     if len(results) == 1:
         [only] = results.values()

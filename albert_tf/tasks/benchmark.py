@@ -49,7 +49,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
     feature_files: Mapping[str, str | None] = {}
 
     def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
-        """The examples of the splits that are wanted, in this order, and of those that come with them."""
+        """The examples of the given splits, in this order; some benchmarks add a split."""
         return {split: self.read_split(split) for split in splits}
 
     @abc.abstractmethod
@@ -80,17 +80,17 @@ class Benchmark(abc.ABC, Generic[_Examples]):
     def task(
         self, examples: Mapping[str, _Examples], features: Mapping[str, Any], **arguments: Any
     ) -> "BenchmarkTask":
-        """The task; `arguments` are those of every `BenchmarkTask`."""
+        """The task; `arguments` are the keyword arguments of `BenchmarkTask`."""
 
 
 class BenchmarkTask(Task):
-    """A task with a train, a dev and a test split, as far as they are there.
+    """A task with some of the splits "train", "dev" and "test".
 
     Args:
-      features: of each split, by name ("train", "dev", "test").
+      features: split -> its features.
       config: the model's shape.
       max_seq_length: of the features.
-      dropout_prob: in front of the task's head.
+      dropout_prob: dropout before the task's head.
       pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
       do_lower_case: whether the text was lower-cased; kept with the weights.
       spm_model_file, vocab_file: the vocabulary, kept with the weights.
@@ -137,16 +137,16 @@ class BenchmarkTask(Task):
         """The benchmark's results for the outputs of all examples of a split, in order.
 
         Returns:
-          Part -> metric -> value. The first part's metrics go by their own names, those of the others have
-          the part's in front: "eval_accuracy", "mismatched_eval_accuracy".
+          Part -> metric -> value. In one mapping of all parts (`under_one_name`), metrics of the first part keep
+          their names, others begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
         """
 
     @abc.abstractmethod
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
-        """Writes what is predicted for the test split; returns the paths."""
+        """Writes the predictions for the test split; returns the paths."""
 
     def overview(self) -> str:
-        """What there is to train on, as plain text."""
+        """What the splits contain, as plain text."""
         return overview(self.features, self.label_names or None, self.max_seq_length)
 
     def has_labels(self, split: str) -> bool:
@@ -185,7 +185,7 @@ class BenchmarkTask(Task):
         return dict.fromkeys(self.losses, number_of(batch["input_ids"]))
 
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What is predicted for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
+        """The predictions for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
         logits = model(batch, training=False)["logits"]
         return {"logits": logits, "example_index": batch["example_index"]}
 
@@ -201,7 +201,7 @@ class BenchmarkTask(Task):
         }
 
     def training_settings(self) -> dict[str, Any]:
-        """The flags of the task that are not the loop's, and a digest of the train split."""
+        """The flags of the task, without the flags of the loop, and a digest of the train split."""
         return {
             "train_file": f"{len(self.features['train'])} {self.examples_name} ({self._digest('train')})",
             "max_seq_length": self.max_seq_length,
@@ -253,7 +253,7 @@ class BenchmarkTask(Task):
                 )
 
     def explain_bad_record(self) -> str | None:
-        """Features are checked when they are made: there is nothing to add."""
+        """None: features are checked when they are made."""
         return None
 
     def train_dataset(
@@ -285,9 +285,9 @@ class BenchmarkTask(Task):
 
 
 def required(values: np.ndarray | None) -> np.ndarray:
-    """Values that a split must have for what is done with it, such as labels for an evaluation."""
+    """The values; ValueError if there are none, for example no labels in an evaluation."""
     if values is None:
-        raise ValueError("values that are needed are missing")
+        raise ValueError("required values are missing")
     return values
 
 

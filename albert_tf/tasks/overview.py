@@ -1,4 +1,4 @@
-"""What a run trains on and what comes of it, as plain text of at most 80 columns."""
+"""The data and the results of a run, as plain text of at most 80 columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,8 +17,8 @@ def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, 
 
     Args:
       splits: by name, in the order to show.
-      label_names: of the classes or choices; None where labels are scores.
-      max_seq_length: what sequences were cut to.
+      label_names: of the classes or choices; None if labels are scores.
+      max_seq_length: the length to which sequences were cut.
     """
     return "\n\n".join(
         "\n".join(_split_lines(name, features, label_names, max_seq_length))
@@ -78,7 +78,7 @@ def _score_lines(scores: np.ndarray) -> list[str]:
 def length_lines(counted: str, lengths: np.ndarray, max_seq_length: int, fate: str = "cut") -> list[str]:
     """How sequences are spread over lengths, and the share that is too long, with its `fate`."""
     longest = int(lengths.max())
-    # The longest hundredth shares a row: a few long texts leave the other rows as fine as without them.
+    # The longest hundredth shares a row, so that a few long texts do not make the other rows coarse.
     usual = int(np.percentile(lengths, 99, method="higher"))
     edges = _round_edges(int(lengths.min()), usual + 1, _HISTOGRAM_ROWS - 1, integer=True).astype(int)
     if longest >= edges[-1]:
@@ -100,7 +100,7 @@ def _round_edges(low: float, high: float, rows: int, integer: bool = False) -> n
     from matplotlib.ticker import MaxNLocator  # not at import: it takes a while
 
     steps = [1, 1.5, 2, 3, 4, 5, 10]
-    # A locator may add an interval to those it was asked for.
+    # A locator may return one interval more than it was asked for.
     locators = (MaxNLocator(bins, steps=steps, integer=integer) for bins in (rows, rows - 1))
     edges = (np.asarray(locator.tick_values(low, high)) for locator in locators)
     return next(found for found in edges if len(found) <= rows + 1)

@@ -38,10 +38,10 @@ class RaceQuestions:
     Attributes:
       articles: each once.
       article_of: int32 [questions]. The article that a question is about.
-      questions: raw text; "_" stands for the option where there is one.
+      questions: raw text; a "_" in it stands for the option.
       options: four columns of raw text, each [questions].
       names: the id of the passage and the number of the question in it, such as "high1234.txt-0".
-      labels: int32 [questions], 0 to 3; None where the split has no answers.
+      labels: int32 [questions], 0 to 3; None if the split has no answers.
       parts: the questions of each level, "middle" and "high".
       digest: of the files' content and of how they were read; equal digests mean equal questions.
     """
@@ -62,8 +62,8 @@ class RaceQuestions:
 def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> RaceQuestions:
     """Reads RACE/<split>/<level>/ in `data_dir`, which may itself be the folder RACE.
 
-    A level's folder holds one JSON file a passage, `<number>.txt`, as published, or `all.txt` with one JSON
-    object a line, which is then read instead.
+    The folder of a level contains a JSON file for each passage, `<number>.txt`, as published. If it contains
+    `all.txt` with one JSON object a line, this file is read instead.
 
     Args:
       data_dir: the folder.
@@ -114,9 +114,9 @@ def race_features(
 ) -> Features:
     """[CLS] article [SEP] question and option [SEP], four sequences a question.
 
-    The option takes the place of every "_" of the question; where there is none it follows the question. Of
-    the two together the last `max_qa_length` pieces stay, and as much of the article's beginning as then fits
-    into `max_seq_length`, which is to be more than `max_qa_length` + 3.
+    The option replaces every "_" of the question; it follows a question without "_". The last `max_qa_length`
+    pieces of question and option together stay, and as much of the article's beginning as then fits into
+    `max_seq_length`, which must be more than `max_qa_length` + 3.
     """
     articles = encode_column(tokenizer, questions.articles, "tokenizing articles")
     articles = articles.take(np.repeat(questions.article_of, NUM_OPTIONS))
@@ -137,7 +137,7 @@ def race_features(
 
 
 def _with_options(question: str, options: Sequence[str]) -> list[str]:
-    """The question with each of its options, such that the tokenizer's preprocessing may come afterwards."""
+    """The question with each of its options; the tokenizer's preprocessing may follow."""
     question = re.sub(BLANKS, "_", question)
     if "_" in question:
         return [question.replace("_", option.strip()) for option in options]
@@ -153,7 +153,7 @@ def _folder(data_dir: str, split: str, level: str) -> str:
 
 
 def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
-    """The JSON of each passage, with where it stands for messages."""
+    """The JSON of each passage, with its place for messages."""
     together = os.path.join(folder, "all.txt")
     if os.path.exists(together):
         with open(together, "rb") as file:
@@ -173,7 +173,7 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _passage(data: bytes, place: str, may_lack_answers: bool) -> Mapping[str, Any]:
-    """A passage of which everything has been checked."""
+    """A passage, after all checks."""
     passage = _json_object(data, place)
     kinds = dict(_KINDS)
     if may_lack_answers and "answers" not in passage:
@@ -217,8 +217,8 @@ class RaceTask(BenchmarkTask):
     """RACE: cross-entropy over the scores of the four options.
 
     Args:
-      questions: of each split.
-      features: of those questions.
+      questions: the questions of each split.
+      features: the features of each split.
       max_qa_length: pieces of question and option in the features; kept with the weights.
       **kwargs: see `BenchmarkTask`.
     """
@@ -247,7 +247,7 @@ class RaceTask(BenchmarkTask):
         return AlbertForMultipleChoice(self.config, self.dropout_prob, dtype=dtype)
 
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-        """Accuracy and loss over all questions, and over those of each school level."""
+        """Accuracy and loss over all questions, and over the questions of each school level."""
         questions, logits = self.questions[split], outputs["logits"]
         all_labels = benchmark.required(questions.labels)
         rows = {}

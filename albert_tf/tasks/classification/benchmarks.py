@@ -19,7 +19,7 @@ class TextBenchmark(Benchmark[Examples], abc.ABC):
     """Texts or pairs of texts with a class or a score.
 
     Attributes:
-      text_task: what is asked of the texts.
+      text_task: the classes, metrics and file names.
     """
 
     text_task: TextTask

@@ -31,8 +31,8 @@ class ClassificationTask(BenchmarkTask):
 
     Args:
       text_task: labels, metrics and file names.
-      examples: of each split.
-      features: of those examples.
+      examples: the examples of each split.
+      features: the features of each split.
       **kwargs: see `BenchmarkTask`.
     """
 
@@ -85,7 +85,7 @@ class ClassificationTask(BenchmarkTask):
         return rows
 
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
-        """Writes the files of the original and those of the GLUE server."""
+        """Writes the files of the original and the files for the GLUE server."""
         logits = outputs["logits"]
         predictions = logits[:, 0] if self._is_score else benchmark.probabilities(logits)
         return write_predictions(folder, self.text_task, self.examples["test"], predictions)
@@ -130,7 +130,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def _zero_if_constant(metric: Metric) -> Metric:
-    """A correlation that is 0, instead of undefined, where labels or predictions are all the same."""
+    """A correlation that is 0, instead of undefined, if labels or predictions are all the same."""
 
     def guarded(labels: np.ndarray, predicted: np.ndarray) -> float:
         return metric(labels, predicted) if np.ptp(labels) and np.ptp(predicted) else 0.0
@@ -159,7 +159,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def compute_metrics(names: Sequence[str], labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """The named metrics; those that are undefined for these numbers are 0.
+    """The named metrics; a metric that is undefined for these numbers is 0.
 
     Args:
       names: keys of `METRICS`.
@@ -180,16 +180,16 @@ _SCORE_RANGE = (0.0, 5.0)  # of STS-B, the one score among the tasks with a serv
 def write_predictions(
     output_dir: str, task: TextTask, examples: Examples, predictions: np.ndarray
 ) -> list[str]:
-    """Writes what a model says of the test split.
+    """Writes the predictions for the test split.
 
-    `test_results.tsv` has the probabilities of the classes or the score, a line an example and no header;
-    `submit_results.tsv` the names of examples with their labels or scores; the server's files the same, one
-    for each part of the split, with scores brought into the range of the labels.
+    `test_results.tsv` has a line for each example, with the probabilities of the classes or the score, and
+    no header. `submit_results.tsv` has the names of examples with their labels or scores. The server's files
+    have the same, one file for each part of the split, with scores clipped to the range of the labels.
 
     Args:
       output_dir: folder of the files.
-      task: what was predicted.
-      examples: of which.
+      task: the task.
+      examples: the test split.
       predictions: float32 probabilities [examples, classes] or scores [examples].
 
     Returns:

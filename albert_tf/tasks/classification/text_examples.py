@@ -1,4 +1,4 @@
-"""`Examples`: what a benchmark's files contain, before it becomes ids; `TextTask`: what is asked of them."""
+"""`Examples`: what a benchmark's files contain, before it becomes ids; `TextTask`: classes and metrics."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ class Examples:
     Attributes:
       names: how a submission names each example: its index or id column, else its running number.
       texts: one or two columns of raw text, each [examples].
-      labels: int32 class numbers or float32 scores [examples]; None where the split has no labels.
+      labels: int32 class numbers or float32 scores [examples]; None if the split has no labels.
       parts: the files that the split is made of, by name, such as "matched" and "mismatched"; a split of one
         file has the part "".
       digest: of the files' content and of how they were read; equal digests mean equal examples.
@@ -52,7 +52,7 @@ class TextTask:
 
     Attributes:
       name: in lower case.
-      label_names: of the classes, by class number; none where the label is a score.
+      label_names: names of the classes, by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
     """
@@ -75,7 +75,7 @@ class GlueTask(TextTask):
     Attributes:
       folders: names its folder may have.
       text_columns, label_column: names of columns.
-      id_column: of the test split, what the server knows an example by.
+      id_column: the column of the test split by which the server identifies an example.
       train_header: names of the columns of the train and dev files, if these have no header line.
       splits: split -> part -> file; a split of one file has the part "".
       has_gaps: whether the published files have rows with missing values, which are not errors.

@@ -40,8 +40,8 @@ class Answers:
     """What was found for each question.
 
     Attributes:
-      candidates: of each question, distinct texts, best first; none where no span qualified.
-      null_scores: float64 [questions], high where there is no answer; None for version 1.1.
+      candidates: of each question, distinct texts, best first; empty if no span qualified.
+      null_scores: float64 [questions], high if there is probably no answer; None for version 1.1.
     """
 
     candidates: Sequence[Sequence[Candidate]]
@@ -49,7 +49,7 @@ class Answers:
 
     @property
     def texts(self) -> list[str]:
-        """The best text of each question, "" where there is none."""
+        """The best text of each question, "" if there is none."""
         return [candidates[0].text if candidates else "" for candidates in self.candidates]
 
 
@@ -68,10 +68,10 @@ def find_answers(
     the best stays.
 
     Args:
-      questions: what was asked.
+      questions: the questions.
       features: their windows, with `begins` and `ends`.
       outputs: of each window: `start_index` and `start_score` [windows, starts], positions and scores;
-        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] where the ends do not
+        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] if the ends do not
         depend on the start; for version 2.0 `null_score` [windows].
       n_best_size: candidates kept.
       max_answer_length: in pieces.

@@ -1,4 +1,4 @@
-"""What the answers to all questions of a file are worth."""
+"""The scores of the answers to all questions of a file."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Results:
     """Answers and their scores.
 
     Attributes:
-      texts: the answer to each question; "" where none is given.
+      texts: the answer to each question; "" if the question gets no answer.
       exact, f1: float64 [questions], 0 to 1.
       threshold: questions with a higher null score got no answer; None for version 1.1.
       by_part: see `BenchmarkTask.results_by_part`.
@@ -40,12 +40,12 @@ def results_v1(questions: SquadQuestions, answers: Answers) -> Results:
 def results_v2(
     questions: SquadQuestions, answers: Answers, threshold: float | None = None, sweep: str = "scores"
 ) -> Results:
-    """The results at a threshold, next to those at threshold 0 and those with every question answered.
+    """The results at a threshold, at threshold 0, and if every question is answered.
 
     Args:
       questions: with answers.
       answers: the texts and null scores.
-      threshold: of the null scores; None to take that with the highest F1 on these questions.
+      threshold: of the null scores; None to take the threshold with the highest F1 on these questions.
       sweep: how it is found: "scores" for `best_threshold`, "original" for `original_best_threshold`, under
         which the question at the threshold is left unanswered, as the original does.
     """

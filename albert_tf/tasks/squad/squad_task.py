@@ -48,13 +48,13 @@ class SquadTask(BenchmarkTask):
 
     Args:
       version: "1.1", whose questions all have an answer, or "2.0".
-      questions: of each split.
-      features: of those questions.
+      questions: the questions of each split.
+      features: the features of each split.
       settings: how contexts are cut and answers chosen; kept with the weights.
       null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
         threshold on the split itself.
       threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
-      weights_folder: 2.0: where the weights come from, if not from the run's own folder.
+      weights_folder: 2.0: the folder of the weights, if it is not the folder of the run.
       **kwargs: see `BenchmarkTask`.
     """
 
@@ -114,7 +114,7 @@ class SquadTask(BenchmarkTask):
     ) -> dict[str, WeightedSum]:
         """Losses and accuracies over the windows of a batch.
 
-        The softmax of version 1.1 leaves padding out, so that it does not matter how much there is; where all
+        The softmax of version 1.1 leaves padding out, so that the amount of padding does not matter; if all
         batches are padded to one length it goes over padding too, as in the original.
         """
         if self.version == "1.1":
@@ -143,7 +143,7 @@ class SquadTask(BenchmarkTask):
         return self._answered[1]
 
     def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> Results:
-        """What the answers to the questions of a split are worth; kept until other outputs come."""
+        """The scores of the answers to the questions of a split; kept until other outputs come."""
         questions, answers = self.questions[split], self.answers(split, outputs)
         if self._scored is None or self._scored[0] is not answers:
             if self.version == "1.1":
@@ -169,7 +169,7 @@ class SquadTask(BenchmarkTask):
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
         """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
 
-        Where there are no answers to find a threshold on, it is `known_threshold`.
+        Without answers, on which a threshold could be found, `known_threshold` counts.
         """
         questions, answers = self.questions["test"], self.answers("test", outputs)
         if questions.has_answers:
@@ -197,10 +197,10 @@ class SquadTask(BenchmarkTask):
         return paths
 
     def known_threshold(self, folder: str) -> float:
-        """The threshold to go by without answers.
+        """The threshold for questions without known answers.
 
-        It is the given one, else that of the last evaluation in `folder` or beside the weights that the run
-        started from, else 0.
+        It is the given threshold, else the threshold of the last evaluation in `folder` or beside the weights
+        that the run started from, else 0.
 
         Raises:
           InputError: an `eval_results.json` is not what an evaluation writes.
@@ -268,7 +268,7 @@ def _candidate(candidate: Candidate) -> dict[str, str | float]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SquadBenchmark(Benchmark[SquadQuestions]):
-    """SQuAD in files, of which one is to train on, and one to evaluate on and to predict.
+    """SQuAD in two files: one to train on, and one to evaluate on and to predict.
 
     Attributes:
       version: "1.1" or "2.0"; None if the files say it.
@@ -293,7 +293,7 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
     def read(self, splits: Sequence[str]) -> dict[str, SquadQuestions]:
         """The questions of each split; "dev" and "test" are the same object.
 
-        If there are answers to what is predicted after training, "dev" comes with "test".
+        After training, "test" brings "dev" along if its file has answers.
 
         Raises:
           InputError: a file cannot be used, or "dev" has no answers.
