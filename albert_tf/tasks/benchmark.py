@@ -137,8 +137,8 @@ class BenchmarkTask(Task):
         """The benchmark's results for the outputs of all examples of a split, in order.
 
         Returns:
-          Part -> metric -> value. In one mapping of all parts (`under_one_name`), metrics of the first part keep
-          their names, others begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
+          Part -> metric -> value. In one mapping of all parts (`under_one_name`) metrics of the first part
+          keep their names, others begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
         """
 
     @abc.abstractmethod

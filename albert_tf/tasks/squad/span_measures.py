@@ -116,7 +116,7 @@ def p_mask(batch: Batch, with_cls: bool = True) -> tf.Tensor:
 
 
 def _span_measures(positions: Sequence[tf.Tensor], logits: Sequence[tf.Tensor]) -> dict[str, WeightedSum]:
-    """Mean cross-entropy of starts and ends, given in this order, and the share of windows with both right."""
+    """Mean cross-entropy of starts and ends, and the share of windows in which both are right."""
     pairs = list(zip(positions, logits, strict=True))
     losses = tf.add_n([nll(*pair) for pair in pairs])
     right = correct(*pairs[0]) * correct(*pairs[1])
