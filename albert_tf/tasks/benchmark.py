@@ -284,13 +284,6 @@ class BenchmarkTask(Task):
         )
 
 
-def required(values: np.ndarray | None) -> np.ndarray:
-    """The values; ValueError if there are none, for example no labels in an evaluation."""
-    if values is None:
-        raise ValueError("required values are missing")
-    return values
-
-
 def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The results of all parts in one mapping (see `BenchmarkTask.results_by_part`)."""
     return {

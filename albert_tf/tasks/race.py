@@ -13,7 +13,7 @@ import tf_keras
 
 from albert_tf import html_report
 from albert_tf.cli.settings import RaceSettings
-from albert_tf.data.features import Features, encode_column, join
+from albert_tf.data.features import Features, encode_column, join, required
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, parse_json
 from albert_tf.html_report import Section
@@ -249,7 +249,7 @@ class RaceTask(BenchmarkTask):
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """Accuracy and loss over all questions, and over the questions of each school level."""
         questions, logits = self.questions[split], outputs["logits"]
-        all_labels = benchmark.required(questions.labels)
+        all_labels = required(questions.labels)
         rows = {}
         for part, where in {"all": slice(None), **questions.parts}.items():
             labels = all_labels[where]
@@ -274,7 +274,7 @@ class RaceTask(BenchmarkTask):
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
         """Accuracy by school level, and the worst questions."""
         questions, chances = self.questions["dev"], benchmark.probabilities(outputs["logits"])
-        labels, predicted = benchmark.required(questions.labels), chances.argmax(axis=1)
+        labels, predicted = required(questions.labels), chances.argmax(axis=1)
 
         def shown(choices: np.ndarray) -> list[str]:
             return [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn import metrics
 
 from albert_tf import html_report
-from albert_tf.data.features import Features
+from albert_tf.data.features import Features, required
 from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
@@ -79,7 +79,7 @@ class ClassificationTask(BenchmarkTask):
         predicted = self._predicted(logits)
         rows = {}
         for part, where in examples.parts.items():
-            labels = benchmark.required(examples.labels)[where]
+            labels = required(examples.labels)[where]
             rows[part] = compute_metrics(self.text_task.metrics, labels, predicted[where])
             rows[part]["eval_loss"] = self._loss(labels, logits[where])
         return rows
@@ -95,7 +95,7 @@ class ClassificationTask(BenchmarkTask):
         examples, predicted = self.examples["dev"], self._predicted(outputs["logits"])
         names = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
         texts = dict(zip(names, examples.texts, strict=True))
-        labels = benchmark.required(examples.labels)
+        labels = required(examples.labels)
         if self._is_score:
             return [
                 html_report.scatter(labels, predicted),

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from albert_tf.cli.settings import SquadSettings
-from albert_tf.tasks.benchmark import required
+from albert_tf.data.features import required
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_tf.tasks.benchmark import required
+from albert_tf.data.features import required
 from albert_tf.tasks.squad import scoring
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions

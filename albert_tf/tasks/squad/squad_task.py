@@ -18,7 +18,7 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, required
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
 from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
 from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
