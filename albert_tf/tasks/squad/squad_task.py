@@ -14,6 +14,7 @@ import tf_keras
 
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.cli.text import bar_lines
+from albert_tf.data.features import required
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
