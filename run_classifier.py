@@ -25,8 +25,8 @@ _CUSTOM_FLAGS = (
 class ClassifierOptions(FineTuningOptions):
     """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
 
-    Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 1000 steps
-    without warm-up, dropout 0.1 in front of the head, at most 512 pieces.
+    Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
+    dropout 0.1 before the head, at most 512 pieces.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -48,24 +48,25 @@ class ClassifierOptions(FineTuningOptions):
         None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, MRPC, ...)"
     )
     tfds_name: str | None = option(
-        None, help="TensorFlow data set to read instead of --data_dir, such as glue/mrpc"
+        None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )
     train_file: str | None = option(
-        None, help="custom task: .tsv (with a header) or .jsonl (or .json, an object a line) to train on"
+        None,
+        help="custom task: file to train on: .tsv with a header, or .jsonl or .json with one object a line",
     )
-    dev_file: str | None = option(None, help="custom task: to evaluate on")
-    test_file: str | None = option(None, help="custom task: to predict")
+    dev_file: str | None = option(None, help="custom task: file to evaluate on")
+    test_file: str | None = option(None, help="custom task: file to predict")
     text_columns: tuple[str, ...] = option(
-        ("text",), help="custom task: the column of the text, or the two of a pair"
+        ("text",), help="custom task: the column of the text, or the two columns of a pair of texts"
     )
     label_column: str = option("label", help="custom task: the column of the label")
     id_column: str | None = option(None, help="custom task: the column that names an example in predictions")
     labels: tuple[str, ...] | None = option(
-        None, help="custom task: the classes (default: those found in --train_file)"
+        None, help="custom task: the classes (default: all labels in --train_file)"
     )
-    is_score: bool = option(False, help="custom task: whether labels are numbers to predict, not classes")
+    is_score: bool = option(False, help="custom task: labels are numbers to predict, not classes")
     threshold_to_export: float | None = option(
-        None, help="constant that the export of --export_dir returns with serialized_examples"
+        None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
 
     def __post_init__(self):
@@ -84,7 +85,7 @@ class ClassifierOptions(FineTuningOptions):
             raise UsageError("--task_name=custom reads --train_file, --dev_file and --test_file")
         for split in self.splits:
             if not getattr(self, f"{split}_file"):
-                raise UsageError(f"--{split}_file is needed for what is to be done")
+                raise UsageError(f"--{split}_file is needed: the flags ask for the {split} split")
         columns = [*self.text_columns, self.label_column]
         if len(self.text_columns) > 2 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
@@ -102,73 +103,32 @@ class ClassifierOptions(FineTuningOptions):
 
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
-    """Reads the task's files, and runs it."""
-    from albert_tf.data.features import text_features
-    from albert_tf.fine_tuning.fine_tune import export, run
-    from albert_tf.fine_tuning.starting_point import open_starting_point
-    from albert_tf.tasks.classification.classification_task import ClassificationTask
-    from albert_tf.training.distribution import make_strategy
+    """Reads the files of the splits that are needed, and runs the task."""
+    from albert_tf.fine_tuning.fine_tune import fine_tune
+    from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
+    from albert_tf.tasks.classification.custom import custom_task, find_labels
+    from albert_tf.tasks.classification.glue import find_task
 
-    if not options.splits:
-        return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
-    with open_starting_point(options) as start:
-        text_task, read = _source(options, start.task)
-        examples = {split: read(split) for split in options.splits}
-        chosen = start.choose(text_task.name, len(examples["train"]) if options.do_train else 0)
-        lengths = {"max_seq_length": chosen.max_seq_length}
-        features = {
-            split: start.features(
-                f"{text_task.name}_{split}",
-                part.digest,
-                lengths,
-                lambda part=part: text_features(start.tokenizer, part.texts, part.labels, **lengths),
-            )
-            for split, part in examples.items()
-        }
-        task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
-        run(task, start.options, chosen, strategy)
-
-
-def _source(options: ClassifierOptions, earlier: dict | None):
-    """The task, and a function that reads a split of it."""
-    from albert_tf.tasks.classification import glue
-    from albert_tf.tasks.classification.tfds import read_tfds
-
-    if options.task_name.lower() == "custom":
-        return _custom_source(options, earlier)
-    task = glue.find_task(options.task_name)
-    if options.tfds_name:
-        return task, lambda split: read_tfds(task, options.tfds_name, split)
-    return task, lambda split: glue.read_split(task, options.data_dir, split)
-
-
-def _custom_source(options: ClassifierOptions, earlier: dict | None):
-    from albert_tf.tasks.classification import custom
-
-    if options.is_score:
-        names = ()
-    elif options.labels:
-        names = options.labels
-    elif options.do_train:
-        names = custom.find_labels(options.train_file, options.label_column)
-    elif earlier:
-        names = tuple(earlier["label_names"])
-    else:
-        raise InputError("--labels is needed: there are no weights that say which classes they know")
-    files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-
-    def read(split: str):
-        return custom.read_custom(
-            files[split],
-            text_columns=options.text_columns,
-            label_column=None if split == "test" else options.label_column,
-            id_column=options.id_column if split == "test" else None,
-            label_names=names,
-            is_score=not names,
+    def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
+        if options.task_name.lower() != "custom":
+            return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
+        if options.is_score:
+            labels = ()
+        elif options.labels:
+            labels = options.labels
+        elif options.do_train:
+            labels = find_labels(options.train_file, options.label_column)
+        elif start.kept:
+            labels = tuple(start.kept["label_names"])
+        else:
+            raise InputError("--labels is needed: no weights say which classes they know")
+        files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
+        return CustomBenchmark(
+            custom_task(labels), files, options.text_columns, options.label_column, options.id_column
         )
 
-    return custom.custom_task(names), read
+    fine_tune(options, benchmark)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def main(options: BenchmarkOptions) -> None:
                 print(_header(num_threads))
                 for batch_size, length in shapes:
                     batch = _sentences(options, batch_size, length)
-                    cells = _measure(entrants, batch, options)
+                    cells = measure(entrants, batch, options)
                     print(*_rows(cells, batch_size, length, _flops(options, batch_size, length)), sep="\n")
                     sys.stdout.flush()
                     bar.update()
@@ -144,7 +144,7 @@ def _sentences(options: BenchmarkOptions, batch_size: int, length: int) -> dict[
     return {"input_ids": ids, "input_mask": np.ones_like(ids), "segment_ids": np.zeros_like(ids)}
 
 
-def _measure(
+def measure(
     entrants: Sequence[Contender], batch: dict[str, np.ndarray], options: BenchmarkOptions
 ) -> dict[str, Cell]:
     """Checks that all give the same numbers, then times all in turn."""

@@ -109,7 +109,7 @@ def main(options: Options) -> None:
     print(*different, sep="\n")
     started = time.perf_counter()
     questions = read_squad(options.squad_file)
-    features = window_features(tokenizer, questions, training=False)
+    features = window_features(tokenizer, questions, max_seq_length=384, training=False)
     rate = len(questions) / (time.perf_counter() - started)
     print(
         f"All features of {len(questions):,} questions, from the file to {len(features):,} windows: "

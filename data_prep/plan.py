@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from albert_tf.cli.text import duration, megabytes
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
@@ -53,13 +54,13 @@ class Plan:
         output = _files(len(options.shards))
         seconds = sum(self.seconds.values()) / options.workers
         rows = {
-            "input": f"{_megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
-            "output": f"about {self.examples:,} examples, {_megabytes(self.output_bytes)} in {output}",
+            "input": f"{megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
+            "output": f"about {self.examples:,} examples, {megabytes(self.output_bytes)} in {output}",
         }
         if options.is_local:
             rows |= {
-                "temporary": f"about {_megabytes(self.temporary_bytes)}",
-                "time": f"about {_duration(seconds)}, {options.workers} at work",
+                "temporary": f"about {megabytes(self.temporary_bytes)}",
+                "time": f"about {duration(seconds)}, {options.workers} at work",
             }
         else:
             rows["runner"] = options.runner
@@ -75,25 +76,14 @@ class Plan:
             free = shutil.disk_usage(folder).free
             if needed > free:
                 warnings.warn(
-                    f"{folder} has {_megabytes(free)} free, but about {_megabytes(needed)} are needed",
+                    f"{folder} has {megabytes(free)} free, but about {megabytes(needed)} are needed",
                     InputWarning,
                     stacklevel=2,
                 )
 
 
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"
-
-
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{minutes} minutes" if minutes < 100 else f"{seconds / 3600:.1f} hours"
 
 
 def make_plan(

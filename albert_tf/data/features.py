@@ -152,3 +152,10 @@ def concatenated(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
         result[done:end] = source[np.repeat(shifts, lengths[some]) + np.arange(done, end)]
         done = end
     return result
+
+
+def required(values: np.ndarray | None) -> np.ndarray:
+    """The values; ValueError if there are none, for example no labels in an evaluation."""
+    if values is None:
+        raise ValueError("required values are missing")
+    return values

@@ -138,7 +138,7 @@ def _counted(counts: np.ndarray) -> np.ndarray:
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-_BLOCKS_OF_A_POOL = 320
+BLOCKS_OF_A_POOL = 320
 
 
 def shuffled_records(
@@ -179,10 +179,10 @@ def _pools(index: RecordIndex, seed: int, position: int) -> Iterator[tuple[int, 
     while True:
         order = np.random.default_rng([seed, 0, epoch]).permutation(len(index))
         ends = np.cumsum(index.counts[order])
-        first_pool = int(np.searchsorted(ends, position, side="right")) // _BLOCKS_OF_A_POOL
-        for pool in range(first_pool, -(-len(index) // _BLOCKS_OF_A_POOL)):
-            first_block = pool * _BLOCKS_OF_A_POOL
-            blocks = order[first_block : first_block + _BLOCKS_OF_A_POOL]
+        first_pool = int(np.searchsorted(ends, position, side="right")) // BLOCKS_OF_A_POOL
+        for pool in range(first_pool, -(-len(index) // BLOCKS_OF_A_POOL)):
+            first_block = pool * BLOCKS_OF_A_POOL
+            blocks = order[first_block : first_block + BLOCKS_OF_A_POOL]
             numbers, records = index.read(blocks)
             shuffled = np.random.default_rng([seed, 1, epoch, pool]).permutation(len(records))
             seen = position - int(ends[first_block] - index.counts[blocks[0]])

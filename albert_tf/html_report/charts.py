@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from albert_tf.cli.text import number
 from albert_tf.html_report.page import Section, escaped
-from albert_tf.html_report.tables import number, table
+from albert_tf.html_report.tables import table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

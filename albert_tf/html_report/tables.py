@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 
+from albert_tf.cli.text import number
 from albert_tf.html_report.page import Section, escaped
 
 _MOST_CLASSES = 30  # a confusion matrix of more classes is not shown whole
@@ -155,15 +155,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
         f'<div class="wide"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>"
     )
-
-
-def number(value: float | None) -> str:
-    """Formats a count as 1,234, another number as 0.1234 or, if it is small, 1.2e-05; None as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, Integral):
-        return f"{value:,}"
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
 
 
 def percent(share: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import split_seed
 from albert_tf.layers.heads import OutputHead
@@ -79,8 +80,8 @@ class AlbertForQuestionAnsweringV2(HeadModel):
     def __init__(
         self,
         config: AlbertConfig,
-        start_n_top: int = 5,
-        end_n_top: int = 5,
+        start_n_top: int = SquadSettings.start_n_top,
+        end_n_top: int = SquadSettings.end_n_top,
         dropout_prob: float = 0.1,
         **kwargs,
     ):

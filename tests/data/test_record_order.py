@@ -68,7 +68,7 @@ def test_numbers_tell_records_apart_whatever_the_order(index):
 
 @pytest.mark.parametrize("blocks_of_a_pool", [1, 2, 320])
 def test_a_step_has_the_same_records_wherever_reading_begins(index, monkeypatch, blocks_of_a_pool):
-    monkeypatch.setattr(record_order, "_BLOCKS_OF_A_POOL", blocks_of_a_pool)
+    monkeypatch.setattr(record_order, "BLOCKS_OF_A_POOL", blocks_of_a_pool)
     whole = steps(index, 30)
     for first_step in (1, 6, 7, 13, 29):  # 170 records are 7 batches and 2 records
         assert steps(index, 30 - first_step, first_step) == whole[first_step:]
@@ -87,7 +87,7 @@ def test_workers_share_each_batch_without_overlap(index, workers):
 
 def test_what_was_consumed_is_not_read_again(tmp_path, monkeypatch):
     index = index_records([write_numbers(tmp_path / "many", 32 * 50)])
-    monkeypatch.setattr(record_order, "_BLOCKS_OF_A_POOL", 5)
+    monkeypatch.setattr(record_order, "BLOCKS_OF_A_POOL", 5)
     read, read_all = [], RecordIndex.read
 
     def counted(self, blocks):

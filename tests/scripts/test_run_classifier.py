@@ -280,7 +280,7 @@ def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):
     rows = []
     for name, strategy in [("one", None), ("two", two_devices)]:
         if strategy:
-            monkeypatch.setattr("albert_tf.training.distribution.make_strategy", lambda options: two_devices)
+            monkeypatch.setattr("albert_tf.fine_tuning.fine_tune.make_strategy", lambda options: two_devices)
         changes = {
             "output_dir": tmp_path / name,
             "dropout_prob": 0,

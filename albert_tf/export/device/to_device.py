@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from albert_tf.checkpoints.assets import TASK_FILE, write_sidecars
 from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.text import markdown_table
 from albert_tf.errors import InputError
 from albert_tf.export.device.converters import (
     LiteRTConverter,
@@ -150,15 +151,17 @@ def _lengths(trained: TrainedModel, wanted: Sequence[int] | None) -> list[int]:
 def table(exported: Sequence[Exported]) -> str:
     """Writes the report as a Markdown table."""
     lengths = list(exported[0].milliseconds)
-    columns: dict[str, Callable[[Exported], str]] = {
-        "file": lambda row: row.file,
-        "MB": lambda row: f"{row.size_mb:.1f}",
-        "largest difference": lambda row: f"{row.largest_difference:.1e}",
-        "same decisions": lambda row: "" if row.agreement is None else f"{row.agreement:.1%}",
-    }
-    for length in lengths:
-        columns[f"{length} pieces, ms"] = lambda row, length=length: f"{row.milliseconds[length]:.1f}"
-    columns["peak memory MB"] = lambda row: f"{row.memory_mb:.0f}"
-    rows = [list(columns), ["---"] * len(columns)]
-    rows += [[cell(row) for cell in columns.values()] for row in exported]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    heads = ["file", "MB", "largest difference", "same decisions"]
+    heads += [*(f"{length} pieces, ms" for length in lengths), "peak memory MB"]
+    rows = [
+        [
+            row.file,
+            f"{row.size_mb:.1f}",
+            f"{row.largest_difference:.1e}",
+            "" if row.agreement is None else f"{row.agreement:.1%}",
+            *(f"{row.milliseconds[length]:.1f}" for length in lengths),
+            f"{row.memory_mb:.0f}",
+        ]
+        for row in exported
+    ]
+    return markdown_table(heads, rows)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.answer_spans import SpanChoice, Spans, cut_windows
 from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
@@ -57,10 +58,10 @@ class ServedQuestionAnswering(ServedModel):
         self,
         trained: TrainedModel,
         *,
-        doc_stride: int = 128,
-        max_query_length: int = 64,
-        max_answer_length: int = 30,
-        n_best_size: int = 20,
+        doc_stride: int = SquadSettings.doc_stride,
+        max_query_length: int = SquadSettings.max_query_length,
+        max_answer_length: int = SquadSettings.max_answer_length,
+        n_best_size: int = SquadSettings.n_best_size,
         null_score_diff_threshold: float | None = None,
         windows_at_once: int = 16,
     ):

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from albert_tf.cli.settings import RaceSettings
 from albert_tf.export.serving.served_model import (
     ServedModel,
     Signature,
@@ -79,7 +80,7 @@ class ServedMultipleChoice(ServedModel):
 
     settings = ("max_qa_length",)
 
-    def __init__(self, trained: TrainedModel, max_qa_length: int = 128):
+    def __init__(self, trained: TrainedModel, max_qa_length: int = RaceSettings.max_qa_length):
         super().__init__(trained)
         model = trained.model
         self._max_qa_length = max_qa_length

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from albert_tf.cli.settings import MASK_GUESSES
 from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
 from albert_tf.export.serving.text_inputs import first
 from albert_tf.export.trained_model import TrainedModel
@@ -26,7 +27,7 @@ class ServedPretraining(ServedModel):
 
     settings = ("top_k",)
 
-    def __init__(self, trained: TrainedModel, top_k: int = 5):
+    def __init__(self, trained: TrainedModel, top_k: int = MASK_GUESSES):
         super().__init__(trained)
         model, tokenizer = trained.model, trained.tokenizer
         self._mask_id = tokenizer.mask_id

@@ -123,9 +123,15 @@ def test_the_folder_holds_all_that_a_device_needs(flags, tmp_path, capsys):
     given = {**flags, "output_dir": tmp_path / "out", "formats": "litert_float32,litert_int8"}
     assert export({**given, "max_seq_lengths": "16,8"}) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith(
-        "| file | MB | largest difference | same decisions | 8 pieces, ms | 16 pieces, ms |"
-    )
+    heads = [head.strip() for head in printed[0].strip("|").split("|")]
+    assert heads[:6] == [
+        "file",
+        "MB",
+        "largest difference",
+        "same decisions",
+        "8 pieces, ms",
+        "16 pieces, ms",
+    ]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"model_float32.tflite", "model_int8.tflite", "albert_config.json", "task.json"} <= names
     report = json.loads((tmp_path / "out" / "export_report.json").read_text())

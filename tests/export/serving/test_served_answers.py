@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import run_squad
 from albert_tf import testing
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving import saved_model
 from albert_tf.export.serving.answer_spans import cut_windows
@@ -89,7 +90,14 @@ class PythonsPath:
     def __init__(self, model, tokenizer, version):
         self._tokenizer, self._version = tokenizer, version
         specs = {name: tf.TensorSpec([None, None], tf.int32) for name in INPUT_NAMES}
-        task = SquadTask(version, {}, {}, config=model.config, max_seq_length=MAX_SEQ_LENGTH, **CHOICE)
+        task = SquadTask(
+            version,
+            {},
+            {},
+            config=model.config,
+            max_seq_length=MAX_SEQ_LENGTH,
+            settings=SquadSettings(**CHOICE),
+        )
         self._outputs = tf.function(
             lambda batch: task.outputs(model, batch | {"example_index": tf.constant(0)}), [specs]
         )
