@@ -39,10 +39,18 @@ class WordPieceTokenizer(Tokenizer):
       ['the', 'river', '##s', ',']
     """
 
-    def __init__(self, vocab_file: str, do_lower_case: bool = True):
-        """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece."""
+    def __init__(self, vocab_file: str, do_lower_case: bool = True, keep_accents: bool = False):
+        """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece.
+
+        Args:
+          vocab_file: the vocabulary.
+          do_lower_case: whether to lower-case the text and to drop its accents.
+          keep_accents: whether lower-cased text keeps its accents, as with BERT's `strip_accents=False`.
+            Text that is not lower-cased keeps them in any case.
+        """
         super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
         self.do_lower_case = do_lower_case
+        self.keep_accents = keep_accents
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
 
     def tokenize(self, text: str) -> list[str]:
@@ -60,7 +68,7 @@ class WordPieceTokenizer(Tokenizer):
         columns = [(np.zeros(0, self.id_dtype), *np.zeros((2, 0), np.int32))]
         for text in texts:
             ids, sizes = self._encode(text)
-            widths = map(_width, text, itertools.repeat(self.do_lower_case))
+            widths = (_width(c, self.do_lower_case, self.keep_accents) for c in text)
             begins, ends = ranges_of_widths(np.fromiter(widths, np.int8, len(text)))
             sizes = np.array(sizes, np.int64)
             last = np.cumsum(sizes) - 1
@@ -88,7 +96,7 @@ class WordPieceTokenizer(Tokenizer):
     def _encode_word(self, word: str) -> tuple[list[int], list[int]]:
         """The same of a word that white space surrounds; punctuation inside it stands for itself."""
         if self.do_lower_case:
-            word = lower_without_accents(word)
+            word = lower_case(word, self.keep_accents)
         spaced = "".join(f" {c} " if is_punctuation(c) else c for c in word)
         ids, sizes = [], []
         for part in spaced.split():
@@ -139,19 +147,21 @@ def clean(text: str) -> str:
     return text.translate(_CLEAN)
 
 
-def lower_without_accents(text: str) -> str:
-    """The text in lower case, decomposed (NFD), without the marks that take no space."""
+def lower_case(text: str, keep_accents: bool) -> str:
+    """The text in lower case; without `keep_accents` also decomposed (NFD), without marks that take no space."""
+    if keep_accents:
+        return text.lower()
     decomposed = unicodedata.normalize("NFD", text.lower())
     return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
 
 
 @functools.cache
-def _width(character: str, lower: bool) -> int:
+def _width(character: str, lower: bool, keep_accents: bool) -> int:
     """How many characters of words a character of the raw text becomes; -1 for white space."""
     if character.isspace():
         return -1
     cleaned = clean(character).strip()
-    return len(lower_without_accents(cleaned) if lower else cleaned)
+    return len(lower_case(cleaned, keep_accents) if lower else cleaned)
 
 
 def is_punctuation(character: str) -> bool:

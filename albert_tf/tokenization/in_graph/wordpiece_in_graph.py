@@ -24,7 +24,7 @@ from albert_tf.tokenization.wordpiece import (
     WordPieceTokenizer,
     clean,
     is_punctuation,
-    lower_without_accents,
+    lower_case,
 )
 
 _BYTES = 4  # at most, of a character
@@ -43,7 +43,7 @@ class InGraphWordPiece(InGraphTokenizer):
         self._unk = tokenizer.special.unk
         self._clean = Replacement(_cleaned())
         self._lower_sigma = SigmaLowering() if tokenizer.do_lower_case else None
-        lowered = _lowered() if tokenizer.do_lower_case else {}
+        lowered = _lowered(tokenizer.keep_accents) if tokenizer.do_lower_case else {}
         self._lower = Replacement(lowered | {ord(_HIDDEN): None})
         self._is_alone = Lookup.of_set(_alone())
         try:
@@ -99,9 +99,9 @@ def _cleaned() -> dict[int, str]:
 
 
 @functools.cache
-def _lowered() -> dict[int, str]:
-    """What `lower_without_accents` changes."""
-    results = {ord(c): lower_without_accents(c) for c in assigned_characters()}
+def _lowered(keep_accents: bool) -> dict[int, str]:
+    """What `lower_case` changes; Σ is lowered before."""
+    results = {ord(c): lower_case(c, keep_accents) for c in assigned_characters()}
     return {code: result for code, result in results.items() if result != chr(code)}
 
 
