@@ -11,8 +11,7 @@ import numpy as np
 from albert_tf.cli.progress import progress_bar
 from data_prep import tasks
 from data_prep.completion import Completion
-from data_prep.plan import plan_rounds
-from data_prep.stages import buckets_per_shard, plan_units
+from data_prep.stages import Unit, buckets_per_shard, plan_units
 from data_prep.statistics import ExampleStatistics, from_json
 from data_prep.text_groups import TokenizedText, joined_results, require_examples, require_text
 from data_prep.work_files import load_result, save_result
@@ -47,10 +46,10 @@ class RunProgress:
             self._bar.update(self._bar.total - self._bar.n)
         self._bar.close()
 
-    def begin(self, stage: str, total: float, share: float = 1.0) -> None:
-        """Goes on to a stage, or to a share of it, whose work comes to `total` of some unit."""
+    def begin(self, stage: str, total: float) -> None:
+        """Goes on to a stage whose work comes to `total` of some unit."""
         begin = self._end
-        self._stage, self._total = share * self._seconds[stage], max(total, 1)
+        self._stage, self._total = self._seconds[stage], max(total, 1)
         self._end = begin + self._stage
         self._started, self._pieces = time.monotonic(), 0
         self._bar.set_description_str(stage, refresh=False)
@@ -124,28 +123,26 @@ class Execution:
         return TokenizedFiles(*zip(*corpora, strict=True), text)
 
     def write_shards(self, tokenized: TokenizedFiles) -> CompleteShards:
-        """Deals the pairs of all passes out over buckets, in rounds, and writes the examples of each."""
+        """Deals the pairs of all passes out over buckets, and writes the examples of each bucket."""
         job, options = self._job, self._job.options
         pieces = sum(tokenized.pieces)
         parts = buckets_per_shard(pieces, options)
         buckets = len(options.shards) * parts
-        tokenized_bytes = sum(map(os.path.getsize, tokenized.paths))
-        rounds = plan_rounds(buckets, pieces, tokenized_bytes, job.tokenizer, options)
+        units = plan_units(tokenized.pieces, tokenized.documents, options)
+        bucket_tasks = [
+            tasks.BucketTask(bucket, buckets, len(units), bucket // parts, bucket % parts)
+            for bucket in range(buckets)
+        ]
         results: dict[int, dict[str, Any]] = {}
         with Completion(job, parts) as completion:
-            for wanted in rounds:
-                bucket_tasks = [
-                    tasks.BucketTask(bucket, wanted, bucket // parts, bucket % parts) for bucket in wanted
-                ]
-                if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
-                    self._deal(tokenized, buckets, wanted)
-                passes = options.dupe_factor * len(wanted) / buckets
-                self._progress.begin("writing", pieces * passes, len(wanted) / buckets)
-                written = self._results(tasks.write_part, bucket_tasks, self._part_result, self._advance)
-                for task, result in written:
-                    results[task.bucket] = result
-                    completion.add(task.bucket, result["bytes"])
-                shutil.rmtree(job.files.dealt_folder(wanted), ignore_errors=True)
+            if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
+                self._deal(tokenized, units, buckets)
+            self._progress.begin("writing", pieces * options.dupe_factor)
+            written = self._results(tasks.write_part, bucket_tasks, self._part_result, self._advance)
+            for task, result in written:
+                results[task.bucket] = result
+                completion.add(task.bucket, result["bytes"])
+            shutil.rmtree(job.files.all_dealt_pairs, ignore_errors=True)
             records = np.array([results[bucket]["records"] for bucket in range(buckets)]).reshape(-1, parts)
             shard_records = records.sum(axis=1).tolist()
             require_examples(shard_records, options)
@@ -156,17 +153,14 @@ class Execution:
         left_out = load_result(job.files.dealt_totals)["left_out"]
         return CompleteShards(sum(statistics[1:], statistics[0]), shards, left_out)
 
-    def _deal(self, tokenized: TokenizedFiles, buckets: int, wanted: range) -> None:
-        """Deals all pairs out; those of the wanted buckets are then in files."""
+    def _deal(self, tokenized: TokenizedFiles, units: Sequence[Unit], buckets: int) -> None:
+        """Deals all pairs out; they are then in files."""
         files, options = self._job.files, self._job.options
         deal_tasks = [
-            tasks.DealTask(
-                number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets, wanted
-            )
-            for number, unit in enumerate(plan_units(tokenized.pieces, tokenized.documents, options))
+            tasks.DealTask(number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets)
+            for number, unit in enumerate(units)
         ]
-        work = sum(tokenized.pieces) * options.dupe_factor
-        self._progress.begin("shuffling", work, len(wanted) / buckets)
+        self._progress.begin("shuffling", sum(tokenized.pieces) * options.dupe_factor)
         results = self._results(tasks.deal_pairs, deal_tasks, self._dealt_result, self._advance)
         left_out = sum(result["left_out"] for _, result in results)
         save_result(files.dealt_totals, {"left_out": left_out})
@@ -195,4 +189,4 @@ class Execution:
         return f"{self._job.files.part(task.shard, task.part)}.json"
 
     def _dealt_result(self, task: tasks.DealTask) -> str:
-        return f"{self._job.files.dealt_pairs(task.number, task.wanted)}.json"
+        return f"{self._job.files.dealt_pairs(task.number)}.json"

@@ -36,7 +36,7 @@ FORMAT = "albert_tf pretraining data 1"
 _DECIDES_TOKENS = ("do_lower_case", "text_field", "sentence_language")
 _DECIDES_NOTHING = (
     *("input_file", "input_file_mode", "output_file", "num_shards", "spm_model_file", "vocab_file"),
-    *("verbosity", "on_error", "num_workers", "temp_dir", "max_temp_gb", "overwrite", "verify", "inspect"),
+    *("verbosity", "on_error", "num_workers", "temp_dir", "overwrite", "verify", "inspect"),
     *("runner", "beam_options"),
 )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import typing
 
 from albert_tf.cli import flags
 from albert_tf.data.masking import MaskingOptions
@@ -10,7 +11,7 @@ from data_prep.text_files import TextOptions
 
 LOCAL = "local"
 _BEAM_RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
-_LOCAL_FLAGS = ("num_workers", "temp_dir", "max_temp_gb")
+_LOCAL_FLAGS = ("num_workers", "temp_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
       python -m data_prep.create_pretraining_data --input_file='text/*.txt' --output_file=train.tfrecord \\
         --num_shards=16 --spm_model_file=vocab.model
     """
+
+    REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
+        "max_temp_gb": "temporary files have no limit; put them on a larger disk by --temp_dir",
+    }
 
     output_file: tuple[str, ...] = flags.option(
         help="TFRecord files; examples are dealt out over them in random order"
@@ -57,12 +62,6 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         None, at_least=1, help="processes; changes no byte of the output (default: as many as there are CPUs)"
     )
     temp_dir: str | None = flags.option(None, help="folder for temporary files (default: beside the output)")
-    max_temp_gb: float | None = flags.option(
-        None,
-        at_least=0,
-        help="the most GB of temporary files in --temp_dir; with less room the shuffle takes several rounds "
-        "(default: as many as it takes)",
-    )
     runner: str = flags.option(
         LOCAL,
         choices=(LOCAL, *_BEAM_RUNNERS),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.errors import InputError, InputWarning
+from albert_tf.errors import InputWarning
 from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import tokenize
@@ -121,9 +121,7 @@ def make_plan(
     scale = input_bytes / max(1, sum(block.size for block in blocks))
     passes = scale * options.dupe_factor
     pieces = round(pieces * scale)
-    temporary = pieces * _TOKENIZED_BYTES + dealt_bytes(pieces, tokenizer, options)
-    if options.max_temp_gb is not None:
-        temporary = min(temporary, options.max_temp_gb * 1e9)
+    temporary = pieces * _TOKENIZED_BYTES + _dealt_bytes(pieces, tokenizer, options)
     tokenizing, shuffling, writing = np.append(np.diff(clock), [0, 0])[:3].tolist()
     seconds = {
         "tokenizing": tokenizing * scale,
@@ -157,27 +155,7 @@ def _beginning(block: LineBlock) -> LineBlock:
     )
 
 
-def dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
+def _dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
     """What the dealt pairs of all passes take for a text of so many pieces, at most about."""
     of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
     return pieces * options.dupe_factor * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)
-
-
-def plan_rounds(
-    buckets: int, pieces: int, tokenized_bytes: int, tokenizer: Tokenizer, options: Options
-) -> list[range]:
-    """Divides the buckets into rounds whose temporary files keep to --max_temp_gb.
-
-    Raises:
-      InputError: not even one bucket fits.
-    """
-    if options.max_temp_gb is None:
-        return [range(buckets)]
-    bucket_bytes = dealt_bytes(pieces, tokenizer, options) / buckets
-    together = int((options.max_temp_gb * 1e9 - tokenized_bytes) / bucket_bytes)
-    if together < 1:
-        needed = (tokenized_bytes + bucket_bytes) / 1e9
-        raise InputError(
-            f"--max_temp_gb={options.max_temp_gb:g} is too little: this text needs {needed:.2g} GB at least"
-        )
-    return [range(begin, min(begin + together, buckets)) for begin in range(0, buckets, together)]

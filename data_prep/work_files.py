@@ -59,18 +59,14 @@ class WorkFiles:
         """What is known of all dealt pairs."""
         return os.path.join(self.dealt, "totals.json")
 
-    def dealt_folder(self, buckets: range) -> str:
-        """The folder of the pairs of some buckets."""
-        return os.path.join(self.dealt, f"{buckets.start}-{buckets.stop}")
+    @property
+    def all_dealt_pairs(self) -> str:
+        """The folder of the pairs of all units."""
+        return os.path.join(self.dealt, "pairs")
 
-    def dealt_pairs(self, unit: int, buckets: range) -> str:
-        """The file of a unit's pairs of some buckets."""
-        return os.path.join(self.dealt_folder(buckets), f"{unit:06}")
-
-    def all_dealt_pairs(self, buckets: range) -> list[str]:
-        """The files of all units' pairs of some buckets, in the order of the units."""
-        pattern = os.path.join(glob.escape(self.dealt_folder(buckets)), "[0-9]" * 6)
-        return sorted(glob.glob(pattern))
+    def dealt_pairs(self, unit: int) -> str:
+        """The file of a unit's pairs."""
+        return os.path.join(self.all_dealt_pairs, f"{unit:06}")
 
     def part(self, shard: int, part: int) -> str:
         """A part of a shard."""

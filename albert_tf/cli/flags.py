@@ -200,8 +200,8 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
 
 
 def _explain(message: str, options_class: type[ScriptOptions]) -> str:
-    """Adds what took the place of a flag of the original release that is gone."""
+    """Adds what took the place of a flag that is gone."""
     for old, advice in getattr(options_class, "REPLACED_FLAGS", {}).items():
         if f"'{old}'" in message or f"'no{old}'" in message:
-            return f"--{old} of the original release is gone: {advice}"
+            return f"--{old} is gone: {advice}"
     return message

@@ -18,7 +18,7 @@ def preprocess_text(
       text: any text.
       lower: whether to lower-case.
       remove_space: whether to collapse white space.
-      keep_accents: whether to leave out NFKD and the dropping of marks, as Hugging Face's `keep_accents` does.
+      keep_accents: whether to do without NFKD and to keep marks (Hugging Face's `keep_accents`).
     """
     if remove_space:
         text = " ".join(text.split())

@@ -148,7 +148,7 @@ def clean(text: str) -> str:
 
 
 def lower_case(text: str, keep_accents: bool) -> str:
-    """The text in lower case; without `keep_accents` also decomposed (NFD), without marks that take no space."""
+    """The text in lower case; unless accents are kept, decomposed (NFD) and without marks of no width."""
     if keep_accents:
         return text.lower()
     decomposed = unicodedata.normalize("NFD", text.lower())

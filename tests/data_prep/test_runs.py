@@ -40,13 +40,12 @@ def small_pieces(monkeypatch):
 # ----------------------------------------------------------------------------------- reproducibility
 
 
-def test_neither_workers_nor_rounds_nor_folders_change_a_byte(tmp_path, small_pieces):
+def test_neither_workers_nor_folders_change_a_byte(tmp_path, small_pieces):
     assert prepare(tmp_path, num_shards=3) == 0
     expected = output(tmp_path)
     assert len(expected) == 3
     for name, flags in {
         "workers": {"num_workers": 2},
-        "rounds": {"max_temp_gb": 0.00005},
         "folder": {"temp_dir": tmp_path / "temporary"},
     }.items():
         assert prepare(tmp_path, num_shards=3, output_file=tmp_path / name, **flags) == 0
@@ -55,26 +54,10 @@ def test_neither_workers_nor_rounds_nor_folders_change_a_byte(tmp_path, small_pi
     assert leftovers(tmp_path) == []
 
 
-def test_a_limit_on_temporary_files_is_kept_to_or_refused(tmp_path, small_pieces, monkeypatch, capsys):
-    most = 0
-
-    def measured(job, task, on_progress):
-        nonlocal most
-        result = deal(job, task, on_progress)
-        folders = [job.files.tokens, job.files.dealt]
-        files = [os.path.join(at, n) for f in folders for at, _, names in os.walk(f) for n in names]
-        most = max(most, sum(os.path.getsize(f) for f in files if not f.endswith(".json")))
-        return result
-
-    deal = tasks.deal_pairs
-    monkeypatch.setattr(tasks, "deal_pairs", measured)
-    assert prepare(tmp_path, dupe_factor=10) == 0
-    without_limit = most
-    most = 0
-    assert prepare(tmp_path, "--overwrite", dupe_factor=10, max_temp_gb=without_limit / 2e9) == 0
-    assert without_limit / 4 < most <= without_limit / 2
-    line = refused(main, capsys, prepare(tmp_path, "--overwrite", max_temp_gb=0.00001))
-    assert "--max_temp_gb=1e-05 is too little: this text needs" in line
+def test_the_flag_of_the_limit_on_temporary_files_is_gone(tmp_path, capsys):
+    assert prepare(tmp_path, max_temp_gb=1) == 2
+    message = capsys.readouterr().err
+    assert "--max_temp_gb is gone: temporary files have no limit; put them on a larger disk" in message
 
 
 def test_json_and_compressed_text_give_the_records_of_the_same_text(tmp_path):

@@ -9,7 +9,7 @@ from albert_tf.tokenization import load_tokenizer
 from data_prep import stages
 from data_prep.manifest import describe_inputs
 from data_prep.options import Options
-from data_prep.plan import make_plan, plan_rounds
+from data_prep.plan import make_plan
 from data_prep.segments import Pairs
 from data_prep.stages import buckets_per_shard, deal, plan_units, read_bucket, write_pairs
 from data_prep.text_groups import divide_into_groups
@@ -94,13 +94,6 @@ def test_every_corpus_is_planned_for_every_pass_once(monkeypatch):
 def test_buckets_are_bounded(pieces, shards):
     buckets = shards * buckets_per_shard(pieces, options(num_shards=shards, dupe_factor=10))
     assert pieces * 10 / buckets <= stages._BUCKET_PIECES
-
-
-def test_rounds_are_all_buckets_in_order():
-    tokenizer = load_tokenizer(vocab_file=testing.VOCAB_FILE)
-    rounds = plan_rounds(10, 10**6, 10**6, tokenizer, options(max_temp_gb=0.02, dupe_factor=20))
-    assert len(rounds) > 1
-    assert [bucket for wanted in rounds for bucket in wanted] == list(range(10))
 
 
 def test_the_plan_of_even_text_is_what_comes_of_it(tmp_path):

@@ -177,7 +177,7 @@ def test_defaults_are_the_originals():
 
 @pytest.mark.parametrize(("more", "message"), [
     ("--learning_rat=1", "Unknown command line flag 'learning_rat'. Did you mean: learning_rate"),
-    ("--use_tpu", "--use_tpu of the original release is gone: use --distribution_strategy=tpu"),
+    ("--use_tpu", "--use_tpu is gone: use --distribution_strategy=tpu"),
     ("--train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
     ("--train_batch_size=many", "--train_batch_size=many"),
     ("--optimizer=lamp", "--optimizer"),
