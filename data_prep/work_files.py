@@ -1,7 +1,6 @@
 """Where a run keeps its unfinished work, so that the same command continues after an interruption."""
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -10,6 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import filelock
 
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, has_scheme
@@ -92,16 +93,17 @@ class WorkFiles:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
                 raise InputError(f"{wanted} cannot be written: {error.strerror}") from None
-        with open(os.path.join(self._shard_folders[0], "lock"), "wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another run is at work in {self._shard_folders[0]}") from None
-            try:
-                yield
-            finally:
-                if not glob.glob(os.path.join(glob.escape(self.tokens), "[0-9]*.json")):
-                    self.remove()
+        lock = filelock.FileLock(os.path.join(self._shard_folders[0], "lock"))
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise InputError(f"another run is at work in {self._shard_folders[0]}") from None
+        try:
+            yield
+        finally:
+            if not glob.glob(os.path.join(glob.escape(self.tokens), "[0-9]*.json")):
+                self.remove()
+            lock.release()
 
     def keep_only(self, tokens_key: Mapping[str, Any], key: Mapping[str, Any]) -> None:
         """Empties folders that were made for something else: of tokenized text, and of all that follows."""

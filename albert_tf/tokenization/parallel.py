@@ -4,10 +4,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 
@@ -74,9 +76,7 @@ def _chunks(texts: Sequence[str], sizes: np.ndarray) -> list[Sequence[str]]:
 def _encode_by_processes(
     encode: _Encode, chunks: Sequence[Sequence[str]], workers: int
 ) -> Iterator[_Encoded]:
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(encode,)
-    )
+    pool = process_pool(workers, _start_worker, encode)
     done = 0
     try:
         with ctrl_c_blocked():  # for good in the processes that start here: the parent ends them
@@ -96,14 +96,33 @@ def _encode_by_processes(
         pool.shutdown(cancel_futures=True)
 
 
+def process_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> ProcessPoolExecutor:
+    """A pool of spawned processes, which start when work is submitted; submit it in `ctrl_c_blocked()`.
+
+    Args:
+      workers: the most processes.
+      initializer: called in each process with the arguments.
+      *arguments: picklable.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, spawn, initializer=initializer, initargs=arguments)
+
+
 @contextlib.contextmanager
 def ctrl_c_blocked() -> Iterator[None]:
-    """Keeps Ctrl-C from this process, and for good from processes that start meanwhile."""
+    """Puts off Ctrl-C for this process, and keeps it for good from the processes that start meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    arrived = []  # at another thread, which does not block it
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *details: arrived.append(details)) if is_main else None
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if is_main:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker(encode: _Encode) -> None:
