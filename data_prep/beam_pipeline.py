@@ -28,6 +28,7 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import has_scheme, open_file, remove_folder, write_bytes, write_text
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
+from data_prep.jobs import Job
 from data_prep.options import Options
 from data_prep.stages import (
     PAIR,
@@ -41,7 +42,6 @@ from data_prep.stages import (
     plan_units,
 )
 from data_prep.statistics import ExampleStatistics, from_json, to_json
-from data_prep.tasks import Job
 from data_prep.text_files import TextRange
 from data_prep.text_groups import Outcome, TokenizedGroup, joined_results, require_examples, require_text
 

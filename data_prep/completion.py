@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from typing import Any
 
-from data_prep import tasks
+from data_prep import jobs
 from data_prep.work_files import load_result
 
 _PROGRESS_SECONDS = 0.5
@@ -21,7 +21,7 @@ class Completion:
       parts: how many each shard has.
     """
 
-    def __init__(self, job: tasks.Job, parts: int):
+    def __init__(self, job: jobs.Job, parts: int):
         self._job = job
         self._parts = parts
         self._changed = threading.Condition()  # guards what follows
@@ -67,7 +67,7 @@ class Completion:
         return [shard.result() for shard in self._shards]
 
     def _complete(self, shard: int) -> dict[str, Any]:
-        return load_result(self._job.files.completed_result(shard)) or tasks.complete_shard(
+        return load_result(self._job.files.completed_result(shard)) or jobs.complete_shard(
             self._job, shard, self._sizes_of(shard), self._count
         )
 
@@ -75,7 +75,8 @@ class Completion:
         """The bytes of the shard's parts, each when it is written."""
         for bucket in range(shard * self._parts, (shard + 1) * self._parts):
             with self._changed:
-                self._changed.wait_for(lambda bucket=bucket: self._ended or bucket in self._sizes)
+                while not (self._ended or bucket in self._sizes):
+                    self._changed.wait()
                 if self._ended:
                     raise CancelledError
                 size = self._sizes[bucket]

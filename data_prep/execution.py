@@ -9,13 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from albert_tf.cli.progress import progress_bar
-from data_prep import tasks
+from data_prep import jobs
 from data_prep.completion import Completion
 from data_prep.stages import Unit, buckets_per_shard, plan_units
 from data_prep.statistics import ExampleStatistics, from_json
 from data_prep.text_groups import TokenizedText, joined_results, require_examples, require_text
 from data_prep.work_files import load_result, save_result
 from data_prep.workers import OnProgress, TaskFunction, Workers
+
+_Task = TypeVar("_Task")
 
 
 class RunProgress:
@@ -64,9 +66,6 @@ class RunProgress:
         self._bar.update(min(self._stage * work / self._total, self._end - self._bar.n))
 
 
-_Task = TypeVar("_Task")
-
-
 class TokenizedFiles(NamedTuple):
     """Tokenized text in files: names, pieces and documents of each, and what is known of all."""
 
@@ -99,7 +98,7 @@ class Execution:
       progress: where it is shown.
     """
 
-    def __init__(self, job: tasks.Job, workers: Workers, progress: RunProgress):
+    def __init__(self, job: jobs.Job, workers: Workers, progress: RunProgress):
         self._job = job
         self._workers = workers
         self._progress = progress
@@ -111,7 +110,7 @@ class Execution:
         self._progress.begin("tokenizing", sum(sizes))
         largest_first = sorted(range(len(groups)), key=sizes.__getitem__, reverse=True)
         results = dict(
-            self._results(tasks.tokenize_group, largest_first, files.tokenized_result, self._progress.advance)
+            self._results(jobs.tokenize_group, largest_first, files.tokenized_result, self._progress.advance)
         )
         text = joined_results(groups, results)
         require_text(text.statistics.pieces, self._job.options)
@@ -120,7 +119,8 @@ class Execution:
             for group in range(len(groups))
             for number, figures in enumerate(results[group]["corpora"])
         ]
-        return TokenizedFiles(*zip(*corpora, strict=True), text)
+        paths, pieces, documents = zip(*corpora, strict=True)
+        return TokenizedFiles(paths, pieces, documents, text)
 
     def write_shards(self, tokenized: TokenizedFiles) -> CompleteShards:
         """Deals the pairs of all passes out over buckets, and writes the examples of each bucket."""
@@ -130,15 +130,15 @@ class Execution:
         buckets = len(options.shards) * parts
         units = plan_units(tokenized.pieces, tokenized.documents, options)
         bucket_tasks = [
-            tasks.BucketTask(bucket, buckets, len(units), bucket // parts, bucket % parts)
+            jobs.BucketTask(bucket, buckets, len(units), bucket // parts, bucket % parts)
             for bucket in range(buckets)
         ]
         results: dict[int, dict[str, Any]] = {}
         with Completion(job, parts) as completion:
             if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
                 self._deal(tokenized, units, buckets)
-            self._progress.begin("writing", pieces * options.dupe_factor)
-            written = self._results(tasks.write_part, bucket_tasks, self._part_result, self._advance)
+            self._progress.begin("writing", pieces * options.passes)
+            written = self._results(jobs.write_part, bucket_tasks, self._part_result, self._advance)
             for task, result in written:
                 results[task.bucket] = result
                 completion.add(task.bucket, result["bytes"])
@@ -150,18 +150,19 @@ class Execution:
             completed = completion.results(lambda size: self._progress.advance(size, 0))
         shards = [{"records": n, **shard} for n, shard in zip(shard_records, completed, strict=True)]
         statistics = [from_json(ExampleStatistics, r["statistics"]) for r in results.values() if r["records"]]
-        left_out = load_result(job.files.dealt_totals)["left_out"]
-        return CompleteShards(sum(statistics[1:], statistics[0]), shards, left_out)
+        totals = load_result(job.files.dealt_totals)
+        assert totals  # written by `_deal`
+        return CompleteShards(sum(statistics[1:], statistics[0]), shards, totals["left_out"])
 
     def _deal(self, tokenized: TokenizedFiles, units: Sequence[Unit], buckets: int) -> None:
         """Deals all pairs out; they are then in files."""
         files, options = self._job.files, self._job.options
         deal_tasks = [
-            tasks.DealTask(number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets)
+            jobs.DealTask(number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets)
             for number, unit in enumerate(units)
         ]
-        self._progress.begin("shuffling", sum(tokenized.pieces) * options.dupe_factor)
-        results = self._results(tasks.deal_pairs, deal_tasks, self._dealt_result, self._advance)
+        self._progress.begin("shuffling", sum(tokenized.pieces) * options.passes)
+        results = self._results(jobs.deal_pairs, deal_tasks, self._dealt_result, self._advance)
         left_out = sum(result["left_out"] for _, result in results)
         save_result(files.dealt_totals, {"left_out": left_out})
 
@@ -185,8 +186,8 @@ class Execution:
     def _advance(self, _: int, pieces: int) -> None:
         self._progress.advance(pieces, pieces)
 
-    def _part_result(self, task: tasks.BucketTask) -> str:
+    def _part_result(self, task: jobs.BucketTask) -> str:
         return f"{self._job.files.part(task.shard, task.part)}.json"
 
-    def _dealt_result(self, task: tasks.DealTask) -> str:
+    def _dealt_result(self, task: jobs.DealTask) -> str:
         return f"{self._job.files.dealt_pairs(task.number)}.json"

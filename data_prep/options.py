@@ -10,6 +10,7 @@ from data_prep.segments import SegmentOptions
 from data_prep.text_files import TextOptions
 
 LOCAL = "local"
+_STATIC_PASSES = 40
 _BEAM_RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
 _LOCAL_FLAGS = ("num_workers", "temp_dir")
 
@@ -53,11 +54,6 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         help="dynamic: records without masks, which run_pretraining.py draws afresh each time round, and the "
         "order of A and B with them",
     )
-    dupe_factor: int | None = flags.option(
-        None,
-        at_least=1,
-        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
-    )
     num_workers: int | None = flags.option(
         None, at_least=1, help="processes; changes no byte of the output (default: as many as there are CPUs)"
     )
@@ -88,13 +84,17 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
             raise flags.UsageError(f"--{given[0]} needs --runner={LOCAL}; Apache Beam has --beam_options")
         if self.is_dynamic and self.do_permutation:
             raise flags.UsageError("--do_permutation needs --masking=static")
-        if self.dupe_factor is None:
-            object.__setattr__(self, "dupe_factor", 1 if self.is_dynamic else SegmentOptions.dupe_factor)
+        object.__setattr__(self, "dupe_factor", self.passes)
 
     @property
     def is_dynamic(self) -> bool:
         """Whether records are written without masks."""
         return self.masking == "dynamic"
+
+    @property
+    def passes(self) -> int:
+        """How often the text is gone through."""
+        return self.dupe_factor or (1 if self.is_dynamic else _STATIC_PASSES)
 
     @property
     def is_local(self) -> bool:

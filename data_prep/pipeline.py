@@ -12,11 +12,11 @@ from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
 from data_prep.execution import Execution, RunProgress
+from data_prep.jobs import Job
 from data_prep.manifest import describe_inputs, finished_manifest, input_files
 from data_prep.options import Options
 from data_prep.plan import Plan, make_plan
 from data_prep.statistics import Document, histograms, summarize
-from data_prep.tasks import Job
 from data_prep.text_files import TextRange
 from data_prep.text_groups import Outcome, PointlessRunError, divide_into_groups
 from data_prep.work_files import WorkFiles

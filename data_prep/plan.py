@@ -119,7 +119,7 @@ def make_plan(
             examples += counted.examples
         clock.append(time.perf_counter())
     scale = input_bytes / max(1, sum(block.size for block in blocks))
-    passes = scale * options.dupe_factor
+    passes = scale * options.passes
     pieces = round(pieces * scale)
     temporary = pieces * _TOKENIZED_BYTES + _dealt_bytes(pieces, tokenizer, options)
     tokenizing, shuffling, writing = np.append(np.diff(clock), [0, 0])[:3].tolist()
@@ -158,4 +158,4 @@ def _beginning(block: LineBlock) -> LineBlock:
 def _dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
     """What the dealt pairs of all passes take for a text of so many pieces, at most about."""
     of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
-    return pieces * options.dupe_factor * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)
+    return pieces * options.passes * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)

@@ -19,8 +19,10 @@ class SegmentOptions(flags.ScriptOptions):
     max_seq_length: int = flags.option(
         512, at_least=SPECIAL_PIECES + 2, help="pieces in an example, [CLS] and two [SEP] included"
     )
-    dupe_factor: int = flags.option(
-        40, at_least=1, help="passes over the text, each with other pairs and masks"
+    dupe_factor: int | None = flags.option(
+        None,
+        at_least=1,
+        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
     )
     short_seq_prob: float = flags.option(
         0.1, at_least=0, help="share of documents whose examples have a random shorter length in a pass"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from albert_tf.data import records
 from albert_tf.tokenization import Tokenizer
@@ -29,6 +30,11 @@ _BUCKET_PIECES = 1 << 25
 _SMALL_BUCKET_PIECES = 1 << 20
 _BUCKETS_WANTED = 32  # where the pieces are few, so that workers have something to share
 _BATCH_PIECES = 1 << 18  # pieces, padding included, that are masked and written together
+
+PAIR = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
+PAIR_BYTES = PAIR.itemsize  # of a pair in a file, besides its pieces
+_INDEX_ENTRY = 16  # bytes, of two int64
+_TOGETHER = 1 << 20  # pieces copied at a time
 
 _CORPUS_ORDER, _PAIRS, _EXAMPLES = range(3)  # the streams of chance
 
@@ -70,8 +76,8 @@ def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options
         group_pieces = sum(pieces[corpus] for corpus in group)
         pairs = group_pieces // options.budget + sum(documents[corpus] for corpus in group)
         together = max(1, min(_UNIT_PIECES // group_pieces, _UNIT_PAIRS // pairs))
-        for first in range(0, options.dupe_factor, together):
-            units.append(Unit(number, tuple(group), first, min(together, options.dupe_factor - first)))
+        for first in range(0, options.passes, together):
+            units.append(Unit(number, tuple(group), first, min(together, options.passes - first)))
     return units
 
 
@@ -100,9 +106,20 @@ def deal_unit(corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, op
     return DealtPairs(pairs.take(order), sizes, left_out)
 
 
+def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Deals pairs out over buckets in turn, in random order, beginning with a random bucket.
+
+    Returns:
+      int64 [pairs], all pairs sorted by bucket; int64 [buckets], the number of pairs in each.
+    """
+    order = rng.permutation(pairs)
+    bucket = (np.arange(pairs) + rng.integers(buckets)) % buckets
+    return order[np.argsort(bucket, kind="stable")], np.bincount(bucket, minlength=buckets)
+
+
 def buckets_per_shard(pieces: int, options: Options) -> int:
     """Into how many buckets each output file is divided; `pieces` of the text, one pass counted."""
-    pieces *= options.dupe_factor
+    pieces *= options.passes
     wanted = max(-(-pieces // _BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // _SMALL_BUCKET_PIECES)))
     return -(-wanted // len(options.shards))
 
@@ -135,21 +152,7 @@ def bucket_examples(
         yield records.serialize_examples(features), ExampleStatistics.of(features, ngrams)
 
 
-_TOGETHER = 1 << 20  # pieces copied at a time
-_INDEX_ENTRY = 16  # bytes, of two int64
-PAIR = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
-PAIR_BYTES = PAIR.itemsize  # of a pair in a file, besides its pieces
-
-
-def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Deals pairs out over buckets in turn, in random order, beginning with a random bucket.
-
-    Returns:
-      int64 [pairs], all pairs sorted by bucket; int64 [buckets], the number of pairs in each.
-    """
-    order = rng.permutation(pairs)
-    bucket = (np.arange(pairs) + rng.integers(buckets)) % buckets
-    return order[np.argsort(bucket, kind="stable")], np.bincount(bucket, minlength=buckets)
+# --------------------------------------------------------------------------------------- files of dealt pairs
 
 
 def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarray) -> None:
@@ -191,7 +194,7 @@ def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple
 
 
 def read_bucket(
-    paths: Sequence[str], bucket: int, buckets: int, id_dtype: np.dtype
+    paths: Sequence[str], bucket: int, buckets: int, id_dtype: DTypeLike
 ) -> tuple[np.ndarray, Pairs]:
     """The pairs of a bucket in the order of the files, and the array of ids in which they lie.
 

@@ -13,11 +13,13 @@ from data_prep.options import Options
 
 _NAMED_DOCUMENTS = 5
 _POWERS = 32
+_BAR = 40  # characters of the longest bar
+_BINS = 10  # of the lengths of examples
 
 _Statistics = TypeVar("_Statistics", "TextStatistics", "ExampleStatistics")
 
 # A document by its pieces, and by source and line (from 0) where it begins; sources are numbers or names.
-Document = tuple[int, int | str, int]
+Document = tuple[int, Any, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,11 +147,11 @@ def to_json(statistics: TextStatistics | ExampleStatistics) -> dict[str, Any]:
 def from_json(kind: type[_Statistics], fields: Mapping[str, Any]) -> _Statistics:
     """The statistics that `to_json` made the fields of."""
     arrays = {field.name for field in dataclasses.fields(kind) if field.type is np.ndarray}
-    return kind(**{name: np.array(v) if name in arrays else v for name, v in fields.items()})
+    values: dict[str, Any] = {n: np.array(v) if n in arrays else v for n, v in fields.items()}
+    return kind(**values)
 
 
-_BAR = 40  # characters of the longest
-_BINS = 10  # of the lengths of examples
+# ------------------------------------------------------------------------------------------- figures of a run
 
 
 def summarize(
@@ -190,8 +192,8 @@ def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, d
     }
     counts = {
         "pieces in an example": bins,
-        "pieces in a line": _ranges_of_powers(text.segment_pieces),
-        "lines in a document": _ranges_of_powers(text.document_segments),
+        "pieces in a line": _counts_by_power(text.segment_pieces),
+        "lines in a document": _counts_by_power(text.document_segments),
     }
     if examples.masked:
         counts["words masked together"] = {
@@ -200,7 +202,7 @@ def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, d
     return counts
 
 
-def _ranges_of_powers(counts: np.ndarray) -> dict[str, int]:
+def _counts_by_power(counts: np.ndarray) -> dict[str, int]:
     filled = np.flatnonzero(counts)
     return {
         str(1 << power) if not power else f"{1 << power}-{(2 << power) - 1}": int(counts[power])

@@ -26,7 +26,7 @@ _GROUP = (1 << 20, 1 << 24)  # the least and the most bytes of a group, about
 _GROUPS_WANTED = 64  # of a small corpus, so that workers have something to share
 _SEARCHED = 1 << 16  # bytes in which a border is looked for at a time
 _LONGEST_BLANK_LINE = 256  # bytes; behind a longer one no file is divided
-_NAMED_LINES = 5  # of a group, among those that are left out
+_NAMED_IN_A_GROUP, _NAMED_LINES = 5, 10  # lines that are left out, of a group and of all groups
 
 
 def divide_into_groups(paths: Sequence[str]) -> list[list[TextRange]]:
@@ -114,7 +114,7 @@ class TextGroup:
                     f"{text_range.path}, line {line}: {bad.reason} (--on_error=skip leaves such lines out)"
                 )
             self.skipped_lines += 1
-            if len(self.skipped) < _NAMED_LINES:
+            if len(self.skipped) < _NAMED_IN_A_GROUP:
                 self.skipped.append(SkippedLine(source, *bad))
 
         for block in read_lines(text_range, self._options, on_bad_line):
@@ -122,7 +122,7 @@ class TextGroup:
             self.lines[source] = block.next_number
 
 
-_NAMED_LINES_OF_ALL = 10  # of those that were skipped
+# --------------------------------------------------------------------------------------------- tokenized text
 
 
 class TokenizedGroup:
@@ -203,7 +203,10 @@ def joined_results(
             path, before = begins[source]
             skipped.append(f"{path}, line {before + line + 1}: {reason}")
     skipped_lines = sum(result["skipped_lines"] for result in results.values())
-    return TokenizedText(total, skipped_lines, skipped[:_NAMED_LINES_OF_ALL])
+    return TokenizedText(total, skipped_lines, skipped[:_NAMED_LINES])
+
+
+# ------------------------------------------------------------------------------------------- the end of a run
 
 
 class Outcome(NamedTuple):

@@ -122,9 +122,12 @@ def _status(process: BaseProcess) -> str:
 # ------------------------------------------------------------------------------------------ in the processes
 
 
+_progress_here: SimpleQueue  # of a worker
+
+
 def _start_worker(progress: SimpleQueue) -> None:
-    global _report
-    _report = progress.put
+    global _progress_here
+    _progress_here = progress
 
 
 def _do_nothing() -> None:
@@ -132,7 +135,7 @@ def _do_nothing() -> None:
 
 
 def _do(function: TaskFunction, pickled: bytes, task: Any) -> Any:
-    return function(_unpickled(pickled), task, lambda size, pieces: _report((size, pieces)))
+    return function(_unpickled(pickled), task, lambda *done: _progress_here.put(done))
 
 
 @functools.lru_cache(1)

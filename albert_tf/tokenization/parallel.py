@@ -40,7 +40,8 @@ def encode_in_parallel(
     Returns:
       ids: `id_dtype` [pieces]; lengths: int64 [texts].
     """
-    return _in_parallel(tokenizer.encode_batch, texts, description)
+    ids, lengths = _in_parallel(tokenizer.encode_batch, texts, description)
+    return ids, lengths
 
 
 def encode_with_offsets_in_parallel(
@@ -123,6 +124,9 @@ def ctrl_c_blocked() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
         if arrived:
             signal.raise_signal(signal.SIGINT)
+
+
+_encode_here: _Encode  # of a worker
 
 
 def _start_worker(encode: _Encode) -> None:

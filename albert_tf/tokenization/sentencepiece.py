@@ -121,8 +121,8 @@ class SentencePieceTokenizer(Tokenizer):
         parts, lengths = self._parts_of(ids, lengths)
         begins = np.repeat(begins, counts) + self.parts.before[parts]
         ends = np.repeat(ends, counts) - self.parts.after[parts]
-        borders = [self._borders(*pair) for pair in zip(texts, prepared, strict=True)]
-        borders = np.concatenate([np.zeros((2, 0), np.int32), *borders], axis=1)
+        of_texts = [self._borders(*pair) for pair in zip(texts, prepared, strict=True)]
+        borders = np.concatenate([np.zeros((2, 0), np.int32), *of_texts], axis=1)
         begins = borders[0, begins]
         return TokenizedTexts(self.parts.ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
 

@@ -67,12 +67,12 @@ class WordPieceTokenizer(Tokenizer):
         """See `Tokenizer.encode_with_offsets`."""
         columns = [(np.zeros(0, self.id_dtype), *np.zeros((2, 0), np.int32))]
         for text in texts:
-            ids, sizes = self._encode(text)
+            found, found_sizes = self._encode(text)
             widths = (_width(c, self.do_lower_case, self.keep_accents) for c in text)
             begins, ends = ranges_of_widths(np.fromiter(widths, np.int8, len(text)))
-            sizes = np.array(sizes, np.int64)
+            sizes = np.array(found_sizes, np.int64)
             last = np.cumsum(sizes) - 1
-            columns.append((np.array(ids, self.id_dtype), begins[last - sizes + 1], ends[last]))
+            columns.append((np.array(found, self.id_dtype), begins[last - sizes + 1], ends[last]))
         lengths = np.array([len(ids) for ids, _, _ in columns[1:]], np.int64)
         ids, begins, ends = map(np.concatenate, zip(*columns, strict=True))
         return TokenizedTexts(ids, lengths, begins, ends)

@@ -18,8 +18,8 @@ from albert_tf import testing
 from albert_tf.data import records
 from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
+from data_prep import jobs, work_files
 from data_prep import manifest as manifests
-from data_prep import tasks, work_files
 from data_prep.create_pretraining_data import main
 from tests.support.data_prep_runs import (
     WORDS,
@@ -87,12 +87,12 @@ def test_a_path_with_a_scheme_is_written_through_tensorflow(tmp_path):
 @pytest.mark.parametrize(
     ("module", "function", "calls"),
     [
-        (tasks, "tokenize_group", 3),
-        (tasks, "deal_pairs", 2),
-        (tasks, "write_part", 5),
-        (tasks, "complete_shard", 1),
+        (jobs, "tokenize_group", 3),
+        (jobs, "deal_pairs", 2),
+        (jobs, "write_part", 5),
+        (jobs, "complete_shard", 1),
         (manifests, "move_file", 1),
-        (manifests, "write_text", 2),
+        (manifests, "write_json", 2),
     ],
 )
 def test_a_run_continues_where_it_was_interrupted(
@@ -118,7 +118,7 @@ def test_a_run_continues_where_it_was_interrupted(
     assert prepare(tmp_path, num_shards=2) == 0
     assert output(tmp_path) == output(tmp_path, "whole")
     assert leftovers(tmp_path) == []
-    if module is tasks:
+    if module is jobs:
         again, done = done, 0
         assert prepare(tmp_path, "--overwrite", num_shards=2) == 0
         assert again == done - before  # only what was missing
@@ -153,8 +153,8 @@ def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(
         groups[group] = sum(text_range.end - text_range.begin for text_range in job.groups[group])
         return tokenize(job, group, on_progress)
 
-    tokenize = tasks.tokenize_group
-    monkeypatch.setattr(tasks, "tokenize_group", noted)
+    tokenize = jobs.tokenize_group
+    monkeypatch.setattr(jobs, "tokenize_group", noted)
     assert prepare(tmp_path) == 0
     assert next(iter(groups)) == len(groups) - 1  # what was left of the file
     assert list(groups.values()) == sorted(groups.values(), reverse=True)
@@ -162,12 +162,12 @@ def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(
 
 def test_unfinished_work_of_other_flags_is_not_used(tmp_path, small_pieces, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "complete_shard", None)
+        patch.setattr(jobs, "complete_shard", None)
         with pytest.raises(TypeError):
             prepare(tmp_path)
     tokenized = []
-    tokenize = tasks.tokenize_group
-    monkeypatch.setattr(tasks, "tokenize_group", lambda *args: tokenized.append(0) or tokenize(*args))
+    tokenize = jobs.tokenize_group
+    monkeypatch.setattr(jobs, "tokenize_group", lambda *args: tokenized.append(0) or tokenize(*args))
     assert prepare(tmp_path, max_seq_length=64) == 0
     assert not tokenized  # the text is the same
     assert prepare(tmp_path, max_seq_length=64, output_file=tmp_path / "other") == 0
@@ -235,7 +235,7 @@ def test_finished_output_is_left_alone_unless_it_is_to_be_replaced(tmp_path, cap
 def test_what_is_left_of_replacing_output_goes_when_the_output_may_stay(tmp_path, small_pieces, monkeypatch):
     assert prepare(tmp_path) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "complete_shard", None)
+        patch.setattr(jobs, "complete_shard", None)
         with pytest.raises(TypeError):
             prepare(tmp_path, "--overwrite")
     assert leftovers(tmp_path)

@@ -130,9 +130,10 @@ def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
 
 def test_a_process_ends_though_records_are_still_being_read(flags, tmp_path):
     code = f"""
-import pathlib, sys, time
+import functools, pathlib, sys, time
 import run_pretraining
-from albert_tf.tasks import record_index, record_order
+from albert_tf.data import record_index
+from albert_tf.tasks import pretraining
 
 read, calls = record_index.RecordIndex.read, []
 
@@ -143,7 +144,7 @@ def read_beyond_the_end_of_training(index, blocks):
     time.sleep(len(calls) - 1)
     return read(index, blocks)
 
-record_order._BLOCKS_OF_A_POOL = 1
+pretraining.shuffled_records = functools.partial(record_index.shuffled_records, blocks_of_a_pool=1)
 record_index.RecordIndex.read = read_beyond_the_end_of_training
 sys.exit(run_pretraining.main(["run_pretraining.py", *sys.argv[1:]]))
 """

@@ -4,6 +4,7 @@ import collections
 import functools
 import itertools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,13 +25,14 @@ from albert_tf.tokenization.in_graph.characters import (
 )
 from albert_tf.tokenization.in_graph.tokenizer_in_graph import InGraphTokenizer, Pieces
 from albert_tf.tokenization.preprocessing import preprocess_text
-from albert_tf.tokenization.sentencepiece import UNDERLINE, SentencePieceTokenizer
+from albert_tf.tokenization.sentencepiece import UNDERLINE, PieceParts, SentencePieceTokenizer
 
 _NO_RULES = bytes(4)  # a trie of no bytes; TF.Text does not take the empty string for it
 _NOTHING = CODES  # the code of a character that has become part of the one before; those of sequences follow
 _PLACE = 1 << 21  # of the number of a state beside a code point in one number
 
-_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+_MESSAGES: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
+_Piece = _MESSAGES.ModelProto.SentencePiece
 
 
 class InGraphSentencePiece(InGraphTokenizer):
@@ -47,7 +49,7 @@ class InGraphSentencePiece(InGraphTokenizer):
     def __init__(self, tokenizer: SentencePieceTokenizer):
         """Takes the tokenizer; InputError where its model is of a kind that these tables do not cover."""
         super().__init__()
-        model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model)
+        model = _MESSAGES.ModelProto.FromString(tokenizer.model)
         _check_kind(model, tokenizer.source)
         findable = [p for p in model.pieces if p.type in (_Piece.NORMAL, _Piece.USER_DEFINED)]
         alphabet = set().union(*(piece.piece for piece in findable))
@@ -70,7 +72,7 @@ class InGraphSentencePiece(InGraphTokenizer):
         sizes = np.array([len(piece) for piece in tokenizer.pieces], np.int32)
         sizes[tokenizer.unk_id] = 1
         self._sizes = tf.constant(sizes)
-        self._parts = tokenizer.parts._make(tf.constant(a.astype(np.int32)) for a in tokenizer.parts)
+        self._parts = PieceParts(*(tf.constant(a.astype(np.int32)) for a in tokenizer.parts))
 
     def _pieces(self, characters: Characters, batch: tf.Tensor) -> Pieces:
         characters = self._preprocess(characters)
@@ -221,9 +223,7 @@ def _preprocessed(lower: bool, keep_accents: bool) -> dict[int, str]:
     return results
 
 
-def _rules_that_apply(
-    model: sentencepiece_model_pb2.ModelProto, preprocessed: Mapping[int, str], source: str
-) -> dict[str, str]:
+def _rules_that_apply(model: Any, preprocessed: Mapping[int, str], source: str) -> dict[str, str]:
     """The model's normalization rules for text in which the `preprocessed` characters no longer occur."""
     gone = set(map(chr, preprocessed))
     symbols = {piece.piece for piece in model.pieces if piece.type == _Piece.USER_DEFINED}
@@ -239,11 +239,9 @@ def _rules_that_apply(
     return rules
 
 
-def _piece_finder(
-    model: sentencepiece_model_pb2.ModelProto, unk_id: int
-) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+def _piece_finder(model: Any, unk_id: int) -> Callable[[tf.Tensor], tf.RaggedTensor]:
     """From normalized texts to the model's ids."""
-    bare = sentencepiece_model_pb2.ModelProto()
+    bare = _MESSAGES.ModelProto()
     bare.CopyFrom(model)
     bare.normalizer_spec.precompiled_charsmap = _NO_RULES
     bare.normalizer_spec.add_dummy_prefix = False
@@ -253,9 +251,9 @@ def _piece_finder(
     return tensorflow_text.FastSentencepieceTokenizer(bare.SerializeToString()).tokenize
 
 
-def _check_kind(model: sentencepiece_model_pb2.ModelProto, source: str) -> None:
+def _check_kind(model: Any, source: str) -> None:
     spec = model.normalizer_spec
-    if model.trainer_spec.model_type != sentencepiece_model_pb2.TrainerSpec.UNIGRAM:
+    if model.trainer_spec.model_type != _MESSAGES.TrainerSpec.UNIGRAM:
         raise _unfit(source, "needs a unigram model")
     if {piece.type for piece in model.pieces} & {_Piece.BYTE, _Piece.UNUSED}:
         raise _unfit(source, "needs a model without byte pieces and unused ones")
