@@ -144,7 +144,12 @@ def _counted(counts: np.ndarray) -> np.ndarray:
 
 
 def shuffled_records(
-    index: RecordIndex, *, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext,
+    index: RecordIndex,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    context: tf.distribute.InputContext,
     blocks_of_a_pool: int = 320,
 ) -> tf.data.Dataset:
     """The records that this pipeline's devices train on, endlessly, from a step on.
