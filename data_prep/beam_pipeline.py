@@ -29,7 +29,7 @@ from albert_tf.files import has_scheme, open_file, remove_folder, write_bytes, w
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.jobs import Job
-from data_prep.options import Options
+from data_prep.options import Options, Sizes
 from data_prep.stages import (
     PAIR,
     Unit,
@@ -60,7 +60,7 @@ def done_by_runner(job: Job) -> Iterator[Outcome]:
     output = options.shards[0]
     home, name = os.path.split(output if has_scheme(output) else os.path.abspath(output))
     folder = os.path.join(home, f".{name}.{uuid.uuid4().hex[:8]}.beam")
-    step = _Step(options, job.tokenizer, folder)
+    step = _Step(options, job.tokenizer, folder, job.sizes)
     beam_options = _pipeline_options(options)
     try:
         write_text(os.path.join(folder, "runner"), options.runner)  # says at once whether it can be written
@@ -151,7 +151,7 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
         tokenized[_RESULTS]
         | "figures" >> beam.Map(lambda result: (result[0], result[1]["corpora"]))
         | "all figures" >> beam.combiners.ToList()
-        | "plan units" >> beam.Map(_make_plan, step.options)
+        | "plan units" >> beam.Map(_make_plan, step.options, step.sizes)
     )
     dealt = (
         tokenized.corpora
@@ -202,19 +202,19 @@ class _Plan:
     parts: int
 
 
-def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options) -> _Plan:
+def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options, sizes: Sizes) -> _Plan:
     corpora, pieces, documents = [], [], []
-    for group, sizes in sorted(figures):
-        for number, (of_corpus, in_corpus) in enumerate(sizes):
+    for group, of_group in sorted(figures):
+        for number, (of_corpus, in_corpus) in enumerate(of_group):
             corpora.append((group, number))
             pieces.append(of_corpus)
             documents.append(in_corpus)
     group_of: dict[tuple[int, int], int] = {}
     units: dict[int, list[tuple[int, Unit]]] = {}
-    for number, unit in enumerate(plan_units(pieces, documents, options)):
+    for number, unit in enumerate(plan_units(pieces, documents, options, sizes)):
         units.setdefault(unit.group, []).append((number, unit))
         group_of |= {corpora[corpus]: unit.group for corpus in unit.corpora}
-    return _Plan(group_of, units, corpora, buckets_per_shard(sum(pieces), options))
+    return _Plan(group_of, units, corpora, buckets_per_shard(sum(pieces), options, sizes))
 
 
 def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics | None:
@@ -246,6 +246,7 @@ class _Step:
     options: Options
     tokenizer: Tokenizer
     folder: str
+    sizes: Sizes
 
     @property
     def outcome(self) -> str:

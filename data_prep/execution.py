@@ -126,9 +126,9 @@ class Execution:
         """Deals the pairs of all passes out over buckets, and writes the examples of each bucket."""
         job, options = self._job, self._job.options
         pieces = sum(tokenized.pieces)
-        parts = buckets_per_shard(pieces, options)
+        parts = buckets_per_shard(pieces, options, job.sizes)
         buckets = len(options.shards) * parts
-        units = plan_units(tokenized.pieces, tokenized.documents, options)
+        units = plan_units(tokenized.pieces, tokenized.documents, options, job.sizes)
         bucket_tasks = [
             jobs.BucketTask(bucket, buckets, len(units), bucket // parts, bucket % parts)
             for bucket in range(buckets)

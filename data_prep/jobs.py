@@ -18,7 +18,7 @@ from albert_tf.files import appear_when_complete
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.stages import Unit, bucket_examples, deal_unit, read_bucket, write_pairs
 from data_prep.statistics import ExampleStatistics
 from data_prep.text_files import TextRange
@@ -37,6 +37,7 @@ class Job:
     tokenizer: Tokenizer
     files: WorkFiles
     groups: Sequence[Sequence[TextRange]]
+    sizes: Sizes = SIZES
 
 
 # ---------------------------------------------------------------------------------------------- tokenizing

@@ -16,6 +16,24 @@ _LOCAL_FLAGS = ("num_workers", "temp_dir")
 
 
 @dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is worked on together; the bytes of the output depend on it.
+
+    Attributes:
+      group_bytes: the least and the most bytes of a group of text, about.
+      unit_pieces: pieces whose pairs are planned together, all passes counted.
+      small_bucket_pieces: pieces of a bucket if the whole text is small.
+    """
+
+    group_bytes: tuple[int, int] = (1 << 20, 1 << 24)
+    unit_pieces: int = 1 << 24
+    small_bucket_pieces: int = 1 << 20
+
+
+SIZES = Sizes()
+
+
+@dataclasses.dataclass(frozen=True)
 class Options(MaskingOptions, SegmentOptions, TextOptions):
     """Makes TFRecords of sentence order and masked word prediction from raw text of any size.
 

@@ -20,14 +20,12 @@ from albert_tf.data import records
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples, make_unmasked_examples
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.segments import Pairs, plan_pairs, span_indices
 from data_prep.statistics import ExampleStatistics
 
-_UNIT_PIECES = 1 << 24  # of which pairs are planned together, all passes counted
 _UNIT_PAIRS = 1 << 19
-_BUCKET_PIECES = 1 << 25
-_SMALL_BUCKET_PIECES = 1 << 20
+BUCKET_PIECES = 1 << 25
 _BUCKETS_WANTED = 32  # where the pieces are few, so that workers have something to share
 _BATCH_PIECES = 1 << 18  # pieces, padding included, that are masked and written together
 
@@ -57,7 +55,9 @@ class Unit(NamedTuple):
     passes: int
 
 
-def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options) -> list[Unit]:
+def plan_units(
+    pieces: Sequence[int], documents: Sequence[int], options: Options, sizes: Sizes = SIZES
+) -> list[Unit]:
     """Groups corpora in random order, of which pieces and documents are given, until a group is large enough.
 
     Small groups are planned for several passes at once, large ones for one after the other.
@@ -68,14 +68,14 @@ def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options
     for corpus in order:
         if room < pieces[corpus]:
             groups.append([])
-            room = max(_UNIT_PIECES, pieces[corpus])
+            room = max(sizes.unit_pieces, pieces[corpus])
         groups[-1].append(corpus)
         room -= pieces[corpus]
     units = []
     for number, group in enumerate(groups):
         group_pieces = sum(pieces[corpus] for corpus in group)
         pairs = group_pieces // options.budget + sum(documents[corpus] for corpus in group)
-        together = max(1, min(_UNIT_PIECES // group_pieces, _UNIT_PAIRS // pairs))
+        together = max(1, min(sizes.unit_pieces // group_pieces, _UNIT_PAIRS // pairs))
         for first in range(0, options.passes, together):
             units.append(Unit(number, tuple(group), first, min(together, options.passes - first)))
     return units
@@ -117,10 +117,10 @@ def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray
     return order[np.argsort(bucket, kind="stable")], np.bincount(bucket, minlength=buckets)
 
 
-def buckets_per_shard(pieces: int, options: Options) -> int:
+def buckets_per_shard(pieces: int, options: Options, sizes: Sizes = SIZES) -> int:
     """Into how many buckets each output file is divided; `pieces` of the text, one pass counted."""
     pieces *= options.passes
-    wanted = max(-(-pieces // _BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // _SMALL_BUCKET_PIECES)))
+    wanted = max(-(-pieces // BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // sizes.small_bucket_pieces)))
     return -(-wanted // len(options.shards))
 
 

@@ -9,7 +9,7 @@ from albert_tf.files import file_size, open_file
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus, tokenize
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.statistics import ExampleStatistics, TextStatistics
 from data_prep.text_files import (
     BadLine,
@@ -22,24 +22,24 @@ from data_prep.text_files import (
     read_lines,
 )
 
-_GROUP = (1 << 20, 1 << 24)  # the least and the most bytes of a group, about
 _GROUPS_WANTED = 64  # of a small corpus, so that workers have something to share
 _SEARCHED = 1 << 16  # bytes in which a border is looked for at a time
 _LONGEST_BLANK_LINE = 256  # bytes; behind a longer one no file is divided
 _NAMED_IN_A_GROUP, _NAMED_LINES = 5, 10  # lines that are left out, of a group and of all groups
 
 
-def divide_into_groups(paths: Sequence[str]) -> list[list[TextRange]]:
+def divide_into_groups(paths: Sequence[str], sizes: Sizes = SIZES) -> list[list[TextRange]]:
     """Divides files into groups of ranges that can be read independently, in order.
 
     A group has 1 to 16 MB of plain text. A plain file is divided behind blank lines, a JSON file behind any
     line, a compressed one or a table not at all.
     """
-    sizes = [file_size(path) for path in paths]
-    wanted = min(max(sum(sizes) // _GROUPS_WANTED, _GROUP[0]), _GROUP[1])
+    file_sizes = [file_size(path) for path in paths]
+    least, most = sizes.group_bytes
+    wanted = min(max(sum(file_sizes) // _GROUPS_WANTED, least), most)
     groups: list[list[TextRange]] = []
     room = 0
-    for path, size in zip(paths, sizes, strict=True):
+    for path, size in zip(paths, file_sizes, strict=True):
         for text_range in _ranges_of_file(path, size, wanted):
             if room <= 0:
                 groups.append([])

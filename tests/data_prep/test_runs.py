@@ -20,27 +20,20 @@ from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep import jobs, work_files
 from data_prep import manifest as manifests
-from data_prep.create_pretraining_data import main
 from tests.support.data_prep_runs import (
     WORDS,
-    divide_into_small_pieces,
     leftovers,
+    main,
     output,
     prepare,
     write_text,
 )
 from tests.support.script_runs import refused
 
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    divide_into_small_pieces(monkeypatch)
-
-
 # ----------------------------------------------------------------------------------- reproducibility
 
 
-def test_neither_workers_nor_folders_change_a_byte(tmp_path, small_pieces):
+def test_neither_workers_nor_folders_change_a_byte(tmp_path):
     assert prepare(tmp_path, num_shards=3) == 0
     expected = output(tmp_path)
     assert len(expected) == 3
@@ -95,9 +88,7 @@ def test_a_path_with_a_scheme_is_written_through_tensorflow(tmp_path):
         (manifests, "write_json", 2),
     ],
 )
-def test_a_run_continues_where_it_was_interrupted(
-    tmp_path, small_pieces, monkeypatch, module, function, calls
-):
+def test_a_run_continues_where_it_was_interrupted(tmp_path, monkeypatch, module, function, calls):
     assert prepare(tmp_path, num_shards=2, output_file=tmp_path / "whole") == 0
     done = 0
 
@@ -124,7 +115,7 @@ def test_a_run_continues_where_it_was_interrupted(
         assert again == done - before  # only what was missing
 
 
-def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, small_pieces, monkeypatch):
+def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, monkeypatch):
     assert prepare(tmp_path, output_file=tmp_path / "whole") == 0
     copies = 0
 
@@ -144,9 +135,7 @@ def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, small_
     assert output(tmp_path) == output(tmp_path, "whole")
 
 
-def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(
-    tmp_path, small_pieces, monkeypatch
-):
+def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(tmp_path, monkeypatch):
     groups = {}
 
     def noted(job, group, on_progress):
@@ -160,7 +149,7 @@ def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(
     assert list(groups.values()) == sorted(groups.values(), reverse=True)
 
 
-def test_unfinished_work_of_other_flags_is_not_used(tmp_path, small_pieces, monkeypatch):
+def test_unfinished_work_of_other_flags_is_not_used(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "complete_shard", None)
         with pytest.raises(TypeError):
@@ -174,7 +163,7 @@ def test_unfinished_work_of_other_flags_is_not_used(tmp_path, small_pieces, monk
     assert output(tmp_path) == output(tmp_path, "other")
 
 
-def test_a_killed_worker_is_named_and_the_run_continues(tmp_path, small_pieces, capsys):
+def test_a_killed_worker_is_named_and_the_run_continues(tmp_path, capsys):
     assert prepare(tmp_path, output_file=tmp_path / "whole") == 0
 
     def kill_a_worker():
@@ -232,7 +221,7 @@ def test_finished_output_is_left_alone_unless_it_is_to_be_replaced(tmp_path, cap
     assert (tmp_path / "out").stat().st_size > first.st_size
 
 
-def test_what_is_left_of_replacing_output_goes_when_the_output_may_stay(tmp_path, small_pieces, monkeypatch):
+def test_what_is_left_of_replacing_output_goes_when_the_output_may_stay(tmp_path, monkeypatch):
     assert prepare(tmp_path) == 0
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "complete_shard", None)
@@ -283,7 +272,7 @@ def test_text_that_an_output_would_replace_is_refused(tmp_path, capsys):
 # ------------------------------------------------------------------------------------------- manifest
 
 
-def test_the_manifest_says_what_the_output_is_and_what_it_was_made_of(tmp_path, small_pieces):
+def test_the_manifest_says_what_the_output_is_and_what_it_was_made_of(tmp_path):
     assert prepare(tmp_path, num_shards=2) == 0
     manifest = json.loads((tmp_path / "out.manifest.json").read_text())
     for shard in manifest["shards"]:
@@ -314,7 +303,7 @@ def test_the_manifest_says_what_the_output_is_and_what_it_was_made_of(tmp_path, 
     assert list(histograms["words masked together"]) == ["1", "2", "3"]
 
 
-def test_the_longest_and_shortest_documents_are_named_with_their_lines(tmp_path, small_pieces):
+def test_the_longest_and_shortest_documents_are_named_with_their_lines(tmp_path):
     lines = [("sea " * words).strip() for words in (3, 9000, 4, 5, 6, 7, 8, 9, 10, 11)]
     (tmp_path / "text.txt").write_text("\n\n".join(lines))
     assert prepare(tmp_path) == 0
@@ -334,7 +323,7 @@ def test_output_is_verified_by_its_manifest(tmp_path, capsys):
     assert prepare(tmp_path, num_shards=2) == 0
     capsys.readouterr()
     assert prepare(tmp_path, "--verify", input_file=None, vocab_file=None) == 0
-    assert capsys.readouterr().out == "2 files, 224 records: as they were written\n"
+    assert capsys.readouterr().out == "2 files, 235 records: as they were written\n"
     one, other = (tmp_path / f"out-0000{i}-of-00002" for i in range(2))
     content = bytearray(one.read_bytes())
     content[1000] ^= 1
@@ -380,7 +369,7 @@ def test_a_very_long_line_is_read_in_parts(tmp_path):
     assert summary["corpus_pieces"] == words + 1
 
 
-def test_lines_that_are_no_text_are_counted_where_they_are_skipped(tmp_path, small_pieces, capsys):
+def test_lines_that_are_no_text_are_counted_where_they_are_skipped(tmp_path, capsys):
     text = write_text(tmp_path / "text.txt")
     with open(text, "ab") as file:
         file.write(b"\nsea \xff\n\0\n")
@@ -416,7 +405,7 @@ def test_records_are_shown_as_text_with_their_masks(tmp_path, capsys):
     assert shown == expected[:: -1 if "label 1" in head else 1]
 
 
-def test_unmasked_records_are_described_shown_and_verified(tmp_path, small_pieces, capsys):
+def test_unmasked_records_are_described_shown_and_verified(tmp_path, capsys):
     assert prepare(tmp_path, masking="dynamic", num_shards=2, dupe_factor=None) == 0
     printed = capsys.readouterr().out
     assert "masked pieces  drawn while training\n" in printed
