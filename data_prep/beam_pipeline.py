@@ -123,7 +123,7 @@ def _run(pipeline: beam.Pipeline) -> None:
 
 @contextlib.contextmanager
 def _errors_as_lines(runner: str) -> Iterator[None]:
-    """An InputError of a step as such again, wherever it was raised; what else a runner says as one line."""
+    """Raises the InputError of a step again, wherever it ran; another error of a runner becomes one line."""
     try:
         yield
     except Exception as error:
@@ -241,7 +241,7 @@ def _write_outcome(
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """What every step needs to know; `folder` is one that all workers reach."""
+    """What every step needs to know; all workers can reach `folder`."""
 
     options: Options
     tokenizer: Tokenizer

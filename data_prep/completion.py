@@ -1,4 +1,4 @@
-"""Shards that threads put together of their parts, while other parts are still being written."""
+"""Shards that threads put together from their parts, while other parts are still being written."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class Completion:
         self._threads.shutdown(cancel_futures=True)
 
     def add(self, bucket: int, size: int) -> None:
-        """Takes the part that a bucket became, of which the bytes are given, or raises why it cannot."""
+        """Takes the size in bytes of the part that a bucket became; raises the error of its shard, if any."""
         with self._changed:
             self._sizes[bucket] = size
             self._changed.notify_all()
@@ -72,7 +72,7 @@ class Completion:
         )
 
     def _sizes_of(self, shard: int) -> Iterator[int]:
-        """The bytes of the shard's parts, each when it is written."""
+        """The size in bytes of each part of the shard, as soon as the part is written."""
         for bucket in range(shard * self._parts, (shard + 1) * self._parts):
             with self._changed:
                 while not (self._ended or bucket in self._sizes):

@@ -1,4 +1,4 @@
-"""The stages of a run, done by workers, with one progress line; what an earlier run has done is left out."""
+"""The stages of a run, done by workers, with one progress line; no work of an earlier run is repeated."""
 
 import os
 import shutil
@@ -67,7 +67,7 @@ class RunProgress:
 
 
 class TokenizedFiles(NamedTuple):
-    """Tokenized text in files: names, pieces and documents of each, and what is known of all."""
+    """Files of tokenized text: the name, pieces and documents of each file, and the statistics of all."""
 
     paths: tuple[str, ...]
     pieces: tuple[int, ...]
@@ -155,7 +155,7 @@ class Execution:
         return CompleteShards(sum(statistics[1:], statistics[0]), shards, totals["left_out"])
 
     def _deal(self, tokenized: TokenizedFiles, units: Sequence[Unit], buckets: int) -> None:
-        """Deals all pairs out; they are then in files."""
+        """Deals all pairs out and writes them into files."""
         files, options = self._job.files, self._job.options
         deal_tasks = [
             jobs.DealTask(number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets)
@@ -173,7 +173,7 @@ class Execution:
         result_file: Callable[[_Task], str],
         on_progress: OnProgress,
     ) -> Iterator[tuple[_Task, dict[str, Any]]]:
-        """Each task with its result; those are done of which there is no result yet."""
+        """Yields each task with its result; does the tasks that have no result yet."""
         missing = []
         for task in all_tasks:
             result = load_result(result_file(task))

@@ -65,7 +65,7 @@ def _digests(input_digests: Sequence[str], options: Options) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what has a say in the output."""
+    """The versions of Python and of the packages that influence the output."""
     packages = ("numpy", "sentencepiece", "sentencex")
     return {
         "python": platform.python_version(),
@@ -135,7 +135,7 @@ def publish(
 
 
 def read_manifest(output_file: str) -> Any:
-    """The manifest of the output, None if it has none that this version reads."""
+    """The manifest of the output; None if there is none, or none that this version reads."""
     path = records.manifest_path(output_file)
     if not file_exists(path):
         return None
@@ -147,13 +147,13 @@ def read_manifest(output_file: str) -> Any:
 
 
 def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
-    """The files that a manifest is about."""
+    """The record files that a manifest describes."""
     folder = os.path.dirname(output_file)
     return [os.path.join(folder, shard["name"]) for shard in manifest["shards"]]
 
 
 def is_complete(output_file: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether all files of a manifest are there in their full size."""
+    """Whether all files of a manifest exist and have their full size."""
     pairs = zip(shard_paths(output_file, manifest), manifest["shards"], strict=True)
     return all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs)
 

@@ -111,7 +111,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
 
     @property
     def passes(self) -> int:
-        """How often the text is gone through."""
+        """How often the run goes through the text."""
         return self.dupe_factor or (1 if self.is_dynamic else _STATIC_PASSES)
 
     @property

@@ -155,7 +155,7 @@ def _beam_pipeline(options: Options) -> types.ModuleType:
 
 @contextlib.contextmanager
 def _quiet_beam(options: Options) -> Iterator[None]:
-    """Leaves out what is logged, which is a lot, unless --verbosity asks for it."""
+    """Keeps Beam from logging, which it does a lot, unless --verbosity asks for it."""
     before = logging.root.manager.disable
     if options.verbosity == "error":
         logging.disable(logging.CRITICAL)

@@ -66,7 +66,7 @@ class Plan:
         return "\n".join(f"{name:>22}  {text}" for name, text in rows.items())
 
     def warn_of_full_disks(self, options: Options) -> None:
-        """Warns where less is free than will be needed."""
+        """Warns if a folder has less space than the run will need."""
         output = options.shards[0]
         beside = tempfile.gettempdir() if has_scheme(output) else os.path.dirname(output) or "."
         needs: collections.Counter[str] = collections.Counter({beside: self.output_bytes})
@@ -102,7 +102,7 @@ def make_plan(
     tokenizer: Tokenizer,
     options: Options,
 ) -> Plan:
-    """Takes some text from here and there through all stages, and multiplies."""
+    """Takes a sample of the text through all stages and multiplies the figures."""
     input_bytes = sum(file["bytes"] for file in inputs)
     blocks = _sample(groups, options)
     clock = [time.perf_counter()]
@@ -136,7 +136,7 @@ def make_plan(
 
 
 def _sample(groups: Sequence[Sequence[TextRange]], options: Options) -> list[LineBlock]:
-    """The beginnings of some ranges, which lie evenly apart; lines that cannot be used are passed over."""
+    """The beginnings of some evenly spaced ranges, without lines that cannot be used."""
     ranges = [text_range for group in groups for text_range in group]
     return [
         _beginning(block)
@@ -156,6 +156,6 @@ def _beginning(block: LineBlock) -> LineBlock:
 
 
 def _dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
-    """What the dealt pairs of all passes take for a text of so many pieces, at most about."""
+    """About the most bytes that the dealt pairs of all passes take, for a text of so many pieces."""
     of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
     return pieces * options.passes * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)

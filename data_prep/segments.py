@@ -74,7 +74,7 @@ class Pairs:
         )
 
     def in_text_order(self) -> "Pairs":
-        """The same pairs, those that were swapped put back."""
+        """The same pairs; swapped ones are in text order again."""
         swapped = (self.may_swap & self.labels).astype(bool)
         starts, lengths = (
             np.where(swapped[:, None], column[:, ::-1], column) for column in (self.starts, self.lengths)
@@ -83,7 +83,7 @@ class Pairs:
 
 
 def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """int64 [sum of lengths]. From each start on as many numbers as its length, end to end."""
+    """int64 [sum of lengths]. For each start, as many consecutive numbers as its length, end to end."""
     ends = np.cumsum(lengths, dtype=np.int64)
     return np.arange(ends[-1] if ends.size else 0) + np.repeat(starts - (ends - lengths), lengths)
 

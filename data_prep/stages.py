@@ -118,7 +118,7 @@ def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray
 
 
 def buckets_per_shard(pieces: int, options: Options, sizes: Sizes = SIZES) -> int:
-    """Into how many buckets each output file is divided; `pieces` of the text, one pass counted."""
+    """Into how many buckets each output file is divided; `pieces` are those of one pass over the text."""
     pieces *= options.passes
     wanted = max(-(-pieces // BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // sizes.small_bucket_pieces)))
     return -(-wanted // len(options.shards))
@@ -174,7 +174,7 @@ def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarra
 
 
 def pair_rows(pairs: Pairs) -> np.ndarray:
-    """All that belongs to pairs besides their pieces."""
+    """All fields of pairs except their pieces."""
     rows = np.empty(len(pairs), PAIR)
     rows["lengths"], rows["label"], rows["may_swap"] = pairs.lengths, pairs.labels, pairs.may_swap
     return rows
@@ -186,7 +186,7 @@ def pair_ids(ids: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 
 def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple[np.ndarray, Pairs]:
-    """Pairs that were taken apart, one behind the other, and the array in which they lie."""
+    """The array of ids that separate rows and ids make together, and the pairs in it."""
     row = np.concatenate(rows)
     ends = np.cumsum(row["lengths"].ravel(), dtype=np.int64).reshape(-1, 2)
     pairs = Pairs(ends - row["lengths"], row["lengths"], row["label"], row["may_swap"])
@@ -217,6 +217,6 @@ def read_bucket(
 
 
 def _index(path: str, bucket: int, entries: int) -> list[list[int]]:
-    """How many pairs, and how many pieces, come before a bucket; of some buckets from this one on."""
+    """For this bucket and the next ones: how many pairs, and how many pieces, come before the bucket."""
     found = np.fromfile(path, np.int64, 2 * entries, offset=bucket * _INDEX_ENTRY)
     return found.reshape(-1, 2).tolist()

@@ -1,4 +1,4 @@
-"""Text files divided into groups of ranges, the groups tokenized, and what has come of all of them."""
+"""Groups of ranges of text files, their tokenization, and the outcome of all groups."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ class TextGroup:
         self.skipped: list[SkippedLine] = []
 
     def read(self) -> Iterator[Iterator[LineBlock]]:
-        """The lines of each range; InputError names one that cannot be used, unless such are skipped."""
+        """The lines of each range; InputError names a line that cannot be used, unless it is skipped."""
         return map(self._read_range, range(len(self._ranges)))
 
     def _read_range(self, source: int) -> Iterator[LineBlock]:
@@ -187,7 +187,7 @@ class TokenizedText(NamedTuple):
 def joined_results(
     groups: Sequence[Sequence[TextRange]], results: Mapping[int, Mapping[str, Any]]
 ) -> TokenizedText:
-    """The results of all groups together, given by their numbers."""
+    """Joins the results of all groups; `results` has them by the number of the group."""
     total = TextStatistics.empty()
     skipped = []
     lines: dict[str, int] = {}  # of each file so far
@@ -232,14 +232,14 @@ class PointlessRunError(InputError):
 
 
 def require_text(pieces: int, options: Options) -> None:
-    """Raises PointlessRunError where there are no pieces."""
+    """Raises PointlessRunError if there are no pieces."""
     if not pieces:
         names = ", ".join(options.input_file)
         raise PointlessRunError(f"no text in {names}: nothing to make examples of")
 
 
 def require_examples(records: Sequence[int], options: Options) -> None:
-    """Raises PointlessRunError where a file, of which the numbers of records are given, has none."""
+    """Raises PointlessRunError if a file has no records; `records` has the number for each file."""
     if not any(records):
         names = ", ".join(options.input_file)
         raise PointlessRunError(f"no examples: {names} has no line of two words")

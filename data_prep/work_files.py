@@ -52,12 +52,12 @@ class WorkFiles:
         return os.path.join(self.tokens, f"{group:06}-{corpus:04}.npz")
 
     def tokenized_result(self, group: int) -> str:
-        """What is known of the tokenized text of a group; there when all of it is tokenized."""
+        """The file of the result of a group; it exists when the whole group is tokenized."""
         return os.path.join(self.tokens, f"{group:06}.json")
 
     @property
     def dealt_totals(self) -> str:
-        """What is known of all dealt pairs."""
+        """The file of the result of dealing."""
         return os.path.join(self.dealt, "totals.json")
 
     @property
@@ -74,19 +74,19 @@ class WorkFiles:
         return os.path.join(self._shard_folders[shard], "parts", f"{shard:05}-{part:05}")
 
     def complete(self, shard: int) -> str:
-        """The complete shard, not yet under its own name: its first part, to which the others were added."""
+        """The complete shard, not yet under its own name: its first part with all others added."""
         return self.part(shard, 0)
 
     def completed_result(self, shard: int) -> str:
-        """What is known of a complete shard."""
+        """The file of the result of a complete shard."""
         return f"{self.complete(shard)}.complete.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other runs from the files; what has nothing finished in it is removed at the end.
+        """Keeps other runs from the files; removes the files at the end if no group of text is finished.
 
         Raises:
-          InputError: another run has them.
+          InputError: another run uses them.
         """
         for folder, wanted in self._folders.items():
             try:
@@ -106,18 +106,18 @@ class WorkFiles:
             lock.release()
 
     def keep_only(self, tokens_key: Mapping[str, Any], key: Mapping[str, Any]) -> None:
-        """Empties folders that were made for something else: of tokenized text, and of all that follows."""
+        """Empties the folders of tokenized text and of all that follows if they were made for another key."""
         _keep_only(self.tokens, tokens_key)
         _keep_only(self.dealt, key)
         for folder in self._shard_folders:
             _keep_only(os.path.join(folder, "parts"), key)
 
     def are_for(self, key: Mapping[str, Any]) -> bool:
-        """Whether there is unfinished work that was begun for the same."""
+        """Whether there is unfinished work of a run with the same key."""
         return all(load_result(os.path.join(f, "parts", _KEY)) == key for f in set(self._shard_folders))
 
     def remove(self) -> None:
-        """Removes all."""
+        """Removes all temporary files."""
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -131,13 +131,13 @@ def _keep_only(folder: str, key: Mapping[str, Any]) -> None:
 
 
 def save_result(path: str, result: Mapping[str, Any]) -> None:
-    """Writes what is known of work that is done."""
+    """Writes the result of finished work."""
     with appear_when_complete([path]) as [name], open(name, "r+", encoding="utf-8") as file:
         json.dump(result, file)
 
 
 def load_result(path: str) -> dict[str, Any] | None:
-    """What `save_result` has written; None if it has not."""
+    """What `save_result` has written; None if there is no such file."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)

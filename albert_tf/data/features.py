@@ -38,7 +38,7 @@ class Features:
     num_choices: int = 1
 
     def __len__(self) -> int:
-        """Examples, not sequences."""
+        """The number of examples, not of sequences."""
         return len(self.lengths) // self.num_choices
 
     @functools.cached_property
@@ -60,7 +60,7 @@ class Spans(NamedTuple):
     lengths: np.ndarray
 
     def take(self, texts: np.ndarray) -> "Spans":
-        """The texts of these numbers, in this order."""
+        """The texts with these numbers, in this order."""
         return self._replace(starts=self.starts[texts], lengths=self.lengths[texts])
 
     def first(self, lengths: np.ndarray) -> "Spans":

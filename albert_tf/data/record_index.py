@@ -53,7 +53,7 @@ class RecordIndex:
     counts: np.ndarray
 
     def __len__(self) -> int:
-        """Blocks."""
+        """The number of blocks."""
         return len(self.counts)
 
     def records_of_files(self) -> list[int]:
@@ -110,7 +110,7 @@ def index_records(files: Sequence[str], kept_in: str | None = None) -> RecordInd
 
 
 def _load(path: str, key: str) -> dict[str, np.ndarray] | None:
-    """The columns in the file; None if it is not there, damaged or of other files."""
+    """The columns in the file; None if it does not exist, is damaged or belongs to other files."""
     try:
         with open(path, "rb") as file, np.load(file) as stored:
             if stored["key"] != key:
@@ -185,7 +185,7 @@ def shuffled_records(
 def _pools(
     index: RecordIndex, seed: int, position: int, size: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Epoch, numbers and records of pools of some blocks, of the first from the record at that position on."""
+    """Epoch, numbers and records of pools of `size` blocks, from the record at that position on."""
     epoch, position = divmod(position, int(index.counts.sum()))
     while True:
         order = np.random.default_rng([seed, 0, epoch]).permutation(len(index))

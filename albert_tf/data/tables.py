@@ -36,7 +36,7 @@ class Table:
         return len(self.lines)
 
     def select(self, rows: Sequence[int]) -> "Table":
-        """The table of some of the rows."""
+        """A table of some rows only."""
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns, lines=[self.lines[row] for row in rows])
 
@@ -47,7 +47,7 @@ class Table:
         return values
 
     def labels(self, column: str, label_names: Sequence[str]) -> np.ndarray:
-        """A column's class numbers, int32 [rows]; without names of classes its scores, float32 [rows]."""
+        """A column's class numbers, int32 [rows]; if there are no label names its scores, float32 [rows]."""
         if not label_names:
             scores = np.array([_number(value) for value in self.columns[column]], np.float32)
             self._refuse(column, np.isnan(scores), "is not a finite number")

@@ -1,4 +1,4 @@
-"""Text normalization ahead of SentencePiece, and which characters of the raw text its results stand for."""
+"""Text normalization before SentencePiece, and which characters of the raw text the results stand for."""
 
 import functools
 import unicodedata

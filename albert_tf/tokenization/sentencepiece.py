@@ -67,7 +67,7 @@ class SentencePieceTokenizer(Tokenizer):
         do_lower_case: bool = True,
         keep_accents: bool = False,
     ):
-        """Loads the model; InputError if the file is no model or lacks a special piece."""
+        """Loads the model; raises InputError if the file is no model or lacks a special piece."""
         self._processor = _load(model_file)
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
@@ -91,7 +91,7 @@ class SentencePieceTokenizer(Tokenizer):
         return preprocess_text(text, self.do_lower_case, keep_accents=self.keep_accents)
 
     def tokenize(self, text: str) -> list[str]:
-        """The pieces of a text; characters the model does not know come as they are."""
+        """The pieces of a text; a character that the model does not know stays as it is."""
         text = self.preprocess(text)
         pieces = []
         ids = self._processor.encode(text, out_type=int)
@@ -142,7 +142,7 @@ class SentencePieceTokenizer(Tokenizer):
         return parts, np.diff(text_ends, prepend=0)
 
     def _sizes_of(self, ids: np.ndarray, lengths: np.ndarray, prepared: list[str]) -> np.ndarray:
-        """How many characters of the text as the model normalizes it each of the model's ids stands for."""
+        """How many characters each of the model's ids stands for, in the text as the model normalizes it."""
         sizes = self._sizes[ids]
         unknown = ids == self.unk_id
         if unknown.any():  # which may be any number of characters, so the model has to spell them
@@ -185,7 +185,7 @@ class SentencePieceTokenizer(Tokenizer):
         return int(int(self.pieces[id][1:-1], 16) & 0xC0 != 0x80)
 
     def _digit_comma_parts(self) -> dict[int, list[_Part]]:
-        """For every piece the rule applies to, what it becomes."""
+        """What the rule makes of each piece to which it applies."""
         result = {}
         for id, piece in enumerate(self.pieces):
             if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():

@@ -81,7 +81,7 @@ class WordPieceTokenizer(Tokenizer):
         return not piece.startswith(CONTINUATION)
 
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
-        """Ids, and the number of characters without white space, after all changes, that each stands for."""
+        """Ids, and how many characters each stands for, counted after all changes and without white space."""
         ids, sizes = [], []
         for word in clean(text).split():
             found = self._cache.get(word)
@@ -94,7 +94,7 @@ class WordPieceTokenizer(Tokenizer):
         return ids, sizes
 
     def _encode_word(self, word: str) -> tuple[list[int], list[int]]:
-        """The same of a word that white space surrounds; punctuation inside it stands for itself."""
+        """The same for one word between white space; punctuation inside it is a word of its own."""
         if self.do_lower_case:
             word = lower_case(word, self.keep_accents)
         spaced = "".join(f" {c} " if is_punctuation(c) else c for c in word)

@@ -47,7 +47,7 @@ class InGraphSentencePiece(InGraphTokenizer):
     """
 
     def __init__(self, tokenizer: SentencePieceTokenizer):
-        """Takes the tokenizer; InputError where its model is of a kind that these tables do not cover."""
+        """Takes the tokenizer; raises InputError if these tables do not cover its kind of model."""
         super().__init__()
         model = _MESSAGES.ModelProto.FromString(tokenizer.model)
         _check_kind(model, tokenizer.source)
@@ -101,7 +101,7 @@ class InGraphSentencePiece(InGraphTokenizer):
 
 
 class _Sequences:
-    """Makes one code of each sequence of characters that the model normalizes as one."""
+    """Makes one code of each sequence of characters that the model normalizes as a whole."""
 
     def __init__(self, codes: Mapping[str, int]):
         """Takes sequences of two characters or more."""
@@ -174,7 +174,7 @@ def _first_come(starts: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
 
 
 def _with_underlines(characters: Characters) -> Characters:
-    """One underline before each word, for the space there; what is not before a visible character goes."""
+    """Puts one underline in place of the spaces before each word; drops spaces at the end."""
     codes, _, _, rows = characters
     space = codes == SPACE
     visible = tf.cast(~space & (codes != ord(UNDERLINE)), tf.int32)
@@ -188,7 +188,7 @@ def _with_underlines(characters: Characters) -> Characters:
 def _visible_ranges(
     characters: Characters, begins: tf.Tensor, ends: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What pieces from some place to another stand for: from their first visible character to the last."""
+    """The ranges of pieces between two places: from their first visible character to the last."""
     visible = characters.codes != ord(UNDERLINE)
     shown = characters.at(tf.where(visible)[:, 0])
     before = tf.concat([[0], tf.cumsum(tf.cast(visible, tf.int32))], axis=0)
