@@ -4,7 +4,7 @@
 import dataclasses
 import sys
 
-from albert_tf.cli.flags import UsageError, option, original_option
+from albert_tf.cli.flags import UsageError, former_option, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
 from albert_tf.cli.settings import SquadSettings, kept_option, settings_from
@@ -58,8 +58,8 @@ class SquadOptions(FineTuningOptions):
         "added to its name",
     )
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
-    predict_feature_left_file: str | None = original_option("predict_feature_left_file")
-    use_einsum: bool | None = original_option("use_einsum")
+    predict_feature_left_file: str | None = former_option("predict_feature_left_file")
+    use_einsum: bool | None = former_option("use_einsum")
     doc_stride: int | None = kept_option(SquadSettings, "doc_stride")
     eval_batch_size: int | None = option(
         None,

@@ -27,8 +27,8 @@ class UsageError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class OriginalFlag:
-    """A flag of the original release that does nothing here.
+class FormerFlag:
+    """A flag of the original release, or of an earlier version, that does nothing.
 
     Attributes:
       reason: why it does nothing.
@@ -41,16 +41,19 @@ class OriginalFlag:
     replaced_by: str | None = None
 
 
-ORIGINAL_FLAGS = {
-    "input_file_mode": OriginalFlag("text is always read as UTF-8", is_accepted=True),
-    "predict_feature_left_file": OriginalFlag(
+FORMER_FLAGS = {
+    "input_file_mode": FormerFlag("text is always read as UTF-8", is_accepted=True),
+    "predict_feature_left_file": FormerFlag(
         "the features contain what the original kept in this file", is_accepted=True
     ),
-    "use_einsum": OriginalFlag("every projection is a plain matrix product", is_accepted=True),
-    "masked_lm_budget": OriginalFlag("it never worked"),
-    "master": OriginalFlag("use --tpu_name with the address", replaced_by="tpu_name"),
-    "num_tpu_cores": OriginalFlag("all cores of the TPU are used", replaced_by="tpu_name"),
-    "use_tpu": OriginalFlag("use --distribution_strategy=tpu with --tpu_name", replaced_by="tpu_name"),
+    "use_einsum": FormerFlag("every projection is a plain matrix product", is_accepted=True),
+    "masked_lm_budget": FormerFlag("it never worked"),
+    "max_temp_gb": FormerFlag(
+        "temporary files have no limit; put them on a larger disk by --temp_dir", replaced_by="temp_dir"
+    ),
+    "master": FormerFlag("use --tpu_name with the address", replaced_by="tpu_name"),
+    "num_tpu_cores": FormerFlag("all cores of the TPU are used", replaced_by="tpu_name"),
+    "use_tpu": FormerFlag("use --distribution_strategy=tpu with --tpu_name", replaced_by="tpu_name"),
 }
 
 
@@ -81,9 +84,9 @@ def option(
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
-def original_option(name: str, *, choices: Sequence[str] | None = None) -> Any:
-    """The field of an accepted flag of `ORIGINAL_FLAGS`; None if the flag is not given."""
-    return option(None, help=f"does nothing: {ORIGINAL_FLAGS[name].reason}", choices=choices)
+def former_option(name: str, *, choices: Sequence[str] | None = None) -> Any:
+    """The field of an accepted flag of `FORMER_FLAGS`; None if the flag is not given."""
+    return option(None, help=f"does nothing: {FORMER_FLAGS[name].reason}", choices=choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +112,11 @@ def flags_of(options: ScriptOptions) -> dict[str, Any]:
     }
 
 
-def warn_of_original_flags(options: ScriptOptions) -> None:
+def warn_of_former_flags(options: ScriptOptions) -> None:
     """Warns of each given flag that does nothing."""
     for name, value in flags_of(options).items():
-        if name in ORIGINAL_FLAGS and value is not None:
-            text = f"--{name} of the original release does nothing: {ORIGINAL_FLAGS[name].reason}"
+        if name in FORMER_FLAGS and value is not None:
+            text = f"--{name} does nothing: {FORMER_FLAGS[name].reason}"
             warnings.warn(text, InputWarning, stacklevel=2)
 
 
@@ -244,10 +247,10 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
 
 
 def _explain(message: str, options_class: type[ScriptOptions]) -> str:
-    """The message, or the reason if a flag of the original release is gone."""
+    """The message, or the reason if a flag is gone."""
     names = {None, *(field.name for field in dataclasses.fields(options_class))}
-    for name, flag in ORIGINAL_FLAGS.items():
+    for name, flag in FORMER_FLAGS.items():
         is_meant = f"'{name}'" in message or f"'no{name}'" in message
         if is_meant and not flag.is_accepted and flag.replaced_by in names:
-            return f"--{name} of the original release is gone: {flag.reason}"
+            return f"--{name} is gone: {flag.reason}"
     return message

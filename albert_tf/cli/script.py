@@ -51,7 +51,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                     stream.reconfigure(errors="replace")  # if a terminal lacks a character
             try:
                 with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
-                    flags.warn_of_original_flags(options)
+                    flags.warn_of_former_flags(options)
                     run(options)
             except InputError as error:
                 return _fail(name, str(error), FAILED)

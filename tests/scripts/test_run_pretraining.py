@@ -131,9 +131,10 @@ def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
 
 def test_a_process_ends_though_records_are_still_being_read(flags, tmp_path):
     code = f"""
-import pathlib, sys, time
+import functools, pathlib, sys, time
 import run_pretraining
 from albert_tf.data import record_index
+from albert_tf.tasks import pretraining
 
 read, calls = record_index.RecordIndex.read, []
 
@@ -144,7 +145,7 @@ def read_beyond_the_end_of_training(index, blocks):
     time.sleep(len(calls) - 1)
     return read(index, blocks)
 
-record_index.BLOCKS_OF_A_POOL = 1
+pretraining.shuffled_records = functools.partial(record_index.shuffled_records, blocks_of_a_pool=1)
 record_index.RecordIndex.read = read_beyond_the_end_of_training
 sys.exit(run_pretraining.main(["run_pretraining.py", *sys.argv[1:]]))
 """
@@ -205,7 +206,7 @@ def test_lengths_that_are_left_out_are_those_of_the_records(flags, tmp_path, cap
 
 @pytest.mark.parametrize(("more", "message"), [
     ("--learning_rat=1", "Unknown command line flag 'learning_rat'. Did you mean: learning_rate"),
-    ("--use_tpu", "--use_tpu of the original release is gone: use --distribution_strategy=tpu"),
+    ("--use_tpu", "--use_tpu is gone: use --distribution_strategy=tpu"),
     ("--train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
     ("--train_batch_size=many", "--train_batch_size=many"),
     ("--optimizer=lamp", "--optimizer"),

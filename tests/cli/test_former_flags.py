@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from albert_tf.cli import flags
-from albert_tf.cli.flags import ORIGINAL_FLAGS, ScriptOptions, UsageError, original_option, parse
+from albert_tf.cli.flags import FORMER_FLAGS, ScriptOptions, UsageError, former_option, parse
 from albert_tf.cli.script import script
 from data_prep.options import Options as DataOptions
 from export_to_tfhub import HubOptions
@@ -17,7 +17,7 @@ from run_squad import SquadOptions
 class OldOptions(ScriptOptions):
     """A script of old."""
 
-    use_einsum: bool | None = original_option("use_einsum")
+    use_einsum: bool | None = former_option("use_einsum")
     tpu_name: str | None = flags.option(None, help="the TPU")
 
 
@@ -30,7 +30,7 @@ def old_script(options: OldOptions) -> None:
 def test_a_flag_that_does_nothing_is_accepted_with_a_warning(capsys, given):
     assert old_script(["old.py", given]) == 0
     assert capsys.readouterr().err == (
-        "old.py: warning: --use_einsum of the original release does nothing: every projection is a plain "
+        "old.py: warning: --use_einsum does nothing: every projection is a plain "
         "matrix product\n"
     )
 
@@ -48,12 +48,12 @@ def test_a_flag_that_is_left_out_is_not_mentioned(capsys):
 ])  # fmt: skip
 def test_help_says_that_a_flag_does_nothing(options, name):
     [field] = [field for field in dataclasses.fields(options) if field.name == name]
-    assert field.metadata["help"] == f"does nothing: {ORIGINAL_FLAGS[name].reason}"
+    assert field.metadata["help"] == f"does nothing: {FORMER_FLAGS[name].reason}"
 
 
-@pytest.mark.parametrize("name", [name for name, flag in ORIGINAL_FLAGS.items() if not flag.is_accepted])
+@pytest.mark.parametrize("name", [name for name, flag in FORMER_FLAGS.items() if not flag.is_accepted])
 def test_a_flag_that_is_gone_says_why(name):
-    with pytest.raises(UsageError, match=f"--{name} of the original release is gone: "):
+    with pytest.raises(UsageError, match=f"--{name} is gone: "):
         parse(PretrainingOptions, ["run_pretraining.py", f"--{name}=1"])
 
 
