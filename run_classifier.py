@@ -3,6 +3,8 @@
 
 import dataclasses
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
@@ -19,6 +21,9 @@ _CUSTOM_FLAGS = (
     "labels",
     "is_score",
 )
+
+
+_TEXT, _LABEL = ("text",), "label"  # the columns where nothing names them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +60,21 @@ class ClassifierOptions(FineTuningOptions):
     )
     dev_file: str | None = option(None, help="custom task: to evaluate on")
     test_file: str | None = option(None, help="custom task: to predict")
-    text_columns: tuple[str, ...] = option(
-        ("text",), help="custom task: the column of the text, or the two of a pair"
+    text_columns: tuple[str, ...] | None = option(
+        None,
+        help="custom task: the column of the text, or the two of a pair (default: as trained, else text)",
     )
-    label_column: str = option("label", help="custom task: the column of the label")
+    label_column: str | None = option(
+        None, help="custom task: the column of the label (default: as trained, else label)"
+    )
     id_column: str | None = option(None, help="custom task: the column that names an example in predictions")
     labels: tuple[str, ...] | None = option(
-        None, help="custom task: the classes (default: those found in --train_file)"
+        None, help="custom task: the classes (default: as trained, in training those found in --train_file)"
     )
-    is_score: bool = option(False, help="custom task: whether labels are numbers to predict, not classes")
+    is_score: bool | None = option(
+        None,
+        help="custom task: whether labels are numbers to predict, not classes (default: as trained)",
+    )
     threshold_to_export: float | None = option(
         None, help="constant that the export of --export_dir returns with serialized_examples"
     )
@@ -85,8 +96,8 @@ class ClassifierOptions(FineTuningOptions):
         for split in self.splits:
             if not getattr(self, f"{split}_file"):
                 raise UsageError(f"--{split}_file is needed for what is to be done")
-        columns = [*self.text_columns, self.label_column]
-        if len(self.text_columns) > 2 or len(set(columns)) < len(columns):
+        columns = [*(self.text_columns or _TEXT), self.label_column or _LABEL]
+        if len(columns) > 3 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
         if self.labels and self.is_score:
             raise UsageError("--labels and --is_score exclude each other")
@@ -130,7 +141,7 @@ def main(options: ClassifierOptions) -> None:
         run(task, start.options, chosen, strategy)
 
 
-def _source(options: ClassifierOptions, earlier: dict | None):
+def _source(options: ClassifierOptions, earlier: Mapping[str, Any]):
     """The task, and a function that reads a split of it."""
     from albert_tf.tasks.classification import glue
     from albert_tf.tasks.classification.tfds import read_tfds
@@ -143,17 +154,26 @@ def _source(options: ClassifierOptions, earlier: dict | None):
     return task, lambda split: glue.read_split(task, options.data_dir, split)
 
 
-def _custom_source(options: ClassifierOptions, earlier: dict | None):
+def _custom_source(options: ClassifierOptions, earlier: Mapping[str, Any]):
     from albert_tf.tasks.classification import custom
 
+    known = {} if options.do_train else earlier
+    columns = _text_columns(options, known)
+    label_column = options.label_column or known.get("label_column", _LABEL)
+    kept = known.get("label_names")
+    if options.is_score and kept:
+        raise InputError(f"--is_score: the weights tell the classes {', '.join(kept)}")
+    if (options.labels or options.is_score is False) and kept == []:
+        flag = "--labels" if options.labels else "--is_score=false"
+        raise InputError(f"{flag}: the weights predict a score, not classes")
     if options.is_score:
         names = ()
     elif options.labels:
         names = options.labels
     elif options.do_train:
-        names = custom.find_labels(options.train_file, options.label_column)
-    elif earlier:
-        names = tuple(earlier["label_names"])
+        names = custom.find_labels(options.train_file, label_column)
+    elif kept is not None:
+        names = tuple(kept)
     else:
         raise InputError("--labels is needed: there are no weights that say which classes they know")
     files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
@@ -161,14 +181,31 @@ def _custom_source(options: ClassifierOptions, earlier: dict | None):
     def read(split: str):
         return custom.read_custom(
             files[split],
-            text_columns=options.text_columns,
-            label_column=None if split == "test" else options.label_column,
+            text_columns=columns,
+            label_column=None if split == "test" else label_column,
             id_column=options.id_column if split == "test" else None,
             label_names=names,
             is_score=not names,
         )
 
-    return custom.custom_task(names), read
+    return custom.custom_task(names, columns, label_column), read
+
+
+def _text_columns(options: ClassifierOptions, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that the flag names, else those that the weights were trained on.
+
+    Raises:
+      InputError: the weights were trained on another number of texts, or on these columns in another order.
+    """
+    trained = tuple(known.get("text_columns", ()))
+    number = known.get("num_texts", len(trained))
+    columns = options.text_columns or trained or _TEXT
+    swapped = columns != trained and set(columns) == set(trained)
+    if (number and len(columns) != number) or swapped:
+        given = f"--text_columns={','.join(columns)}" if options.text_columns else "--text_columns is needed"
+        names = f": {', '.join(trained)}" if trained else ""
+        raise InputError(f"{given}: the weights were trained on {number} text{'s' * (number > 1)}{names}")
+    return columns
 
 
 if __name__ == "__main__":

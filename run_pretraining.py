@@ -11,6 +11,8 @@ from albert_tf.cli.options import PRETRAINING_BATCH, PRETRAINING_RATE, TrainingO
 from albert_tf.cli.script import script
 
 _OF_UNMASKED = "(of unmasked records; default: what they were made with)"
+_OF_THE_RECORDS = "(default: what the records were made with)"
+_TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case")
 _MASKING_FLAGS = (
     "max_predictions_per_seq",
     "masked_lm_prob",
@@ -28,6 +30,15 @@ class PretrainingOptions(TrainingOptions):
     """
 
     albert_config_file: str = option(help="the model's albert_config.json")
+    spm_model_file: str | None = option(
+        None, help=f"SentencePiece model, kept with the weights {_OF_THE_RECORDS}"
+    )
+    vocab_file: str | None = option(
+        None, help=f"WordPiece vocabulary, kept with the weights {_OF_THE_RECORDS}"
+    )
+    do_lower_case: bool | None = option(
+        None, help=f"whether the text was lower-cased, kept with the weights {_OF_THE_RECORDS}"
+    )
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
         None, help="globs of held-out TFRecords; --input_file when left out"
@@ -78,6 +89,7 @@ class PretrainingOptions(TrainingOptions):
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
+    from albert_tf.checkpoints.assets import Assets
     from albert_tf.cli.text import say
     from albert_tf.config import AlbertConfig
     from albert_tf.data.records import record_files
@@ -96,6 +108,8 @@ def main(options: PretrainingOptions) -> None:
         eval_files = record_files(options.eval_input_file)
     config = AlbertConfig.from_json_file(options.albert_config_file)
     given = {name: getattr(options, name) for name in _MASKING_FLAGS}
+    text = Assets.of_records(input_files + eval_files)
+    text = text.overridden(**{name: getattr(options, name) for name in _TEXT_FLAGS})
     task = PretrainingTask(
         config,
         input_files,
@@ -105,6 +119,7 @@ def main(options: PretrainingOptions) -> None:
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),
         index_file=None if options.dry_run else os.path.join(options.output_dir, "record_index.npz"),
+        text=text,
     )
     loop.run(task, options)
 

@@ -210,7 +210,7 @@ def _read(options: SquadOptions, earlier: dict | None):
 
     version, questions = options.version, {}
     if version is None and earlier and not options.do_train:
-        version = {name: version for version, name in NAMES.items()}.get(earlier["task_name"])
+        version = {name: version for version, name in NAMES.items()}.get(earlier.get("task_name"))
     if options.do_train:
         questions["train"] = read_squad(
             options.train_file,

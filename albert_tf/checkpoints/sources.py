@@ -13,10 +13,9 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from albert_tf.checkpoints import hub, huggingface
-from albert_tf.checkpoints.assets import find_sidecars, read_task
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.tensorflow import read_checkpoint
 from albert_tf.checkpoints.weight_source import WeightSource
-from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
 BEST_CHECKPOINT = "model.ckpt-best"
@@ -37,7 +36,7 @@ def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
     if is_archive(path):
         with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
             extract(path, folder)
-            yield dataclasses.replace(_open_folder(folder, path, best), path=path)
+            yield _open_folder(folder, path, best)
     elif tf.io.gfile.isdir(path):
         yield _open_folder(path.rstrip("/") or path, path, best)
     elif best:
@@ -104,14 +103,8 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
 
 
 def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
-    found, task = find_sidecars(folder), read_task(folder) or {}
-    return dataclasses.replace(
-        source,
-        do_lower_case=task.get("do_lower_case", source.do_lower_case),
-        config=AlbertConfig.from_json_file(found.config_file) if found.config_file else None,
-        spm_model_file=found.spm_model_file,
-        vocab_file=found.vocab_file,
-    )
+    beside = Assets.read(folder, source.path)
+    return dataclasses.replace(source, assets=beside.or_else(source.assets))
 
 
 def _visible(folder: str) -> list[str]:

@@ -18,6 +18,7 @@ import convert_checkpoint
 import run_pretraining
 from albert_tf import load_weights, testing
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.data.records import RecordWriter
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
@@ -93,7 +94,7 @@ def test_unmasked_records_train_and_continue_as_if_the_run_had_not_stopped(flags
 def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
     model = AlbertForPreTraining(CONFIG)
     (tmp_path / "hf").mkdir()
-    huggingface.write_folder(str(tmp_path / "hf"), CONFIG, weights_of(model), "pretraining")
+    huggingface.write_folder(str(tmp_path / "hf"), Assets(config=CONFIG), weights_of(model), "pretraining")
     assert run({**flags, "init_checkpoint": str(tmp_path / "hf"), "num_train_steps": "1"}) == 0
     expected = f"{tmp_path / 'hf'} (Hugging Face folder): 32 variables loaded, 0 missing, 0 unexpected"
     assert expected in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from typing import Any
 
 from albert_tf import testing
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models import heads
 from albert_tf.tokenization import load_tokenizer
@@ -23,21 +24,21 @@ TASKS = {
 def trained_model(
     kind: str, *, vocab_file: str | None = None, config: dict[str, Any] | None = None, **task: Any
 ) -> TrainedModel:
-    """A model with random weights; `task` goes before the entries of `TASKS`."""
+    """A model with random weights; `task` overrides the entries of `TASKS`."""
     spm_model_file = None if vocab_file else testing.SPM_MODEL_FILE
     tokenizer = load_tokenizer(spm_model_file, vocab_file)
     defaults = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": LENGTH}
     shape = testing.tiny_config(**defaults | (config or {}))
-    task = {"label_names": [], "max_seq_length": LENGTH, "do_lower_case": True, **TASKS[kind], **task}
+    task = {"label_names": [], "max_seq_length": LENGTH, **TASKS[kind], **task}
     head = "classification" if kind == "regression" else kind
     arguments = {"num_labels": len(task["label_names"]) or 1} if head == "classification" else {}
     return TrainedModel(
-        model=randomize(heads.MODELS[head](shape, **arguments)),
+        model=randomize(heads.HEADS[head].model(shape, **arguments)),
         head=head,
         tokenizer=tokenizer,
-        spm_model_file=spm_model_file,
-        vocab_file=vocab_file,
-        task=task,
+        assets=Assets(
+            config=shape, spm_model_file=spm_model_file, vocab_file=vocab_file, do_lower_case=True, task=task
+        ),
         metrics={"null_score_diff_threshold": 0.5},
         training=None,
         path=f"a model for {kind}",

@@ -11,11 +11,19 @@ from albert_tf.tasks.classification.text_examples import Examples
 _MOST_LABELS = 1000
 
 
-def custom_task(label_names: Sequence[str]) -> TextTask:
+def custom_task(
+    label_names: Sequence[str], text_columns: Sequence[str] = ("text",), label_column: str = "label"
+) -> TextTask:
     """The task of telling these classes; without names of classes, of predicting a score."""
     f1 = "eval_f1" if len(label_names) == 2 else "macro_f1"
     metrics = ("eval_accuracy", f1, "matthew_corr") if label_names else ("pearson", "spearman", "MSE")
-    return TextTask(name="custom", label_names=tuple(label_names), metrics=metrics)
+    return TextTask(
+        name="custom",
+        label_names=tuple(label_names),
+        metrics=metrics,
+        text_columns=tuple(text_columns),
+        label_column=label_column,
+    )
 
 
 def find_labels(path: str, label_column: str) -> tuple[str, ...]:
