@@ -132,8 +132,8 @@ class Assets:
                 earlier, first = told.setdefault(key, (value, path))
                 if value != earlier:
                     raise InputError(
-                        f"{first} and {path} were not made alike: {key} is {earlier} and {value}; a run takes "
-                        "records of one kind"
+                        f"{first} and {path} were not made alike: {key} is {earlier} and {value}; a run "
+                        "takes records of one kind"
                     )
         if lost and not files:
             text = f"{lost} is not there any more: --spm_model_file or --vocab_file adds it to the run"

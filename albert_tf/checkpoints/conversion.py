@@ -138,7 +138,7 @@ def _check_output(conversion: Conversion) -> None:
     if conversion.output_format == "original":
         exists = os.path.exists(f"{taken}.index")
     else:
-        exists = os.path.isfile(taken) or (os.path.isdir(taken) and os.listdir(taken))
+        exists = os.path.isfile(taken) or (os.path.isdir(taken) and bool(os.listdir(taken)))
     if exists:
         raise InputError(f"--output={taken} exists; --overwrite replaces it")
 
@@ -157,7 +157,8 @@ def _head(conversion: Conversion, source: WeightSource) -> str:
 def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]:
     notes = []
     labels = source.shapes.get("output_weights", (0,))[0]
-    if head == "classification" and source.head is None and not conversion.head:
+    is_told = source.head or conversion.head or "task_name" in source.assets.task
+    if head == "classification" and not is_told:
         notes.append(_ASSUMED[labels == 1])
     if head == "question_answering_v2" and conversion.output_format == "huggingface":
         notes.append(

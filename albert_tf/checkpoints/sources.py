@@ -17,6 +17,7 @@ from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.tensorflow import read_checkpoint
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
+from albert_tf.models.heads import head_of_task
 
 BEST_CHECKPOINT = "model.ckpt-best"
 _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
@@ -104,7 +105,9 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
 
 def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
     beside = Assets.read(folder, source.path)
-    return dataclasses.replace(source, assets=beside.or_else(source.assets))
+    of_task = head_of_task(beside.task.get("task_name", ""))
+    head = source.head or (of_task.name if of_task else None)
+    return dataclasses.replace(source, assets=beside.or_else(source.assets), head=head)
 
 
 def _visible(folder: str) -> list[str]:

@@ -116,16 +116,15 @@ def check(conversion: Conversion, converted: Converted) -> str:
         lines.append(f"largest difference from the input: {difference:.2g} ({what})")
         if difference > _ROUNDING and conversion.input not in what:
             raise InputError(f"the conversion is wrong: {lines[-1]}")
-    for what, other in _written_tokenizers(conversion):
-        lines.append(_compare_texts(converted.tokenizer, what, other))
+    if converted.tokenizer:
+        for what, encode in _written_tokenizers(conversion):
+            lines.append(_compare_texts(converted.tokenizer, what, encode))
     return "\n".join(lines)
 
 
 def _written_tokenizers(conversion: Conversion) -> Iterator[tuple[str, Callable[[str], list[int]]]]:
-    """What makes ids of a text by the files that were written; nothing if there is no vocabulary."""
+    """What makes ids of a text by the files that were written."""
     with open_source(written_weights(conversion)) as source:
-        if not source.assets.vocabulary:
-            return
         yield "read from the output", source.assets.tokenizer().encode
     path = os.path.join(conversion.output, "tokenizer.json")
     if os.path.exists(path) and importlib.util.find_spec("tokenizers"):

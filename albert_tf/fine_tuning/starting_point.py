@@ -63,7 +63,7 @@ class StartingPoint:
         """
         key = {
             "examples": digest,
-            "vocabulary": file_digest(self.assets.vocabulary),
+            "vocabulary": file_digest(self.tokenizer.source),
             "do_lower_case": self.assets.do_lower_case,
             **({"keep_accents": True} if self.assets.keep_accents else {}),
             **settings,

@@ -57,7 +57,7 @@ _CLASSES = ("output_weights", "output_bias")
 _LOGITS = {"logits": "logits"}
 _SPANS = ("cls_logits", "start_top_log_probs", "start_top_index", "end_top_log_probs", "end_top_index")
 
-# Of weights with several heads the first row counts: those of pretraining may still be there after fine-tuning.
+# Of weights with several heads the first row counts: fine-tuned ones may still have those of pretraining.
 HEADS: Mapping[str, Head] = {
     head.name: head
     for head in (

@@ -133,7 +133,7 @@ def test_the_folder_holds_all_that_a_device_needs(flags, tmp_path, capsys):
     assert report[0]["agreement"] == 1
     assert set(report[0]["milliseconds"]) == {"8", "16"}
     assert json.loads((tmp_path / "out" / "task.json").read_text())["label_names"] == ["0", "1"]
-    tokenizer = load_tokenizer(str(tmp_path / "out" / "30k-clean.model"))
+    tokenizer = load_tokenizer(str(tmp_path / "out" / "tiny_sentencepiece.model"))
     assert tokenizer.vocab_size == testing.tiny_config().vocab_size
 
 

@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_named_in_one_line(flags, tmp_path, capsys, changes
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"num_attention_heads": 3}, "hidden_size 16 is not divisible by num_attention_heads 3"),
-    ({"vocab_size": 30}, "was made with a vocabulary of 20 pieces, but the config's vocab_size is 30"),
+    ({"vocab_size": 19}, "was made with a vocabulary of 20 pieces, but the config's vocab_size is 19"),
     ({"vocab_size": 7}, "but there are 7 pieces in the vocabulary"),
     ({"embedding_size": None}, "missing embedding_size"),
 ])  # fmt: skip
