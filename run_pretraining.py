@@ -108,7 +108,8 @@ def main(options: PretrainingOptions) -> None:
         eval_files = record_files(options.eval_input_file)
     config = AlbertConfig.from_json_file(options.albert_config_file)
     given = {name: getattr(options, name) for name in _MASKING_FLAGS}
-    text = Assets.of_records(input_files + eval_files)
+    kept = options.spm_model_file or options.vocab_file or Assets.read(options.output_dir).vocabulary
+    text = Assets.of_records(input_files + eval_files, needs_vocabulary=not kept)
     text = text.overridden(**{name: getattr(options, name) for name in _TEXT_FLAGS})
     task = PretrainingTask(
         config,

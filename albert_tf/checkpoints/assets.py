@@ -3,6 +3,7 @@
 import dataclasses
 import filecmp
 import functools
+import glob
 import os
 import re
 import shutil
@@ -87,7 +88,7 @@ class Assets:
             [os.path.join(path, name) for path in folders if os.path.exists(os.path.join(path, name))]
             for name in (CONFIG_FILE, TASK_FILE)
         )
-        found = [path for place in folders for path in vocabularies_in(place)]
+        found = [path for inside in folders for path in vocabularies_in(inside)]
         models = [path for path in found if path.endswith(".model")]
         lists = [path for path in found if not path.endswith(".model")]
         task = dict(read_json(tasks[0], _Task)) if tasks else {}
@@ -102,11 +103,14 @@ class Assets:
         )
 
     @classmethod
-    def of_records(cls, paths: Sequence[str]) -> "Assets":
+    def of_records(cls, paths: Sequence[str], needs_vocabulary: bool = True) -> "Assets":
         """The vocabulary and the casing of pretraining records, as the descriptions beside them say.
 
-        A vocabulary that is no longer where it was is looked for beside the records. If it is not there
-        either, a warning says so.
+        A vocabulary that is no longer where it was is looked for beside the records.
+
+        Args:
+          paths: of the records.
+          needs_vocabulary: whether a warning says that the vocabulary is not found.
 
         Raises:
           InputError: two files were made with different vocabularies or casings.
@@ -135,7 +139,7 @@ class Assets:
                         f"{first} and {path} were not made alike: {key} is {earlier} and {value}; a run "
                         "takes records of one kind"
                     )
-        if lost and not files:
+        if lost and not files and needs_vocabulary:
             text = f"{lost} is not there any more: --spm_model_file or --vocab_file adds it to the run"
             warnings.warn(text, InputWarning, stacklevel=2)
         casing = {key: told[key][0] for key in ("do_lower_case", "keep_accents") if key in told}
@@ -220,7 +224,7 @@ class Assets:
         if self.do_lower_case is None and capital:
             text = (
                 f"nothing says whether text is lower-cased for {self.place}: it is, though {self.vocabulary} "
-                f"has pieces with capital letters, such as {capital}; --do_lower_case=false leaves them"
+                f"has pieces with capital letters ({capital}); give --do_lower_case=false for cased text"
             )
             warnings.warn(text, InputWarning, stacklevel=2)
         return tokenizer
@@ -255,8 +259,8 @@ class Assets:
 
     def _write_vocabulary(self, folder: str, names_from: str) -> None:
         ending = ".model" if self.spm_model_file else ".txt"
-        there = vocabularies_in(names_from) if os.path.isdir(names_from) else []
-        path = next((path for path in there if _are_the_same(self.vocabulary, path)), self.vocabulary)
+        there = glob.glob(os.path.join(glob.escape(names_from), f"*{ending}"))
+        path = next((path for path in sorted(there) if _are_the_same(path, self.vocabulary)), self.vocabulary)
         stem = os.path.basename(path).lstrip(".").removesuffix(ending)
         target = os.path.join(folder, stem + ending)
         if os.path.realpath(self.vocabulary) != os.path.realpath(target):

@@ -80,7 +80,7 @@ def task_in(values: Mapping[str, Any], path: str, num_labels: int | None) -> dic
     Raises:
       InputError: the numbers of the labels are not 0, 1, ..., or not as many as the head has outputs.
     """
-    if num_labels is None:
+    if num_labels is None or head_in(values) == "multiple_choice":  # whose one output is no label
         return {}
     if num_labels == 1 and head_in(values) == "classification":
         return {"label_names": []}

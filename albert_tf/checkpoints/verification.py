@@ -143,7 +143,4 @@ def _compare_texts(tokenizer: Tokenizer, what: str, encode: Callable[[str], list
     for text in _TEXTS:
         if encode(text) != tokenizer.encode(text):
             raise InputError(f"the conversion is wrong: {text!r} ({casing}) has other ids ({what})")
-    return (
-        f"the same ids for {len(_TEXTS)} texts with capitals, accents and digits, {casing} as the input says "
-        f"or is taken to be ({what})"
-    )
+    return f"the same ids for {len(_TEXTS)} texts with capitals, accents and digits, {casing} ({what})"

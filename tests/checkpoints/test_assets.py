@@ -189,12 +189,16 @@ def test_converting_again_leaves_one_vocabulary_and_no_assets_of_other_weights(t
     assert pathlib.Path(found.vocabulary).name == "own.model"
     assert found.task == {}
     with pytest.raises(InputError, match=r"own\.model belongs to other weights; --overwrite removes it"):
-        converted(str(tmp_path / "one"), tmp_path / "end", "original")
+        convert(
+            Conversion(
+                input=str(tmp_path / "one"), output=str(tmp_path / "end" / "x"), output_format="original"
+            )
+        )
 
 
 @pytest.mark.parametrize("head", ["classification", "token_classification"])
 def test_names_of_labels_go_to_hugging_face_and_back(head, tmp_path):
-    task = {"task_name": "custom", "label_names": ["spam", "ham"], "num_texts": 2, "text_columns": ["a", "b"]}
+    task = {"label_names": ["spam", "ham"], "num_texts": 2, "text_columns": ["a", "b"]}
     assets = Assets(config=tiny_config(), spm_model_file=SPM_MODEL_FILE, task=task)
     start = source_of(tmp_path / "start", assets, head)
     folder = pathlib.Path(converted(start, tmp_path / "hf", "huggingface", head=head).output)

@@ -1,9 +1,11 @@
 """Files for devices answer as the Keras model does, share their weights, and appear only when checked."""
 
+import dataclasses
 import functools
 import json
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -141,6 +143,9 @@ def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     docs = pathlib.Path(__file__).resolve().parents[2] / "docs" / "devices.md"
     [example] = re.findall(r"```python\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
     trained = trained_model("classification", config={"max_position_embeddings": 32}, num_texts=1)
+    vocabulary = shutil.copy(testing.SPM_MODEL_FILE, tmp_path / "30k-clean.model")
+    assets = dataclasses.replace(trained.assets, spm_model_file=str(vocabulary))
+    trained = dataclasses.replace(trained, assets=assets)
     monkeypatch.chdir(tmp_path)
     to_device.export_to_device(trained, "for_devices", formats=["litert_float32"])
     exec(example, {})
