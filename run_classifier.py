@@ -166,6 +166,7 @@ def _custom_source(options: ClassifierOptions, earlier: Mapping[str, Any]):
     if (options.labels or options.is_score is False) and kept == []:
         flag = "--labels" if options.labels else "--is_score=false"
         raise InputError(f"{flag}: the weights predict a score, not classes")
+    names: tuple[str, ...]
     if options.is_score:
         names = ()
     elif options.labels:

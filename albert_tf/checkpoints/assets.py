@@ -91,7 +91,7 @@ class Assets:
         found = [path for inside in folders for path in vocabularies_in(inside)]
         models = [path for path in found if path.endswith(".model")]
         lists = [path for path in found if not path.endswith(".model")]
-        task = dict(read_json(tasks[0], _Task)) if tasks else {}
+        task: dict[str, Any] = dict(read_json(tasks[0], _Task)) if tasks else {}
         return cls(
             place=place or folder,
             config=AlbertConfig.from_json_file(configs[0]) if configs else None,
@@ -116,7 +116,7 @@ class Assets:
           InputError: two files were made with different vocabularies or casings.
         """
         told: dict[str, tuple[Any, str]] = {}  # what the first file that says it says, and that file
-        files: dict[str, str] = {}
+        files: dict[str, Any] = {}
         lost = None
         digest = functools.cache(file_digest)
         for path in paths:
@@ -142,8 +142,8 @@ class Assets:
         if lost and not files and needs_vocabulary:
             text = f"{lost} is not there any more: --spm_model_file or --vocab_file adds it to the run"
             warnings.warn(text, InputWarning, stacklevel=2)
-        casing = {key: told[key][0] for key in ("do_lower_case", "keep_accents") if key in told}
-        return cls(place=paths[0], **files, **casing)
+        found: dict[str, Any] = {key: value for key, (value, _) in told.items() if key != "vocabulary"}
+        return cls(place=paths[0], **files, **found)
 
     def or_else(self, other: "Assets") -> "Assets":
         """These assets, with those of `other` for what is not known here."""
@@ -248,7 +248,7 @@ class Assets:
         if self.config:
             self.config.to_json_file(os.path.join(folder, CONFIG_FILE))
         if self.vocabulary:
-            self._write_vocabulary(folder, names_from or folder)
+            self._write_vocabulary(self.vocabulary, folder, names_from or folder)
         self.write_task(folder)
 
     def write_task(self, folder: str) -> None:
@@ -257,14 +257,14 @@ class Assets:
         if description.keys() - {"vocabulary"}:
             write_json(os.path.join(folder, TASK_FILE), description)
 
-    def _write_vocabulary(self, folder: str, names_from: str) -> None:
+    def _write_vocabulary(self, vocabulary: str, folder: str, names_from: str) -> None:
         ending = ".model" if self.spm_model_file else ".txt"
         there = glob.glob(os.path.join(glob.escape(names_from), f"*{ending}"))
-        path = next((path for path in sorted(there) if _are_the_same(path, self.vocabulary)), self.vocabulary)
+        path = next((path for path in sorted(there) if _are_the_same(path, vocabulary)), vocabulary)
         stem = os.path.basename(path).lstrip(".").removesuffix(ending)
         target = os.path.join(folder, stem + ending)
-        if os.path.realpath(self.vocabulary) != os.path.realpath(target):
-            shutil.copyfile(self.vocabulary, target)
+        if os.path.realpath(vocabulary) != os.path.realpath(target):
+            shutil.copyfile(vocabulary, target)
         if self.spm_model_file:
             with open(self.spm_model_file, "rb") as model:
                 listing = vocabulary_listing(model.read())

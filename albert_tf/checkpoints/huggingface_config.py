@@ -12,7 +12,7 @@ from albert_tf.files import read_json, write_json
 from albert_tf.models.heads import HEADS
 
 # The first head of a class counts, so that `AlbertModel` is the encoder.
-_HEADS = {name: head.name for head in reversed(HEADS.values()) for name in head.architectures}
+_HEADS = {name: head.name for head in reversed(list(HEADS.values())) for name in head.architectures}
 _PLACEHOLDER = re.compile(r"LABEL_\d+")  # the name of a label that has none
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh")
 ERF_GELU_NOTE = (
@@ -197,7 +197,7 @@ _WHOLE = {
 
 def _pairs(dense: dict[str, str], norm: dict[str, str]) -> dict[str, str]:
     """The tables with the last parts of the names."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for table, weight, bias in ((dense, "kernel", "bias"), (norm, "gamma", "beta")):
         for theirs, ours in table.items():
             pairs |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/{bias}"}

@@ -36,7 +36,7 @@ class _TokenizerFile(TypedDict, total=False):
     normalizer: dict[str, Any] | None
 
 
-def read_casing(folder: str) -> dict[str, bool]:
+def read_casing(folder: str) -> dict[str, Any]:
     """Whether text is lower-cased and keeps its accents, as far as the tokenizer's files say.
 
     `tokenizer_config.json` counts; for what it does not say, the normalizer of `tokenizer.json`.
@@ -44,7 +44,7 @@ def read_casing(folder: str) -> dict[str, bool]:
     Returns:
       The arguments `do_lower_case` and `keep_accents` of `Assets`.
     """
-    casing: dict[str, bool] = {}
+    casing: dict[str, Any] = {}
     whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
     if os.path.exists(whole):
         steps = list(_flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []}))
@@ -55,7 +55,7 @@ def read_casing(folder: str) -> dict[str, bool]:
             "keep_accents": not (drops or kinds & {"StripAccents", "BertNormalizer"}),
         }
     if os.path.exists(settings):
-        told = read_json(settings, _Settings)
+        told: dict[str, Any] = dict(read_json(settings, _Settings))
         casing |= {key: told[key] for key in _Settings.__annotations__ if told.get(key) is not None}
     return casing
 
@@ -85,16 +85,18 @@ def special_ids(assets: Assets) -> dict[str, int]:
 
 def write_tokenizer(folder: str, assets: Assets) -> None:
     """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary; nothing if there is none."""
-    if not assets.vocabulary:
+    vocabulary = assets.vocabulary
+    if not vocabulary:
         return
     tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
     lower, keep_accents = assets.do_lower_case is not False, bool(assets.keep_accents)
     if assets.spm_model_file:
-        shutil.copyfile(assets.spm_model_file, os.path.join(folder, "spiece.model"))
-        parts = _unigram(assets.spm_model_file, lower, keep_accents)
+        parts = _unigram(vocabulary, lower, keep_accents)
     else:
-        shutil.copyfile(assets.vocab_file, os.path.join(folder, "vocab.txt"))
         parts = _wordpiece(tokenizer, lower)
+    shutil.copyfile(
+        vocabulary, os.path.join(folder, "spiece.model" if assets.spm_model_file else "vocab.txt")
+    )
     special = tokenizer.special
     settings = {
         # A class that takes tokenizer.json as it is: AlbertTokenizer would put rules of its own in its place.

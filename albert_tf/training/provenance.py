@@ -50,7 +50,7 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
     """
     task.assets().write(folder)
     settings = task.training_settings()
-    started = {"command": options.command, "flags": flags_of(options), "settings": settings}
+    started: dict[str, Any] = {"command": options.command, "flags": flags_of(options), "settings": settings}
     if step:
         started |= {"since_step": step, "before": _read(folder)}
     write_json(os.path.join(folder, TRAINING_FILE), started)
