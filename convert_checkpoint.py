@@ -26,20 +26,15 @@ class ConversionOptions(flags.ScriptOptions):
     spm_model_file: str | None = option(None, help="SentencePiece model, where the input carries none")
     vocab_file: str | None = option(None, help="WordPiece vocabulary, where the input carries none")
     best: bool = option(False, help="take the best checkpoint of a training script's folder, not the newest")
+    do_lower_case: bool | None = option(
+        None, help="whether text is lower-cased (default: as the input says, else yes)"
+    )
     head: str | None = option(
         None,
-        choices=(
-            "encoder",
-            "pretraining",
-            "classification",
-            "multiple_choice",
-            "token_classification",
-            "question_answering",
-            "question_answering_v2",
-        ),
-        help="which model it is, where names cannot tell: three kinds have an output_weights",
+        help="which model it is, where names cannot tell (classification, multiple_choice or "
+        "token_classification: these have an output_weights), or encoder for that alone",
     )
-    verify: bool = option(False, help="run both sides on random text and print the largest difference")
+    verify: bool = option(False, help="run both sides, tokenizers too, and print the differences")
     list_tensors: bool = option(False, help="print the name of every tensor and what became of it")
     overwrite: bool = option(False, help="replace files that exist")
 

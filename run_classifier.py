@@ -7,7 +7,6 @@ import sys
 from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
-from albert_tf.errors import InputError
 
 _CUSTOM_FLAGS = (
     "train_file",
@@ -19,6 +18,9 @@ _CUSTOM_FLAGS = (
     "labels",
     "is_score",
 )
+
+
+_TEXT, _LABEL = ("text",), "label"  # the columns where nothing names them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +58,21 @@ class ClassifierOptions(FineTuningOptions):
     )
     dev_file: str | None = option(None, help="custom task: file to evaluate on")
     test_file: str | None = option(None, help="custom task: file to predict")
-    text_columns: tuple[str, ...] = option(
-        ("text",), help="custom task: the column of the text, or the two columns of a pair of texts"
+    text_columns: tuple[str, ...] | None = option(
+        None,
+        help="custom task: the column of the text, or the two columns of a pair of texts (default: as "
+        "trained, else text)",
     )
-    label_column: str = option("label", help="custom task: the column of the label")
+    label_column: str | None = option(
+        None, help="custom task: the column of the label (default: as trained, else label)"
+    )
     id_column: str | None = option(None, help="custom task: the column that names an example in predictions")
     labels: tuple[str, ...] | None = option(
-        None, help="custom task: the classes (default: all labels in --train_file)"
+        None, help="custom task: the classes (default: as trained; in training, all labels in --train_file)"
     )
-    is_score: bool = option(False, help="custom task: labels are numbers to predict, not classes")
+    is_score: bool | None = option(
+        None, help="custom task: labels are numbers to predict, not classes (default: as trained)"
+    )
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -86,8 +94,8 @@ class ClassifierOptions(FineTuningOptions):
         for split in self.splits:
             if not getattr(self, f"{split}_file"):
                 raise UsageError(f"--{split}_file is needed: the flags ask for the {split} split")
-        columns = [*self.text_columns, self.label_column]
-        if len(self.text_columns) > 2 or len(set(columns)) < len(columns):
+        columns = [*(self.text_columns or _TEXT), self.label_column or _LABEL]
+        if len(columns) > 3 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
         if self.labels and self.is_score:
             raise UsageError("--labels and --is_score exclude each other")
@@ -107,26 +115,22 @@ def main(options: ClassifierOptions) -> None:
     from albert_tf.fine_tuning.fine_tune import fine_tune
     from albert_tf.fine_tuning.starting_point import StartingPoint
     from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
-    from albert_tf.tasks.classification.custom import custom_task, find_labels
+    from albert_tf.tasks.classification.custom import choose_task
     from albert_tf.tasks.classification.glue import find_task
 
     def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
         if options.task_name.lower() != "custom":
             return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
-        if options.is_score:
-            labels = ()
-        elif options.labels:
-            labels = options.labels
-        elif options.do_train:
-            labels = find_labels(options.train_file, options.label_column)
-        elif start.kept:
-            labels = tuple(start.kept["label_names"])
-        else:
-            raise InputError("--labels is needed: no weights say which classes they know")
-        files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-        return CustomBenchmark(
-            custom_task(labels), files, options.text_columns, options.label_column, options.id_column
+        task = choose_task(
+            start.kept or {},
+            train_file=options.train_file if options.do_train else None,
+            text_columns=options.text_columns,
+            label_column=options.label_column,
+            labels=options.labels,
+            is_score=options.is_score,
         )
+        files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
+        return CustomBenchmark(task, files, options.id_column)
 
     fine_tune(options, benchmark)
 

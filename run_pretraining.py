@@ -21,6 +21,8 @@ from albert_tf.cli.script import script
 from albert_tf.cli.text import say
 
 _OF_UNMASKED = "(for unmasked records; default: as they were made)"
+_OF_THE_RECORDS = "(default: as the records were made)"
+_TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case")
 _MASKING_FLAGS = (
     "max_predictions_per_seq",
     "masked_lm_prob",
@@ -38,6 +40,15 @@ class PretrainingOptions(TrainingOptions):
     """
 
     albert_config_file: str = option(help="the model's albert_config.json")
+    spm_model_file: str | None = option(
+        None, help=f"SentencePiece model, kept with the weights {_OF_THE_RECORDS}"
+    )
+    vocab_file: str | None = option(
+        None, help=f"WordPiece vocabulary, kept with the weights {_OF_THE_RECORDS}"
+    )
+    do_lower_case: bool | None = option(
+        None, help=f"whether the text was lower-cased, kept with the weights {_OF_THE_RECORDS}"
+    )
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
         None, help="globs of held-out TFRecords (default: --input_file)"
@@ -113,6 +124,7 @@ class PretrainingOptions(TrainingOptions):
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
+    from albert_tf.checkpoints.assets import Assets
     from albert_tf.config import AlbertConfig
     from albert_tf.data.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
@@ -128,6 +140,9 @@ def main(options: PretrainingOptions) -> None:
     if max_seq_length is None:
         max_seq_length = described_length(input_files + eval_files, "max_seq_length", PRETRAINING_LENGTH)
     given = {name: getattr(options, name) for name in _MASKING_FLAGS}
+    kept = options.spm_model_file or options.vocab_file or Assets.read(options.output_dir).vocabulary
+    text = Assets.of_records(input_files + eval_files, needs_vocabulary=not kept)
+    text = text.overridden(**{name: getattr(options, name) for name in _TEXT_FLAGS})
     task = PretrainingTask(
         config,
         input_files,
@@ -137,6 +152,7 @@ def main(options: PretrainingOptions) -> None:
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),
         index_file=None if options.dry_run else os.path.join(options.output_dir, "record_index.npz"),
+        text=text,
     )
     loop.run(task, options)
 

@@ -64,7 +64,7 @@ def make_files(
         _write(os.path.join(folder, "ours.onnx"), convert_to_onnx(model))
     os.mkdir(os.path.join(folder, "huggingface"))
     weights = {variable_name(variable): variable.numpy() for variable in trained.model.variables}
-    write_folder(os.path.join(folder, "huggingface"), trained.config, weights, head, 0.0, spm_model_file)
+    write_folder(os.path.join(folder, "huggingface"), trained.assets, weights, head, 0.0)
 
 
 def _litert_file(folder: str, precision: str, batch_size: int) -> str:
@@ -80,6 +80,7 @@ def _random_model(preset: str, head: str, spm_model_file: str):
     import tensorflow as tf
 
     from albert_tf import testing
+    from albert_tf.checkpoints.assets import Assets
     from albert_tf.config import AlbertConfig
     from albert_tf.export.trained_model import TrainedModel
     from albert_tf.models import heads
@@ -93,12 +94,15 @@ def _random_model(preset: str, head: str, spm_model_file: str):
     }[head]
     arguments = {"num_labels": 2} if head == "classification" else {}
     return TrainedModel(
-        model=heads.MODELS[head](config, **arguments),
+        model=heads.HEADS[head].model(config, **arguments),
         head=head,
         tokenizer=load_tokenizer(spm_model_file),
-        spm_model_file=spm_model_file,
-        vocab_file=None,
-        task=task | {"max_seq_length": config.max_position_embeddings, "do_lower_case": True},
+        assets=Assets(
+            config=config,
+            spm_model_file=spm_model_file,
+            do_lower_case=True,
+            task=task | {"max_seq_length": config.max_position_embeddings},
+        ),
         metrics=None,
         training=None,
         path=f"{preset} with random weights",
@@ -130,10 +134,11 @@ def make_peers_onnx(folder: str, head: str) -> None:
 def _huggingface_model(folder: str, head: str):
     import transformers
 
-    from albert_tf.checkpoints.huggingface_config import ARCHITECTURES
+    from albert_tf.models.heads import HEADS
 
     transformers.logging.set_verbosity_error()
-    model = getattr(transformers, ARCHITECTURES[head]).from_pretrained(os.path.join(folder, "huggingface"))
+    architecture = getattr(transformers, HEADS[head].architectures[0])
+    model = architecture.from_pretrained(os.path.join(folder, "huggingface"))
     model.config.return_dict = False
     return model.eval()
 

@@ -1,54 +1,299 @@
-"""What belongs to weights and lies beside them: config, vocabulary, casing, and the task."""
+"""`Assets`: what belongs to weights: config, vocabulary, casing and accents, and the task."""
 
+import dataclasses
+import filecmp
+import functools
+import glob
 import os
+import re
 import shutil
 import warnings
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import tensorflow as tf
 
-from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
+from albert_tf.data.records import read_metadata
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import read_json
-from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer
+from albert_tf.files import file_digest, read_json, write_json
+from albert_tf.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece_training import vocabulary_listing
 
 CONFIG_FILE = "albert_config.json"
-# The names that the original's export_to_tfhub looks for.
-_SPM_MODEL_FILE, _SPM_VOCAB_FILE = "30k-clean.model", "30k-clean.vocab"
-_WORDPIECE_FILE = "vocab_chinese.txt"
+TASK_FILE = "task.json"
+TRAINING_FILE = "training.json"  # the command, and the flags of the training loop
 
 _LARGEST = 1 << 26  # bytes; a larger file is a corpus, not a vocabulary
+_FUNCTIONAL = re.compile(r"\[.*\]|<.*>")  # pieces such as [CLS], which no text becomes
+_TEXT_KEYS = ("do_lower_case", "keep_accents", "vocabulary")  # of `task.json`: how text becomes ids
+_FLAGS = {
+    "task_name": "--task_name",
+    "label_names": "--labels",
+    "num_texts": "--text_columns",
+    "do_lower_case": "--do_lower_case",
+    "keep_accents": "--keep_accents",
+    "vocabulary": "--spm_model_file or --vocab_file",
+}
 
 
-class Sidecars(NamedTuple):
-    """Paths of what was found; None for what was not."""
+class _Task(TypedDict, total=False):
+    """The keys of `task.json` of which the type is known; a task may keep others."""
 
-    config_file: str | None = None
+    task_name: str
+    label_names: list[str]
+    text_columns: list[str]
+    label_column: str
+    num_texts: int
+    max_seq_length: int
+    do_lower_case: bool
+    keep_accents: bool
+    vocabulary: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Assets:
+    """What belongs to weights. What is not known is None.
+
+    Attributes:
+      place: where the weights are, for messages.
+      config: the model's shape.
+      spm_model_file, vocab_file: the file of the vocabulary, SentencePiece or WordPiece; at most one.
+      do_lower_case: whether text is lower-cased.
+      keep_accents: whether text keeps its accents.
+      task: what the weights were trained for, as far as that is known: "task_name", "label_names" in the
+        order of the classes (none where the result is a score), "num_texts" in an example, "text_columns",
+        "label_column", "max_seq_length", and what else the task keeps.
+    """
+
+    place: str = "the weights"
+    config: AlbertConfig | None = None
     spm_model_file: str | None = None
     vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    keep_accents: bool | None = None
+    task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: str, place: str | None = None) -> "Assets":
+        """Reads what lies in a folder, or in the `assets` inside it.
+
+        A vocabulary may have any name: a file counts by what is in it; of two, neither.
+
+        Raises:
+          InputError: a config or a `task.json` is broken.
+        """
+        folders = [path for path in (folder, os.path.join(folder, "assets")) if os.path.isdir(path)]
+        configs, tasks = (
+            [os.path.join(path, name) for path in folders if os.path.exists(os.path.join(path, name))]
+            for name in (CONFIG_FILE, TASK_FILE)
+        )
+        found = [path for inside in folders for path in vocabularies_in(inside)]
+        models = [path for path in found if path.endswith(".model")]
+        lists = [path for path in found if not path.endswith(".model")]
+        task: dict[str, Any] = dict(read_json(tasks[0], _Task)) if tasks else {}
+        return cls(
+            place=place or folder,
+            config=AlbertConfig.from_json_file(configs[0]) if configs else None,
+            spm_model_file=models[0] if len(models) == 1 else None,
+            vocab_file=lists[0] if len(lists) == 1 and len(models) != 1 else None,
+            do_lower_case=task.get("do_lower_case"),
+            keep_accents=task.get("keep_accents"),
+            task={key: value for key, value in task.items() if key not in _TEXT_KEYS},
+        )
+
+    @classmethod
+    def of_records(cls, paths: Sequence[str], needs_vocabulary: bool = True) -> "Assets":
+        """The vocabulary and the casing of pretraining records, as the descriptions beside them say.
+
+        A vocabulary that is no longer where it was is looked for beside the records.
+
+        Args:
+          paths: of the records.
+          needs_vocabulary: whether a warning says that the vocabulary is not found.
+
+        Raises:
+          InputError: two files were made with different vocabularies or casings.
+        """
+        told: dict[str, tuple[Any, str]] = {}  # what the first file that says it says, and that file
+        files: dict[str, Any] = {}
+        lost = None
+        digest = functools.cache(file_digest)
+        for path in paths:
+            settings = (read_metadata(path) or {}).get("settings", {})
+            facts = {key: settings[key] for key in ("do_lower_case", "keep_accents") if key in settings}
+            for kind in ("spm_model_file", "vocab_file"):
+                if not settings.get(kind) or "vocabulary" in facts:
+                    continue
+                beside = os.path.join(os.path.dirname(path), os.path.basename(settings[kind]))
+                file = next(filter(os.path.isfile, (settings[kind], beside)), None)
+                if file:
+                    files.setdefault(kind, file)
+                    facts["vocabulary"] = digest(file)
+                else:
+                    lost = lost or f"{settings[kind]}, the vocabulary of {path},"
+            for key, value in facts.items():
+                earlier, first = told.setdefault(key, (value, path))
+                if value != earlier:
+                    raise InputError(
+                        f"{first} and {path} were not made alike: {key} is {earlier} and {value}; a run "
+                        "takes records of one kind"
+                    )
+        if lost and not files and needs_vocabulary:
+            text = f"{lost} is not there any more: --spm_model_file or --vocab_file adds it to the run"
+            warnings.warn(text, InputWarning, stacklevel=2)
+        found: dict[str, Any] = {key: value for key, (value, _) in told.items() if key != "vocabulary"}
+        return cls(place=paths[0], **files, **found)
+
+    def or_else(self, other: "Assets") -> "Assets":
+        """These assets, with those of `other` for what is not known here."""
+        vocabulary = self if self.vocabulary else other
+        return Assets(
+            place=self.place,
+            config=self.config or other.config,
+            spm_model_file=vocabulary.spm_model_file,
+            vocab_file=vocabulary.vocab_file,
+            do_lower_case=other.do_lower_case if self.do_lower_case is None else self.do_lower_case,
+            keep_accents=other.keep_accents if self.keep_accents is None else self.keep_accents,
+            task={**other.task, **self.task},
+        )
+
+    def overridden(
+        self,
+        *,
+        albert_config_file: str | None = None,
+        spm_model_file: str | None = None,
+        vocab_file: str | None = None,
+        do_lower_case: bool | None = None,
+        **task: Any,
+    ) -> "Assets":
+        """These assets, with those that flags name in their place; of the two vocabularies the first counts.
+
+        A flag that contradicts what belongs to the weights is followed, with a warning.
+
+        Args:
+          albert_config_file, spm_model_file, vocab_file: files.
+          do_lower_case: whether text is lower-cased.
+          **task: entries of `task`; None where there is no flag.
+        """
+        given = Assets(
+            config=AlbertConfig.from_json_file(albert_config_file) if albert_config_file else None,
+            spm_model_file=spm_model_file,
+            vocab_file=None if spm_model_file else vocab_file,
+            do_lower_case=do_lower_case,
+            task={key: value for key, value in task.items() if value is not None},
+        )
+        problems = []
+        if None not in (do_lower_case, self.do_lower_case) and do_lower_case != self.do_lower_case:
+            kind = "lower-cased" if self.do_lower_case else "cased"
+            problems.append(
+                f"made for {kind} text, but --do_lower_case={str(do_lower_case).lower()} is given"
+            )
+        if given.vocabulary and self.vocabulary and not _are_the_same(given.vocabulary, self.vocabulary):
+            name = os.path.basename(self.vocabulary)
+            problems.append(f"made with the vocabulary {name}, but {given.vocabulary} is another")
+        for problem in problems:
+            warnings.warn(f"{self.place} is {problem}", InputWarning, stacklevel=2)
+        return dataclasses.replace(given.or_else(self), place=self.place)
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The file of the vocabulary, whatever its kind."""
+        return self.spm_model_file or self.vocab_file
+
+    def needed_config(self) -> AlbertConfig:
+        """The config; InputError if there is none."""
+        if self.config is None:
+            raise InputError(f"there is no {CONFIG_FILE} beside {self.place}: pass --albert_config_file")
+        return self.config
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the vocabulary. Text is lower-cased where nothing says whether it is.
+
+        That is said in a warning if the vocabulary has pieces with capital letters.
+
+        Raises:
+          InputError: there is no vocabulary, it is broken, or it has more pieces than the config.
+        """
+        more = {"keep_accents": True} if self.keep_accents and self.spm_model_file else {}
+        lower = self.do_lower_case is not False
+        tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, **more)
+        if self.config:
+            check_vocabulary_fits(tokenizer.vocab_size, self.config, f"{self.vocabulary} has")
+        capital = next(filter(_has_capital, tokenizer.pieces), None)
+        if self.do_lower_case is None and capital:
+            text = (
+                f"nothing says whether text is lower-cased for {self.place}: it is, though {self.vocabulary} "
+                f"has pieces with capital letters ({capital}); give --do_lower_case=false for cased text"
+            )
+            warnings.warn(text, InputWarning, stacklevel=2)
+        return tokenizer
+
+    def description(self) -> dict[str, Any]:
+        """The task and how text becomes ids, as far as that is known, by the keys of `task.json`."""
+        vocabulary = file_digest(self.vocabulary) if self.vocabulary else None
+        casing = {"do_lower_case": self.do_lower_case, "keep_accents": self.keep_accents or None}
+        text = casing | {"vocabulary": vocabulary}
+        return {**self.task, **{key: value for key, value in text.items() if value is not None}}
+
+    def write(self, folder: str, names_from: str | None = None) -> None:
+        """Writes config, vocabulary and `task.json` into a folder, as far as they are known.
+
+        The vocabulary keeps its file name, except where the same one is there already under another name.
+
+        Args:
+          folder: where.
+          names_from: the folder in which it may be there already, if it is another one.
+        """
+        if self.config:
+            self.config.to_json_file(os.path.join(folder, CONFIG_FILE))
+        if self.vocabulary:
+            self._write_vocabulary(self.vocabulary, folder, names_from or folder)
+        self.write_task(folder)
+
+    def write_task(self, folder: str) -> None:
+        """Writes `task.json` alone; nothing if only the vocabulary is known."""
+        description = self.description()
+        if description.keys() - {"vocabulary"}:
+            write_json(os.path.join(folder, TASK_FILE), description)
+
+    def _write_vocabulary(self, vocabulary: str, folder: str, names_from: str) -> None:
+        ending = ".model" if self.spm_model_file else ".txt"
+        there = glob.glob(os.path.join(glob.escape(names_from), f"*{ending}"))
+        path = next((path for path in sorted(there) if _are_the_same(path, vocabulary)), vocabulary)
+        stem = os.path.basename(path).lstrip(".").removesuffix(ending)
+        target = os.path.join(folder, stem + ending)
+        if os.path.realpath(vocabulary) != os.path.realpath(target):
+            shutil.copyfile(vocabulary, target)
+        if self.spm_model_file:
+            with open(self.spm_model_file, "rb") as model:
+                listing = vocabulary_listing(model.read())
+            with open(os.path.join(folder, f"{stem}.vocab"), "w", encoding="utf-8") as file:
+                file.write(listing)
 
 
-def find_sidecars(folder: str) -> Sidecars:
-    """Looks in a folder and its `assets`. A file counts by what is in it; of two, neither."""
-    paths = []
-    for place in (folder, os.path.join(folder, "assets")):
-        if os.path.isdir(place):
-            visible = sorted(name for name in os.listdir(place) if not name.startswith("."))
-            paths += [os.path.join(place, name) for name in visible]
-    configs = [path for path in paths if os.path.basename(path) == CONFIG_FILE]
-    models = [p for p in paths if p.endswith(".model") and _loads(SentencePieceTokenizer, p)]
-    vocabularies = [p for p in paths if p.endswith(".txt") and _loads(WordPieceTokenizer, p)]
-    return Sidecars(
-        configs[0] if configs else None,
-        models[0] if len(models) == 1 else None,
-        vocabularies[0] if len(vocabularies) == 1 else None,
-    )
+def check_vocabulary_fits(pieces: int, config: AlbertConfig, what: str) -> None:
+    """InputError if there are more pieces than rows of embeddings; fewer are fine: rows may be padding.
+
+    Args:
+      pieces: of the vocabulary.
+      config: the model's shape.
+      what: the beginning of the message, such as "30k-clean.model has".
+    """
+    if pieces > config.vocab_size:
+        raise InputError(f"{what} {pieces} pieces, but the config's vocab_size is {config.vocab_size}")
+
+
+def vocabularies_in(folder: str) -> list[str]:
+    """The files of a folder that are vocabularies, by their content."""
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    paths = [os.path.join(folder, name) for name in names]
+    kinds = {".model": SentencePieceTokenizer, ".txt": WordPieceTokenizer}
+    return [path for path in paths for end in kinds if path.endswith(end) and _loads(kinds[end], path)]
 
 
 def _loads(tokenizer_class: type, path: str) -> bool:
-    if not 0 < os.path.getsize(path) < _LARGEST:
+    if not os.path.isfile(path) or not 0 < os.path.getsize(path) < _LARGEST:
         return False
     try:
         tokenizer_class(path)
@@ -57,90 +302,34 @@ def _loads(tokenizer_class: type, path: str) -> bool:
     return True
 
 
-def config_for(source: WeightSource, albert_config_file: str | None) -> AlbertConfig:
-    """The config that the user names, else the source's; InputError if there is neither."""
-    if albert_config_file:
-        return AlbertConfig.from_json_file(albert_config_file)
-    if source.config is None:
-        raise InputError(f"there is no {CONFIG_FILE} beside {source.path}: pass --albert_config_file")
-    return source.config
+def _are_the_same(path: str, other: str) -> bool:
+    return os.path.isfile(path) and filecmp.cmp(path, other, shallow=False)
 
 
-def vocabulary_for(
-    source: WeightSource, spm_model_file: str | None, vocab_file: str | None, config: AlbertConfig
-) -> tuple[str | None, str | None]:
-    """The SentencePiece model and the WordPiece vocabulary that the user names, else the source's.
+def _has_capital(piece: str) -> bool:
+    return piece != piece.lower() and not _FUNCTIONAL.fullmatch(piece)
 
-    Raises:
-      InputError: it has another size than the config says.
+
+def differences(saved: Assets, ours: Assets) -> list[str]:
+    """In what assets differ that both know, in words that name the flag.
+
+    Args:
+      saved: of earlier weights.
+      ours: of the task at hand.
     """
-    if not (spm_model_file or vocab_file):
-        spm_model_file, vocab_file = source.spm_model_file, source.vocab_file
-    if not (spm_model_file or vocab_file):
-        return None, None
-    size = load_tokenizer(spm_model_file, vocab_file).vocab_size
-    if size != config.vocab_size:
-        raise InputError(
-            f"{spm_model_file or vocab_file} has {size} pieces, but the config's vocab_size is "
-            f"{config.vocab_size}"
-        )
-    return spm_model_file, vocab_file
+    old, new = saved.description(), ours.description()
+    for facts in (old, new):
+        if "do_lower_case" in facts:
+            facts.setdefault("keep_accents", False)
+    return [
+        f"{key} {_shown(old[key])}, not {_shown(new[key])} ({flag})"
+        for key, flag in _FLAGS.items()
+        if key in old and key in new and old[key] != new[key]
+    ]
 
 
-def casing_for(path: str, told: bool | None, do_lower_case: bool | None) -> bool:
-    """Whether to lower-case text: as the user says, else as the weights at `path` tell, else yes."""
-    if do_lower_case is None:
-        return told is not False
-    if told not in (None, do_lower_case):
-        kind = "lower-cased" if told else "cased"
-        flag = str(do_lower_case).lower()
-        text = f"{path} is made for {kind} text, but --do_lower_case={flag} is what was asked for and is done"
-        warnings.warn(text, InputWarning, stacklevel=2)
-    return do_lower_case
-
-
-def write_sidecars(
-    folder: str, config: AlbertConfig, spm_model_file: str | None, vocab_file: str | None
-) -> None:
-    """Writes config and vocabulary under the names of the released archives."""
-    config.to_json_file(os.path.join(folder, CONFIG_FILE))
-    if spm_model_file:
-        _copy(spm_model_file, os.path.join(folder, _SPM_MODEL_FILE))
-        with open(spm_model_file, "rb") as model:
-            listing = vocabulary_listing(model.read())
-        with open(os.path.join(folder, _SPM_VOCAB_FILE), "w", encoding="utf-8") as file:
-            file.write(listing)
-    elif vocab_file:
-        _copy(vocab_file, os.path.join(folder, _WORDPIECE_FILE))
-
-
-def _copy(source: str, target: str) -> None:
-    if os.path.realpath(source) != os.path.realpath(target):
-        shutil.copyfile(source, target)
-
-
-TASK_FILE = "task.json"
-
-
-class _Task(TypedDict):
-    """What every `task.json` holds; most hold more."""
-
-    task_name: str
-    label_names: list[str]
-    max_seq_length: int
-    do_lower_case: NotRequired[bool]
-    num_texts: NotRequired[int]
-
-
-TRAINING_FILE = "training.json"  # the command, and the flags of the training loop
-
-
-def read_task(path: str) -> dict[str, Any] | None:
-    """What the weights in a folder, or those of a checkpoint in it, were trained for, if it says."""
-    path = os.path.join(folder_of(path), TASK_FILE)
-    if not tf.io.gfile.exists(path):
-        return None
-    return dict(read_json(path, _Task))
+def _shown(value: Any) -> str:
+    return ", ".join(value) or "no classes" if isinstance(value, list) else str(value)
 
 
 def folder_of(path: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import tf_keras
 
 from albert_tf.checkpoints import huggingface
-from albert_tf.checkpoints.assets import config_for, vocabulary_for, write_sidecars
+from albert_tf.checkpoints.assets import TASK_FILE, Assets, vocabularies_in
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.report import LoadReport
 from albert_tf.checkpoints.sources import open_source
@@ -20,9 +20,15 @@ from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
 from albert_tf.models import heads
+from albert_tf.tokenization import Tokenizer
 
 FORMATS = ("original", "huggingface", "tf2")
 _NATIVE_NAME = "model.ckpt"
+# By whether the head has one output. The names of the original's weights do not tell its heads apart.
+_ASSUMED = {
+    True: "taken for a regression; if it is multiple choice (RACE), pass --head=multiple_choice",
+    False: "taken for a classification of texts; if it is one of pieces, pass --head=token_classification",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,9 +39,10 @@ class Conversion:
       input: see `albert_tf.load_weights`.
       output: a folder; for "original", the prefix of the checkpoint.
       output_format: one of `FORMATS`.
-      albert_config_file: the config, where the input carries none; it goes before the input's.
+      albert_config_file: the config, where the input carries none; it overrides the input's.
       spm_model_file: the SentencePiece model, likewise.
       vocab_file: the WordPiece vocabulary, likewise.
+      do_lower_case: whether text is lower-cased, likewise.
       head: which model the weights belong to, where names cannot tell (see `heads.SHARED_NAMES`).
       best: of the folder of a training run, take the best checkpoint instead of the newest.
       overwrite: whether files that exist may be replaced.
@@ -47,6 +54,7 @@ class Conversion:
     albert_config_file: str | None = None
     spm_model_file: str | None = None
     vocab_file: str | None = None
+    do_lower_case: bool | None = None
     head: str | None = None
     best: bool = False
     overwrite: bool = False
@@ -54,10 +62,11 @@ class Conversion:
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """What came out: the model, its head, the report of the load, and the files written, in order."""
+    """What came out: the model, its head and tokenizer, the report of the load, and the files, in order."""
 
     model: tf_keras.Model
     head: str
+    tokenizer: Tokenizer | None
     report: LoadReport
     files: tuple[str, ...]
 
@@ -75,24 +84,32 @@ def convert(conversion: Conversion) -> Converted:
     folder, _ = _folder_and_name(conversion)
     _check_output(conversion)
     with open_source(conversion.input, conversion.best) as source:
-        config = config_for(source, conversion.albert_config_file)
-        spm_model_file, vocab_file = vocabulary_for(
-            source, conversion.spm_model_file, conversion.vocab_file, config
+        assets = source.assets.overridden(
+            albert_config_file=conversion.albert_config_file,
+            spm_model_file=conversion.spm_model_file,
+            vocab_file=conversion.vocab_file,
+            do_lower_case=conversion.do_lower_case,
         )
+        config = assets.needed_config()
+        tokenizer = assets.tokenizer() if assets.vocabulary else None
         head = _head(conversion, source)
         model = heads.build_model(head, config, source.shapes)
+        if head == "encoder":
+            assets = dataclasses.replace(assets, task={})  # which is that of a head
         report = assign(model, source)
-        report = dataclasses.replace(report, notes=(*report.notes, *_notes(conversion, source, head)))
-        if not (spm_model_file or vocab_file):
-            note = "no vocabulary was found, so none is written; --spm_model_file or --vocab_file adds one"
-            report = dataclasses.replace(report, notes=(*report.notes, note))
+        notes = [*report.notes, *_notes(conversion, source, head)]
+        if not tokenizer:
+            notes.append(
+                "no vocabulary was found, so none is written; --spm_model_file or --vocab_file adds one"
+            )
+        report = dataclasses.replace(report, notes=tuple(notes))
 
         def write(place: str) -> None:
-            _write(conversion, place, model, head, set(report.loaded), spm_model_file, vocab_file)
+            _write(conversion, place, model, head, set(report.loaded), assets)
 
         files = _appear(folder, write, conversion.overwrite)
     warn_of(report)
-    return Converted(model, head, report, tuple(files))
+    return Converted(model, head, tokenizer, report, tuple(files))
 
 
 def written_weights(conversion: Conversion) -> str:
@@ -121,27 +138,28 @@ def _check_output(conversion: Conversion) -> None:
     if conversion.output_format == "original":
         exists = os.path.exists(f"{taken}.index")
     else:
-        exists = os.path.isfile(taken) or (os.path.isdir(taken) and os.listdir(taken))
+        exists = os.path.isfile(taken) or (os.path.isdir(taken) and bool(os.listdir(taken)))
     if exists:
         raise InputError(f"--output={taken} exists; --overwrite replaces it")
 
 
 def _head(conversion: Conversion, source: WeightSource) -> str:
-    told = heads.head_of(source.shapes)
-    if conversion.head:
-        if conversion.head not in (told, "encoder") and told not in heads.SHARED_NAMES:
-            raise InputError(f"--head={conversion.head}: the weights are those of {told}")
-        return conversion.head
-    if told in heads.SHARED_NAMES and source.head in heads.SHARED_NAMES:
-        return source.head
-    return told
+    told = heads.head_of(source.shapes, source.head)
+    if not conversion.head or conversion.head == told.name:
+        return told.name
+    wanted = heads.find_head(conversion.head)
+    unsaid = source.head is None and wanted in heads.same_names(told)
+    if wanted.weights and not unsaid:
+        raise InputError(f"--head={wanted.name}: the weights are those of {told.name}")
+    return wanted.name
 
 
 def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]:
     notes = []
     labels = source.shapes.get("output_weights", (0,))[0]
-    if head == "classification" and source.head is None and not conversion.head and labels == 1:
-        notes.append("taken for a regression; if it is multiple choice (RACE), pass --head=multiple_choice")
+    is_told = source.head or conversion.head or "task_name" in source.assets.task
+    if head == "classification" and not is_told:
+        notes.append(_ASSUMED[labels == 1])
     if head == "question_answering_v2" and conversion.output_format == "huggingface":
         notes.append(
             "Hugging Face's ALBERT has no head like that of SQuAD 2.0: it is kept in model.safetensors under "
@@ -151,27 +169,21 @@ def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]
 
 
 def _write(
-    conversion: Conversion,
-    place: str,
-    model: tf_keras.Model,
-    head: str,
-    loaded: set[str],
-    spm_model_file: str | None,
-    vocab_file: str | None,
+    conversion: Conversion, place: str, model: tf_keras.Model, head: str, loaded: set[str], assets: Assets
 ) -> None:
     """Writes all files into an empty folder."""
     values = {variable_name(v): v.numpy() for v in model.variables}
     weights: dict[str, np.ndarray] = {name: value for name, value in values.items() if name in loaded}
     if conversion.output_format == "huggingface":
         dropout = getattr(model, "classifier_dropout_prob", 0.1)
-        huggingface.write_folder(place, model.config, weights, head, dropout, spm_model_file, vocab_file)
+        huggingface.write_folder(place, assets, weights, head, dropout)
         return
-    _, name = _folder_and_name(conversion)
+    folder, name = _folder_and_name(conversion)
     if conversion.output_format == "original":
         write_original(os.path.join(place, name), weights)
     else:
         write_native(os.path.join(place, name), model)
-    write_sidecars(place, model.config, spm_model_file, vocab_file)
+    assets.write(place, names_from=folder)
 
 
 def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[str]:
@@ -201,6 +213,7 @@ def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[
             os.chmod(temporary, 0o777 & ~mask)
             os.rename(temporary, folder)
             return [os.path.join(folder, name) for name in names]
+        replaced = _left_over(folder, temporary)
         for name in names:
             target = os.path.join(folder, name)
             same = os.path.exists(target) and filecmp.cmp(
@@ -208,11 +221,25 @@ def _appear(folder: str, write: Callable[[str], None], overwrite: bool) -> list[
             )
             if os.path.exists(target) and not (same or overwrite):
                 raise InputError(f"{target} exists with other content; --overwrite replaces it")
+        if replaced and not overwrite:
+            raise InputError(f"{replaced[0]} belongs to other weights; --overwrite removes it")
+        for path in replaced:
+            os.remove(path)
         for name in names:
             os.replace(os.path.join(temporary, name), os.path.join(folder, name))
         return [os.path.join(folder, name) for name in names]
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _left_over(folder: str, written: str) -> list[str]:
+    """The files in a folder that would be taken for assets of what is in the folder `written`."""
+    new = {os.path.basename(path) for path in vocabularies_in(written)}
+    found = [path for path in vocabularies_in(folder) if new and os.path.basename(path) not in new]
+    task = os.path.join(folder, TASK_FILE)
+    if os.path.exists(task) and not os.path.exists(os.path.join(written, TASK_FILE)):
+        found.append(task)
+    return found
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.tensorflow import read_checkpoint
 from albert_tf.checkpoints.weight_source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
 from albert_tf.errors import InputError
@@ -34,7 +35,9 @@ def read_module(folder: str, path: str) -> WeightSource:
         raise InputError(f"{path} has no variables/variables.index, which a hub module keeps its weights in")
     source = read_checkpoint(prefix, path)
     if source.kind == ORIGINAL:
-        return dataclasses.replace(source, kind=HUB_TF1, do_lower_case=_casing_in_graph(folder))
+        return dataclasses.replace(
+            source, kind=HUB_TF1, assets=Assets(do_lower_case=_casing_in_graph(folder))
+        )
     return dataclasses.replace(source, kind=HUB_TF2)
 
 

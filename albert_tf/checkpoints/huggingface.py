@@ -9,20 +9,20 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from albert_tf.checkpoints.assets import find_sidecars
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.huggingface_config import (
     encoder_prefix,
     expressible,
     head_in,
     is_transposed,
     read_config,
+    task_in,
     to_huggingface,
     to_original,
     write_config,
 )
-from albert_tf.checkpoints.huggingface_tokenizer import special_ids, write_tokenizer
+from albert_tf.checkpoints.huggingface_tokenizer import read_casing, special_ids, write_tokenizer
 from albert_tf.checkpoints.weight_source import HUGGINGFACE, WeightSource
-from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import read_json
 
@@ -100,15 +100,14 @@ def read_folder(folder: str, path: str) -> WeightSource:
 
     if not config.has_projection:
         _drop_identity(shapes, read, folder)
-    found = find_sidecars(folder)
+    labels = shapes["output_weights"][0] if "output_weights" in shapes else None
+    told = Assets(place=path, config=config, task=task_in(values, config_file, labels), **read_casing(folder))
     return WeightSource(
         path=path,
         kind=HUGGINGFACE,
         shapes=shapes,
         read=read,
-        config=config,
-        spm_model_file=found.spm_model_file,
-        vocab_file=found.vocab_file,
+        assets=told.or_else(Assets.read(folder)),
         head=head_in(values),
         notes=tuple(notes),
     )
@@ -161,28 +160,21 @@ def _drop_identity(shapes: dict[str, tuple[int, ...]], read, folder: str) -> Non
 
 
 def write_folder(
-    folder: str,
-    config: AlbertConfig,
-    weights: Mapping[str, np.ndarray],
-    head: str,
-    dropout: float = 0.1,
-    spm_model_file: str | None = None,
-    vocab_file: str | None = None,
+    folder: str, assets: Assets, weights: Mapping[str, np.ndarray], head: str, dropout: float = 0.1
 ) -> None:
     """Writes what `from_pretrained` loads: config, weights, and the tokenizer where there is a vocabulary.
 
     Args:
       folder: exists, and is empty.
-      config: the model's shape.
+      assets: what belongs to the weights, with the config.
       weights: by the original's names.
       head: see `albert_tf.models.heads`.
       dropout: of the classifier.
-      spm_model_file: a SentencePiece model.
-      vocab_file: a WordPiece vocabulary, used if there is no SentencePiece model.
 
     Raises:
       InputError: Hugging Face's ALBERT cannot express the model.
     """
+    config = assets.needed_config()
     expressible(config)
     tensors = dict(weights)
     if not config.has_projection:
@@ -190,7 +182,7 @@ def write_folder(
         tensors[f"{_MAPPING}/kernel"] = np.eye(size, dtype=np.float32)
         tensors[f"{_MAPPING}/bias"] = np.zeros(size, np.float32)
     labels = len(weights["output_bias"]) if "output_bias" in weights else None
-    write_config(folder, config, head, labels, dropout, special_ids(spm_model_file, vocab_file))
+    write_config(folder, config, head, assets.task, labels, dropout, special_ids(assets))
     safetensors.numpy.save_file(
         {
             to_huggingface(name): np.ascontiguousarray(value.T if is_transposed(name) else value)
@@ -199,4 +191,5 @@ def write_folder(
         os.path.join(folder, _WEIGHTS),
         metadata={"format": "pt"},
     )
-    write_tokenizer(folder, config.max_position_embeddings, spm_model_file, vocab_file)
+    write_tokenizer(folder, assets)
+    assets.write_task(folder)

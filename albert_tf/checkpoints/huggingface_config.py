@@ -9,17 +9,11 @@ from typing import Any, TypedDict
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
+from albert_tf.models.heads import HEADS
 
-ARCHITECTURES = {
-    "encoder": "AlbertModel",
-    "pretraining": "AlbertForPreTraining",
-    "classification": "AlbertForSequenceClassification",
-    "multiple_choice": "AlbertForMultipleChoice",
-    "token_classification": "AlbertForTokenClassification",
-    "question_answering": "AlbertForQuestionAnswering",
-    # Transformers has no such head for ALBERT; the encoder is what it can load.
-    "question_answering_v2": "AlbertModel",
-}
+# The first head of a class counts, so that `AlbertModel` is the encoder.
+_HEADS = {name: head.name for head in reversed(list(HEADS.values())) for name in head.architectures}
+_PLACEHOLDER = re.compile(r"LABEL_\d+")  # the name of a label that has none
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh")
 ERF_GELU_NOTE = (
     'hidden_act is "gelu", which is the erf form there; the tanh form, the only one of the original, is used '
@@ -35,7 +29,7 @@ class _Config(TypedDict, total=False):
     hidden_act: str | None
     layer_norm_eps: float
     architectures: list[str] | None
-    id2label: dict[str, str]
+    id2label: dict[str, str] | None
 
 
 def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
@@ -72,15 +66,39 @@ def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
 
 def head_in(values: Mapping[str, Any]) -> str | None:
     """The head that `architectures` names, if it has a counterpart."""
-    heads = {architecture: head for head, architecture in reversed(ARCHITECTURES.items())}
-    heads["AlbertForMaskedLM"] = "pretraining"
-    return next((heads[name] for name in values.get("architectures") or () if name in heads), None)
+    return next((_HEADS[name] for name in values.get("architectures") or () if name in _HEADS), None)
+
+
+def task_in(values: Mapping[str, Any], path: str, num_labels: int | None) -> dict[str, Any]:
+    """The task, as far as a `config.json` says: the names of its labels; none where the result is a score.
+
+    Args:
+      values: the keys of the file.
+      path: of the file.
+      num_labels: outputs of the head; None without a head that has labels.
+
+    Raises:
+      InputError: the numbers of the labels are not 0, 1, ..., or not as many as the head has outputs.
+    """
+    if num_labels is None or head_in(values) == "multiple_choice":  # whose one output is no label
+        return {}
+    if num_labels == 1 and head_in(values) == "classification":
+        return {"label_names": []}
+    names = values.get("id2label") or {}
+    if not names or any(_PLACEHOLDER.fullmatch(name) for name in names.values()):
+        return {}
+    if set(names) != {str(number) for number in range(num_labels)}:
+        raise InputError(
+            f"{path}: id2label names the labels {', '.join(names)}, but the head has {num_labels} outputs"
+        )
+    return {"label_names": [names[str(number)] for number in range(num_labels)]}
 
 
 def write_config(
     folder: str,
     config: AlbertConfig,
     head: str,
+    task: Mapping[str, Any],
     labels: int | None,
     dropout: float,
     special: Mapping[str, int],
@@ -90,7 +108,8 @@ def write_config(
     Args:
       folder: where.
       config: the model's shape.
-      head: a key of `ARCHITECTURES`.
+      head: a key of `HEADS`.
+      task: what the weights were trained for, see `Assets`.
       labels: number of labels of a classifier.
       dropout: of the classifier.
       special: ids under the keys `pad_token_id`, `bos_token_id` and `eos_token_id`.
@@ -103,7 +122,7 @@ def write_config(
         del values[key]
     values |= {
         "model_type": "albert",
-        "architectures": [ARCHITECTURES[head]],
+        "architectures": [HEADS[head].architectures[0]],
         "hidden_act": "gelu_new" if config.hidden_act == "gelu" else config.hidden_act,
         "layer_norm_eps": 1e-12,
         "classifier_dropout_prob": dropout,
@@ -112,8 +131,11 @@ def write_config(
         **special,
     }
     if labels is not None:
-        values["id2label"] = {str(i): f"LABEL_{i}" for i in range(labels)}
-        values["label2id"] = {f"LABEL_{i}": i for i in range(labels)}
+        names = task.get("label_names") or ()
+        if len(names) != labels:
+            names = [f"LABEL_{number}" for number in range(labels)]
+        values["id2label"] = {str(number): name for number, name in enumerate(names)}
+        values["label2id"] = {name: number for number, name in enumerate(names)}
     write_json(os.path.join(folder, "config.json"), values, sort_keys=True)
 
 
@@ -175,7 +197,7 @@ _WHOLE = {
 
 def _pairs(dense: dict[str, str], norm: dict[str, str]) -> dict[str, str]:
     """The tables with the last parts of the names."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for table, weight, bias in ((dense, "kernel", "bias"), (norm, "gamma", "beta")):
         for theirs, ours in table.items():
             pairs |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/{bias}"}

@@ -8,22 +8,74 @@ import re
 import shutil
 import sys
 import unicodedata
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypedDict
 
 from sentencepiece import sentencepiece_model_pb2
 
+from albert_tf.checkpoints.assets import Assets
+from albert_tf.files import read_json
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.tokenization.wordpiece import CONTINUATION
 
+_SETTINGS, _WHOLE = "tokenizer_config.json", "tokenizer.json"
 _LONGEST_WORD = 200
 _NEVER = -1e4  # a score so low that the piece is in no best division of a text
 
 
-def special_ids(spm_model_file: str | None, vocab_file: str | None) -> dict[str, int]:
+class _Settings(TypedDict, total=False):
+    """The keys of `tokenizer_config.json` that are read."""
+
+    do_lower_case: bool | None
+    keep_accents: bool | None
+
+
+class _TokenizerFile(TypedDict, total=False):
+    """The key of `tokenizer.json` that is read."""
+
+    normalizer: dict[str, Any] | None
+
+
+def read_casing(folder: str) -> dict[str, Any]:
+    """Whether text is lower-cased and keeps its accents, as far as the tokenizer's files say.
+
+    `tokenizer_config.json` counts; for what it does not say, the normalizer of `tokenizer.json`.
+
+    Returns:
+      The arguments `do_lower_case` and `keep_accents` of `Assets`.
+    """
+    casing: dict[str, Any] = {}
+    whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
+    if os.path.exists(whole):
+        steps = list(_flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []}))
+        kinds = {step.get("type") for step in steps}
+        drops = any(step.get("content") == "" and "Regex" in (step.get("pattern") or {}) for step in steps)
+        casing = {
+            "do_lower_case": "Lowercase" in kinds or any(step.get("lowercase") is True for step in steps),
+            "keep_accents": not (drops or kinds & {"StripAccents", "BertNormalizer"}),
+        }
+    if os.path.exists(settings):
+        told: dict[str, Any] = dict(read_json(settings, _Settings))
+        casing |= {key: told[key] for key in _Settings.__annotations__ if told.get(key) is not None}
+    return casing
+
+
+def _flat(normalizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The steps of a normalizer, those of sequences one by one."""
+    steps = normalizer.get("normalizers")
+    if not isinstance(steps, list):
+        yield normalizer
+        return
+    for step in steps:
+        if isinstance(step, dict):
+            yield from _flat(step)
+
+
+def special_ids(assets: Assets) -> dict[str, int]:
     """The ids that `config.json` names; those of the English models where there is no vocabulary."""
-    if not (spm_model_file or vocab_file):
+    if not assets.vocabulary:
         return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    tokenizer = load_tokenizer(spm_model_file, vocab_file)
+    tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
     return {
         "pad_token_id": tokenizer.pad_id,
         "bos_token_id": tokenizer.cls_id,
@@ -31,22 +83,27 @@ def special_ids(spm_model_file: str | None, vocab_file: str | None) -> dict[str,
     }
 
 
-def write_tokenizer(folder: str, max_length: int, spm_model_file: str | None, vocab_file: str | None) -> None:
+def write_tokenizer(folder: str, assets: Assets) -> None:
     """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary; nothing if there is none."""
-    if not (spm_model_file or vocab_file):
+    vocabulary = assets.vocabulary
+    if not vocabulary:
         return
-    tokenizer = load_tokenizer(spm_model_file, vocab_file)
-    if spm_model_file:
-        shutil.copyfile(spm_model_file, os.path.join(folder, "spiece.model"))
-        parts = _unigram(spm_model_file)
+    tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
+    lower, keep_accents = assets.do_lower_case is not False, bool(assets.keep_accents)
+    if assets.spm_model_file:
+        parts = _unigram(vocabulary, lower, keep_accents)
     else:
-        shutil.copyfile(vocab_file, os.path.join(folder, "vocab.txt"))
-        parts = _wordpiece(tokenizer)
+        parts = _wordpiece(tokenizer, lower)
+    shutil.copyfile(
+        vocabulary, os.path.join(folder, "spiece.model" if assets.spm_model_file else "vocab.txt")
+    )
     special = tokenizer.special
     settings = {
         # A class that takes tokenizer.json as it is: AlbertTokenizer would put rules of its own in its place.
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": max_length,
+        "do_lower_case": lower,
+        "keep_accents": keep_accents,
+        "model_max_length": assets.needed_config().max_position_embeddings,
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "bos_token": special.cls,
         "eos_token": special.sep,
@@ -64,13 +121,13 @@ def write_tokenizer(folder: str, max_length: int, spm_model_file: str | None, vo
         "post_processor": _template(tokenizer),
         **parts,
     }
-    for name, content in (("tokenizer_config.json", settings), ("tokenizer.json", whole)):
+    for name, content in ((_SETTINGS, settings), (_WHOLE, whole)):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
             json.dump(content, file, ensure_ascii=False, indent=1)
             file.write("\n")
 
 
-def _unigram(spm_model_file: str) -> dict[str, Any]:
+def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, Any]:
     """`preprocess_text` and the SentencePiece model."""
     model = sentencepiece_model_pb2.ModelProto()
     with open(spm_model_file, "rb") as file:
@@ -84,11 +141,12 @@ def _unigram(spm_model_file: str) -> dict[str, Any]:
         if re.search(r"\d,$", piece.piece):
             score = _NEVER  # the digit-comma rule divides these pieces
         vocab.append([piece.piece, score])
-    normalizers: list[dict[str, Any]] = [
-        {"type": "NFKD"},
-        {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""},
-        {"type": "Lowercase"},
-    ]
+    normalizers: list[dict[str, Any]] = []
+    if not keep_accents:
+        dropped = {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""}
+        normalizers += [{"type": "NFKD"}, dropped]
+    if lower:
+        normalizers.append({"type": "Lowercase"})
     charsmap = model.normalizer_spec.precompiled_charsmap
     if charsmap:
         precompiled = base64.b64encode(charsmap).decode()
@@ -115,15 +173,15 @@ def _combining_marks() -> str:
     return "[" + "".join(rf"\x{{{run[0]:x}}}-\x{{{run[-1]:x}}}" for run in ranges) + "]"
 
 
-def _wordpiece(tokenizer: Tokenizer) -> dict[str, Any]:
+def _wordpiece(tokenizer: Tokenizer, lower: bool) -> dict[str, Any]:
     """BERT's rules and the vocabulary."""
     return {
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": True,
             "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
+            "strip_accents": lower,
+            "lowercase": lower,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": True},

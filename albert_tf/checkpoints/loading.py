@@ -91,7 +91,7 @@ def assign(
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
     notes = [
         *source.notes,
-        *config_notes(model.config, source.config, any_depth),
+        *config_notes(model.config, source.assets.config, any_depth),
         *name_notes(missing, unexpected),
     ]
     return LoadReport(source.path, source.kind, tuple(found), missing, unexpected, source.slots, tuple(notes))

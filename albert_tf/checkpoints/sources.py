@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from albert_tf.checkpoints import hub, huggingface
-from albert_tf.checkpoints.assets import find_sidecars, read_task
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.tensorflow import read_checkpoint
 from albert_tf.checkpoints.weight_source import WeightSource
-from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
+from albert_tf.models.heads import head_of_task
 
 BEST_CHECKPOINT = "model.ckpt-best"
 _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
@@ -37,7 +37,7 @@ def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
     if is_archive(path):
         with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
             extract(path, folder)
-            yield dataclasses.replace(_open_folder(folder, path, best), path=path)
+            yield _open_folder(folder, path, best)
     elif tf.io.gfile.isdir(path):
         yield _open_folder(path.rstrip("/") or path, path, best)
     elif best:
@@ -104,14 +104,10 @@ def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
 
 
 def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
-    found, task = find_sidecars(folder), read_task(folder) or {}
-    return dataclasses.replace(
-        source,
-        do_lower_case=task.get("do_lower_case", source.do_lower_case),
-        config=AlbertConfig.from_json_file(found.config_file) if found.config_file else None,
-        spm_model_file=found.spm_model_file,
-        vocab_file=found.vocab_file,
-    )
+    beside = Assets.read(folder, source.path)
+    of_task = head_of_task(beside.task.get("task_name", ""))
+    head = source.head or (of_task.name if of_task else None)
+    return dataclasses.replace(source, assets=beside.or_else(source.assets), head=head)
 
 
 def _visible(folder: str) -> list[str]:

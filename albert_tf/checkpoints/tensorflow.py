@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.weight_source import (
     NATIVE,
     ORIGINAL,
@@ -21,6 +22,7 @@ from albert_tf.checkpoints.weight_source import (
     without_hub_prefix,
 )
 from albert_tf.errors import InputError
+from albert_tf.models.heads import HEADS
 
 _ERRORS = (ValueError, RuntimeError, LookupError, tf.errors.OpError)
 
@@ -56,7 +58,7 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         shapes=weights,
         read=lambda name: get_tensor(keys[name]),
         slots=slots,
-        do_lower_case=do_lower_case,
+        assets=Assets(do_lower_case=do_lower_case),
         head=head,
     )
     return with_our_names(source)
@@ -101,11 +103,7 @@ CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variab
 _OPTIMIZER_STATE = re.compile(
     r"(^|/)(optimizer|_?optimizer_weights|loss_scale|save_counter|global_step|keras_api|_?metrics)/"
 )
-_HEADS = {
-    "classifier": "classification",
-    "choice": "multiple_choice",
-    "token_classifier": "token_classification",
-}
+_HEADS = {head.attribute: head.name for head in HEADS.values() if head.attribute}
 
 
 class ObjectGraph(NamedTuple):

@@ -2,25 +2,26 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints.conversion import Conversion, Converted, written_weights
-from albert_tf.checkpoints.huggingface_config import ARCHITECTURES
 from albert_tf.checkpoints.loading import assign
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.errors import InputError
 from albert_tf.models import heads
+from albert_tf.tokenization import Tokenizer
 
 _ROUNDING = 1e-4
-_TRANSFORMERS_OUTPUTS = {
-    "sequence_output": "last_hidden_state",
-    "pooled_output": "pooler_output",
-    "mlm_logits": "prediction_logits",
-}
+_SENTENCES = (
+    "The boats walked down the river, past the old city of men and women.",
+    "In 1987, 2,009 of them (or so he said) ate crème brûlée at Zoë's café - for £5.50!",
+    "Ein Übergrößenträger, ΑΘΗΝΑ, ЁЛКА, Việt Nam, 河水 and हिन्दी",
+)
+_TEXTS = [text for sentence in _SENTENCES for text in (sentence, sentence.upper(), sentence.lower())]
 
 
 def verify(conversion: Conversion, converted: Converted) -> Iterator[tuple[str, float]]:
@@ -45,7 +46,10 @@ def verify(conversion: Conversion, converted: Converted) -> Iterator[tuple[str, 
         theirs = transformers_outputs(folder, head, batch)
         shared = {name: value for name, value in expected.items() if name in theirs}
         if shared:
-            yield f"transformers' {ARCHITECTURES[head]} on {folder}", _largest_difference(shared, theirs)
+            yield (
+                f"transformers' {heads.HEADS[head].architectures[0]} on {folder}",
+                _largest_difference(shared, theirs),
+            )
 
 
 def random_batch(model: tf_keras.Model, head: str, seed: int = 0) -> dict[str, tf.Tensor]:
@@ -68,12 +72,12 @@ def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) ->
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    model = getattr(transformers, ARCHITECTURES[head]).from_pretrained(folder).eval()
+    model = getattr(transformers, heads.HEADS[head].architectures[0]).from_pretrained(folder).eval()
     names = {"input_ids": "input_ids", "attention_mask": "input_mask", "token_type_ids": "segment_ids"}
     tensors = {theirs: torch.tensor(batch[ours].numpy().astype(np.int64)) for theirs, ours in names.items()}
     with torch.no_grad():
         outputs = dict(model(**tensors))
-    renamed = {theirs: ours for ours, theirs in _TRANSFORMERS_OUTPUTS.items()}
+    renamed = {theirs: ours for ours, theirs in heads.HEADS[head].outputs.items()}
     return {renamed.get(name, name): value.numpy() for name, value in outputs.items() if value is not None}
 
 
@@ -90,8 +94,7 @@ def _without_weights(converted: Converted) -> list[str]:
         "sop_logits": pooler or any(name.startswith("cls/seq_relationship/") for name in missing),
         "mlm_logits": any(name.startswith("cls/predictions/") for name in missing),
     }
-    outputs = {"encoder": ("pooled_output",), "pretraining": ("mlm_logits", "sop_logits")}
-    return [name for name in outputs.get(converted.head, ()) if lacking[name]]
+    return [name for name in heads.HEADS[converted.head].outputs if lacking.get(name)]
 
 
 def _largest_difference(expected: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> float:
@@ -113,4 +116,31 @@ def check(conversion: Conversion, converted: Converted) -> str:
         lines.append(f"largest difference from the input: {difference:.2g} ({what})")
         if difference > _ROUNDING and conversion.input not in what:
             raise InputError(f"the conversion is wrong: {lines[-1]}")
+    if converted.tokenizer:
+        for what, encode in _written_tokenizers(conversion):
+            lines.append(_compare_texts(converted.tokenizer, what, encode))
     return "\n".join(lines)
+
+
+def _written_tokenizers(conversion: Conversion) -> Iterator[tuple[str, Callable[[str], list[int]]]]:
+    """What makes ids of a text by the files that were written."""
+    with open_source(written_weights(conversion)) as source:
+        yield "read from the output", source.assets.tokenizer().encode
+    path = os.path.join(conversion.output, "tokenizer.json")
+    if os.path.exists(path) and importlib.util.find_spec("tokenizers"):
+        import tokenizers
+
+        theirs = tokenizers.Tokenizer.from_file(path)
+        yield (
+            "tokenizer.json, by `tokenizers`",
+            lambda text: theirs.encode(text, add_special_tokens=False).ids,
+        )
+
+
+def _compare_texts(tokenizer: Tokenizer, what: str, encode: Callable[[str], list[int]]) -> str:
+    """Says how many texts were compared; InputError for one whose ids differ."""
+    casing = "lower-cased" if tokenizer.do_lower_case else "cased"
+    for text in _TEXTS:
+        if encode(text) != tokenizer.encode(text):
+            raise InputError(f"the conversion is wrong: {text!r} ({casing}) has other ids ({what})")
+    return f"the same ids for {len(_TEXTS)} texts with capitals, accents and digits, {casing} ({what})"

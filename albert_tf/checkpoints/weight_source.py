@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from albert_tf.config import AlbertConfig
+from albert_tf.checkpoints.assets import Assets
 
 ORIGINAL, NATIVE, HUGGINGFACE = "original checkpoint", "albert_tf checkpoint", "Hugging Face folder"
 HUB_TF1, HUB_TF2 = "TF1 hub module", "TF2 SavedModel"
@@ -23,10 +23,7 @@ class WeightSource:
       shapes: of each weight, by the original's name.
       read: the value of a weight by that name; raises `InputError` if the file is broken.
       slots: names of tensors of an optimizer, and counters; no weights.
-      config: the model's shape, where the source carries it.
-      spm_model_file: the SentencePiece model, where the source carries one.
-      vocab_file: the WordPiece vocabulary, where the source carries one.
-      do_lower_case: whether text is lower-cased for it, where the source says.
+      assets: what belongs to the weights, as far as the source says.
       head: which model the weights belong to (see `albert_tf.models.heads`), where that can be told.
       num_attention_heads: where shapes tell it, as the original's do not.
       notes: what the user should know.
@@ -37,10 +34,7 @@ class WeightSource:
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     slots: tuple[str, ...] = ()
-    config: AlbertConfig | None = None
-    spm_model_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
+    assets: Assets = dataclasses.field(default_factory=Assets)
     head: str | None = None
     num_attention_heads: int | None = None
     notes: tuple[str, ...] = ()

@@ -10,14 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.assets import (
-    TRAINING_FILE,
-    casing_for,
-    config_for,
-    folder_of,
-    read_task,
-    vocabulary_for,
-)
+from albert_tf.checkpoints.assets import TRAINING_FILE, Assets, folder_of
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.sources import BEST_CHECKPOINT, open_source
 from albert_tf.checkpoints.weight_source import WeightSource
@@ -31,19 +24,10 @@ from albert_tf.tasks.classification.classification_task import HEADS_OF_OTHERS
 from albert_tf.tasks.classification.glue import TASKS, find_task
 from albert_tf.tasks.race import ANSWERS
 from albert_tf.tasks.task import check_length
-from albert_tf.tokenization import Tokenizer, load_tokenizer
+from albert_tf.tokenization import Tokenizer
 
 RESULTS_FILE = "eval_results.json"
 _SENTENCE_ORDER_WEIGHTS = ("cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias")
-_MAX_SEQ_LENGTHS = {"question_answering": 384, "question_answering_v2": 384}
-_BEAM = ("start_n_top", "end_n_top")
-_HEADS = {
-    "pretraining": "pretraining",
-    "encoder": "encoder",
-    "race": "multiple_choice",
-    "squad_v1": "question_answering",
-    "squad_v2": "question_answering_v2",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,11 +36,10 @@ class TrainedModel:
 
     Attributes:
       model: with its weights.
-      head: one of `albert_tf.models.heads.MODELS`.
+      head: one of `albert_tf.models.heads.HEADS`.
       tokenizer: of the vocabulary.
-      spm_model_file, vocab_file: the vocabulary's file; one of them is None.
-      task: what `task.json` holds: "task_name", "label_names" in the order of the classes (none where the
-        result is a score), "max_seq_length", "do_lower_case", and what else the task keeps.
+      assets: what belongs to the weights. The task says at least "task_name", "label_names" and
+        "max_seq_length".
       metrics: results of the last evaluation, if there was one.
       training: the command of the training and its flags, where the folder keeps them.
       path: where the weights came from.
@@ -66,9 +49,7 @@ class TrainedModel:
     model: tf_keras.Model
     head: str
     tokenizer: Tokenizer
-    spm_model_file: str | None
-    vocab_file: str | None
-    task: Mapping[str, Any]
+    assets: Assets
     metrics: Mapping[str, Any] | None
     training: Mapping[str, Any] | None
     path: str
@@ -78,6 +59,11 @@ class TrainedModel:
     def config(self) -> AlbertConfig:
         """The model's shape."""
         return self.model.config
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """What the model was trained for."""
+        return self.assets.task
 
 
 @contextlib.contextmanager
@@ -116,41 +102,45 @@ def open_trained_model(
     folder = folder_of(path)
     is_best = folder == path and os.path.exists(os.path.join(path, f"{BEST_CHECKPOINT}.index"))
     with open_source(path, best=is_best) as source:
-        config = config_for(source, albert_config_file)
-        spm_model_file, vocab_file = vocabulary_for(source, spm_model_file, vocab_file, config)
-        saved = read_task(path) or {}
-        task_name = (task_name or saved.get("task_name") or "").lower()
-        head = _head(path, source, task_name)
-        model = heads.build_model(head, config, source.shapes)
-        if head == "question_answering_v2":
-            for name in _BEAM:
-                setattr(model, name, saved.get(name, getattr(model, name)))
+        task_name, head = _task_and_head(path, source, (task_name or "").lower())
+        saved = source.assets.task
+        if saved.get("task_name", task_name) != task_name:
+            saved = {}
+        known = {**_known_of(task_name), **saved, "task_name": task_name}
+        assets = dataclasses.replace(source.assets, task=known).overridden(
+            albert_config_file=albert_config_file,
+            spm_model_file=spm_model_file,
+            vocab_file=vocab_file,
+            do_lower_case=do_lower_case,
+            label_names=label_names and list(label_names),
+            num_texts=num_texts,
+            max_seq_length=max_seq_length,
+        )
+        config = assets.needed_config()
+        longest = min(head.max_seq_length, config.max_position_embeddings)
+        task = {"label_names": [], "max_seq_length": longest, **assets.task}
+        tokenizer = assets.tokenizer()
+        model = heads.build_model(head.name, config, source.shapes)
+        for name in head.settings:
+            setattr(model, name, saved.get(name, getattr(model, name)))
         report = assign(model, source)
         lacks_sentence_order = set(report.missing) == set(_SENTENCE_ORDER_WEIGHTS)
         if report.missing and not lacks_sentence_order:
-            advice = ": --task_name=encoder exports the embeddings alone" if head == "pretraining" else ""
+            advice = (
+                ": --task_name=encoder exports the embeddings alone" if head.name == "pretraining" else ""
+            )
             raise InputError(f"{path} lacks weights of the model ({', '.join(report.missing)}){advice}")
         warn_of(report)
-        longest = min(_MAX_SEQ_LENGTHS.get(head, 512), config.max_position_embeddings)
-        task = {"label_names": [], "max_seq_length": longest}
-        task |= _known_of(task_name) | (saved if saved.get("task_name") == _name(task_name) else {})
-        given = {"label_names": label_names, "num_texts": num_texts, "max_seq_length": max_seq_length}
-        task |= {name: value for name, value in given.items() if value is not None}
-        task["task_name"] = _name(task_name) or head
-        task["do_lower_case"] = casing_for(path, source.do_lower_case, do_lower_case)
-        if head == "classification":
-            _check_classes(task, model.num_labels)
+        if head.name == "classification":
+            _check_classes(path, task, model.num_labels)
         check_length(task["max_seq_length"], config)
-        tokenizer = load_tokenizer(spm_model_file, vocab_file, task["do_lower_case"])
         training = _read_json(os.path.join(folder, TRAINING_FILE))
         _warn_if_cut_short(folder, training)
         yield TrainedModel(
             model=model,
-            head=head,
+            head=head.name,
             tokenizer=tokenizer,
-            spm_model_file=spm_model_file,
-            vocab_file=None if spm_model_file else vocab_file,
-            task=task,
+            assets=dataclasses.replace(assets, do_lower_case=tokenizer.do_lower_case, task=task),
             lacks_sentence_order=lacks_sentence_order,
             metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
             training=training,
@@ -166,34 +156,28 @@ def arguments_of(options: TrainedModelOptions) -> dict[str, Any]:
     return {renamed.get(n, n): getattr(options, n) for n in names if n not in unwanted}
 
 
-def _head(path: str, source: WeightSource, task_name: str) -> str:
-    """Which model it is: the task tells, else the weights.
+def _task_and_head(path: str, source: WeightSource, task_name: str) -> tuple[str, heads.Head]:
+    """The name of the task and the model: as given, else as the files beside the weights, or these, say.
 
     Raises:
-      InputError: they do not agree, or neither tells.
+      InputError: the task and the weights do not agree, or nothing tells.
     """
-    told = heads.head_of(source.shapes)
+    told = heads.head_of(source.shapes, source.head)
+    task_name = task_name or source.assets.task.get("task_name", "")
     if not task_name:
-        if told in heads.SHARED_NAMES and source.head not in (*_HEADS.values(), None):
-            raise InputError(f"{path} is a model of {source.head}, which is not exported")
-        if told in heads.SHARED_NAMES:
+        if not told.task_names:
+            raise InputError(f"{path} is {told.in_words}, which is not exported")
+        if not source.head and len(heads.same_names(told)) > 1:
             raise InputError(f"{path} does not say which task its head is for: give --task_name")
-        return told
-    if task_name not in (*_HEADS, *TASKS, "custom"):
-        names = ", ".join(dict.fromkeys([*TASKS, *_HEADS, "custom"]))
-        raise InputError(f"--task_name={task_name} is none of {names}")
-    wanted = _HEADS.get(task_name, "classification")
-    if wanted != "encoder" and told != ("classification" if wanted in heads.SHARED_NAMES else wanted):
-        raise InputError(f"{path} holds the weights of {_in_words(told)}, not of {task_name}")
-    return wanted
-
-
-def _in_words(head: str) -> str:
-    return "an encoder without a head" if head == "encoder" else f"a model for {head.replace('_', ' ')}"
-
-
-def _name(task_name: str) -> str:
-    return HEADS_OF_OTHERS.get(task_name, task_name)
+        return told.task_names[0], told
+    wanted = heads.HEADS["classification"] if task_name in TASKS else heads.head_of_task(task_name)
+    if wanted is None:
+        others = [name for head in heads.HEADS.values() for name in head.task_names]
+        raise InputError(f"--task_name={task_name} is none of {', '.join([*TASKS, *others])}")
+    fits = wanted == told or (not source.head and wanted in heads.same_names(told))
+    if wanted.weights and not fits:
+        raise InputError(f"{path} holds the weights of {told.in_words}, not of {task_name}")
+    return HEADS_OF_OTHERS.get(task_name, task_name), wanted
 
 
 def _known_of(task_name: str) -> dict[str, Any]:
@@ -206,16 +190,19 @@ def _known_of(task_name: str) -> dict[str, Any]:
     return {}
 
 
-def _check_classes(task: Mapping[str, Any], num_labels: int) -> None:
-    labels = task["label_names"]
+def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
+    """InputError for what is not known, or does not fit the head, with the flags that say it."""
+    labels, problems = task["label_names"], []
     if (len(labels) or 1) != num_labels:
         found = ", ".join(labels) or "no classes"
-        raise InputError(
+        problems.append(
             f"the head has {num_labels} outputs, but the task's labels are {found}: give --labels in the "
             "order of the classes"
         )
     if task.get("num_texts") not in (1, 2):
-        raise InputError("is an example of the task one text or two? give --num_texts")
+        problems.append("is an example of the task one text or two? give --num_texts")
+    if problems:
+        raise InputError(f"{path}: {'; '.join(problems)}")
 
 
 def _refuse_folder_of_seeds(path: str) -> None:

@@ -5,24 +5,23 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_hub
 
-from albert_tf.checkpoints.assets import casing_for, find_sidecars, read_task
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
 from albert_tf.checkpoints.sources import extract, is_archive, open_source
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.text import say
-from albert_tf.config import AlbertConfig
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, ExamplesOfSplit
 from albert_tf.tasks.task import check_length
-from albert_tf.tokenization import Tokenizer, load_tokenizer
+from albert_tf.tokenization import Tokenizer
 
 # What the original's users write where the vocabulary is that of the hub module.
 _FROM_HUB = "from_tf_hub"
@@ -34,23 +33,21 @@ class StartingPoint:
 
     Attributes:
       options: what the user asked for.
-      config: the model's shape.
+      assets: config, vocabulary and casing, and what earlier weights were trained for, if they say.
       tokenizer: of the vocabulary.
-      spm_model_file, vocab_file: the vocabulary's file; one of them is None.
-      do_lower_case: whether text is lower-cased.
-      task: what earlier weights were trained for (see `albert_tf.training.initial_weights`), if they say.
     """
 
     options: FineTuningOptions
-    config: AlbertConfig
+    assets: Assets
     tokenizer: Tokenizer
-    spm_model_file: str | None
-    vocab_file: str | None
-    do_lower_case: bool
-    task: dict[str, Any] | None
 
     @property
-    def kept(self) -> dict[str, Any] | None:
+    def task(self) -> Mapping[str, Any]:
+        """What earlier weights were trained for, as far as they say."""
+        return self.assets.task
+
+    @property
+    def kept(self) -> Mapping[str, Any] | None:
         """What the weights say of their task; None if they say nothing, or are trained further."""
         return None if self.options.do_train else self.task
 
@@ -78,8 +75,9 @@ class StartingPoint:
         """The features from the cache, or made; a file without a folder lies in `cached_dir`."""
         key = {
             "examples": examples.digest,
-            "vocabulary": file_digest(self.spm_model_file or self.vocab_file or ""),
-            "do_lower_case": self.do_lower_case,
+            "vocabulary": file_digest(self.tokenizer.source),
+            "do_lower_case": self.assets.do_lower_case,
+            **({"keep_accents": True} if self.assets.keep_accents else {}),
             **settings,
         }
         given, name = os.path.split(file.removesuffix(".tf_record"))
@@ -100,18 +98,19 @@ class StartingPoint:
         """
         options = self.options
         if options.max_seq_length is None and self.kept:
-            options = dataclasses.replace(options, max_seq_length=self.kept["max_seq_length"])
+            options = dataclasses.replace(options, max_seq_length=self.kept.get("max_seq_length"))
         chosen = options.hyperparameters(task_name, num_examples)
-        positions = self.config.max_position_embeddings
+        config = self.assets.needed_config()
+        positions = config.max_position_embeddings
         if options.max_seq_length is None and chosen.max_seq_length > positions:
             say(f"--max_seq_length is {positions}: the config has no more positions")
             chosen = dataclasses.replace(chosen, max_seq_length=positions)
-        check_length(chosen.max_seq_length, self.config)
+        check_length(chosen.max_seq_length, config)
         return chosen
 
     def task_arguments(self, chosen: Hyperparameters) -> dict[str, Any]:
         """The arguments of every `BenchmarkTask`."""
-        config, rate = self.config, chosen.encoder_dropout_prob
+        config, rate = self.assets.needed_config(), chosen.encoder_dropout_prob
         if rate is not None:
             config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
         return {
@@ -119,20 +118,11 @@ class StartingPoint:
             "max_seq_length": chosen.max_seq_length,
             "dropout_prob": chosen.dropout_prob,
             "pad_to_max_length": self.options.has_static_shapes,
-            "do_lower_case": self.do_lower_case,
-            "spm_model_file": self.spm_model_file,
-            "vocab_file": self.vocab_file,
+            "do_lower_case": self.assets.do_lower_case,
+            "keep_accents": bool(self.assets.keep_accents),
+            "spm_model_file": self.assets.spm_model_file,
+            "vocab_file": self.assets.vocab_file,
         }
-
-
-class _Beside(NamedTuple):
-    """What lies beside weights, and the casing that follows from it and from the flag."""
-
-    do_lower_case: bool
-    config: AlbertConfig | None = None
-    spm_model_file: str | None = None
-    vocab_file: str | None = None
-    task: dict[str, Any] | None = None
 
 
 @contextlib.contextmanager
@@ -146,8 +136,8 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
     """
     with contextlib.ExitStack() as stack:
         options = _with_local_weights(options, stack)
-        beside = _in_run(options)
-        if beside is None:
+        found = _in_run(options)
+        if found is None:
             if not (options.do_train or options.init_checkpoint):
                 raise InputError(
                     f"no checkpoint in {options.output_dir}: train first, or give --init_checkpoint"
@@ -156,26 +146,18 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
                 raise InputError(
                     f"--num_seeds={options.num_seeds}: no runs in {options.output_dir}; train first"
                 )
-            beside = _beside_weights(options.init_checkpoint, options.do_lower_case)
-        config = beside.config
-        if options.albert_config_file:
-            config = AlbertConfig.from_json_file(options.albert_config_file)
-        if config is None:
-            raise InputError("--albert_config_file is needed: there is no config beside the weights")
-        spm_model_file, vocab_file = options.spm_model_file, options.vocab_file
-        if spm_model_file == _FROM_HUB or not (spm_model_file or vocab_file):
-            spm_model_file, vocab_file = beside.spm_model_file, beside.vocab_file
-        tokenizer = load_tokenizer(spm_model_file, vocab_file, beside.do_lower_case)
-        if spm_model_file:
-            vocab_file = None
-        if tokenizer.vocab_size > config.vocab_size:
-            raise InputError(
-                f"{spm_model_file or vocab_file} has {tokenizer.vocab_size} pieces, but the config's "
-                f"vocab_size is {config.vocab_size}"
-            )
-        yield StartingPoint(
-            options, config, tokenizer, spm_model_file, vocab_file, beside.do_lower_case, beside.task
+            found = _beside_weights(options.init_checkpoint)
+        assets = found.overridden(
+            albert_config_file=options.albert_config_file,
+            spm_model_file=None if options.spm_model_file == _FROM_HUB else options.spm_model_file,
+            vocab_file=None if options.spm_model_file == _FROM_HUB else options.vocab_file,
+            do_lower_case=options.do_lower_case,
         )
+        if assets.config is None:
+            raise InputError("--albert_config_file is needed: there is no config beside the weights")
+        tokenizer = assets.tokenizer()
+        assets = dataclasses.replace(assets, do_lower_case=tokenizer.do_lower_case)
+        yield StartingPoint(options, assets, tokenizer)
 
 
 def _with_local_weights(options: FineTuningOptions, stack: contextlib.ExitStack) -> FineTuningOptions:
@@ -204,7 +186,7 @@ def _with_local_weights(options: FineTuningOptions, stack: contextlib.ExitStack)
     return dataclasses.replace(options, albert_hub_module_handle=None, init_checkpoint=path)
 
 
-def _in_run(options: FineTuningOptions) -> _Beside | None:
+def _in_run(options: FineTuningOptions) -> Assets | None:
     """What the folder of the run keeps, or that of its first seed; None if it has no checkpoint.
 
     Raises:
@@ -221,24 +203,16 @@ def _in_run(options: FineTuningOptions) -> _Beside | None:
         folder = options.seed_folder(number)
         if several and not _has_checkpoint(folder):
             raise InputError(f"no checkpoint in {folder}: train it first, or give a smaller --num_seeds")
-    found = find_sidecars(folders[several])
-    config = AlbertConfig.from_json_file(found.config_file) if found.config_file else None
-    task = read_task(folders[several])
-    casing = options.do_lower_case
-    if casing is None:
-        casing = (task or {}).get("do_lower_case", True)
-    return _Beside(casing, config, found.spm_model_file, found.vocab_file, task)
+    return Assets.read(folders[several])
 
 
 def _has_checkpoint(folder: str) -> bool:
     return bool(find_checkpoints(folder) or best_checkpoint(folder))
 
 
-def _beside_weights(path: str | None, do_lower_case: bool | None) -> _Beside:
+def _beside_weights(path: str | None) -> Assets:
     """What weights to start from bring along."""
     if path is None:
-        return _Beside(do_lower_case is not False)
+        return Assets(place="fresh weights")
     with open_source(path) as source:
-        task = read_task(path)
-        casing = casing_for(path, source.do_lower_case, do_lower_case)
-        return _Beside(casing, source.config, source.spm_model_file, source.vocab_file, task)
+        return source.assets

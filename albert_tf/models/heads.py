@@ -1,7 +1,8 @@
-"""Which model a set of weights belongs to."""
+"""The table of heads: which models there are, and what tells the weights of one from those of another."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import tf_keras
 
@@ -16,30 +17,159 @@ from albert_tf.models.encoder import AlbertEncoder
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
 
-MODELS: Mapping[str, type[tf_keras.Model]] = {
-    "encoder": AlbertEncoder,
-    "pretraining": AlbertForPreTraining,
-    "classification": AlbertForSequenceClassification,
-    "multiple_choice": AlbertForMultipleChoice,
-    "token_classification": AlbertForTokenClassification,
-    "question_answering": AlbertForQuestionAnswering,
-    "question_answering_v2": AlbertForQuestionAnsweringV2,
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Head:
+    """A row of the table.
+
+    Attributes:
+      name: of the head.
+      model: the class of the model.
+      weights: how the names of the head's variables begin; several heads can have the same.
+      attribute: the model's attribute that holds the head, which checkpoints of this package store. It tells
+        heads apart whose variables have the same names.
+      architectures: Hugging Face's classes; the first one is written.
+      outputs: what the model returns -> what Hugging Face's model calls it.
+      task_names: what `--task_name` can be for it, besides the tasks of GLUE; without any it is not exported.
+      max_seq_length: pieces of a sequence at most, where nothing says more.
+      settings: attributes of the model that a task keeps.
+    """
+
+    name: str
+    model: type[tf_keras.Model]
+    weights: tuple[str, ...] = ()
+    attribute: str | None = None
+    architectures: tuple[str, ...]
+    outputs: Mapping[str, str]
+    task_names: tuple[str, ...] = ()
+    max_seq_length: int = 512
+    settings: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """What a message calls the model."""
+        return f"a model for {self.name.replace('_', ' ')}" if self.weights else "an encoder without a head"
+
+
+_CLASSES = ("output_weights", "output_bias")
+_LOGITS = {"logits": "logits"}
+_SPANS = ("cls_logits", "start_top_log_probs", "start_top_index", "end_top_log_probs", "end_top_index")
+
+# Of weights with several heads the first row counts: fine-tuned ones may still have those of pretraining.
+HEADS: Mapping[str, Head] = {
+    head.name: head
+    for head in (
+        Head(
+            name="encoder",
+            model=AlbertEncoder,
+            architectures=("AlbertModel",),
+            outputs={"sequence_output": "last_hidden_state", "pooled_output": "pooler_output"},
+            task_names=("encoder",),
+        ),
+        Head(
+            name="classification",
+            model=AlbertForSequenceClassification,
+            weights=_CLASSES,
+            attribute="classifier",
+            architectures=("AlbertForSequenceClassification",),
+            outputs=_LOGITS,
+            task_names=("custom",),
+        ),
+        Head(
+            name="multiple_choice",
+            model=AlbertForMultipleChoice,
+            weights=_CLASSES,
+            attribute="choice",
+            architectures=("AlbertForMultipleChoice",),
+            outputs=_LOGITS,
+            task_names=("race",),
+        ),
+        Head(
+            name="token_classification",
+            model=AlbertForTokenClassification,
+            weights=_CLASSES,
+            attribute="token_classifier",
+            architectures=("AlbertForTokenClassification",),
+            outputs=_LOGITS,
+        ),
+        Head(
+            name="question_answering",
+            model=AlbertForQuestionAnswering,
+            weights=("cls/squad/",),
+            architectures=("AlbertForQuestionAnswering",),
+            outputs={"start_logits": "start_logits", "end_logits": "end_logits"},
+            task_names=("squad_v1",),
+            max_seq_length=384,
+        ),
+        Head(
+            name="question_answering_v2",
+            model=AlbertForQuestionAnsweringV2,
+            weights=("start_logits/", "end_logits/", "answer_class/"),
+            # Transformers has no such head for ALBERT; the encoder is what it can load.
+            architectures=("AlbertModel",),
+            outputs={name: name for name in _SPANS},
+            task_names=("squad_v2",),
+            max_seq_length=384,
+            settings=("start_n_top", "end_n_top"),
+        ),
+        Head(
+            name="pretraining",
+            model=AlbertForPreTraining,
+            weights=("cls/predictions/", "cls/seq_relationship/"),
+            architectures=("AlbertForPreTraining", "AlbertForMaskedLM"),
+            outputs={"mlm_logits": "prediction_logits", "sop_logits": "sop_logits"},
+            task_names=("pretraining",),
+        ),
+    )
 }
-# These three store their head under the same names.
-SHARED_NAMES = ("classification", "multiple_choice", "token_classification")
+# These store their weights under the same names.
+SHARED_NAMES = tuple(head.name for head in HEADS.values() if head.attribute)
 
 
-def head_of(shapes: Mapping[str, Any]) -> str:
-    """The head that the names tell; where three have the same names, "classification"."""
-    if "output_weights" in shapes:
-        return "classification"
-    if "cls/squad/output_weights" in shapes:
-        return "question_answering"
-    if "start_logits/dense/kernel" in shapes:
-        return "question_answering_v2"
-    if any(name.startswith(("cls/predictions/", "cls/seq_relationship/")) for name in shapes):
-        return "pretraining"
-    return "encoder"
+def of_exported(values: Mapping[str, _T]) -> Mapping[str, _T]:
+    """The mapping as it is, which must hold a value for each head that has tasks; else ValueError."""
+    wanted = {head.name for head in HEADS.values() if head.task_names}
+    if values.keys() != wanted:
+        raise ValueError(f"the heads {', '.join(sorted(wanted ^ values.keys()))} are missing or not exported")
+    return values
+
+
+def find_head(name: str) -> Head:
+    """The row of that name; InputError if there is none."""
+    if name not in HEADS:
+        raise InputError(f"there is no head {name!r}; there are {', '.join(HEADS)}")
+    return HEADS[name]
+
+
+def head_of_model(model: tf_keras.Model) -> Head:
+    """The row of a model."""
+    return next(head for head in HEADS.values() if type(model) is head.model)
+
+
+def head_of_task(task_name: str) -> Head | None:
+    """The row that a task's name stands for, if it is not one of GLUE's."""
+    return next((head for head in HEADS.values() if task_name in head.task_names), None)
+
+
+def head_of(shapes: Mapping[str, Any], told: str | None = None) -> Head:
+    """The head of weights, by their names.
+
+    Args:
+      shapes: of the weights, by name.
+      told: the head that the weights' source names. It decides between heads whose weights have the same
+        names; where nothing is told, it is the first of them, classification.
+    """
+    found = [head for head in HEADS.values() if any(name.startswith(head.weights) for name in shapes)]
+    if not found:
+        return HEADS["encoder"]
+    return next((head for head in found if head.name == told), found[0])
+
+
+def same_names(head: Head) -> list[Head]:
+    """All heads that store their weights under the names of this one, itself included."""
+    return [other for other in HEADS.values() if other.weights == head.weights]
 
 
 def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int, ...]]) -> tf_keras.Model:
@@ -48,12 +178,13 @@ def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int,
     Raises:
       InputError: the weights have no such head, or not one of that size.
     """
+    model = find_head(head).model
     if head in SHARED_NAMES:
         if "output_weights" not in shapes:
             raise InputError(f"there is no head for {head} in the weights (output_weights)")
         labels = shapes["output_weights"][0]
         if head != "multiple_choice":
-            return MODELS[head](config, num_labels=labels)
+            return model(config, num_labels=labels)
         if labels != 1:
             raise InputError(f"the head has {labels} labels; multiple choice has 1, a score for each choice")
-    return MODELS[head](config)
+    return model(config)

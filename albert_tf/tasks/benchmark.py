@@ -14,7 +14,6 @@ from albert_tf.config import AlbertConfig
 from albert_tf.data.batching import eval_batches, longest_batches, train_batches
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
-from albert_tf.files import file_digest
 from albert_tf.html_report import Section
 from albert_tf.tasks.overview import overview
 from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length, correct, mean, nll, number_of
@@ -92,7 +91,7 @@ class BenchmarkTask(Task):
       max_seq_length: of the features.
       dropout_prob: dropout before the task's head.
       pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
-      do_lower_case: whether the text was lower-cased; kept with the weights.
+      do_lower_case, keep_accents: whether the text was lower-cased, and kept its accents.
       spm_model_file, vocab_file: the vocabulary, kept with the weights.
 
     Attributes:
@@ -120,6 +119,7 @@ class BenchmarkTask(Task):
         dropout_prob: float = 0.1,
         pad_to_max_length: bool = False,
         do_lower_case: bool = True,
+        keep_accents: bool = False,
         spm_model_file: str | None = None,
         vocab_file: str | None = None,
     ):
@@ -128,6 +128,7 @@ class BenchmarkTask(Task):
         self.max_seq_length = max_seq_length
         self.dropout_prob = dropout_prob
         self.do_lower_case = do_lower_case
+        self.keep_accents = keep_accents
         self.spm_model_file = spm_model_file
         self.vocab_file = vocab_file
         self._pad_to = max_seq_length if pad_to_max_length else None
@@ -190,14 +191,11 @@ class BenchmarkTask(Task):
         return {"logits": logits, "example_index": batch["example_index"]}
 
     def describe(self) -> dict[str, Any]:
-        """The head, and how text becomes ids."""
-        vocabulary = self.spm_model_file or self.vocab_file
+        """The head and its labels, and how long sequences are."""
         return {
             "task_name": self.head_name,
             "label_names": list(self.label_names),
             "max_seq_length": self.max_seq_length,
-            "do_lower_case": self.do_lower_case,
-            "vocabulary": file_digest(vocabulary) if vocabulary else None,
         }
 
     def training_settings(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.checkpoints.assets import Assets, check_vocabulary_fits
 from albert_tf.cli.options import PRETRAINING_LENGTH
 from albert_tf.cli.text import say
 from albert_tf.config import AlbertConfig
@@ -48,6 +49,7 @@ class PretrainingTask(Task):
       masking: what to predict in unmasked records. For masked records only `max_predictions_per_seq` counts:
         the length of their arrays of predictions.
       index_file: keeps the places of the records, so that a run that continues does not search for them.
+      text: vocabulary and casing of the records, which are kept with the weights; see `Assets.of_records`.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
@@ -63,6 +65,7 @@ class PretrainingTask(Task):
         max_seq_length: int = PRETRAINING_LENGTH,
         masking: MaskingOptions | None = None,
         index_file: str | None = None,
+        text: Assets | None = None,
     ):
         self.config = config
         self.input_files = tuple(input_files)
@@ -71,6 +74,15 @@ class PretrainingTask(Task):
         self.masking = masking or MaskingOptions()
         self.index_file = index_file
         self.tokens_per_example = max_seq_length
+        if text:
+            self.spm_model_file, self.vocab_file = text.spm_model_file, text.vocab_file
+            self.do_lower_case, self.keep_accents = text.do_lower_case, text.keep_accents
+
+    @functools.cached_property
+    def _pieces(self) -> int:
+        """The pieces of the vocabulary; the config may have room for more."""
+        sizes = [(records.read_metadata(path) or {}).get("vocab_size") for path in self._all_files]
+        return max((size for size in sizes if size), default=self.config.vocab_size)
 
     @property
     def _all_files(self) -> tuple[str, ...]:
@@ -125,14 +137,16 @@ class PretrainingTask(Task):
         problem = self._find_bad_record(limit=1)
         if problem:
             raise InputError(problem)
+        tokenizer = self.assets().tokenizer() if self.assets().vocabulary else None
         for path in self._all_files:
             metadata = records.read_metadata(path) or {}
-            vocab_size = metadata.get("vocab_size", self.config.vocab_size)
-            if vocab_size != self.config.vocab_size:
-                raise InputError(
-                    f"{path} was made with a vocabulary of {vocab_size} pieces, but the config's vocab_size "
-                    f"is {self.config.vocab_size}"
-                )
+            if pieces := metadata.get("vocab_size"):
+                check_vocabulary_fits(pieces, self.config, f"{path} was made with a vocabulary of")
+                if tokenizer and tokenizer.vocab_size != pieces:
+                    raise InputError(
+                        f"{tokenizer.source} has {tokenizer.vocab_size} pieces, but {path} was made with a "
+                        f"vocabulary of {pieces}"
+                    )
             size = os.path.getsize(path)
             if size != metadata.get("bytes", size):
                 # TensorFlow takes a file that was cut inside a record's header for one that ends there.
@@ -191,13 +205,14 @@ class PretrainingTask(Task):
     ) -> tf.data.Dataset:
         """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
         length, masking = self.max_seq_length, self.masking
+        pieces = self._pieces if self._are_unmasked else 0
 
         def draw(epoch, number, record):
             return draw_chance(seed, epoch, number, length), record
 
         def mask(chance, serialized):
             unmasked = records.parse_unmasked_batch(serialized, length)
-            return draw_masks(unmasked, chance, self.config.vocab_size, masking)
+            return draw_masks(unmasked, chance, pieces, masking)
 
         def parse(epoch, number, serialized):
             return records.parse_pretraining_batch(serialized, length, masking.max_predictions_per_seq)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
@@ -41,6 +42,7 @@ class Task(abc.ABC):
       headline: results that the line about an evaluation shows; if empty, it shows all.
       config: the model's shape.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
+      do_lower_case, keep_accents: whether text is lower-cased and keeps its accents; None if not known.
       tokens_per_example: positions in one example, padding included; None if examples differ.
     """
 
@@ -52,6 +54,8 @@ class Task(abc.ABC):
     config: AlbertConfig
     spm_model_file: str | None = None
     vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    keep_accents: bool | None = None
     tokens_per_example: int | None
 
     def describe(self) -> dict[str, Any]:
@@ -60,6 +64,11 @@ class Task(abc.ABC):
         `task_name` and `label_names` tell whether a head belongs to the task.
         """
         return {}
+
+    def assets(self) -> Assets:
+        """What belongs to the weights that are trained."""
+        names = ("config", "spm_model_file", "vocab_file", "do_lower_case", "keep_accents")
+        return Assets(**{name: getattr(self, name) for name in names}, task=self.describe())
 
     def training_settings(self) -> dict[str, Any]:
         """What decides the outcome of training, besides the loop's flags: JSON values by flag or name.

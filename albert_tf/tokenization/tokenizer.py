@@ -47,7 +47,10 @@ class Tokenizer(abc.ABC):
       is_word_start: bool [vocab_size]. Whether a piece begins a word; false where it continues the piece
         before it. True for the special pieces.
       id_dtype: the smallest unsigned numpy type that holds every id.
+      do_lower_case: whether text is lower-cased.
     """
+
+    do_lower_case: bool
 
     def __init__(self, pieces: Sequence[str], special: SpecialPieces, source: str):
         """Takes the vocabulary; `source` names its file in error messages."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import tf_keras
 
-from albert_tf.checkpoints.assets import read_task
+from albert_tf.checkpoints.assets import Assets, differences
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.report import LoadReport
 from albert_tf.checkpoints.sources import open_source
@@ -13,6 +13,7 @@ from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.layers.variables import variable_name
+from albert_tf.models import heads
 from albert_tf.tasks.task import Task
 
 
@@ -40,16 +41,18 @@ def load_initial_weights(
       InputError: there are no weights, or they have not the head.
     """
     with open_source(path) as source:
-        problem = _foreign_head(task, model, source, path)
+        problem = _foreign_head(task, model, source)
         if problem and with_head:
             raise InputError(f"{path} {problem}: --do_train makes a head for {task.describe()['task_name']}")
         report = assign(
             model.encoder if problem else model, source, init_from_group0, any_depth=not with_head
         )
     warn_of(report)
-    facts = {} if with_head else _depth(task.config, source.config, init_from_group0)
+    facts = {} if with_head else _depth(task.config, source.assets.config, init_from_group0)
     if problem:
         facts["head"] = f"fresh; the checkpoint {problem}"
+    elif task.describe():
+        facts |= _assumed(task, model, source)
     return InitialWeights(report, facts)
 
 
@@ -63,9 +66,9 @@ def _depth(config: AlbertConfig, stored: AlbertConfig | None, init_from_group0: 
     return facts
 
 
-def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource, path: str) -> str | None:
-    """Why the head in the checkpoint is not that of the task; None if it is."""
-    described = task.describe()
+def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource) -> str | None:
+    """Why the head in the checkpoint is not that of the task; None if it is, or may be."""
+    described, theirs = task.describe(), source.assets.task
     if not described:
         return None
     head = {
@@ -74,18 +77,45 @@ def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource, path:
         if not variable_name(variable).startswith("bert/")
     }
     stored = {name: tuple(source.shapes[name]) for name in head if name in source.shapes}
-    theirs = read_task(path)
-    if theirs and any(theirs.get(key) != described[key] for key in ("task_name", "label_names")):
-        return f"has the head of the task {theirs.get('task_name')} ({_labels(theirs)})"
+    if theirs.get("task_name", described["task_name"]) != described["task_name"]:
+        return f"has the head of the task {theirs['task_name']} ({_labels(theirs)})"
     if not stored:
         return "has no head of a task"
+    ours, found = heads.head_of_model(model), heads.head_of(source.shapes, source.head)
+    if source.head and found != ours:
+        return f"is {found.in_words}, not {ours.in_words}"
     if stored != head:
         return f"has the head of another task ({_shapes(stored)} instead of {_shapes(head)})"
+    if "task_name" in theirs or not _are_other_words(theirs, described):
+        compared = {key: theirs[key] for key in ("label_names", "num_texts") if key in theirs}
+        if differing := differences(Assets(task=compared), Assets(task=described)):
+            return f"has the head of another task: {', '.join(differing)}"
     return None
 
 
+def _are_other_words(theirs: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    """Whether labels are called otherwise: as many, and none in common but by upper and lower case."""
+    before, now = ([name.lower() for name in task.get("label_names", ())] for task in (theirs, described))
+    return len(before) == len(now) > 0 and (before == now or not set(before) & set(now))
+
+
+def _assumed(task: Task, model: tf_keras.Model, source: WeightSource) -> dict[str, str]:
+    """What to say of a head of which the checkpoint does not say what it is for."""
+    ours, theirs, facts = heads.head_of_model(model), source.assets.task, {}
+    alike = [head.name.replace("_", " ") for head in heads.same_names(ours)]
+    if not source.head and "task_name" not in theirs and len(alike) > 1:
+        facts["head"] = f"taken for {ours.in_words}; the checkpoint does not say which of {', '.join(alike)}"
+    described = task.describe()
+    if (
+        "task_name" not in theirs
+        and theirs.get("label_names", described["label_names"]) != described["label_names"]
+    ):
+        facts["labels"] = f"{_labels(described)}, which the checkpoint calls {_labels(theirs)}"
+    return facts
+
+
 def _labels(described: Mapping[str, Any]) -> str:
-    return ", ".join(described["label_names"]) or "no classes"
+    return ", ".join(described.get("label_names", ())) or "no classes"
 
 
 def _shapes(variables: Mapping[str, tuple[int, ...]]) -> str:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from albert_tf.checkpoints.assets import CONFIG_FILE, TASK_FILE, TRAINING_FILE, read_task, write_sidecars
+from albert_tf.checkpoints.assets import CONFIG_FILE, TRAINING_FILE, Assets, differences
 from albert_tf.cli.flags import flags_of
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
@@ -48,11 +48,9 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
       options: how.
       step: from which on; not 0 where a run goes on with changed flags. What it was before is kept.
     """
-    write_sidecars(folder, task.config, task.spm_model_file, task.vocab_file)
-    if task.describe():
-        write_json(os.path.join(folder, TASK_FILE), task.describe())
+    task.assets().write(folder)
     settings = task.training_settings()
-    started = {"command": options.command, "flags": flags_of(options), "settings": settings}
+    started: dict[str, Any] = {"command": options.command, "flags": flags_of(options), "settings": settings}
     if step:
         started |= {"since_step": step, "before": _read(folder)}
     write_json(os.path.join(folder, TRAINING_FILE), started)
@@ -88,20 +86,16 @@ def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
 
 
 def _check_task(folder: str, task: Task) -> None:
-    ours, saved = task.describe(), read_task(folder) or {}
-    if bool(ours) != bool(saved):
+    ours, saved = task.assets(), Assets.read(folder)
+    if bool(ours.task) != bool(saved.task):
         kinds = ("a benchmark's task", "pretraining")
         raise InputError(
-            f"the checkpoints in {folder} are of {kinds[not saved]}, not of {kinds[not ours]}: "
+            f"the checkpoints in {folder} are of {kinds[not saved.task]}, not of {kinds[not ours.task]}: "
             "choose another --output_dir"
         )
-    keys = ("task_name", "label_names", "do_lower_case", "vocabulary")
-    differing = [key for key in keys if key in saved and saved[key] != ours.get(key)]
+    differing = differences(saved, ours)
     if differing:
-        raise InputError(
-            f"the checkpoints in {folder} are of another task: "
-            + ", ".join(f"{key} {_shown(saved[key])}, not {_shown(ours[key])}" for key in differing)
-        )
+        raise InputError(f"the checkpoints in {folder} are of another task: {', '.join(differing)}")
 
 
 def _changed_config(folder: str, task: Task, do_train: bool) -> dict[str, tuple[Any, Any]]:

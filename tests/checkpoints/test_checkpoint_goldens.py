@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.loading import load_weights
 from albert_tf.checkpoints.tensorflow import write_native
 from albert_tf.models import heads
@@ -32,7 +33,7 @@ def write(kind: str, folder, block, head: str) -> str:
         fill_variables(block, model.variables)
         write_native(str(folder / "model.ckpt"), model)
         return str(folder / "model.ckpt")
-    huggingface.write_folder(str(folder), config, weights, head)
+    huggingface.write_folder(str(folder), Assets(config=config), weights, head)
     return str(folder)
 
 

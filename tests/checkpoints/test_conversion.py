@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import convert_checkpoint
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.conversion import Conversion, convert
 from albert_tf.checkpoints.huggingface_config import to_huggingface, to_original
 from albert_tf.checkpoints.sources import open_source
@@ -73,8 +74,8 @@ def test_a_round_trip_gives_the_same_bytes(head, change, tmp_path):
         assert value.dtype == after[name].dtype
     end = tmp_path / "end"
     assert AlbertConfig.from_json_file(str(end / "albert_config.json")) == tiny_config(**change)
-    assert (end / "30k-clean.model").read_bytes() == pathlib.Path(SPM_MODEL_FILE).read_bytes()
-    assert (end / "30k-clean.vocab").read_text().startswith("<pad>\t0\n<unk>\t0\n")
+    assert (end / "spiece.model").read_bytes() == pathlib.Path(SPM_MODEL_FILE).read_bytes()
+    assert (end / "spiece.vocab").read_text().startswith("<pad>\t0\n<unk>\t0\n")
 
 
 def test_tensorflow_1_restores_what_is_written_for_the_original(tmp_path):
@@ -166,7 +167,7 @@ def test_a_chinese_vocabulary_goes_along(tmp_path):
     run(start, tmp_path / "hf", "huggingface", vocab_file=VOCAB_FILE)
     assert json.loads((tmp_path / "hf" / "tokenizer.json").read_text())["model"]["type"] == "WordPiece"
     run(tmp_path / "hf", tmp_path / "tf2", "tf2")
-    assert (tmp_path / "tf2" / "vocab_chinese.txt").read_text() == pathlib.Path(VOCAB_FILE).read_text()
+    assert (tmp_path / "tf2" / "vocab.txt").read_text() == pathlib.Path(VOCAB_FILE).read_text()
 
 
 def test_the_documented_table_of_names_is_the_one_in_use():
@@ -227,7 +228,9 @@ def test_unshared_layers_become_as_many_groups(tmp_path):
     start = original_of(tmp_path / "start", config=config)
     run(start, tmp_path / "hf", "huggingface")
     with open_source(str(tmp_path / "hf")) as opened:
-        assert opened.config == dataclasses.replace(config, cross_layer_sharing="all", num_hidden_groups=2)
+        assert opened.assets.config == dataclasses.replace(
+            config, cross_layer_sharing="all", num_hidden_groups=2
+        )
         assert opened.shapes.keys() == tensors_in(start).keys() - {"global_step"}
 
 
@@ -257,7 +260,7 @@ def hf_folder(folder: pathlib.Path, config=None, **changes) -> pathlib.Path:
     config = config or tiny_config()
     folder.mkdir()
     weights = weights_of(randomize(heads.build_model("encoder", config, {})))
-    huggingface.write_folder(str(folder), config, weights, "encoder")
+    huggingface.write_folder(str(folder), Assets(config=config), weights, "encoder")
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | changes))
     return folder

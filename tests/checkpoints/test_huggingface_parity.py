@@ -9,6 +9,7 @@ import pytest
 
 import albert_tf
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.conversion import Conversion, convert
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.verification import check, random_batch, transformers_outputs
@@ -67,9 +68,9 @@ def test_a_model_of_theirs_gives_the_same_here(name, change, tmp_path):
     theirs.save_pretrained(tmp_path)
     head = MODELS[name]
     with open_source(str(tmp_path)) as source:
-        assert source.config == config
+        assert source.assets.config == config
         assert source.head == head
-        model = heads.build_model(head, source.config, source.shapes)
+        model = heads.build_model(head, source.assets.config, source.shapes)
     report = albert_tf.load_weights(model, str(tmp_path))
     assert report.unexpected == ()
     # What their model has no parameters for, ours must report.
@@ -102,14 +103,14 @@ def _as_torch(batch):
 def test_a_model_of_ours_gives_the_same_there(head, change, tmp_path):
     config = tiny_config(**change)
     model = randomize(heads.build_model(head, config, HEADS[head]))
-    huggingface.write_folder(str(tmp_path), config, weights_of(model), head)
+    huggingface.write_folder(str(tmp_path), Assets(config=config), weights_of(model), head)
     batch = random_batch(model, head)
     assert_same_outputs(model(batch), transformers_outputs(str(tmp_path), head, batch))
 
 
 def test_masked_lm_of_theirs_loads_a_pretraining_model_of_ours(tmp_path):
     model = randomize(heads.build_model("pretraining", tiny_config(), {}))
-    huggingface.write_folder(str(tmp_path), model.config, weights_of(model), "pretraining")
+    huggingface.write_folder(str(tmp_path), Assets(config=model.config), weights_of(model), "pretraining")
     theirs = transformers.AlbertForMaskedLM.from_pretrained(tmp_path).eval()
     batch = random_batch(model, "pretraining")
     given = theirs(**_as_torch(batch)).logits.detach().numpy()
@@ -127,7 +128,7 @@ def test_half_precision_weights_load_as_float32(tmp_path):
     import safetensors.torch
 
     model = randomize(heads.build_model("encoder", tiny_config(), {}))
-    huggingface.write_folder(str(tmp_path), model.config, weights_of(model), "encoder")
+    huggingface.write_folder(str(tmp_path), Assets(config=model.config), weights_of(model), "encoder")
     path = tmp_path / "model.safetensors"
     halves = {name: v.to(torch.bfloat16) for name, v in safetensors.torch.load_file(path).items()}
     safetensors.torch.save_file(halves, path)
@@ -145,7 +146,7 @@ def test_their_tokenizer_gives_our_ids(kind, tmp_path):
 def assert_same_ids(folder: pathlib.Path, texts: list[str], files: dict[str, str]) -> None:
     ours = load_tokenizer(**files)
     model = heads.build_model("encoder", tiny_config(vocab_size=ours.vocab_size), {})
-    huggingface.write_folder(str(folder), model.config, weights_of(model), "encoder", **files)
+    huggingface.write_folder(str(folder), Assets(config=model.config, **files), weights_of(model), "encoder")
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     assert (theirs.pad_token_id, theirs.unk_token_id, theirs.mask_token_id) == (
         ours.pad_id,
@@ -179,7 +180,7 @@ def test_real_weights_load_with_nothing_left_over_and_give_their_outputs(shared_
     config |= {"architectures": ["AlbertModel"], "hidden_act": "gelu_new"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with open_source(str(tmp_path)) as source:
-        model = heads.build_model("encoder", source.config, source.shapes)
+        model = heads.build_model("encoder", source.assets.config, source.shapes)
     report = albert_tf.load_weights(model, str(tmp_path))
     assert len(report.loaded) == len(arrays) == 23
     assert report.unexpected == ()

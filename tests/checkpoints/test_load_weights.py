@@ -16,6 +16,7 @@ import tf_keras
 
 import albert_tf
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.report import LoadReport
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_original
@@ -116,10 +117,13 @@ def test_a_release_loads_unpacked_and_packed(source, tmp_path):
     for path in (folder, tmp_path / "albert_tiny", archive):
         assert_all_loaded(path, source, ORIGINAL)
     with open_source(str(archive)) as opened:
-        assert opened.config == CONFIG
+        assert opened.assets.config == CONFIG
         assert opened.path == str(archive)
-        assert pathlib.Path(opened.spm_model_file).read_bytes() == pathlib.Path(SPM_MODEL_FILE).read_bytes()
-        temporary = opened.spm_model_file
+        assert (
+            pathlib.Path(opened.assets.spm_model_file).read_bytes()
+            == pathlib.Path(SPM_MODEL_FILE).read_bytes()
+        )
+        temporary = opened.assets.spm_model_file
     assert not os.path.exists(temporary)
 
 
@@ -128,8 +132,8 @@ def test_a_chinese_release_brings_its_vocabulary(source, tmp_path):
     (folder / "30k-clean.model").unlink()
     shutil.copy(VOCAB_FILE, folder / "vocab_chinese.txt")
     with open_source(str(folder)) as opened:
-        assert opened.vocab_file == str(folder / "vocab_chinese.txt")
-        assert opened.spm_model_file is None
+        assert opened.assets.vocab_file == str(folder / "vocab_chinese.txt")
+        assert opened.assets.spm_model_file is None
 
 
 @pytest.mark.parametrize(
@@ -210,9 +214,9 @@ def test_a_hub_module_in_tf1_format_loads(source, tmp_path):
     folder = write_hub_module(tmp_path / "module", source, CONFIG, do_lower_case=False)
     assert_all_loaded(folder, source, HUB_TF1)
     with open_source(folder) as opened:
-        assert opened.config == CONFIG
-        assert opened.spm_model_file.endswith("assets/30k-clean.model")
-        assert opened.do_lower_case is False
+        assert opened.assets.config == CONFIG
+        assert opened.assets.spm_model_file.endswith("assets/30k-clean.model")
+        assert opened.assets.do_lower_case is False
 
 
 def test_a_hub_module_with_a_damaged_graph_is_one_line(source, tmp_path):
@@ -244,13 +248,13 @@ def test_a_saved_model_in_tf2_format_loads(saved_by, tmp_path):
 
 
 def test_a_hugging_face_folder_or_its_file_loads(source, tmp_path):
-    huggingface.write_folder(str(tmp_path), CONFIG, source, "pretraining")
+    huggingface.write_folder(str(tmp_path), Assets(config=CONFIG), source, "pretraining")
     assert_all_loaded(tmp_path, source, HUGGINGFACE)
     assert_all_loaded(tmp_path / "model.safetensors", source, HUGGINGFACE)
 
 
 def test_a_hugging_face_folder_of_several_files_loads(source, tmp_path):
-    huggingface.write_folder(str(tmp_path), CONFIG, source, "pretraining")
+    huggingface.write_folder(str(tmp_path), Assets(config=CONFIG), source, "pretraining")
     whole = tmp_path / "model.safetensors"
     tensors = safetensors.numpy.load_file(whole)
     whole.unlink()
@@ -385,7 +389,7 @@ def test_groups_and_equal_widths_load_from_every_kind(change, tmp_path):
     model = randomize(AlbertForPreTraining(config))
     expected = weights_of(model)
     (tmp_path / "hf").mkdir()
-    huggingface.write_folder(str(tmp_path / "hf"), config, expected, "pretraining")
+    huggingface.write_folder(str(tmp_path / "hf"), Assets(config=config), expected, "pretraining")
     write_original(str(tmp_path / "original"), expected)
     tf.train.Checkpoint(model=model).write(str(tmp_path / "native"))
     for kind in ("hf", "original", "native"):
@@ -447,8 +451,8 @@ def test_real_names_and_shapes_of_the_chinese_base_are_those_of_the_preset(share
         config = AlbertConfig.from_preset("base_zh")
         model = AlbertForPreTraining(config)
         assert opened.shapes == {variable_name(v): tuple(v.shape) for v in model.variables}
-        assert opened.config == config
-        assert opened.vocab_file.endswith("vocab_chinese.txt")
+        assert opened.assets.config == config
+        assert opened.assets.vocab_file.endswith("vocab_chinese.txt")
         with pytest.raises(InputError, match=r"its data files .* are not"):
             opened.read("bert/pooler/dense/bias")
 

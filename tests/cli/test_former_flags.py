@@ -30,8 +30,7 @@ def old_script(options: OldOptions) -> None:
 def test_a_flag_that_does_nothing_is_accepted_with_a_warning(capsys, given):
     assert old_script(["old.py", given]) == 0
     assert capsys.readouterr().err == (
-        "old.py: warning: --use_einsum does nothing: every projection is a plain "
-        "matrix product\n"
+        "old.py: warning: --use_einsum does nothing: every projection is a plain matrix product\n"
     )
 
 

@@ -15,7 +15,7 @@ import tf_keras
 
 import export_to_tfhub
 from albert_tf import testing
-from albert_tf.checkpoints.assets import write_sidecars
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.export.hub.module import save_hub_module
 from albert_tf.layers.variables import variable_name
@@ -58,13 +58,11 @@ def checkpoint_of(folder: pathlib.Path, model: tf_keras.Model) -> dict[str, obje
 
 def saved(folder: pathlib.Path, model: AlbertForPreTraining) -> str:
     """The module without the script around it."""
-    (folder / "files").mkdir(parents=True)
-    write_sidecars(str(folder / "files"), model.config, testing.SPM_MODEL_FILE, None)
+    assets = Assets(config=model.config, spm_model_file=testing.SPM_MODEL_FILE, do_lower_case=True)
     save_hub_module(
         str(folder / "module"),
         model,
-        str(folder / "files"),
-        do_lower_case=True,
+        assets,
         with_mlm=True,
         with_sop=True,
     )
@@ -154,8 +152,8 @@ def test_what_stands_in_the_folder(grouped, loaded):
 def test_a_module_loads_as_weights(grouped):
     model, path = grouped
     with open_source(path) as source:
-        assert source.do_lower_case is True
-        assert source.config == GROUPED
+        assert source.assets.do_lower_case is True
+        assert source.assets.config == GROUPED
         assert_same_weights(model, {name: source.read(name) for name in source.shapes})
 
 
@@ -283,7 +281,7 @@ def test_what_the_weights_lack_is_left_out_with_a_warning(tmp_path, capsys):
     module = hub.load(str(tmp_path / "module"))
     assert not hasattr(module, "mlm")
     assert set(module.signatures) == {"tokens", "tokenization_info"}
-    assert pathlib.Path(module.vocab_file.asset_path.numpy().decode()).name == "vocab_chinese.txt"
+    assert pathlib.Path(module.vocab_file.asset_path.numpy().decode()).name == "tiny_wordpiece.txt"
 
 
 def test_half_an_encoder_is_refused(tmp_path, capsys):

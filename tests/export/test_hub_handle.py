@@ -14,7 +14,7 @@ import pytest
 import run_race
 import run_squad
 from albert_tf import testing
-from albert_tf.checkpoints.assets import write_sidecars
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.export.hub.module import save_hub_module
 from albert_tf.models.pretraining import AlbertForPreTraining
@@ -38,10 +38,9 @@ def model() -> AlbertForPreTraining:
 def uncased(model, tmp_path_factory) -> str:
     """A module in TF2 format."""
     folder = tmp_path_factory.mktemp("tf2")
-    (folder / "files").mkdir()
-    write_sidecars(str(folder / "files"), CONFIG, testing.SPM_MODEL_FILE, None)
+    assets = Assets(config=CONFIG, spm_model_file=testing.SPM_MODEL_FILE, do_lower_case=True)
     heads = {"with_mlm": True, "with_sop": True}
-    save_hub_module(str(folder / "module"), model, str(folder / "files"), do_lower_case=True, **heads)
+    save_hub_module(str(folder / "module"), model, assets, **heads)
     return str(folder / "module")
 
 

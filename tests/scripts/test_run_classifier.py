@@ -272,7 +272,7 @@ def test_an_archive_lends_its_config_and_vocabulary_too(flags, tmp_path):
     flags |= {"albert_config_file": None, "spm_model_file": None}
     flags |= {"init_checkpoint": tmp_path / "albert_base_v2.tar.gz"}
     assert run(flags, "--do_train") == 0
-    assert (tmp_path / "run" / "30k-clean.model").exists()
+    assert (tmp_path / "run" / "spm.model").exists()
     assert run({**flags, "init_checkpoint": None}, "--do_predict") == 0
 
 

@@ -18,6 +18,7 @@ import convert_checkpoint
 import run_pretraining
 from albert_tf import load_weights, testing
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.data.records import RecordWriter
 from albert_tf.errors import InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
@@ -94,7 +95,7 @@ def test_unmasked_records_train_and_continue_as_if_the_run_had_not_stopped(flags
 def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
     model = AlbertForPreTraining(CONFIG)
     (tmp_path / "hf").mkdir()
-    huggingface.write_folder(str(tmp_path / "hf"), CONFIG, weights_of(model), "pretraining")
+    huggingface.write_folder(str(tmp_path / "hf"), Assets(config=CONFIG), weights_of(model), "pretraining")
     assert run({**flags, "init_checkpoint": str(tmp_path / "hf"), "num_train_steps": "1"}) == 0
     expected = f"{tmp_path / 'hf'} (Hugging Face folder): 32 variables loaded, 0 missing, 0 unexpected"
     assert expected in capsys.readouterr().err
@@ -258,7 +259,7 @@ def test_what_does_not_fit_is_named_in_one_line(flags, tmp_path, capsys, changes
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"num_attention_heads": 3}, "hidden_size 16 is not divisible by num_attention_heads 3"),
-    ({"vocab_size": 30}, "was made with a vocabulary of 20 pieces, but the config's vocab_size is 30"),
+    ({"vocab_size": 19}, "was made with a vocabulary of 20 pieces, but the config's vocab_size is 19"),
     ({"vocab_size": 7}, "but there are 7 pieces in the vocabulary"),
     ({"embedding_size": None}, "missing embedding_size"),
 ])  # fmt: skip

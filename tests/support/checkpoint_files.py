@@ -2,13 +2,14 @@
 
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from albert_tf import testing
-from albert_tf.checkpoints.assets import write_sidecars
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.variables import variable_name
 
@@ -80,5 +81,6 @@ def write_hub_module(
     (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")
     os.makedirs(folder / "assets", exist_ok=True)
     if config:
-        write_sidecars(str(folder / "assets"), config, testing.SPM_MODEL_FILE, None)
+        shutil.copy(testing.SPM_MODEL_FILE, folder / "assets" / "30k-clean.model")
+        Assets(config=config).write(str(folder / "assets"))
     return str(folder)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from albert_tf import testing
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models import heads
 from albert_tf.tokenization import load_tokenizer
@@ -28,16 +29,16 @@ def trained_model(
     tokenizer = load_tokenizer(spm_model_file, vocab_file)
     defaults = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": LENGTH}
     shape = testing.tiny_config(**defaults | (config or {}))
-    task = {"label_names": [], "max_seq_length": LENGTH, "do_lower_case": True, **TASKS[kind], **task}
+    task = {"label_names": [], "max_seq_length": LENGTH, **TASKS[kind], **task}
     head = "classification" if kind == "regression" else kind
     arguments = {"num_labels": len(task["label_names"]) or 1} if head == "classification" else {}
     return TrainedModel(
-        model=randomize(heads.MODELS[head](shape, **arguments)),
+        model=randomize(heads.HEADS[head].model(shape, **arguments)),
         head=head,
         tokenizer=tokenizer,
-        spm_model_file=spm_model_file,
-        vocab_file=vocab_file,
-        task=task,
+        assets=Assets(
+            config=shape, spm_model_file=spm_model_file, vocab_file=vocab_file, do_lower_case=True, task=task
+        ),
         metrics={"null_score_diff_threshold": 0.5},
         training=None,
         path=f"a model for {kind}",

@@ -12,6 +12,7 @@ import tensorflow as tf
 import run_pretraining
 from albert_tf import load_weights
 from albert_tf.checkpoints import huggingface
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
 from tests.support import classifier_runs
@@ -55,7 +56,7 @@ def test_a_deeper_model_starts_from_a_shallower_one(flags, tmp_path, capsys, kin
     weights, source = weights_of(shallow), tmp_path / "shallow"
     source.mkdir()
     if kind == "huggingface":
-        huggingface.write_folder(str(source), CONFIG, weights, "pretraining")
+        huggingface.write_folder(str(source), Assets(config=CONFIG), weights, "pretraining")
     elif kind == "hub":
         write_hub_module(source, weights, CONFIG)
     else:

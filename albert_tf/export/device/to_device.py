@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from albert_tf.checkpoints.assets import TASK_FILE, write_sidecars
 from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.text import markdown_table
 from albert_tf.errors import InputError
@@ -97,9 +96,8 @@ def export_to_device(
             for name in formats:
                 exported.append(_export(name, model, litert, check, folder, tolerance))
                 bar.update()
-        write_sidecars(folder, trained.config, trained.spm_model_file, trained.vocab_file)
-        for name, content in ((TASK_FILE, trained.task), (REPORT_FILE, [*map(dataclasses.asdict, exported)])):
-            write_json(os.path.join(folder, name), content)
+        trained.assets.write(folder)
+        write_json(os.path.join(folder, REPORT_FILE), [*map(dataclasses.asdict, exported)])
     return exported
 
 

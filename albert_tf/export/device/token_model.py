@@ -8,6 +8,7 @@ import tensorflow as tf
 from albert_tf.export.serving.served_model import Tensors, embeddings_of, most_probable
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES
+from albert_tf.models.heads import of_exported
 from albert_tf.tasks.race import NUM_OPTIONS
 from albert_tf.tasks.squad.span_measures import beam
 
@@ -27,7 +28,7 @@ class TokenModel(tf.Module):
     | multiple choice | `probabilities` [batch, choices] and `choice` [batch], an index |
     | question answering | `start_logits`, `end_logits` [batch, length] |
     | question answering, 2.0 | the beam of `AlbertForQuestionAnsweringV2`, in context and [CLS] |
-    | pretraining | `mlm_logits` [batch, positions, V]; `sentence_order` [batch, 2], probabilities |
+    | pretraining | `mlm_logits` [batch, positions, pieces]; `sentence_order` [batch, 2], probabilities |
     | encoder | `pooled`, `mean` [batch, H], `sequence` [batch, length, H] |
 
     Args:
@@ -93,17 +94,20 @@ def _choose(trained: TrainedModel, inputs: Tensors) -> Tensors:
 
 def _fill(trained: TrainedModel, inputs: Tensors) -> Tensors:
     outputs = trained.model(inputs, training=False)
-    filled = {"mlm_logits": outputs["mlm_logits"]}
+    # The model may have more rows than there are pieces.
+    filled = {"mlm_logits": outputs["mlm_logits"][..., : trained.tokenizer.vocab_size]}
     if trained.lacks_sentence_order:
         return filled
     return filled | {"sentence_order": tf.nn.softmax(outputs["sop_logits"])}
 
 
-_PREDICTIONS: Mapping[str, Callable[[TrainedModel, Tensors], Tensors]] = {
-    "classification": _classify,
-    "multiple_choice": _choose,
-    "question_answering": lambda trained, inputs: trained.model(inputs, training=False),
-    "question_answering_v2": lambda trained, inputs: beam(trained.model, inputs),
-    "pretraining": _fill,
-    "encoder": lambda trained, inputs: embeddings_of(trained.model, inputs),
-}
+_PREDICTIONS: Mapping[str, Callable[[TrainedModel, Tensors], Tensors]] = of_exported(
+    {
+        "classification": _classify,
+        "multiple_choice": _choose,
+        "question_answering": lambda trained, inputs: trained.model(inputs, training=False),
+        "question_answering_v2": lambda trained, inputs: beam(trained.model, inputs),
+        "pretraining": _fill,
+        "encoder": lambda trained, inputs: embeddings_of(trained.model, inputs),
+    }
+)

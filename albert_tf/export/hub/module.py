@@ -1,12 +1,14 @@
 """The TF-Hub module of a model: a SavedModel that users call and train, with the original's signatures."""
 
+import dataclasses
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 
-from albert_tf.checkpoints.assets import find_sidecars
+from albert_tf.checkpoints.assets import Assets, vocabularies_in
 from albert_tf.models.pretraining import AlbertForPreTraining
 
 _Outputs = dict[str, Any]  # of tensors, and a list of them
@@ -18,9 +20,8 @@ _POSITIONS = "masked_lm_positions"
 def save_hub_module(
     path: str,
     model: AlbertForPreTraining,
-    assets_folder: str,
+    belongings: Assets,
     *,
-    do_lower_case: bool,
     with_mlm: bool,
     with_sop: bool,
 ) -> None:
@@ -31,35 +32,32 @@ def save_hub_module(
     Args:
       path: the folder of the SavedModel.
       model: the encoder with its heads.
-      assets_folder: folder with config and vocabulary, see `write_sidecars`.
-      do_lower_case: whether the vocabulary is for lower-cased text.
+      belongings: config, vocabulary and casing; if they do not say the casing, text is lower-cased.
       with_mlm: whether the module has `.mlm` and the signature "mlm".
       with_sop: whether the module has the signature "sop".
     """
-    encode = _encoder(model)
+    encode, lower = _encoder(model), belongings.do_lower_case is not False
     module = _reusable(encode, model.encoder.variables)
-    assets = {
-        name: tf.saved_model.Asset(os.path.join(assets_folder, name))
-        for name in sorted(os.listdir(assets_folder))
-    }
-    module.all_assets = assets
-    found = find_sidecars(assets_folder)
-    vocabulary = assets[os.path.basename(found.spm_model_file or found.vocab_file)]
-    setattr(module, "sp_model_file" if found.spm_model_file else "vocab_file", vocabulary)
-    module.do_lower_case = tf.Variable(do_lower_case, trainable=False)
-    signatures = {
-        "tokens": _tokens(encode),
-        "tokenization_info": _tokenization_info(vocabulary, do_lower_case),
-    }
-    if with_mlm:
-        predict = _predictor(model, encode)
-        variables = [*model.encoder.variables, *model.masked_lm.variables]
-        module.mlm = _reusable(predict, variables, _POSITIONS)
-        signatures["mlm"] = _mlm(predict)
-    if with_sop:
-        module.sop_variables = model.sentence_order.variables
-        signatures["sop"] = _sop(model, encode)
-    tf.saved_model.save(module, path, signatures)
+    module.do_lower_case = tf.Variable(lower, trainable=False)
+    with tempfile.TemporaryDirectory() as folder:
+        # The casing is told by the module itself.
+        dataclasses.replace(belongings, do_lower_case=None).write(folder)
+        assets = {
+            name: tf.saved_model.Asset(os.path.join(folder, name)) for name in sorted(os.listdir(folder))
+        }
+        module.all_assets = assets
+        vocabulary = assets[os.path.basename(vocabularies_in(folder)[0])]
+        setattr(module, "sp_model_file" if belongings.spm_model_file else "vocab_file", vocabulary)
+        signatures = {"tokens": _tokens(encode), "tokenization_info": _tokenization_info(vocabulary, lower)}
+        if with_mlm:
+            predict = _predictor(model, encode)
+            variables = [*model.encoder.variables, *model.masked_lm.variables]
+            module.mlm = _reusable(predict, variables, _POSITIONS)
+            signatures["mlm"] = _mlm(predict)
+        if with_sop:
+            module.sop_variables = model.sentence_order.variables
+            signatures["sop"] = _sop(model, encode)
+        tf.saved_model.save(module, path, signatures)
 
 
 def _encoder(model: AlbertForPreTraining) -> _Function:

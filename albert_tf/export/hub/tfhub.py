@@ -3,11 +3,9 @@
 import contextlib
 import dataclasses
 import os
-import tempfile
 
 import tensorflow as tf
 
-from albert_tf.checkpoints.assets import casing_for, config_for, vocabulary_for, write_sidecars
 from albert_tf.checkpoints.hub import is_module
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.report import LoadReport
@@ -18,7 +16,6 @@ from albert_tf.export.hub.preprocessing_module import save_hub_preprocessing
 from albert_tf.files import folder_appears_when_complete
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.task import check_length
-from albert_tf.tokenization import load_tokenizer
 
 _SEQ_LENGTH = 128  # of the published preprocessing modules
 _MLM, _SOP, _POOLER = "cls/predictions", "cls/seq_relationship", "bert/pooler"
@@ -33,8 +30,8 @@ class HubExport:
       checkpoint_name: of a checkpoint in that folder; default: the best if there is one, else the newest.
       export_path: the folder of the module.
       preprocessing_export_path: that of the preprocessing module; default: `export_path` + "_preprocess".
-      albert_config_file, spm_model_file, vocab_file: go before what lies beside the weights.
-      do_lower_case: goes before what the weights say.
+      albert_config_file, spm_model_file, vocab_file: override what lies beside the weights.
+      do_lower_case: overrides what the weights say.
       max_seq_length: of the preprocessing module's outputs; default: 128, or what the model can take.
       overwrite: whether modules that exist are replaced.
     """
@@ -82,22 +79,20 @@ def export_to_tfhub(export: HubExport) -> HubExported:
             for path in (module, preprocessing)
         )
         source = stack.enter_context(open_source(_weights(export)))
-        config = config_for(source, export.albert_config_file)
-        spm_model_file, vocab_file = vocabulary_for(source, export.spm_model_file, export.vocab_file, config)
-        do_lower_case = casing_for(source.path, source.do_lower_case, export.do_lower_case)
-        tokenizer = load_tokenizer(spm_model_file, vocab_file, do_lower_case)
+        names = ("albert_config_file", "spm_model_file", "vocab_file", "do_lower_case")
+        assets = source.assets.overridden(**{name: getattr(export, name) for name in names})
+        config = assets.needed_config()
+        tokenizer = assets.tokenizer()
+        assets = dataclasses.replace(assets, do_lower_case=tokenizer.do_lower_case, task={})  # of a head
         seq_length = export.max_seq_length or min(_SEQ_LENGTH, config.max_position_embeddings)
         check_length(seq_length, config)
         model = AlbertForPreTraining(config)
         report = _with_notes(assign(model, source))
         save_hub_preprocessing(preprocessing_folder, tokenizer, seq_length)
-        assets = stack.enter_context(tempfile.TemporaryDirectory())
-        write_sidecars(assets, config, spm_model_file, vocab_file)
         save_hub_module(
             module_folder,
             model,
             assets,
-            do_lower_case=do_lower_case,
             with_mlm=not _lacking(report, _MLM),
             with_sop=not _lacking(report, _SOP),
         )

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from albert_tf.checkpoints.assets import TASK_FILE, TRAINING_FILE, write_sidecars
+from albert_tf.checkpoints.assets import TRAINING_FILE
 from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
 from albert_tf.export.serving.served_answers import ServedQuestionAnswering
@@ -17,6 +17,7 @@ from albert_tf.export.serving.served_model import ServedModel, Signature
 from albert_tf.export.serving.served_pretraining import ServedPretraining
 from albert_tf.export.trained_model import RESULTS_FILE, TrainedModel
 from albert_tf.files import folder_appears_when_complete, write_json
+from albert_tf.models.heads import of_exported
 
 
 def write_saved_model(
@@ -93,25 +94,22 @@ def _shape(shape: tf.TensorShape) -> str:
 
 def _write_assets(folder: str, trained: TrainedModel) -> None:
     os.makedirs(folder, exist_ok=True)
-    write_sidecars(folder, trained.config, trained.spm_model_file, trained.vocab_file)
-    contents = {
-        TASK_FILE: trained.task,
-        RESULTS_FILE: trained.metrics,
-        TRAINING_FILE: trained.training,
-    }
-    for name, content in contents.items():
+    trained.assets.write(folder)
+    for name, content in ((RESULTS_FILE, trained.metrics), (TRAINING_FILE, trained.training)):
         if content is not None:
             write_json(os.path.join(folder, name), content)
 
 
-_KINDS: Mapping[str, type[ServedModel]] = {
-    "encoder": ServedModel,
-    "classification": ServedClassification,
-    "multiple_choice": ServedMultipleChoice,
-    "pretraining": ServedPretraining,
-    "question_answering": ServedQuestionAnswering,
-    "question_answering_v2": ServedQuestionAnswering,
-}
+_KINDS: Mapping[str, type[ServedModel]] = of_exported(
+    {
+        "encoder": ServedModel,
+        "classification": ServedClassification,
+        "multiple_choice": ServedMultipleChoice,
+        "pretraining": ServedPretraining,
+        "question_answering": ServedQuestionAnswering,
+        "question_answering_v2": ServedQuestionAnswering,
+    }
+)
 
 
 def serve(trained: TrainedModel, settings: Mapping[str, Any]) -> ServedModel:

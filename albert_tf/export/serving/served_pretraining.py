@@ -43,6 +43,7 @@ class ServedPretraining(ServedModel):
             width = tf.maximum(tf.reduce_max(counts), 1)  # The maximum of an empty batch is negative.
             places = masks.to_tensor(shape=tf.stack([masks.nrows(), width]))
             logits = model({**inputs, "masked_lm_positions": places}, training=False)["mlm_logits"]
+            logits = logits[..., : tokenizer.vocab_size]  # the model may have more rows than there are pieces
             best = tf.math.top_k(tf.nn.softmax(logits), top_k)
             inside = tf.range(width) < counts[:, None]
             return {

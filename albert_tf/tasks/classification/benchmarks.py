@@ -64,21 +64,19 @@ class CustomBenchmark(TextBenchmark):
 
     Attributes:
       files: split -> file.
-      text_columns, label_column, id_column: see `read_custom`; only "test" has ids and needs no labels.
+      id_column: see `read_custom`; only "test" has ids and needs no labels.
     """
 
-    files: Mapping[str, str]
-    text_columns: tuple[str, ...]
-    label_column: str
+    files: Mapping[str, str | None]
     id_column: str | None
 
     def read_split(self, split: str) -> Examples:
         """See `read_custom`."""
         is_test = split == "test"
         return custom.read_custom(
-            self.files[split],
-            text_columns=self.text_columns,
-            label_column=None if is_test else self.label_column,
+            self.files[split] or "",
+            text_columns=self.text_task.text_columns,
+            label_column=None if is_test else self.text_task.label_column,
             id_column=self.id_column if is_test else None,
             label_names=self.text_task.label_names,
             is_score=self.text_task.is_score,

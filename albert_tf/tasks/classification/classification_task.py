@@ -113,9 +113,13 @@ class ClassificationTask(BenchmarkTask):
         ]
 
     def describe(self) -> dict[str, Any]:
-        """See `BenchmarkTask`; and the number of texts in an example."""
+        """See `BenchmarkTask`; and how many texts an example has, and the columns of texts and label."""
         [texts, *_] = (examples.texts for examples in self.examples.values())
-        return {**super().describe(), "num_texts": len(texts)}
+        columns = {
+            "text_columns": list(self.text_task.text_columns),
+            "label_column": self.text_task.label_column,
+        }
+        return {**super().describe(), "num_texts": len(texts), **columns}
 
     def _predicted(self, logits: np.ndarray) -> np.ndarray:
         return logits[:, 0] if self._is_score else logits.argmax(axis=1)

@@ -1,7 +1,8 @@
 """A task of the user's own: columns of a TSV file with a header, or keys of a JSON-lines file."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
 from albert_tf.errors import InputError
@@ -10,11 +11,73 @@ from albert_tf.tasks.classification.text_examples import Examples, TextTask
 _MOST_LABELS = 1000
 
 
-def custom_task(label_names: Sequence[str]) -> TextTask:
+def custom_task(
+    label_names: Sequence[str], text_columns: Sequence[str] = ("text",), label_column: str = "label"
+) -> TextTask:
     """The task of telling these classes; without names of classes, of predicting a score."""
     f1 = "eval_f1" if len(label_names) == 2 else "macro_f1"
     metrics = ("eval_accuracy", f1, "matthew_corr") if label_names else ("pearson", "spearman", "MSE")
-    return TextTask(name="custom", label_names=tuple(label_names), metrics=metrics)
+    return TextTask(
+        name="custom",
+        label_names=tuple(label_names),
+        metrics=metrics,
+        text_columns=tuple(text_columns),
+        label_column=label_column,
+    )
+
+
+def choose_task(
+    known: Mapping[str, Any],
+    *,
+    train_file: str | None = None,
+    text_columns: tuple[str, ...] | None = None,
+    label_column: str | None = None,
+    labels: tuple[str, ...] | None = None,
+    is_score: bool | None = None,
+) -> TextTask:
+    """The task that flags describe; the weights decide what the flags leave open.
+
+    Args:
+      known: what weights that are not trained say of their task (see `Assets.task`); empty in training.
+      train_file: the file in which classes are found; None if the run does not train.
+      text_columns, label_column, labels, is_score: the flags; None if a flag is not given.
+
+    Raises:
+      InputError: a flag contradicts the weights, or nothing says which classes there are.
+    """
+    columns = _text_columns(text_columns, known)
+    label_column = label_column or known.get("label_column", "label")
+    kept = known.get("label_names")
+    if is_score and kept:
+        raise InputError(f"--is_score: the weights tell the classes {', '.join(kept)}")
+    if (labels or is_score is False) and kept == []:
+        flag = "--labels" if labels else "--is_score=false"
+        raise InputError(f"{flag}: the weights predict a score, not classes")
+    names: Sequence[str]
+    if is_score:
+        names = ()
+    elif labels:
+        names = labels
+    elif train_file:
+        names = find_labels(train_file, label_column)
+    elif kept is not None:
+        names = kept
+    else:
+        raise InputError("--labels is needed: no weights say which classes they know")
+    return custom_task(names, columns, label_column)
+
+
+def _text_columns(given: tuple[str, ...] | None, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that the flag names, else those that the weights were trained on."""
+    trained = tuple(known.get("text_columns", ()))
+    number = known.get("num_texts", len(trained))
+    columns = given or trained or ("text",)
+    swapped = columns != trained and set(columns) == set(trained)
+    if (number and len(columns) != number) or swapped:
+        flag = f"--text_columns={','.join(columns)}" if given else "--text_columns is needed"
+        names = f": {', '.join(trained)}" if trained else ""
+        raise InputError(f"{flag}: the weights were trained on {number} text{'s' * (number > 1)}{names}")
+    return columns
 
 
 def find_labels(path: str, label_column: str) -> tuple[str, ...]:

@@ -54,12 +54,15 @@ class TextTask:
       name: in lower case.
       label_names: names of the classes, by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
+      text_columns, label_column: names of columns.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
     """
 
     name: str
     label_names: tuple[str, ...]
     metrics: tuple[str, ...]
+    text_columns: tuple[str, ...]
+    label_column: str = "label"
     submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -74,7 +77,6 @@ class GlueTask(TextTask):
 
     Attributes:
       folders: names its folder may have.
-      text_columns, label_column: names of columns.
       id_column: the column of the test split by which the server identifies an example.
       train_header: names of the columns of the train and dev files, if these have no header line.
       splits: split -> part -> file; a split of one file has the part "".
@@ -82,8 +84,6 @@ class GlueTask(TextTask):
     """
 
     folders: tuple[str, ...]
-    text_columns: tuple[str, ...]
-    label_column: str = "label"
     id_column: str = "index"
     train_header: tuple[str, ...] | None = None
     splits: Mapping[str, Mapping[str, str]] = dataclasses.field(

@@ -1,9 +1,11 @@
 """Files for devices answer as the Keras model does, share their weights, and appear only when checked."""
 
+import dataclasses
 import functools
 import json
 import pathlib
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -140,7 +142,7 @@ def test_the_folder_holds_all_that_a_device_needs(flags, tmp_path, capsys):
     assert report[0]["agreement"] == 1
     assert set(report[0]["milliseconds"]) == {"8", "16"}
     assert json.loads((tmp_path / "out" / "task.json").read_text())["label_names"] == ["0", "1"]
-    tokenizer = load_tokenizer(str(tmp_path / "out" / "30k-clean.model"))
+    tokenizer = load_tokenizer(str(tmp_path / "out" / "tiny_sentencepiece.model"))
     assert tokenizer.vocab_size == testing.tiny_config().vocab_size
 
 
@@ -148,6 +150,9 @@ def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     docs = pathlib.Path(__file__).resolve().parents[3] / "docs" / "devices.md"
     [example] = re.findall(r"```python\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
     trained = trained_model("classification", config={"max_position_embeddings": 32}, num_texts=1)
+    vocabulary = shutil.copy(testing.SPM_MODEL_FILE, tmp_path / "30k-clean.model")
+    assets = dataclasses.replace(trained.assets, spm_model_file=str(vocabulary))
+    trained = dataclasses.replace(trained, assets=assets)
     monkeypatch.chdir(tmp_path)
     to_device.export_to_device(trained, "for_devices", formats=["litert_float32"])
     exec(example, {})

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import albert_tf
 from albert_tf import testing
 from albert_tf.errors import InputError
+from albert_tf.export.device.token_model import TokenModel
 from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
 from tests.support.checkpoint_files import assert_same_weights, weights_of
 from tests.support.trained_models import LENGTH, TASKS, trained_model
@@ -262,7 +263,8 @@ def test_choices_that_cannot_be_made_are_refused(exported, inputs, message):
 def test_labels_config_and_vocabulary_travel_along(exported):
     trained, _, folder = exported("classification")
     assets = {path.name for path in (folder / "assets").iterdir()}
-    assert assets >= {"albert_config.json", "30k-clean.model", "30k-clean.vocab", "task.json"}
+    vocabulary = {"tiny_sentencepiece.model", "tiny_sentencepiece.vocab"}
+    assert assets >= {"albert_config.json", "task.json"} | vocabulary
     assert json.loads((folder / "assets" / "task.json").read_text())["label_names"] == ["no", "yes"]
     loaded_back = trained_model("classification", task_name="other").model
     for variable in loaded_back.variables:
@@ -296,7 +298,7 @@ def test_the_chinese_vocabulary_is_served_too(tmp_path):
     folder = write_saved_model(serve(trained, {}), trained, str(tmp_path))
     outputs = ask(tf.saved_model.load(folder), "serving_default", text=["中文"], text_pair=["船"])
     assert outputs["label"][0] in (b"no", b"yes")
-    assert (pathlib.Path(folder) / "assets" / "vocab_chinese.txt").exists()
+    assert (pathlib.Path(folder) / "assets" / "tiny_wordpiece.txt").exists()
 
 
 def test_versions_are_counted_and_none_is_replaced(tmp_path):
@@ -328,3 +330,17 @@ def test_the_signatures_are_shown_with_types_and_shapes(exported):
         "  gives  label: string [?]",
         "  gives  probabilities: float32 [?, 2]",
     ]
+
+
+def test_rows_that_are_no_pieces_are_never_guessed():
+    trained = trained_model("pretraining", config={"vocab_size": 168})
+    bias = trained.model.masked_lm.output_bias
+    bias.assign(tf.where(tf.range(168) < 160, bias, 1e4))
+    signature = serve(trained, {"top_k": 1000}).signatures()["serving_default"]
+    filled = signature.function(text=tf.constant(["[MASK] a"]))
+    assert filled["pieces"].shape == (1, 1, 160)
+    assert set(filled["pieces"][0, 0].numpy()) == {piece.encode() for piece in trained.tokenizer.pieces}
+    np.testing.assert_allclose(tf.reduce_sum(filled["probabilities"]), 1, rtol=1e-4)
+    model = TokenModel(trained)
+    inputs = {spec.name: tf.zeros([1, 4], tf.int32) for spec in model.specs(1, 4)}
+    assert model(**inputs)["mlm_logits"].shape[-1] == 160
