@@ -1,9 +1,10 @@
-# demo: from raw text to a served model, in about a quarter of an hour.  test: all tests.
+# demo: from raw text to a served model, in about a quarter of an hour.  test: all tests.  lint: style and imports.
+# architecture: draws docs/architecture.svg.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint architecture clean
 
 demo: $(VENV)/installed
 	$(RUN)python -m examples.demo
@@ -15,6 +16,10 @@ lint: $(VENV)/installed
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
 	$(RUN)lint-imports
+	$(RUN)python docs/draw_architecture.py --check
+
+architecture: $(VENV)/installed
+	$(RUN)python docs/draw_architecture.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ import sys
 from albert_tf.cli.flags import option
 from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.cli.script import script
+from albert_tf.cli.settings import MASK_GUESSES, RaceSettings, SquadSettings, kept_option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,24 +26,14 @@ class SavedModelOptions(TrainedModelOptions):
     threshold_to_export: float | None = option(
         None, help="classification: a constant for clients, which serialized_examples returns as `threshold`"
     )
-    max_qa_length: int | None = option(
-        None, at_least=1, help="race: pieces of question and option at most (default: 128)"
+    max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length", "race: ")
+    top_k: int | None = option(
+        None, at_least=1, help=f"pretraining: guesses for each [MASK] (default: {MASK_GUESSES})"
     )
-    top_k: int | None = option(None, at_least=1, help="pretraining: guesses for each [MASK] (default: 5)")
-    doc_stride: int | None = option(
-        None, at_least=1, help="squad: pieces from one window to the next (default: as trained, else 128)"
-    )
-    max_query_length: int | None = option(
-        None, at_least=1, help="squad: pieces of a question at most (default: as trained, else 64)"
-    )
-    max_answer_length: int | None = option(
-        None, at_least=1, help="squad: pieces of an answer at most (default: as trained, else 30)"
-    )
-    n_best_size: int | None = option(
-        None,
-        at_least=1,
-        help="squad_v1: starts and ends looked at in a window (default: as trained, else 20)",
-    )
+    doc_stride: int | None = kept_option(SquadSettings, "doc_stride", "squad: ")
+    max_query_length: int | None = kept_option(SquadSettings, "max_query_length", "squad: ")
+    max_answer_length: int | None = kept_option(SquadSettings, "max_answer_length", "squad: ")
+    n_best_size: int | None = kept_option(SquadSettings, "n_best_size", "squad_v1: ")
     null_score_diff_threshold: float | None = option(
         None,
         help="squad_v2: questions with a higher null score get no answer (default: that of the last "

@@ -4,7 +4,7 @@
 import dataclasses
 import sys
 
-from albert_tf.cli.flags import option
+from albert_tf.cli.flags import former_option, option
 from albert_tf.cli.options import SidecarOptions
 from albert_tf.cli.script import script
 
@@ -33,7 +33,7 @@ class HubOptions(SidecarOptions):
         help="length of what the preprocessing module gives, where its caller does not say (default: 128)",
     )
     overwrite: bool = option(False, help="replace modules that exist")
-    use_einsum: bool = option(True, help="a flag of the original; makes no difference")
+    use_einsum: bool | None = former_option("use_einsum")
 
 
 @script(HubOptions)

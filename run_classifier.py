@@ -30,8 +30,8 @@ _TEXT, _LABEL = ("text",), "label"  # the columns where nothing names them
 class ClassifierOptions(FineTuningOptions):
     """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
 
-    Where a hyperparameter is not given and --hparams neither: learning rate 5e-5, batch 32, 1000 steps
-    without warm-up, dropout 0.1 in front of the head, at most 512 pieces.
+    Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
+    dropout 0.1 before the head, at most 512 pieces.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -53,30 +53,31 @@ class ClassifierOptions(FineTuningOptions):
         None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, MRPC, ...)"
     )
     tfds_name: str | None = option(
-        None, help="TensorFlow data set to read instead of --data_dir, such as glue/mrpc"
+        None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )
     train_file: str | None = option(
-        None, help="custom task: .tsv (with a header) or .jsonl (or .json, an object a line) to train on"
+        None,
+        help="custom task: file to train on: .tsv with a header, or .jsonl or .json with one object a line",
     )
-    dev_file: str | None = option(None, help="custom task: to evaluate on")
-    test_file: str | None = option(None, help="custom task: to predict")
+    dev_file: str | None = option(None, help="custom task: file to evaluate on")
+    test_file: str | None = option(None, help="custom task: file to predict")
     text_columns: tuple[str, ...] | None = option(
         None,
-        help="custom task: the column of the text, or the two of a pair (default: as trained, else text)",
+        help="custom task: the column of the text, or the two columns of a pair of texts (default: as "
+        "trained, else text)",
     )
     label_column: str | None = option(
         None, help="custom task: the column of the label (default: as trained, else label)"
     )
     id_column: str | None = option(None, help="custom task: the column that names an example in predictions")
     labels: tuple[str, ...] | None = option(
-        None, help="custom task: the classes (default: as trained, in training those found in --train_file)"
+        None, help="custom task: the classes (default: as trained, in training all labels in --train_file)"
     )
     is_score: bool | None = option(
-        None,
-        help="custom task: whether labels are numbers to predict, not classes (default: as trained)",
+        None, help="custom task: labels are numbers to predict, not classes (default: as trained)"
     )
     threshold_to_export: float | None = option(
-        None, help="constant that the export of --export_dir returns with serialized_examples"
+        None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
 
     def __post_init__(self):
@@ -95,7 +96,7 @@ class ClassifierOptions(FineTuningOptions):
             raise UsageError("--task_name=custom reads --train_file, --dev_file and --test_file")
         for split in self.splits:
             if not getattr(self, f"{split}_file"):
-                raise UsageError(f"--{split}_file is needed for what is to be done")
+                raise UsageError(f"--{split}_file is needed: the flags ask for the {split} split")
         columns = [*(self.text_columns or _TEXT), self.label_column or _LABEL]
         if len(columns) > 3 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
@@ -113,93 +114,55 @@ class ClassifierOptions(FineTuningOptions):
 
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
-    """Reads the task's files, and runs it."""
-    from albert_tf.data.features import text_features
-    from albert_tf.fine_tuning.fine_tune import export, run
-    from albert_tf.fine_tuning.starting_point import open_starting_point
-    from albert_tf.tasks.classification.classification_task import ClassificationTask
-    from albert_tf.training.distribution import make_strategy
+    """Reads the files of the splits that are needed, and runs the task."""
+    from albert_tf.fine_tuning.fine_tune import fine_tune
+    from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
+    from albert_tf.tasks.classification.custom import custom_task, find_labels
+    from albert_tf.tasks.classification.glue import find_task
 
-    if not options.splits:
-        return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
-    with open_starting_point(options) as start:
-        text_task, read = _source(options, start.task)
-        examples = {split: read(split) for split in options.splits}
-        chosen = start.choose(text_task.name, len(examples["train"]) if options.do_train else 0)
-        lengths = {"max_seq_length": chosen.max_seq_length}
-        features = {
-            split: start.features(
-                f"{text_task.name}_{split}",
-                part.digest,
-                lengths,
-                lambda part=part: text_features(start.tokenizer, part.texts, part.labels, **lengths),
-            )
-            for split, part in examples.items()
-        }
-        task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
-        run(task, start.options, chosen, strategy)
+    def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
+        if options.task_name.lower() != "custom":
+            return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
+        columns = _text_columns(options, start.kept)
+        label_column = options.label_column or start.kept.get("label_column", _LABEL)
+        labels = _labels(options, start.kept)
+        if labels is None and options.do_train:
+            labels = find_labels(options.train_file, label_column)
+        elif labels is None:
+            raise InputError("--labels is needed: no weights say which classes they know")
+        files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
+        task = custom_task(labels, columns, label_column)
+        return CustomBenchmark(task, files, columns, label_column, options.id_column)
+
+    fine_tune(options, benchmark)
 
 
-def _source(options: ClassifierOptions, earlier: Mapping[str, Any]):
-    """The task, and a function that reads a split of it."""
-    from albert_tf.tasks.classification import glue
-    from albert_tf.tasks.classification.tfds import read_tfds
+def _labels(options: ClassifierOptions, kept: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The classes that flags name, else those of the weights; empty for a score, None if nothing says.
 
-    if options.task_name.lower() == "custom":
-        return _custom_source(options, earlier)
-    task = glue.find_task(options.task_name)
-    if options.tfds_name:
-        return task, lambda split: read_tfds(task, options.tfds_name, split)
-    return task, lambda split: glue.read_split(task, options.data_dir, split)
-
-
-def _custom_source(options: ClassifierOptions, earlier: Mapping[str, Any]):
-    from albert_tf.tasks.classification import custom
-
-    known = {} if options.do_train else earlier
-    columns = _text_columns(options, known)
-    label_column = options.label_column or known.get("label_column", _LABEL)
-    kept = known.get("label_names")
-    if options.is_score and kept:
-        raise InputError(f"--is_score: the weights tell the classes {', '.join(kept)}")
-    if (options.labels or options.is_score is False) and kept == []:
+    Raises:
+      InputError: the weights predict a score and flags name classes, or the other way round.
+    """
+    known = kept.get("label_names")
+    if options.is_score and known:
+        raise InputError(f"--is_score: the weights tell the classes {', '.join(known)}")
+    if (options.labels or options.is_score is False) and known == []:
         flag = "--labels" if options.labels else "--is_score=false"
         raise InputError(f"{flag}: the weights predict a score, not classes")
-    names: tuple[str, ...]
     if options.is_score:
-        names = ()
-    elif options.labels:
-        names = options.labels
-    elif options.do_train:
-        names = custom.find_labels(options.train_file, label_column)
-    elif kept is not None:
-        names = tuple(kept)
-    else:
-        raise InputError("--labels is needed: there are no weights that say which classes they know")
-    files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-
-    def read(split: str):
-        return custom.read_custom(
-            files[split],
-            text_columns=columns,
-            label_column=None if split == "test" else label_column,
-            id_column=options.id_column if split == "test" else None,
-            label_names=names,
-            is_score=not names,
-        )
-
-    return custom.custom_task(names, columns, label_column), read
+        return ()
+    return options.labels or (None if known is None else tuple(known))
 
 
-def _text_columns(options: ClassifierOptions, known: Mapping[str, Any]) -> tuple[str, ...]:
+def _text_columns(options: ClassifierOptions, kept: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns that the flag names, else those that the weights were trained on.
 
     Raises:
       InputError: the weights were trained on another number of texts, or on these columns in another order.
     """
-    trained = tuple(known.get("text_columns", ()))
-    number = known.get("num_texts", len(trained))
+    trained = tuple(kept.get("text_columns", ()))
+    number = kept.get("num_texts", len(trained))
     columns = options.text_columns or trained or _TEXT
     swapped = columns != trained and set(columns) == set(trained)
     if (number and len(columns) != number) or swapped:

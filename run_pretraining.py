@@ -7,10 +7,20 @@ import sys
 from typing import Literal
 
 from albert_tf.cli.flags import UsageError, option
-from albert_tf.cli.options import PRETRAINING_BATCH, PRETRAINING_RATE, TrainingOptions, scaled_learning_rate
+from albert_tf.cli.options import (
+    PRETRAINING_BATCH,
+    PRETRAINING_LENGTH,
+    PRETRAINING_RATE,
+    PRETRAINING_STEPS,
+    PRETRAINING_WARMUP,
+    TrainingOptions,
+    scaled_learning_rate,
+    warmup_steps,
+)
 from albert_tf.cli.script import script
+from albert_tf.cli.text import say
 
-_OF_UNMASKED = "(of unmasked records; default: what they were made with)"
+_OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _OF_THE_RECORDS = "(default: what the records were made with)"
 _TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case")
 _MASKING_FLAGS = (
@@ -41,25 +51,27 @@ class PretrainingOptions(TrainingOptions):
     )
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
-        None, help="globs of held-out TFRecords; --input_file when left out"
+        None, help="globs of held-out TFRecords (default: --input_file)"
     )
-    max_seq_length: int = option(512, at_least=4, help="length of the records")
+    max_seq_length: int | None = option(
+        None,
+        at_least=4,
+        help=f"length of the records (default: as the .json beside them says, else {PRETRAINING_LENGTH})",
+    )
     max_predictions_per_seq: int | None = option(
         None,
         at_least=1,
-        help="the most pieces to predict in a record; masked ones have room for them (default: 20, or what "
-        "unmasked ones were made with)",
+        help="the most pieces to predict in a record; masked records have room for so many (default: as the "
+        ".json beside the records says, else 20)",
     )
     masked_lm_prob: float | None = option(
-        None, at_least=0, help=f"share of the pieces that is to be predicted {_OF_UNMASKED}"
+        None, at_least=0, help=f"share of the pieces to predict {_OF_UNMASKED}"
     )
-    ngram: int | None = option(
-        None, at_least=1, help=f"the most words that are chosen together {_OF_UNMASKED}"
-    )
+    ngram: int | None = option(None, at_least=1, help=f"the most words to choose together {_OF_UNMASKED}")
     favor_shorter_ngram: bool | None = option(
         None,
-        help="n words are chosen together with probability proportional to 1/n; if not, in reverse "
-        + _OF_UNMASKED,
+        help="choose n words together with probability proportional to 1/n; if false, the probabilities are "
+        "reversed, so that the largest n is the likeliest " + _OF_UNMASKED,
     )
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
@@ -75,9 +87,14 @@ class PretrainingOptions(TrainingOptions):
         help=f"peak learning rate; auto: {PRETRAINING_RATE} * sqrt(train_batch_size / {PRETRAINING_BATCH})",
     )
     num_train_steps: int = option(
-        125_000, at_least=1, help="training steps, also where the learning rate's decay ends"
+        PRETRAINING_STEPS, at_least=1, help="training steps; the learning rate falls to 0 at the last step"
     )
-    num_warmup_steps: int = option(3125, at_least=0, help="steps over which the learning rate rises from 0")
+    num_warmup_steps: int | None = option(
+        None,
+        at_least=0,
+        help=f"steps over which the learning rate rises from 0 (default: {PRETRAINING_WARMUP}; in a run of "
+        f"less than {PRETRAINING_STEPS} steps, the same share)",
+    )
     save_checkpoints_steps: int = option(5000, at_least=1, help="steps between checkpoints")
 
     def __post_init__(self):
@@ -85,28 +102,43 @@ class PretrainingOptions(TrainingOptions):
         if self.learning_rate == "auto" and self.optimizer != "lamb":
             raise UsageError("--learning_rate=auto is a rate for --optimizer=lamb")
 
+    def settled(self) -> "PretrainingOptions":
+        """The same with numbers for what depends on other flags, each of which a line mentions."""
+        rate = self.learning_rate
+        if rate == "auto":
+            rate = scaled_learning_rate(self.train_batch_size)
+            say(
+                f"learning rate {rate:.4g}: the paper's {PRETRAINING_RATE} times the root of "
+                f"{self.train_batch_size}/{PRETRAINING_BATCH}"
+            )
+        warmup = warmup_steps(
+            "num_warmup_steps",
+            self.num_warmup_steps,
+            self.num_train_steps,
+            PRETRAINING_WARMUP,
+            PRETRAINING_STEPS,
+        )
+        return dataclasses.replace(self, learning_rate=rate, num_warmup_steps=warmup)
+
 
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
     from albert_tf.checkpoints.assets import Assets
-    from albert_tf.cli.text import say
     from albert_tf.config import AlbertConfig
     from albert_tf.data.records import record_files
-    from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+    from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
     from albert_tf.training import loop
 
-    if options.learning_rate == "auto":
-        options = dataclasses.replace(options, learning_rate=scaled_learning_rate(options.train_batch_size))
-        say(
-            f"learning rate {options.learning_rate:.4g}: the paper's {PRETRAINING_RATE} times the root of "
-            f"{options.train_batch_size}/{PRETRAINING_BATCH}"
-        )
+    options = options.settled()
     input_files = record_files(options.input_file)
     eval_files = input_files
     if options.eval_input_file:
         eval_files = record_files(options.eval_input_file)
     config = AlbertConfig.from_json_file(options.albert_config_file)
+    max_seq_length = options.max_seq_length
+    if max_seq_length is None:
+        max_seq_length = described_length(input_files + eval_files, "max_seq_length", PRETRAINING_LENGTH)
     given = {name: getattr(options, name) for name in _MASKING_FLAGS}
     kept = options.spm_model_file or options.vocab_file or Assets.read(options.output_dir).vocabulary
     text = Assets.of_records(input_files + eval_files, needs_vocabulary=not kept)
@@ -115,7 +147,7 @@ def main(options: PretrainingOptions) -> None:
         config,
         input_files,
         eval_files,
-        max_seq_length=options.max_seq_length,
+        max_seq_length=max_seq_length,
         masking=masking_of(
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),

@@ -7,16 +7,16 @@ import sys
 from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
-from albert_tf.errors import InputError
+from albert_tf.cli.settings import RaceSettings, kept_option, settings_from
 
 
 @dataclasses.dataclass(frozen=True)
 class RaceOptions(FineTuningOptions):
     """Fine-tunes ALBERT on RACE: multiple-choice reading comprehension.
 
-    Where a hyperparameter is not given and --hparams neither: learning rate 1e-5, batch 32 (questions, of
-    four sequences each), 12000 steps, 1000 of them warm-up, dropout 0.1 in front of the head, at most 512
-    pieces.
+    Defaults, if --hparams is not given: learning rate 1e-5, batches of 32 questions with four sequences each,
+    12000 steps, of which 1000 are warm-up, dropout 0.1 before the head, at most 512 pieces. A shorter run has
+    a shorter warm-up.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
@@ -31,21 +31,21 @@ class RaceOptions(FineTuningOptions):
         max_seq_length=512,
     )
 
-    data_dir: str = option(help="folder that holds RACE/, with train, dev and test in it")
-    task_name: str = option("race", choices=("race",), help="the only one")
-    max_qa_length: int = option(
-        128, at_least=1, help="pieces of question and option at most; of longer ones the end is kept"
-    )
+    data_dir: str = option(help="folder that contains RACE/ with the folders train, dev and test")
+    task_name: str = option("race", choices=("race",), help="always race")
+    max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
-        None, help="where the features of the train split are kept, instead of --cached_dir; a key is added"
+        None,
+        help="file that keeps the features of the train split, instead of one in --cached_dir; a key is "
+        "added to its name",
     )
     eval_file: str | None = option(None, help="the same for the dev split")
     predict_file: str | None = option(None, help="the same for the test split")
     num_keep_checkpoint: int | None = option(
-        None, at_least=1, help="--keep_checkpoint_max, as the original calls it here"
+        None, at_least=1, help="the original's name of --keep_checkpoint_max for RACE"
     )
-    high_only: bool = option(False, help="only the questions of high schools, in every split")
-    middle_only: bool = option(False, help="only the questions of middle schools, in every split")
+    high_only: bool = option(False, help="read only the questions of high schools, in every split")
+    middle_only: bool = option(False, help="read only the questions of middle schools, in every split")
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(True, help="whether to evaluate; with --do_train, at every checkpoint")
     save_checkpoints_steps: int = option(100, at_least=1, help="steps between checkpoints")
@@ -61,38 +61,18 @@ class RaceOptions(FineTuningOptions):
 @script(RaceOptions)
 def main(options: RaceOptions) -> None:
     """Reads the questions of the splits that are needed, and runs the task."""
-    from albert_tf.fine_tuning.fine_tune import export, run
-    from albert_tf.fine_tuning.starting_point import open_starting_point
-    from albert_tf.tasks.race import LEVELS, RaceTask, race_features, read_race
-    from albert_tf.training.distribution import make_strategy
+    from albert_tf.fine_tuning.fine_tune import fine_tune
+    from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.race import LEVELS, RaceBenchmark
 
     levels = ("high",) if options.high_only else ("middle",) if options.middle_only else LEVELS
     files = {"train": options.train_file, "dev": options.eval_file, "test": options.predict_file}
-    if not options.splits:
-        return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
-    with open_starting_point(options) as start:
-        questions = {split: read_race(options.data_dir, split, levels) for split in options.splits}
-        chosen = start.choose("race", len(questions["train"]) if options.do_train else 0)
-        lengths = {"max_seq_length": chosen.max_seq_length, "max_qa_length": options.max_qa_length}
-        if options.max_qa_length + 4 > chosen.max_seq_length:
-            raise InputError(
-                f"--max_qa_length {options.max_qa_length} leaves no room for the passage in "
-                f"--max_seq_length {chosen.max_seq_length}"
-            )
-        features = {
-            split: start.features(
-                files[split] or f"race_{split}",
-                part.digest,
-                lengths,
-                lambda part=part: race_features(start.tokenizer, part, **lengths),
-            )
-            for split, part in questions.items()
-        }
-        task = RaceTask(
-            questions, features, max_qa_length=options.max_qa_length, **start.task_arguments(chosen)
-        )
-        run(task, start.options, chosen, strategy)
+
+    def race(start: StartingPoint) -> RaceBenchmark:
+        lengths = settings_from(RaceSettings, options, start.kept)
+        return RaceBenchmark(options.data_dir, levels, lengths, files)
+
+    fine_tune(options, race)
 
 
 if __name__ == "__main__":

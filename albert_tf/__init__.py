@@ -4,7 +4,26 @@ The names below are imported on first use, so that `import albert_tf` costs noth
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
+    from albert_tf.checkpoints.loading import load_weights
+    from albert_tf.config import AlbertConfig
+    from albert_tf.errors import InputError
+    from albert_tf.models.classification import (
+        AlbertForMultipleChoice,
+        AlbertForSequenceClassification,
+        AlbertForTokenClassification,
+    )
+    from albert_tf.models.encoder import AlbertEncoder
+    from albert_tf.models.pretraining import AlbertForPreTraining
+    from albert_tf.models.question_answering import (
+        AlbertForQuestionAnswering,
+        AlbertForQuestionAnsweringV2,
+    )
+    from albert_tf.tokenization import load_tokenizer
+
+__version__ = "0.1.0"  # pyproject.toml reads it from here
 
 _HOMES = {
     "AlbertConfig": "albert_tf.config",
@@ -20,10 +39,26 @@ _HOMES = {
     "load_weights": "albert_tf.checkpoints.loading",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "AlbertConfig",
+    "AlbertEncoder",
+    "AlbertForMultipleChoice",
+    "AlbertForPreTraining",
+    "AlbertForQuestionAnswering",
+    "AlbertForQuestionAnsweringV2",
+    "AlbertForSequenceClassification",
+    "AlbertForTokenClassification",
+    "InputError",
+    "load_tokenizer",
+    "load_weights",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'albert_tf' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -205,7 +205,7 @@ def _released_sizes() -> dict[str, AlbertConfig]:
     initializer_range_zh = {"xlarge": 0.014, "xxlarge": 0.01}
     presets = {}
     for name, (hidden, layers, heads, intermediate) in sizes.items():
-        common = {
+        common: dict[str, Any] = {
             "embedding_size": 128,
             "hidden_size": hidden,
             "num_hidden_layers": layers,

@@ -1,4 +1,4 @@
-"""Asks a model that TensorFlow Serving serves: python -m albert_tf.serving_client."""
+"""Asks a model that TensorFlow Serving serves: python -m albert_tf.serving_client --help."""
 
 import dataclasses
 import itertools
@@ -18,12 +18,12 @@ from albert_tf.serving.signature import Signature
 
 __all__ = ["ServingClient"]
 
-_LONGEST_CELL = 16  # values; a table shows type and shape of what has more
+_LONGEST_CELL = 16  # values; of a larger array the table shows type and shape
 
 
 @dataclasses.dataclass(frozen=True)
 class ClientOptions(ScriptOptions):
-    """Asks a model that TensorFlow Serving serves, and prints the answers, a row for each row that was asked.
+    """Asks a model that TensorFlow Serving serves, and prints the answers, a row for each row of the request.
 
     Examples:
       --model_name=mrpc --inputs='text=A fine film.' --inputs='text_pair=I liked it.'
@@ -32,30 +32,30 @@ class ClientOptions(ScriptOptions):
     """
 
     server: str | None = option(None, help="host:port (default: localhost, 8501 for rest, 8500 for grpc)")
-    protocol: str = option("rest", choices=tuple(PORTS), help="rest starts faster, grpc carries more")
-    model_name: str = option(help="the model, as the server calls it")
-    version: int | None = option(None, at_least=1, help="of the model (default: the latest)")
-    signature: str = option("serving_default", help="how to ask; --metadata lists the names")
+    protocol: str = option("rest", choices=tuple(PORTS), help="rest starts faster, grpc carries more data")
+    model_name: str = option(help="the name that the server gives the model")
+    version: int | None = option(None, at_least=1, help="version of the model (default: the latest)")
+    signature: str = option("serving_default", help="name of the signature; --metadata lists the names")
     inputs: tuple[str, ...] | None = option(
         None,
         commas=False,
-        help="name=value, for every input of the signature; more of one name are more rows. The value is "
-        "a text, or JSON where an input is something else: input_ids=[2,14,3]",
+        help="name=value, one for every input of the signature; repeat all names for more rows. The value is "
+        "a text, or JSON if the input is not a text: input_ids=[2,14,3]",
     )
     input_file: str | None = option(
         None,
-        help="rows in place of --inputs: JSON objects {name: value, ...}, one a line, or lines of text where "
-        "the signature takes one text and the file's name does not end in .jsonl; - is standard input",
+        help="rows in place of --inputs: JSON objects {name: value, ...}, one a line, or lines of text if "
+        "the signature takes one text and the file's name does not end in .jsonl; - means standard input",
     )
-    batch_size: int = option(32, at_least=1, help="rows of --input_file in a request")
+    batch_size: int = option(32, at_least=1, help="rows of --input_file in one request")
     timeout: float = option(10.0, at_least=0.001, help="seconds that a request may take")
     retries: int = option(
         3,
         at_least=0,
-        help="how often to ask again, after longer and longer pauses, while the server is not available",
+        help="how often to repeat a request, after longer and longer pauses, if the server is not available",
     )
-    json: bool = option(False, help="print JSON, an object a line with every value, in place of a table")
-    metadata: bool = option(False, help="print the signatures, with types and shapes, and ask nothing")
+    json: bool = option(False, help="print JSON, one object a line with all values, in place of a table")
+    metadata: bool = option(False, help="print the signatures, with types and shapes, and send no request")
 
     def __post_init__(self):
         super().__post_init__()
@@ -68,7 +68,7 @@ class ClientOptions(ScriptOptions):
 
 @script(ClientOptions)
 def main(options: ClientOptions) -> None:
-    """Asks, and prints what comes."""
+    """Asks the model, and prints the answers."""
     with ServingClient(
         options.server,
         model_name=options.model_name,
@@ -88,14 +88,14 @@ def main(options: ClientOptions) -> None:
 
 
 def _batches(options: ClientOptions, signature: Signature) -> Iterator[Sequence[Row]]:
-    if options.inputs is not None:
-        yield rows_of_pairs(options.inputs, signature)
+    if options.input_file is None:
+        yield rows_of_pairs(options.inputs or (), signature)
         return
     total = None
     if options.input_file != STANDARD_INPUT:
         with opened(options.input_file) as file:
             total = sum(1 for _ in file)
-    # Answers on a terminal are progress enough.
+    # On a terminal the answers themselves show the progress.
     bar = progress_bar(total=total, unit=" rows", delay=2, disable=sys.stdout.isatty())
     with opened(options.input_file) as file, bar:
         rows = rows_of_file(file, options.input_file, signature)
@@ -105,7 +105,7 @@ def _batches(options: ClientOptions, signature: Signature) -> Iterator[Sequence[
 
 
 def _rows(answer: Mapping[str, np.ndarray], count: int) -> list[dict[str, Any]]:
-    """The outputs for each row; what is not of a row, such as a threshold, is the same for all."""
+    """Returns the outputs of each row; a scalar output, such as a threshold, goes into every row."""
     columns = [values if values.ndim else np.repeat(values, count) for values in answer.values()]
     return [dict(zip(answer, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -117,7 +117,7 @@ def _print_json(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class _Table:
-    """Prints rows below each other, in columns as wide as those of the first rows need."""
+    """Prints rows below each other; the first rows decide how wide the columns are."""
 
     def __init__(self):
         self._widths: list[int] = []

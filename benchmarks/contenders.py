@@ -1,4 +1,4 @@
-"""The ways to run one ALBERT that `benchmarks.inference` compares, and the files that they run."""
+"""The ways to run one ALBERT that `benchmarks.inference` compares, and the files that they need."""
 
 import functools
 import importlib.util
@@ -41,7 +41,7 @@ def make_files(
     batch_sizes: Sequence[int],
     lengths: Sequence[int],
 ) -> None:
-    """Writes one model with random weights in the forms that contenders of these names run."""
+    """Writes one model with random weights in all forms that the contenders with these names run."""
     from albert_tf.checkpoints.huggingface import write_folder
     from albert_tf.export.device.converters import LiteRTConverter, convert_to_onnx
     from albert_tf.export.device.token_model import TokenModel
@@ -118,7 +118,7 @@ def make_peers_onnx(folder: str, head: str) -> None:
     names = ["input_ids", "attention_mask", "token_type_ids"]
     outputs = ["logits"] if head == "classification" else ["sequence", "pooled"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the newer exporter wants packages that nothing else here needs
+        warnings.simplefilter("ignore")  # the newer exporter needs more packages
         torch.onnx.export(
             model,
             (example, example, example),
@@ -151,9 +151,9 @@ class Contender:
 
     Args:
       name: a key of `OURS` or `PEERS`, or `PRODUCT`.
-      folder: of `make_files`.
-      head: of the model.
-      num_threads: that compute.
+      folder: the folder that `make_files` wrote.
+      head: the head of the model.
+      num_threads: number of threads that compute.
     """
 
     def __init__(self, name: str, folder: str, head: str, num_threads: int):
@@ -162,7 +162,7 @@ class Contender:
         self._process.submit(_start, name, folder, head, num_threads).result()
 
     def first(self, batch: Mapping[str, np.ndarray]) -> tuple[Arrays, float]:
-        """Loads the model and runs the batch that is timed from then on.
+        """Loads the model and runs a batch, which `time` then repeats.
 
         Returns:
           The outputs, `log_probabilities` or `pooled` and `sequence`, and the seconds of the run.
@@ -170,11 +170,11 @@ class Contender:
         return self._process.submit(_first, batch).result()
 
     def time(self, runs: int) -> list[float]:
-        """Seconds of some runs."""
+        """Runs the batch several times; returns the seconds of each run."""
         return self._process.submit(_time, runs).result()
 
     def memory_mb(self) -> float:
-        """The most that the process had since `first`."""
+        """Returns the peak memory of the process since `first`."""
         return self._process.submit(_memory_mb).result()
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ _batch: Arrays
 
 
 def _start(name: str, folder: str, head: str, num_threads: int) -> None:
-    """Imports what the contender needs; `_make_model` then loads it for a batch size."""
+    """Imports the packages of the contender, and sets `_make_model`, which loads it for a batch size."""
     global _make_model
     if name.startswith("LiteRT"):
         _make_model = functools.partial(_litert, folder, name.split()[1], num_threads)
@@ -212,7 +212,7 @@ def _litert(folder: str, precision: str, num_threads: int, batch_size: int):
 
 
 class _NativeModel:
-    """The C++ program, whose own clock counts: what Python sends and reads is text."""
+    """The C++ program. Its own clock counts, because Python talks to it in text, which takes time."""
 
     def __init__(self, folder: str, num_threads: int):
         from tests.support.native_model import NativeModel
@@ -235,7 +235,7 @@ def _native_model(folder: str, head: str, num_threads: int):
 
 def _saved_model(folder: str, head: str, num_threads: int):
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401 - for the operations of the text signatures
+    import tensorflow_text  # noqa: F401 - it has the operations of the text signatures
 
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -297,10 +297,10 @@ def _our_outputs(head: str, outputs: Sequence[np.ndarray]) -> Arrays:
 
 def _first(batch: Arrays) -> tuple[Arrays, float]:
     global _model, _batch
-    _model, _batch = None, batch  # lets go of the model before
+    _model, _batch = None, batch  # frees the earlier model
     _model = _make_model(len(batch["input_ids"]))
     with open(f"/proc/{_pid()}/clear_refs", "w") as file:
-        file.write("5")  # forgets the peak of memory
+        file.write("5")  # resets the peak memory
     start = time.perf_counter()
     outputs = _model(batch)
     seconds = time.perf_counter() - start
@@ -330,10 +330,10 @@ def _pid() -> int | str:
 
 
 def product_flops() -> float:
-    """Operations of a run of `PRODUCT`."""
+    """Returns the floating-point operations of one run of `PRODUCT`."""
     return 2 * _PRODUCT_SIZE**3
 
 
 def are_installed(names: Sequence[str]) -> bool:
-    """Whether packages can be imported, without importing them."""
+    """Tells whether all packages are installed, without importing them."""
     return all(importlib.util.find_spec(name) for name in names)

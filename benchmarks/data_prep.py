@@ -1,10 +1,10 @@
-"""Speed, memory and scaling of the data preparation: python -m benchmarks.data_prep --help.
+"""Measures speed, memory and scaling of the data preparation: python -m benchmarks.data_prep --help.
 
-Each run is the command itself, with a core for each worker, which stays there: left to itself, Linux now and
-then runs two on one core, beside a process of less priority on the other. The floor is
-`SentencePieceProcessor.encode` alone on the lines of the text as they reach it in a run, by as many processes
-side by side, each of which encodes all of the text: what they bring is the most that workers can. Pieces
-are those of the examples written, without padding; the time is that of the process from start to end.
+Each run is the command itself. Each worker stays on a core of its own, because Linux sometimes runs two
+workers on one core. The table compares each run with encoding alone: as many processes each encode the whole
+text by `SentencePieceProcessor.encode`, after the same preprocessing as in a run. Workers cannot be faster
+than that. The pieces are counted in the examples, without padding; the time is from start to end of the
+process.
 """
 
 import contextlib
@@ -45,9 +45,9 @@ print(pieces, seconds, cpu_seconds)
 
 @dataclasses.dataclass(frozen=True)
 class Options(flags.ScriptOptions):
-    """Measures create_pretraining_data: speed against encoding alone, memory, and what more workers bring.
+    """Measures create_pretraining_data: its speed against encoding alone, its memory, and its scaling.
 
-    Of several rounds, in which the numbers of workers take turns, the fastest is shown.
+    The numbers of workers take turns in several rounds; the table shows the fastest round of each.
     """
 
     input_file: tuple[str, ...] = flags.option(help="plain text files: names and globs")
@@ -55,20 +55,20 @@ class Options(flags.ScriptOptions):
     max_seq_length: tuple[str, ...] = flags.option(("512", "128"), help="lengths to measure")
     dupe_factor: tuple[str, ...] = flags.option(("1", "10"), help="numbers of passes to measure")
     num_workers: tuple[str, ...] = flags.option(
-        ("1", "2"), help="numbers of workers to measure; the first is what the others are compared with"
+        ("1", "2"), help="numbers of workers to measure; the table compares all with the first"
     )
-    rounds: int = flags.option(3, at_least=1, help="how often everything is measured")
-    temp_dir: str | None = flags.option(None, help="folder for what is written, and removed at the end")
+    rounds: int = flags.option(3, at_least=1, help="how often to measure everything")
+    temp_dir: str | None = flags.option(None, help="folder for temporary files")
 
 
 class Figures(NamedTuple):
-    """What processes did.
+    """The work of some processes, and the time and memory that it took.
 
     Attributes:
-      pieces: how many.
-      seconds: they took.
-      cpu_seconds: of all of them.
-      megabytes: of the largest of them.
+      pieces: number of pieces.
+      seconds: seconds from start to end.
+      cpu_seconds: CPU seconds of all processes.
+      megabytes: peak memory of the largest process.
     """
 
     pieces: float
@@ -93,7 +93,7 @@ def started_on(cores: Sequence[int], command: list[str]) -> subprocess.Popen:
 
 
 def keep_workers_apart(process: subprocess.Popen, cores: Sequence[int]) -> None:
-    """Gives each worker that a process starts a core of its own, when they have all started."""
+    """Waits until a process has started all its workers, and gives each worker a core of its own."""
     workers: list[int] = []
     has_ended = functools.partial(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     while len(workers) < len(cores) and not has_ended():
@@ -107,7 +107,7 @@ def keep_workers_apart(process: subprocess.Popen, cores: Sequence[int]) -> None:
 
 
 def ended(process: subprocess.Popen) -> tuple[str, float, float]:
-    """What a process printed, its CPU seconds and megabytes, with those that it started."""
+    """Waits for a process; returns its output, and CPU seconds and megabytes with its own processes."""
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -117,7 +117,7 @@ def ended(process: subprocess.Popen) -> tuple[str, float, float]:
 
 
 def encode(options: Options, cores: Sequence[int]) -> Figures:
-    """What encoding alone takes, by a process on each of the cores; they begin together."""
+    """Measures encoding alone, by a process on each core; all start together."""
     command = ["-c", _ENCODE, options.spm_model_file, *options.input_file]
     all_started = [started_on([core], command) for core in cores]
     printed, _, megabytes = zip(*map(ended, all_started), strict=True)
@@ -126,7 +126,7 @@ def encode(options: Options, cores: Sequence[int]) -> Figures:
 
 
 def prepare(options: Options, cores: Sequence[int], length: str, passes: str) -> Figures:
-    """What the command takes, with a worker on each of the cores."""
+    """Measures the command, with a worker on each core."""
     with tempfile.TemporaryDirectory(dir=options.temp_dir) as folder:
         output = os.path.join(folder, "out.tfrecord")
         begin = time.perf_counter()
@@ -146,7 +146,7 @@ def prepare(options: Options, cores: Sequence[int], length: str, passes: str) ->
 def measure(
     options: Options, name: str, run: Callable[[Sequence[int]], Figures], floor: float | None
 ) -> float:
-    """Shows the fastest round of each number of workers; returns the pieces a second of the first."""
+    """Prints the fastest round of each number of workers; returns the pieces a second of the first number."""
     counts = list(map(int, options.num_workers))
     cores = sorted(os.sched_getaffinity(0))
     rounds = [[run(cores[:count]) for count in counts] for _ in range(options.rounds)]

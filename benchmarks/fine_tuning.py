@@ -1,4 +1,4 @@
-"""Examples per second of fine-tuning, with length-bucketed and with padded batches in turn.
+"""Measures the examples per second of fine-tuning, with length-bucketed and with padded batches in turn.
 
 Run: python -m benchmarks.fine_tuning --data_dir=glue --spm_model_file=30k-clean.model
 """
@@ -23,9 +23,9 @@ class BenchmarkOptions(flags.ScriptOptions):
     task_name: tuple[str, ...] = option(("sst-2", "mnli"), help="tasks")
     max_seq_length: tuple[str, ...] = option(("128", "512"), help="lengths")
     batch_size: int = option(16, at_least=1, help="examples in a step")
-    bucketed_steps: int = option(32, at_least=1, help="timed steps of a round, whose lengths differ")
-    padded_steps: int = option(2, at_least=1, help="timed steps of a round, whose lengths are all the same")
-    rounds: int = option(3, at_least=1, help="how often both are measured, in turn")
+    bucketed_steps: int = option(32, at_least=1, help="timed steps of a round of bucketed batches")
+    padded_steps: int = option(2, at_least=1, help="timed steps of a round of padded batches")
+    rounds: int = option(3, at_least=1, help="how often to measure both, in turn")
 
 
 @script(BenchmarkOptions)
@@ -49,7 +49,7 @@ def main(options: BenchmarkOptions) -> None:
 
 
 def _measure(options: BenchmarkOptions, text_task, features, length: int) -> tuple[float, float]:
-    """Examples a second with padding to the length, and with batches of similar lengths."""
+    """Returns the examples a second with padding to the length, and with batches of similar lengths."""
     padded = _trainer(options, text_task, features, length, pad=True)
     bucketed = _trainer(options, text_task, features, length, pad=False)
     padded.train(1)

@@ -1,11 +1,11 @@
-"""Latency, throughput and memory of our exports, next to Hugging Face and ONNX Runtime, in one run.
+"""Measures latency, throughput and memory of our exports, next to Hugging Face and ONNX Runtime, in one run.
 
 Run: python -m benchmarks.inference --spm_model_file=30k-clean.model
 
-One model with random weights is written in every form. Each contender has a process of its own for each
-number of threads; all must give the same numbers before any is timed, and they are timed in turn, so that
-what else the machine does hits all alike. Hugging Face needs the extra `interop`, ONNX Runtime the extra
-`export`; what is not installed is left out.
+The benchmark writes one model with random weights in every form. Each contender has a process of its own for
+each number of threads. Before the timing all must give the same numbers. They are timed in turn, so that
+other work on the machine slows all of them equally. Hugging Face needs the extra `interop`, ONNX Runtime the
+extra `export`; a contender whose packages are not installed is left out.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ from benchmarks import contenders
 from benchmarks.contenders import OURS, PEERS, PRODUCT, Contender
 
 _ROUNDING = 1e-4
-_ROUNDED = ("LiteRT float16", "LiteRT int8")  # other numbers by intention; their difference is reported
-_TURN_SECONDS = 0.5  # of a contender before it is the next one's turn
+_ROUNDED = ("LiteRT float16", "LiteRT int8")  # their numbers may differ; the table shows by how much
+_TURN_SECONDS = 0.5  # length of a contender's turn
 _SLOW_SECONDS = 5.0
 _LEAST_TURNS = 3
 
@@ -40,27 +40,27 @@ class BenchmarkOptions(flags.ScriptOptions):
 
     spm_model_file: str = option(help="SentencePiece model")
     preset: str = option("base_v2", help="name of a released size, or tiny")
-    head: str = option("classification", choices=contenders.HEADS, help="what the model gives")
-    batch_sizes: tuple[int, ...] = option((1, 32), at_least=1, help="sequences at once")
+    head: str = option("classification", choices=contenders.HEADS, help="head of the model")
+    batch_sizes: tuple[int, ...] = option((1, 32), at_least=1, help="sequences in a batch")
     max_seq_lengths: tuple[int, ...] = option((32, 128, 512), at_least=2, help="pieces of every sequence")
     num_threads: tuple[int, ...] = option((1, 2), at_least=1, help="threads that compute")
-    contenders: tuple[str, ...] = option((*OURS, *PEERS), choices=(*OURS, *PEERS), help="who is timed")
-    rounds: int = option(7, at_least=1, help="turns of every contender at most")
+    contenders: tuple[str, ...] = option((*OURS, *PEERS), choices=(*OURS, *PEERS), help="which ways to time")
+    rounds: int = option(7, at_least=1, help="most turns of every contender")
     cell_seconds: float = option(
         40.0,
         at_least=0,
-        help="after so many seconds there are no more than 3 turns of a batch size and length",
+        help="after this many seconds, a batch size and length gets no more than 3 turns",
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What one contender needs for one batch.
+    """The time and memory of one contender for one batch.
 
     Attributes:
-      seconds: of a batch, one for each turn.
-      memory_mb: of its process at its peak.
-      difference: of its numbers from the SavedModel's, the largest.
+      seconds: seconds of a batch in each turn.
+      memory_mb: peak memory of its process.
+      difference: largest difference of its numbers from those of the first contender.
     """
 
     seconds: list[float]
@@ -69,12 +69,12 @@ class Cell:
 
     @property
     def milliseconds(self) -> float:
-        """The median."""
+        """The median time."""
         return 1000 * statistics.median(self.seconds)
 
     @property
     def spread(self) -> float:
-        """Half of what lies between the quartiles, as a share of the median."""
+        """Half of the interquartile range, as a share of the median."""
         if len(self.seconds) < 2:
             return 0.0
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
@@ -94,7 +94,7 @@ def main(options: BenchmarkOptions) -> None:
                 print(_header(num_threads))
                 for batch_size, length in shapes:
                     batch = _sentences(options, batch_size, length)
-                    cells = _measure(entrants, batch, options)
+                    cells = measure(entrants, batch, options)
                     print(*_rows(cells, batch_size, length, _flops(options, batch_size, length)), sep="\n")
                     sys.stdout.flush()
                     bar.update()
@@ -103,7 +103,7 @@ def main(options: BenchmarkOptions) -> None:
 
 
 def _can_run(name: str, head: str) -> bool:
-    if name == "SavedModel C++":  # it answers in text, which is no way to return a vector for every piece
+    if name == "SavedModel C++":  # It answers in text, which takes too long for a vector of every piece.
         return head == "classification" and shutil.which("g++") is not None
     needed = {
         "ONNX": ("tf2onnx", "onnx", "onnxruntime"),
@@ -114,7 +114,7 @@ def _can_run(name: str, head: str) -> bool:
 
 
 def _make_files(options: BenchmarkOptions, names: Sequence[str], folder: str) -> None:
-    """Leaves TensorFlow and PyTorch to processes that end with it."""
+    """Makes the files in processes of their own, so that this one imports neither TensorFlow nor PyTorch."""
     with contenders.own_process() as process:
         process.submit(
             contenders.make_files,
@@ -132,7 +132,7 @@ def _make_files(options: BenchmarkOptions, names: Sequence[str], folder: str) ->
 
 
 def _sentences(options: BenchmarkOptions, batch_size: int, length: int) -> dict[str, np.ndarray]:
-    """English sentences without padding, each row from another place of the text."""
+    """Makes a batch of English text without padding; each row starts at another place of the text."""
     from albert_tf.export.device.device_check import SENTENCES
     from albert_tf.tokenization import load_tokenizer
 
@@ -144,10 +144,10 @@ def _sentences(options: BenchmarkOptions, batch_size: int, length: int) -> dict[
     return {"input_ids": ids, "input_mask": np.ones_like(ids), "segment_ids": np.zeros_like(ids)}
 
 
-def _measure(
+def measure(
     entrants: Sequence[Contender], batch: dict[str, np.ndarray], options: BenchmarkOptions
 ) -> dict[str, Cell]:
-    """Times all in turn, after they gave the same numbers."""
+    """Checks that all give the same numbers, then times all in turn."""
     expected, differences, runs, seconds = None, {}, {}, {}
     for entrant in entrants:
         outputs, first = entrant.first(batch)
@@ -156,7 +156,7 @@ def _measure(
             differences[entrant.name] = max(
                 float(np.max(np.abs(outputs[name] - expected[name]))) for name in expected
             )
-        # Where a run takes seconds, warming up is the least of it: the first counts.
+        # If a run takes seconds, the first run counts: a warm-up would hardly change it.
         is_slow = first > _SLOW_SECONDS
         seconds[entrant.name] = [first] if is_slow else []
         runs[entrant.name] = 1 if is_slow else max(1, round(_TURN_SECONDS / entrant.time(1)[0]))
@@ -183,7 +183,7 @@ def _header(num_threads: int) -> str:
 
 
 def _rows(cells: dict[str, Cell], batch_size: int, length: int, flops: float) -> list[str]:
-    """Fastest first; at last the time that the products alone would take at the machine's best rate."""
+    """Makes the rows, fastest first; the last is the time of the products at the machine's best rate."""
     limit = 1000 * flops * statistics.median(cells[PRODUCT].seconds) / contenders.product_flops()
     shape = f"{batch_size} x {length}"
     rows = [
@@ -199,7 +199,7 @@ def _rows(cells: dict[str, Cell], batch_size: int, length: int, flops: float) ->
 
 
 def _flops(options: BenchmarkOptions, batch_size: int, length: int) -> float:
-    """Multiply-adds of the matrix products that the outputs need, counted twice."""
+    """Counts the operations of the matrix products for the outputs; a multiply-add counts as two."""
     from albert_tf import testing
     from albert_tf.config import AlbertConfig
 

@@ -1,11 +1,12 @@
-"""Speed of the input, next to what a model takes of it.
+"""Measures the speed of the input, next to the speed of a model's training steps.
 
 Run: python -m benchmarks.input_pipeline --input_file=... --spm_model_file=... --squad_file=dev-v1.1.json
 
-All on one core, per second of its time. The same text as masked and as unmasked records, read, shuffled,
-batched and parsed as in training; of the unmasked ones also the order of the texts and the masks are drawn.
-The two kinds take turns. Then, for both and for windows of SQuAD, the training steps of a model, in turn with
-the input. Pieces are counted without padding.
+All work runs on one core; all rates are per second of its time. The benchmark writes the same text as masked
+and as unmasked records. It reads, shuffles, batches and parses them as in training; for unmasked records it
+also draws the order of the texts and the masks. The two kinds take turns. Then it measures the training steps
+of a model, in turn with the input, for both kinds and for windows of SQuAD. Pieces are counted without
+padding.
 """
 
 import contextlib
@@ -25,19 +26,19 @@ from albert_tf.cli.script import script
 _SHAPES = ((512, 20), (512, 77), (128, 20))  # length and predictions of the records
 _BATCH_SIZES = (8, 64, 512)
 _COMPARED_BATCH = 64
-_STEP_TOKENS = 1024  # of the model's step: few, because base takes seconds for them
+_STEP_TOKENS = 1024  # tokens in a step of the model: the base model needs seconds for them
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(flags.ScriptOptions):
-    """Measures what reaches the model, and what the model takes."""
+    """Measures how fast the input is, and how fast the model consumes it."""
 
     input_file: tuple[str, ...] = flags.option(help="text files: names and globs, comma-separated")
     spm_model_file: str = flags.option(help="SentencePiece model")
     squad_file: str | None = flags.option(None, help="a JSON file of SQuAD 1.1, for its windows")
-    preset: str = flags.option("base_v2", help="name of a released size, that of the model")
+    preset: str = flags.option("base_v2", help="name of a released size, for the model")
     rounds: int = flags.option(3, at_least=1, help="measurements of each kind; the median counts")
-    seconds: float = flags.option(5.0, at_least=0, help="time of one measurement")
+    seconds: float = flags.option(5.0, at_least=0, help="seconds of one measurement")
 
 
 @script(Options)
@@ -69,7 +70,7 @@ def main(options: Options) -> None:
 
 
 def _in_turn(options: Options, tasks, batch_size: int) -> list[dict[str, float]]:
-    """Medians of what each task's input gives, the tasks measured in turn."""
+    """Measures the inputs of the tasks in turn; returns the median rates of each."""
     rounds = [[_input(task, batch_size, options.seconds) for task in tasks] for _ in range(options.rounds)]
     return [
         {key: statistics.median(one[key] for one in measured) for key in measured[0]}
@@ -78,7 +79,7 @@ def _in_turn(options: Options, tasks, batch_size: int) -> list[dict[str, float]]
 
 
 def _compare(options: Options, name: str, task, step_size: int) -> None:
-    """A row: records of the input and of the model in turn."""
+    """Prints a row: the records per second of the input and of the model, measured in turn."""
     step = _training_step(options, task, step_size)
     inputs, models = [], []
     for _ in range(options.rounds):
@@ -91,7 +92,7 @@ def _compare(options: Options, name: str, task, step_size: int) -> None:
 
 
 def _rate(work: Callable[[], object], seconds: float) -> float:
-    """How often a second of processor time does the work."""
+    """Returns how often the work is done in a second of processor time."""
     count, started = 0, time.process_time()
     while not count or time.process_time() - started < seconds:
         work()
@@ -100,7 +101,7 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
 
 
 def _input(task, batch_size: int, seconds: float) -> dict[str, float]:
-    """Records and pieces that a second of processor time brings."""
+    """Returns the records and pieces of the input in a second of processor time."""
     import tensorflow as tf
 
     batches = iter(task.train_dataset(batch_size, 1, 0, tf.distribute.InputContext()))
@@ -116,7 +117,7 @@ def _input(task, batch_size: int, seconds: float) -> dict[str, float]:
 
 
 def _read_in_order(task, seconds: float) -> float:
-    """Records a second that are read, shuffled and batched, which one thread does."""
+    """Returns the records a second that one thread reads, shuffles and batches."""
     import tensorflow as tf
 
     from albert_tf.data.record_index import index_records, shuffled_records
@@ -133,7 +134,7 @@ def _read_in_order(task, seconds: float) -> float:
 
 
 def _training_step(options: Options, task, batch_size: int) -> Callable[[], object]:
-    """A step of training, traced already."""
+    """Makes a training step that is traced already."""
     import tensorflow as tf
 
     from albert_tf.training.optimization import LAMB
@@ -156,7 +157,7 @@ def _training_step(options: Options, task, batch_size: int) -> Callable[[], obje
 
 
 def _task(options: Options, folder: str, masking: str, max_seq_length: int, predictions: int):
-    """Pretraining on the records of the text, which are written."""
+    """Writes the text as records; returns the task of pretraining on them."""
     from albert_tf.config import AlbertConfig
     from albert_tf.tasks.pretraining import PretrainingTask, masking_of
     from data_prep.options import Options as DataOptions
@@ -181,7 +182,7 @@ def _task(options: Options, folder: str, masking: str, max_seq_length: int, pred
 
 
 def _squad_task(options: Options):
-    """Fine-tuning on the windows of a file."""
+    """Returns the task of fine-tuning on the windows of a file."""
     from albert_tf.config import AlbertConfig
     from albert_tf.tasks.squad.reading import read_squad
     from albert_tf.tasks.squad.squad_task import SquadTask

@@ -1,4 +1,4 @@
-"""Time and memory of a pretraining step, with oneDNN on and off in turn, against the machine's matmul peak.
+"""Measures a pretraining step, with oneDNN on and off in turn, against the fastest matmul of the machine.
 
 Run: python -m benchmarks.pretraining_step --preset=base_v2 --batch_size=8 --max_seq_length=128
 """
@@ -25,12 +25,12 @@ class BenchmarkOptions(flags.ScriptOptions):
     batch_size: int = option(8, at_least=1, help="records in a step")
     max_seq_length: int = option(128, at_least=8, help="length of the records")
     max_predictions_per_seq: int = option(20, at_least=1, help="predictions of a record")
-    steps: int = option(8, at_least=1, help="timed steps, after two that are not")
-    rounds: int = option(2, at_least=1, help="how often each setting is measured, in turn")
+    steps: int = option(8, at_least=1, help="timed steps, after two untimed steps")
+    rounds: int = option(2, at_least=1, help="how often to measure each setting, in turn")
     mixed_precision: str = option(
         "float32", choices=("float32", "bfloat16", "float16"), help="precision of the layers"
     )
-    gradient_accumulation_steps: int = option(1, at_least=1, help="parts into which the batch is cut")
+    gradient_accumulation_steps: int = option(1, at_least=1, help="number of parts of the batch")
     recompute: bool = option(False, help="compute each layer again in the backward pass")
     jit_compile: bool = option(False, help="compile the step with XLA")
     measure_one: bool = option(False, help="measure in this process and print JSON")
@@ -123,7 +123,7 @@ def _measure(options: BenchmarkOptions) -> dict[str, float]:
 
 
 def _step_flops(config, options: BenchmarkOptions) -> float:
-    """Multiply-adds of the matmuls, counted twice, forward and twice that backward."""
+    """Counts the operations of the matmuls; a multiply-add counts as two, a backward pass as two forward."""
     h, f, t = config.hidden_size, config.intermediate_size, options.max_seq_length
     e, v = config.embedding_size, config.vocab_size
     per_token = e * h + config.num_hidden_layers * (4 * h * h + 2 * h * f + 2 * t * h)
@@ -134,7 +134,7 @@ def _step_flops(config, options: BenchmarkOptions) -> float:
 
 
 def _matmul_peak() -> float:
-    """Floating-point operations a second of a large matmul in this process."""
+    """Measures the floating-point operations a second of a large matmul in this process."""
     import tensorflow as tf
 
     n = 2048

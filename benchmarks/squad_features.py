@@ -1,10 +1,10 @@
-"""Speed of aligning pieces with characters, next to a straightforward port of the original's method.
+"""Measures how fast pieces are aligned with characters, next to a direct port of the original's method.
 
 Run: python -m benchmarks.squad_features --squad_file=train-v1.1.json --spm_model_file=30k-clean.model
 
-For every question the original joins the pieces of its paragraph to a text and searches the longest common
-subsequence of that and the raw text, cell by cell in two matrices that it zeroes cell by cell before. The
-port does that once a paragraph, counts the time for each of its questions, and does not count tokenizing.
+For every question the original joins the pieces of its paragraph to a text, and searches the longest common
+subsequence of this and the raw text in two matrices, cell by cell, after it sets each cell to zero. The port
+does so once a paragraph, counts the time for each question of it, and does not count the tokenization.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Options(flags.ScriptOptions):
 
     squad_file: str = option(help="a JSON file of SQuAD")
     spm_model_file: str = option(help="SentencePiece model")
-    port_paragraphs: int = option(20, at_least=1, help="paragraphs, evenly spread, that the port aligns")
+    port_paragraphs: int = option(20, at_least=1, help="paragraphs for the port to align, evenly spread")
 
 
 class Paragraph(NamedTuple):
@@ -49,7 +49,7 @@ class Paragraph(NamedTuple):
 
 
 class Speed:
-    """Paragraphs, questions and characters, and the seconds they took."""
+    """Paragraphs, questions and characters per second."""
 
     def __init__(self, paragraphs: Sequence[Paragraph], seconds: float):
         self.paragraphs = len(paragraphs) / seconds
@@ -64,7 +64,7 @@ class Speed:
 
 @script(Options)
 def main(options: Options) -> None:
-    """Prints the speeds, their ratio, and the answers whose pieces differ."""
+    """Prints the speeds, their ratio, and the answers for which the pieces differ."""
     tokenizer = load_tokenizer(options.spm_model_file)
     paragraphs = _read(options.squad_file)
     started = time.perf_counter()
@@ -102,14 +102,14 @@ def main(options: Options) -> None:
     print("|---|---|---|---|---|")
     print(ours.row(f"ours, {len(paragraphs):,} paragraphs"))
     print(port.row(f"the port, {len(sample)} paragraphs"))
-    print(lenient.row("the port, its zeroing not counted"))
+    print(lenient.row("the port without zeroing"))
     print(f"Ours is {ours.questions / port.questions:,.0f} times as fast as the port, ", end="")
-    print(f"{ours.questions / lenient.questions:,.0f} times with its zeroing not counted.")
+    print(f"{ours.questions / lenient.questions:,.0f} times without zeroing.")
     print(f"{same:,} of {same + len(different):,} answers have the same first and last piece.")
     print(*different, sep="\n")
     started = time.perf_counter()
     questions = read_squad(options.squad_file)
-    features = window_features(tokenizer, questions, training=False)
+    features = window_features(tokenizer, questions, max_seq_length=384, training=False)
     rate = len(questions) / (time.perf_counter() - started)
     print(
         f"All features of {len(questions):,} questions, from the file to {len(features):,} windows: "
@@ -118,7 +118,7 @@ def main(options: Options) -> None:
 
 
 def pieces_by_offsets(begins: np.ndarray, ends: np.ndarray, answer: tuple[int, int]) -> tuple[int, int]:
-    """The first and the last piece that hold characters of the answer."""
+    """Finds the first and the last piece that hold characters of the answer."""
     first = int(np.searchsorted(ends, answer[0], side="right"))
     return first, int(np.searchsorted(begins, answer[1])) - 1
 
@@ -127,7 +127,7 @@ def pieces_by_offsets(begins: np.ndarray, ends: np.ndarray, answer: tuple[int, i
 
 
 def zero(matrices: Sequence[np.ndarray]) -> None:
-    """Cell by cell, as the original does it."""
+    """Sets matrices to zero cell by cell, as the original does."""
     for matrix in matrices:
         for i in range(matrix.shape[0]):
             for j in range(matrix.shape[1]):
@@ -135,13 +135,15 @@ def zero(matrices: Sequence[np.ndarray]) -> None:
 
 
 def align_by_lcs(text: str, joined: str, matrices: Sequence[np.ndarray]) -> tuple[_Index, _Index] | None:
-    """Which character of the joined pieces each character of the text is, and the reverse.
+    """Maps the characters of the text to characters of the joined pieces, and the reverse.
 
     Args:
-      matrices: two that hold zeros, of at least [characters of the text, characters of the pieces].
+      text: the raw text.
+      joined: the text of the joined pieces.
+      matrices: two matrices of zeros, at least [characters of the text, characters of the pieces].
 
     Returns:
-      None where too few characters match; such a question the original drops.
+      The two maps; None if too few characters match. The original drops such a question.
     """
     compared = [preprocess_text(character, remove_space=False) for character in text]
     half_width = abs(len(text) - len(joined)) + 5
@@ -159,7 +161,7 @@ def align_by_lcs(text: str, joined: str, matrices: Sequence[np.ndarray]) -> tupl
 def _fill(
     compared: Sequence[str], joined: str, half_width: int, lengths: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Lengths of common subsequences of the beginnings, and the step that led to each."""
+    """Fills in the lengths of common subsequences of all beginnings, and the step that leads to each."""
     for i in range(len(compared)):
         for j in range(max(0, i - half_width), min(len(joined), i + half_width)):
             length, step = 0.0, _FROM_TEXT
@@ -175,7 +177,7 @@ def _fill(
 
 
 def _traced(steps: np.ndarray, text_length: int, joined_length: int) -> tuple[_Index, _Index]:
-    """The matches on the way back from the end."""
+    """Collects the matches on the way back from the end."""
     joined_of_text: _Index = [None] * text_length
     text_of_joined: _Index = [None] * joined_length
     i, j = text_length - 1, joined_length - 1
@@ -193,7 +195,7 @@ def _traced(steps: np.ndarray, text_length: int, joined_length: int) -> tuple[_I
 def pieces_by_alignment(
     pieces: Sequence[str], aligned: tuple[_Index, _Index], answer: tuple[int, int], joined_length: int
 ) -> tuple[int, int]:
-    """The first and the last piece of the answer."""
+    """Finds the first and the last piece of the answer."""
     piece_of_joined = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
     first = interpolate(aligned[0], answer[0], joined_length, is_start=True)
     last = interpolate(aligned[0], answer[1] - 1, joined_length, is_start=False)
@@ -201,7 +203,7 @@ def pieces_by_alignment(
 
 
 def interpolate(index: _Index, position: int, size: int, is_start: bool) -> int:
-    """Where a position is on the other side, of `size`; between its neighbours where it is not aligned."""
+    """Maps a position to the other text, of `size` characters; without a match, to one between matches."""
     if index[position] is not None:
         return index[position]
     before = next((value for value in reversed(index[:position]) if value is not None), None)
@@ -213,7 +215,7 @@ def interpolate(index: _Index, position: int, size: int, is_start: bool) -> int:
     return end if before is None else max(end, before)
 
 
-# --------------------------------------------------------------------------------------- reading and telling
+# -------------------------------------------------------------------------------------- reading and printing
 
 
 def _read(squad_file: str) -> list[Paragraph]:
@@ -235,9 +237,9 @@ def _difference(
     ours: tuple[int, int],
     theirs: tuple[int, int] | None,
 ) -> str:
-    """A line: the answer among its neighbours, and the pieces of both."""
+    """Describes a difference: the answer with the text around it, and the pieces of both methods."""
     around = f"{text[max(0, answer[0] - 10) : answer[0]]}[{text[slice(*answer)]}]{text[answer[1] :][:10]}"
-    told = [" ".join(pieces[s[0] : s[1] + 1]) if s else "dropped: too little matches" for s in (ours, theirs)]
+    told = [" ".join(pieces[s[0] : s[1] + 1]) if s else "dropped: too few matches" for s in (ours, theirs)]
     return f"- {around!r}: ours {told[0]}; the port {told[1]}"
 
 

@@ -1,4 +1,4 @@
-"""Peak memory and step time of pretraining with each way to save either, a process for each, in turn.
+"""Measures peak memory and step time of pretraining with each way to save them; each has its own process.
 
 Run: python -m benchmarks.training_memory --preset=base_v2 --batch_size=8 --max_seq_length=512
 """
@@ -35,14 +35,14 @@ class MemoryOptions(ScriptOptions):
     preset: str = option("base_v2", help="name of a released size")
     batch_size: int = option(8, at_least=8, help="records in a step, divisible by 8")
     max_seq_length: int = option(512, at_least=8, help="length of the records")
-    steps: int = option(3, at_least=1, help="timed steps, after two that are not")
-    rounds: int = option(1, at_least=1, help="how often each way is measured, in turn")
-    only: str | None = option(None, help="measure only the plain step and ways whose flags hold this text")
+    steps: int = option(3, at_least=1, help="timed steps, after two untimed steps")
+    rounds: int = option(1, at_least=1, help="how often to measure each way, in turn")
+    only: str | None = option(None, help="measure only the plain step and ways whose flags contain this text")
 
 
 @script(MemoryOptions)
 def main(options: MemoryOptions) -> None:
-    """Prints a table of Markdown."""
+    """Prints a Markdown table."""
     shape = [
         f"--{name}={getattr(options, name)}" for name in ("preset", "batch_size", "max_seq_length", "steps")
     ]

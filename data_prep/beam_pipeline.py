@@ -28,7 +28,8 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import has_scheme, open_file, remove_folder, write_bytes, write_text
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
-from data_prep.options import Options
+from data_prep.jobs import Job
+from data_prep.options import Options, Sizes
 from data_prep.stages import (
     PAIR,
     Unit,
@@ -41,7 +42,6 @@ from data_prep.stages import (
     plan_units,
 )
 from data_prep.statistics import ExampleStatistics, from_json, to_json
-from data_prep.tasks import Job
 from data_prep.text_files import TextRange
 from data_prep.text_groups import Outcome, TokenizedGroup, joined_results, require_examples, require_text
 
@@ -60,7 +60,7 @@ def done_by_runner(job: Job) -> Iterator[Outcome]:
     output = options.shards[0]
     home, name = os.path.split(output if has_scheme(output) else os.path.abspath(output))
     folder = os.path.join(home, f".{name}.{uuid.uuid4().hex[:8]}.beam")
-    step = _Step(options, job.tokenizer, folder)
+    step = _Step(options, job.tokenizer, folder, job.sizes)
     beam_options = _pipeline_options(options)
     try:
         write_text(os.path.join(folder, "runner"), options.runner)  # says at once whether it can be written
@@ -123,7 +123,7 @@ def _run(pipeline: beam.Pipeline) -> None:
 
 @contextlib.contextmanager
 def _errors_as_lines(runner: str) -> Iterator[None]:
-    """An InputError of a step as such again, wherever it was raised; what else a runner says as one line."""
+    """Raises the InputError of a step again, wherever it ran; another error of a runner becomes one line."""
     try:
         yield
     except Exception as error:
@@ -151,7 +151,7 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
         tokenized[_RESULTS]
         | "figures" >> beam.Map(lambda result: (result[0], result[1]["corpora"]))
         | "all figures" >> beam.combiners.ToList()
-        | "plan units" >> beam.Map(_make_plan, step.options)
+        | "plan units" >> beam.Map(_make_plan, step.options, step.sizes)
     )
     dealt = (
         tokenized.corpora
@@ -202,19 +202,19 @@ class _Plan:
     parts: int
 
 
-def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options) -> _Plan:
+def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options, sizes: Sizes) -> _Plan:
     corpora, pieces, documents = [], [], []
-    for group, sizes in sorted(figures):
-        for number, (of_corpus, in_corpus) in enumerate(sizes):
+    for group, of_group in sorted(figures):
+        for number, (of_corpus, in_corpus) in enumerate(of_group):
             corpora.append((group, number))
             pieces.append(of_corpus)
             documents.append(in_corpus)
     group_of: dict[tuple[int, int], int] = {}
     units: dict[int, list[tuple[int, Unit]]] = {}
-    for number, unit in enumerate(plan_units(pieces, documents, options)):
+    for number, unit in enumerate(plan_units(pieces, documents, options, sizes)):
         units.setdefault(unit.group, []).append((number, unit))
         group_of |= {corpora[corpus]: unit.group for corpus in unit.corpora}
-    return _Plan(group_of, units, corpora, buckets_per_shard(sum(pieces), options))
+    return _Plan(group_of, units, corpora, buckets_per_shard(sum(pieces), options, sizes))
 
 
 def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics | None:
@@ -241,11 +241,12 @@ def _write_outcome(
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """What every step needs to know; `folder` is one that all workers reach."""
+    """What every step needs to know; all workers can reach `folder`."""
 
     options: Options
     tokenizer: Tokenizer
     folder: str
+    sizes: Sizes
 
     @property
     def outcome(self) -> str:

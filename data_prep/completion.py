@@ -1,11 +1,11 @@
-"""Shards that threads put together of their parts, while other parts are still being written."""
+"""Shards that threads put together from their parts, while other parts are still being written."""
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from typing import Any
 
-from data_prep import tasks
+from data_prep import jobs
 from data_prep.work_files import load_result
 
 _PROGRESS_SECONDS = 0.5
@@ -21,7 +21,7 @@ class Completion:
       parts: how many each shard has.
     """
 
-    def __init__(self, job: tasks.Job, parts: int):
+    def __init__(self, job: jobs.Job, parts: int):
         self._job = job
         self._parts = parts
         self._changed = threading.Condition()  # guards what follows
@@ -42,7 +42,7 @@ class Completion:
         self._threads.shutdown(cancel_futures=True)
 
     def add(self, bucket: int, size: int) -> None:
-        """Takes the part that a bucket became, of which the bytes are given, or raises why it cannot."""
+        """Takes the size in bytes of the part that a bucket became; raises the error of its shard, if any."""
         with self._changed:
             self._sizes[bucket] = size
             self._changed.notify_all()
@@ -67,15 +67,16 @@ class Completion:
         return [shard.result() for shard in self._shards]
 
     def _complete(self, shard: int) -> dict[str, Any]:
-        return load_result(self._job.files.completed_result(shard)) or tasks.complete_shard(
+        return load_result(self._job.files.completed_result(shard)) or jobs.complete_shard(
             self._job, shard, self._sizes_of(shard), self._count
         )
 
     def _sizes_of(self, shard: int) -> Iterator[int]:
-        """The bytes of the shard's parts, each when it is written."""
+        """The size in bytes of each part of the shard, as soon as the part is written."""
         for bucket in range(shard * self._parts, (shard + 1) * self._parts):
             with self._changed:
-                self._changed.wait_for(lambda bucket=bucket: self._ended or bucket in self._sizes)
+                while not (self._ended or bucket in self._sizes):
+                    self._changed.wait()
                 if self._ended:
                     raise CancelledError
                 size = self._sizes[bucket]

@@ -53,7 +53,7 @@ class Corpus:
 
     @classmethod
     def load(cls, paths: Sequence[str]) -> "Corpus":
-        """The corpora of files that `save` has written, one behind the other."""
+        """The corpora of files that `save` has written, one after another."""
         parts = []
         for path in paths:
             with np.load(path) as arrays:
@@ -62,7 +62,7 @@ class Corpus:
 
     @classmethod
     def joined(cls, parts: Sequence["Corpus"]) -> "Corpus":
-        """Corpora, one behind the other."""
+        """One corpus of several, one after another."""
         ids, segments, documents = ([getattr(p, f.name) for p in parts] for f in dataclasses.fields(cls))
         return cls(np.concatenate(ids), _joined(segments), _joined(documents))
 
@@ -149,7 +149,7 @@ def tokenize(
 
 
 def _divide(parts: Sequence[_Segments]) -> tuple[_Segments, list[_Segments]]:
-    """What comes before the last document, and that document; if there is but one, all of it and nothing."""
+    """All documents but the last one, and the last one; if there is only one, that one and nothing."""
     everything = _concatenated(parts)
     first = np.searchsorted(everything.documents, everything.documents[-1])
     if not first:

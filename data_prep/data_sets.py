@@ -17,6 +17,9 @@ from albert_tf.errors import InputError
 from albert_tf.files import matching_files, open_file
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
+_ROWS = 1000  # read together
+_ARROW_FILE = b"ARROW1"  # how an Arrow file begins that is no stream
+_TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$")
 
 
 def matching_text_files(names: Sequence[str]) -> list[str]:
@@ -78,9 +81,7 @@ def _tensorflow(name: str, *, split: str) -> list[str]:
 _KINDS = {"hf": _hugging_face, "tfds": _tensorflow}
 
 
-_ROWS = 1000  # read together
-_ARROW_FILE = b"ARROW1"  # how one begins that is no stream
-_TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$")
+# ---------------------------------------------------------------------------------------------- files of rows
 
 
 def is_table(path: str) -> bool:
@@ -139,12 +140,12 @@ def _arrow_rows(path: str, file: IO[bytes], field: str) -> Iterator[tuple[Any, i
         yield batch.column(field), done - before
 
 
-def _record_rows(path: str, field: str) -> Iterator[tuple[list[bytes | None], int]]:
+def _record_rows(path: str, field: str) -> Iterator[tuple[list[str | bytes | None], int]]:
     import tensorflow as tf
 
     records = read_records(path)
     while together := list(itertools.islice(records, _ROWS)):
-        texts = []
+        texts: list[str | bytes | None] = []
         for record in together:
             features = tf.train.Example.FromString(record).features.feature
             _require_column(path, sorted(features), field)

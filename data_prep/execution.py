@@ -1,4 +1,4 @@
-"""The stages of a run, done by workers, with one progress line; what an earlier run has done is left out."""
+"""The stages of a run, done by workers, with one progress line; no work of an earlier run is repeated."""
 
 import os
 import shutil
@@ -9,14 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from albert_tf.cli.progress import progress_bar
-from data_prep import tasks
+from data_prep import jobs
 from data_prep.completion import Completion
-from data_prep.plan import plan_rounds
-from data_prep.stages import buckets_per_shard, plan_units
+from data_prep.stages import Unit, buckets_per_shard, plan_units
 from data_prep.statistics import ExampleStatistics, from_json
 from data_prep.text_groups import TokenizedText, joined_results, require_examples, require_text
 from data_prep.work_files import load_result, save_result
 from data_prep.workers import OnProgress, TaskFunction, Workers
+
+_Task = TypeVar("_Task")
 
 
 class RunProgress:
@@ -47,10 +48,10 @@ class RunProgress:
             self._bar.update(self._bar.total - self._bar.n)
         self._bar.close()
 
-    def begin(self, stage: str, total: float, share: float = 1.0) -> None:
-        """Goes on to a stage, or to a share of it, whose work comes to `total` of some unit."""
+    def begin(self, stage: str, total: float) -> None:
+        """Goes on to a stage whose work comes to `total` of some unit."""
         begin = self._end
-        self._stage, self._total = share * self._seconds[stage], max(total, 1)
+        self._stage, self._total = self._seconds[stage], max(total, 1)
         self._end = begin + self._stage
         self._started, self._pieces = time.monotonic(), 0
         self._bar.set_description_str(stage, refresh=False)
@@ -65,11 +66,8 @@ class RunProgress:
         self._bar.update(min(self._stage * work / self._total, self._end - self._bar.n))
 
 
-_Task = TypeVar("_Task")
-
-
 class TokenizedFiles(NamedTuple):
-    """Tokenized text in files: names, pieces and documents of each, and what is known of all."""
+    """Files of tokenized text: the name, pieces and documents of each file, and the statistics of all."""
 
     paths: tuple[str, ...]
     pieces: tuple[int, ...]
@@ -100,7 +98,7 @@ class Execution:
       progress: where it is shown.
     """
 
-    def __init__(self, job: tasks.Job, workers: Workers, progress: RunProgress):
+    def __init__(self, job: jobs.Job, workers: Workers, progress: RunProgress):
         self._job = job
         self._workers = workers
         self._progress = progress
@@ -112,7 +110,7 @@ class Execution:
         self._progress.begin("tokenizing", sum(sizes))
         largest_first = sorted(range(len(groups)), key=sizes.__getitem__, reverse=True)
         results = dict(
-            self._results(tasks.tokenize_group, largest_first, files.tokenized_result, self._progress.advance)
+            self._results(jobs.tokenize_group, largest_first, files.tokenized_result, self._progress.advance)
         )
         text = joined_results(groups, results)
         require_text(text.statistics.pieces, self._job.options)
@@ -121,31 +119,30 @@ class Execution:
             for group in range(len(groups))
             for number, figures in enumerate(results[group]["corpora"])
         ]
-        return TokenizedFiles(*zip(*corpora, strict=True), text)
+        paths, pieces, documents = zip(*corpora, strict=True)
+        return TokenizedFiles(paths, pieces, documents, text)
 
     def write_shards(self, tokenized: TokenizedFiles) -> CompleteShards:
-        """Deals the pairs of all passes out over buckets, in rounds, and writes the examples of each."""
+        """Deals the pairs of all passes out over buckets, and writes the examples of each bucket."""
         job, options = self._job, self._job.options
         pieces = sum(tokenized.pieces)
-        parts = buckets_per_shard(pieces, options)
+        parts = buckets_per_shard(pieces, options, job.sizes)
         buckets = len(options.shards) * parts
-        tokenized_bytes = sum(map(os.path.getsize, tokenized.paths))
-        rounds = plan_rounds(buckets, pieces, tokenized_bytes, job.tokenizer, options)
+        units = plan_units(tokenized.pieces, tokenized.documents, options, job.sizes)
+        bucket_tasks = [
+            jobs.BucketTask(bucket, buckets, len(units), bucket // parts, bucket % parts)
+            for bucket in range(buckets)
+        ]
         results: dict[int, dict[str, Any]] = {}
         with Completion(job, parts) as completion:
-            for wanted in rounds:
-                bucket_tasks = [
-                    tasks.BucketTask(bucket, wanted, bucket // parts, bucket % parts) for bucket in wanted
-                ]
-                if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
-                    self._deal(tokenized, buckets, wanted)
-                passes = options.dupe_factor * len(wanted) / buckets
-                self._progress.begin("writing", pieces * passes, len(wanted) / buckets)
-                written = self._results(tasks.write_part, bucket_tasks, self._part_result, self._advance)
-                for task, result in written:
-                    results[task.bucket] = result
-                    completion.add(task.bucket, result["bytes"])
-                shutil.rmtree(job.files.dealt_folder(wanted), ignore_errors=True)
+            if not all(os.path.exists(self._part_result(task)) for task in bucket_tasks):
+                self._deal(tokenized, units, buckets)
+            self._progress.begin("writing", pieces * options.passes)
+            written = self._results(jobs.write_part, bucket_tasks, self._part_result, self._advance)
+            for task, result in written:
+                results[task.bucket] = result
+                completion.add(task.bucket, result["bytes"])
+            shutil.rmtree(job.files.all_dealt_pairs, ignore_errors=True)
             records = np.array([results[bucket]["records"] for bucket in range(buckets)]).reshape(-1, parts)
             shard_records = records.sum(axis=1).tolist()
             require_examples(shard_records, options)
@@ -153,21 +150,19 @@ class Execution:
             completed = completion.results(lambda size: self._progress.advance(size, 0))
         shards = [{"records": n, **shard} for n, shard in zip(shard_records, completed, strict=True)]
         statistics = [from_json(ExampleStatistics, r["statistics"]) for r in results.values() if r["records"]]
-        left_out = load_result(job.files.dealt_totals)["left_out"]
-        return CompleteShards(sum(statistics[1:], statistics[0]), shards, left_out)
+        totals = load_result(job.files.dealt_totals)
+        assert totals  # written by `_deal`
+        return CompleteShards(sum(statistics[1:], statistics[0]), shards, totals["left_out"])
 
-    def _deal(self, tokenized: TokenizedFiles, buckets: int, wanted: range) -> None:
-        """Deals all pairs out; those of the wanted buckets are then in files."""
+    def _deal(self, tokenized: TokenizedFiles, units: Sequence[Unit], buckets: int) -> None:
+        """Deals all pairs out and writes them into files."""
         files, options = self._job.files, self._job.options
         deal_tasks = [
-            tasks.DealTask(
-                number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets, wanted
-            )
-            for number, unit in enumerate(plan_units(tokenized.pieces, tokenized.documents, options))
+            jobs.DealTask(number, unit, tuple(tokenized.paths[corpus] for corpus in unit.corpora), buckets)
+            for number, unit in enumerate(units)
         ]
-        work = sum(tokenized.pieces) * options.dupe_factor
-        self._progress.begin("shuffling", work, len(wanted) / buckets)
-        results = self._results(tasks.deal_pairs, deal_tasks, self._dealt_result, self._advance)
+        self._progress.begin("shuffling", sum(tokenized.pieces) * options.passes)
+        results = self._results(jobs.deal_pairs, deal_tasks, self._dealt_result, self._advance)
         left_out = sum(result["left_out"] for _, result in results)
         save_result(files.dealt_totals, {"left_out": left_out})
 
@@ -178,7 +173,7 @@ class Execution:
         result_file: Callable[[_Task], str],
         on_progress: OnProgress,
     ) -> Iterator[tuple[_Task, dict[str, Any]]]:
-        """Each task with its result; those are done of which there is no result yet."""
+        """Yields each task with its result; does the tasks that have no result yet."""
         missing = []
         for task in all_tasks:
             result = load_result(result_file(task))
@@ -191,8 +186,8 @@ class Execution:
     def _advance(self, _: int, pieces: int) -> None:
         self._progress.advance(pieces, pieces)
 
-    def _part_result(self, task: tasks.BucketTask) -> str:
+    def _part_result(self, task: jobs.BucketTask) -> str:
         return f"{self._job.files.part(task.shard, task.part)}.json"
 
-    def _dealt_result(self, task: tasks.DealTask) -> str:
-        return f"{self._job.files.dealt_pairs(task.number, task.wanted)}.json"
+    def _dealt_result(self, task: jobs.DealTask) -> str:
+        return f"{self._job.files.dealt_pairs(task.number)}.json"

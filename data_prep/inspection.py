@@ -1,4 +1,4 @@
-"""Records as readable text: both texts of an example, with the pieces that are to be predicted marked."""
+"""Records as readable text: both texts of an example, in which the pieces to predict are marked."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -70,7 +70,7 @@ def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:
 
 
 def _predictions(features: Mapping[str, np.ndarray]) -> list[tuple[int, int]]:
-    """Positions and labels; none in unmasked records."""
+    """Positions and labels of the predictions; unmasked records have none."""
     if "masked_lm_weights" not in features:
         return []
     count = np.count_nonzero(features["masked_lm_weights"])

@@ -8,12 +8,11 @@ written.
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypedDict
 
 from albert_tf.cli.flags import flags_of
 from albert_tf.cli.progress import progress_bar
@@ -25,18 +24,19 @@ from albert_tf.files import (
     file_exists,
     file_size,
     move_file,
-    open_file,
-    write_text,
+    read_json,
+    write_json,
 )
 from data_prep.data_sets import matching_text_files
 from data_prep.options import Options
 
 FORMAT = "albert_tf pretraining data 1"
 
+_SILENT_SECONDS = 3  # before a progress line is shown
 _DECIDES_TOKENS = ("do_lower_case", "text_field", "sentence_language")
 _DECIDES_NOTHING = (
     *("input_file", "input_file_mode", "output_file", "num_shards", "spm_model_file", "vocab_file"),
-    *("verbosity", "on_error", "num_workers", "temp_dir", "max_temp_gb", "overwrite", "verify", "inspect"),
+    *("verbosity", "on_error", "num_workers", "temp_dir", "overwrite", "verify", "inspect"),
     *("runner", "beam_options"),
 )
 
@@ -56,14 +56,16 @@ def make_tokens_key(input_digests: Sequence[str], options: Options) -> dict[str,
 
 
 def _digests(input_digests: Sequence[str], options: Options) -> dict[str, str]:
+    vocabulary = options.spm_model_file or options.vocab_file
+    assert vocabulary  # `load_tokenizer` has said so
     return {
         "input_file": hashlib.sha256("".join(input_digests).encode()).hexdigest(),
-        "vocabulary": file_digest(options.spm_model_file or options.vocab_file),
+        "vocabulary": file_digest(vocabulary),
     }
 
 
 def versions() -> dict[str, str]:
-    """Of what has a say in the output."""
+    """The versions of Python and of the packages that influence the output."""
     packages = ("numpy", "sentencepiece", "sentencex")
     return {
         "python": platform.python_version(),
@@ -80,6 +82,19 @@ def differences(key: Mapping[str, Any], other: Mapping[str, Any]) -> str:
             digest = name in ("input_file", "vocabulary")
             found.append(f"another {name}" if digest else f"--{name}={theirs}, not {ours}")
     return ", ".join(sorted(found))
+
+
+class _Shard(TypedDict):
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    format: str
+    key: dict[str, Any]
+    shards: list[_Shard]
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -106,44 +121,39 @@ def publish(
     for name, shard, figures in zip(complete, options.shards, shards, strict=True):
         if file_exists(name):
             move_file(name, shard)
-        _write_json(records.metadata_path(shard), {"format": records.FORMAT, **figures, **description})
+        write_json(records.metadata_path(shard), {"format": records.FORMAT, **figures, **description})
     named = [
         {"name": os.path.relpath(shard, folder), **figures}
         for shard, figures in zip(options.shards, shards, strict=True)
     ]
     whole = {"format": FORMAT, **manifest, "shards": named}
-    _write_json(path, whole)
+    write_json(path, whole)
     return whole
-
-
-def _write_json(path: str, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 # ------------------------------------------------------------------------------------------------- reading
 
 
-def read_manifest(output_file: str) -> dict[str, Any] | None:
-    """The manifest of the output, None if it has none that this version reads."""
+def read_manifest(output_file: str) -> Any:
+    """The manifest of the output; None if there is none, or none that this version reads."""
     path = records.manifest_path(output_file)
     if not file_exists(path):
         return None
-    with open_file(path) as file:
-        try:
-            manifest = json.loads(file.read())
-        except ValueError:
-            return None
-    return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+    try:
+        manifest = read_json(path, _Manifest)
+    except InputError:
+        return None
+    return manifest if manifest["format"] == FORMAT else None
 
 
 def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
-    """The files that a manifest is about."""
+    """The record files that a manifest describes."""
     folder = os.path.dirname(output_file)
     return [os.path.join(folder, shard["name"]) for shard in manifest["shards"]]
 
 
 def is_complete(output_file: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether all files of a manifest are there in their full size."""
+    """Whether all files of a manifest exist and have their full size."""
     pairs = zip(shard_paths(output_file, manifest), manifest["shards"], strict=True)
     return all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs)
 
@@ -173,7 +183,7 @@ def verify(output_file: str) -> dict[str, Any]:
     return manifest
 
 
-_SILENT_SECONDS = 3
+# -------------------------------------------------------------------------------------------------- beginning
 
 
 def input_files(options: Options) -> list[str]:

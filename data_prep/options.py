@@ -9,8 +9,27 @@ from data_prep.segments import SegmentOptions
 from data_prep.text_files import TextOptions
 
 LOCAL = "local"
+_STATIC_PASSES = 40
 _BEAM_RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
-_LOCAL_FLAGS = ("num_workers", "temp_dir", "max_temp_gb")
+_LOCAL_FLAGS = ("num_workers", "temp_dir")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is worked on together; the bytes of the output depend on it.
+
+    Attributes:
+      group_bytes: the least and the most bytes of a group of text, about.
+      unit_pieces: pieces whose pairs are planned together, all passes counted.
+      small_bucket_pieces: pieces of a bucket if the whole text is small.
+    """
+
+    group_bytes: tuple[int, int] = (1 << 20, 1 << 24)
+    unit_pieces: int = 1 << 24
+    small_bucket_pieces: int = 1 << 20
+
+
+SIZES = Sizes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +57,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         None, help="WordPiece vocabulary, used if no SentencePiece model is given"
     )
     do_lower_case: bool = flags.option(True, help="lower-case the text")
-    input_file_mode: str = flags.option(
-        "r", choices=("r", "rb"), help="makes no difference: text is read as UTF-8 either way"
-    )
+    input_file_mode: str | None = flags.former_option("input_file_mode", choices=("r", "rb"))
     random_seed: int = flags.option(12345, at_least=0, help="decides all chance: pairs, masks and order")
     masking: str = flags.option(
         "static",
@@ -48,21 +65,10 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         help="dynamic: records without masks, which run_pretraining.py draws afresh each time round, and the "
         "order of A and B with them",
     )
-    dupe_factor: int | None = flags.option(
-        None,
-        at_least=1,
-        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
-    )
     num_workers: int | None = flags.option(
         None, at_least=1, help="processes; changes no byte of the output (default: as many as there are CPUs)"
     )
     temp_dir: str | None = flags.option(None, help="folder for temporary files (default: beside the output)")
-    max_temp_gb: float | None = flags.option(
-        None,
-        at_least=0,
-        help="the most GB of temporary files in --temp_dir; with less room the shuffle takes several rounds "
-        "(default: as many as it takes)",
-    )
     runner: str = flags.option(
         LOCAL,
         choices=(LOCAL, *_BEAM_RUNNERS),
@@ -89,13 +95,17 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
             raise flags.UsageError(f"--{given[0]} needs --runner={LOCAL}; Apache Beam has --beam_options")
         if self.is_dynamic and self.do_permutation:
             raise flags.UsageError("--do_permutation needs --masking=static")
-        if self.dupe_factor is None:
-            object.__setattr__(self, "dupe_factor", 1 if self.is_dynamic else SegmentOptions.dupe_factor)
+        object.__setattr__(self, "dupe_factor", self.passes)
 
     @property
     def is_dynamic(self) -> bool:
         """Whether records are written without masks."""
         return self.masking == "dynamic"
+
+    @property
+    def passes(self) -> int:
+        """How often the run goes through the text."""
+        return self.dupe_factor or (1 if self.is_dynamic else _STATIC_PASSES)
 
     @property
     def is_local(self) -> bool:

@@ -12,11 +12,11 @@ from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
 from data_prep.execution import Execution, RunProgress
+from data_prep.jobs import Job
 from data_prep.manifest import describe_inputs, finished_manifest, input_files
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.plan import Plan, make_plan
 from data_prep.statistics import Document, histograms, summarize
-from data_prep.tasks import Job
 from data_prep.text_files import TextRange
 from data_prep.text_groups import Outcome, PointlessRunError, divide_into_groups
 from data_prep.work_files import WorkFiles
@@ -24,13 +24,14 @@ from data_prep.workers import Workers
 
 
 def create_pretraining_data(
-    options: Options, show: Callable[[str], None] = lambda text: None
+    options: Options, show: Callable[[str], None] = lambda text: None, sizes: Sizes = SIZES
 ) -> dict[str, Any]:
     """Makes the records; returns their manifest, see `data_prep.manifest`.
 
     Args:
       options: what is wanted.
       show: called with what there is to say before the run gets going.
+      sizes: how much is worked on together.
 
     Raises:
       InputError: the text, the vocabulary or a path is not usable; earlier output then stays as it was.
@@ -38,11 +39,11 @@ def create_pretraining_data(
     if not options.is_local:
         _beam_pipeline(options)  # says at once where there is none
     paths = input_files(options)
-    groups = divide_into_groups(paths)
+    groups = divide_into_groups(paths, sizes)
     with Workers(options.workers) as workers:
         if options.is_local:
             workers.start_for(len(groups))  # while this process looks at the input
-        return _create(options, paths, groups, workers, show)
+        return _create(options, paths, groups, workers, show, sizes)
 
 
 def _create(
@@ -51,6 +52,7 @@ def _create(
     groups: Sequence[Sequence[TextRange]],
     workers: Workers,
     show: Callable[[str], None],
+    sizes: Sizes,
 ) -> dict[str, Any]:
     started = time.perf_counter()
     tokenizer = load_tokenizer(options.spm_model_file, options.vocab_file, options.do_lower_case)
@@ -65,7 +67,7 @@ def _create(
             files.remove()  # what an interrupted run with --overwrite has left
         show(f"{', '.join(options.output_file)}: there already, made by the same command")
         return finished
-    job = Job(options, tokenizer, files, groups)
+    job = Job(options, tokenizer, files, groups, sizes)
     plan = make_plan(inputs, groups, tokenizer, options)
     show(plan.describe(options))
     if options.is_local:
@@ -153,7 +155,7 @@ def _beam_pipeline(options: Options) -> types.ModuleType:
 
 @contextlib.contextmanager
 def _quiet_beam(options: Options) -> Iterator[None]:
-    """Leaves out what is logged, which is a lot, unless --verbosity asks for it."""
+    """Keeps Beam from logging, which it does a lot, unless --verbosity asks for it."""
     before = logging.root.manager.disable
     if options.verbosity == "error":
         logging.disable(logging.CRITICAL)

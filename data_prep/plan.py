@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.errors import InputError, InputWarning
+from albert_tf.cli.text import duration, megabytes
+from albert_tf.errors import InputWarning
 from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import tokenize
@@ -53,20 +54,20 @@ class Plan:
         output = _files(len(options.shards))
         seconds = sum(self.seconds.values()) / options.workers
         rows = {
-            "input": f"{_megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
-            "output": f"about {self.examples:,} examples, {_megabytes(self.output_bytes)} in {output}",
+            "input": f"{megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
+            "output": f"about {self.examples:,} examples, {megabytes(self.output_bytes)} in {output}",
         }
         if options.is_local:
             rows |= {
-                "temporary": f"about {_megabytes(self.temporary_bytes)}",
-                "time": f"about {_duration(seconds)}, {options.workers} at work",
+                "temporary": f"about {megabytes(self.temporary_bytes)}",
+                "time": f"about {duration(seconds)}, {options.workers} at work",
             }
         else:
             rows["runner"] = options.runner
         return "\n".join(f"{name:>22}  {text}" for name, text in rows.items())
 
     def warn_of_full_disks(self, options: Options) -> None:
-        """Warns where less is free than will be needed."""
+        """Warns if a folder has less space than the run will need."""
         output = options.shards[0]
         beside = tempfile.gettempdir() if has_scheme(output) else os.path.dirname(output) or "."
         needs: collections.Counter[str] = collections.Counter({beside: self.output_bytes})
@@ -75,25 +76,14 @@ class Plan:
             free = shutil.disk_usage(folder).free
             if needed > free:
                 warnings.warn(
-                    f"{folder} has {_megabytes(free)} free, but about {_megabytes(needed)} are needed",
+                    f"{folder} has {megabytes(free)} free, but about {megabytes(needed)} are needed",
                     InputWarning,
                     stacklevel=2,
                 )
 
 
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"
-
-
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{minutes} minutes" if minutes < 100 else f"{seconds / 3600:.1f} hours"
 
 
 def make_plan(
@@ -102,7 +92,7 @@ def make_plan(
     tokenizer: Tokenizer,
     options: Options,
 ) -> Plan:
-    """Takes some text from here and there through all stages, and multiplies."""
+    """Takes a sample of the text through all stages and multiplies the figures."""
     input_bytes = sum(file["bytes"] for file in inputs)
     blocks = _sample(groups, options)
     clock = [time.perf_counter()]
@@ -119,11 +109,9 @@ def make_plan(
             examples += counted.examples
         clock.append(time.perf_counter())
     scale = input_bytes / max(1, sum(block.size for block in blocks))
-    passes = scale * options.dupe_factor
+    passes = scale * options.passes
     pieces = round(pieces * scale)
-    temporary = pieces * _TOKENIZED_BYTES + dealt_bytes(pieces, tokenizer, options)
-    if options.max_temp_gb is not None:
-        temporary = min(temporary, options.max_temp_gb * 1e9)
+    temporary = pieces * _TOKENIZED_BYTES + _dealt_bytes(pieces, tokenizer, options)
     tokenizing, shuffling, writing = np.append(np.diff(clock), [0, 0])[:3].tolist()
     seconds = {
         "tokenizing": tokenizing * scale,
@@ -138,7 +126,7 @@ def make_plan(
 
 
 def _sample(groups: Sequence[Sequence[TextRange]], options: Options) -> list[LineBlock]:
-    """The beginnings of some ranges, which lie evenly apart; lines that cannot be used are passed over."""
+    """The beginnings of some evenly spaced ranges, without lines that cannot be used."""
     ranges = [text_range for group in groups for text_range in group]
     return [
         _beginning(block)
@@ -157,27 +145,7 @@ def _beginning(block: LineBlock) -> LineBlock:
     )
 
 
-def dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
-    """What the dealt pairs of all passes take for a text of so many pieces, at most about."""
+def _dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
+    """About the most bytes that the dealt pairs of all passes take, for a text of so many pieces."""
     of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
-    return pieces * options.dupe_factor * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)
-
-
-def plan_rounds(
-    buckets: int, pieces: int, tokenized_bytes: int, tokenizer: Tokenizer, options: Options
-) -> list[range]:
-    """Divides the buckets into rounds whose temporary files keep to --max_temp_gb.
-
-    Raises:
-      InputError: not even one bucket fits.
-    """
-    if options.max_temp_gb is None:
-        return [range(buckets)]
-    bucket_bytes = dealt_bytes(pieces, tokenizer, options) / buckets
-    together = int((options.max_temp_gb * 1e9 - tokenized_bytes) / bucket_bytes)
-    if together < 1:
-        needed = (tokenized_bytes + bucket_bytes) / 1e9
-        raise InputError(
-            f"--max_temp_gb={options.max_temp_gb:g} is too little: this text needs {needed:.2g} GB at least"
-        )
-    return [range(begin, min(begin + together, buckets)) for begin in range(0, buckets, together)]
+    return pieces * options.passes * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)

@@ -19,8 +19,10 @@ class SegmentOptions(flags.ScriptOptions):
     max_seq_length: int = flags.option(
         512, at_least=SPECIAL_PIECES + 2, help="pieces in an example, [CLS] and two [SEP] included"
     )
-    dupe_factor: int = flags.option(
-        40, at_least=1, help="passes over the text, each with other pairs and masks"
+    dupe_factor: int | None = flags.option(
+        None,
+        at_least=1,
+        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
     )
     short_seq_prob: float = flags.option(
         0.1, at_least=0, help="share of documents whose examples have a random shorter length in a pass"
@@ -72,7 +74,7 @@ class Pairs:
         )
 
     def in_text_order(self) -> "Pairs":
-        """The same pairs, those that were swapped put back."""
+        """The same pairs; swapped ones are in text order again."""
         swapped = (self.may_swap & self.labels).astype(bool)
         starts, lengths = (
             np.where(swapped[:, None], column[:, ::-1], column) for column in (self.starts, self.lengths)
@@ -81,7 +83,7 @@ class Pairs:
 
 
 def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """int64 [sum of lengths]. From each start on as many numbers as its length, end to end."""
+    """int64 [sum of lengths]. For each start, as many consecutive numbers as its length, end to end."""
     ends = np.cumsum(lengths, dtype=np.int64)
     return np.arange(ends[-1] if ends.size else 0) + np.repeat(starts - (ends - lengths), lengths)
 

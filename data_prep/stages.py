@@ -14,21 +14,25 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from albert_tf.data import records
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples, make_unmasked_examples
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.segments import Pairs, plan_pairs, span_indices
 from data_prep.statistics import ExampleStatistics
 
-_UNIT_PIECES = 1 << 24  # of which pairs are planned together, all passes counted
 _UNIT_PAIRS = 1 << 19
-_BUCKET_PIECES = 1 << 25
-_SMALL_BUCKET_PIECES = 1 << 20
+BUCKET_PIECES = 1 << 25
 _BUCKETS_WANTED = 32  # where the pieces are few, so that workers have something to share
 _BATCH_PIECES = 1 << 18  # pieces, padding included, that are masked and written together
+
+PAIR = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
+PAIR_BYTES = PAIR.itemsize  # of a pair in a file, besides its pieces
+_INDEX_ENTRY = 16  # bytes, of two int64
+_TOGETHER = 1 << 20  # pieces copied at a time
 
 _CORPUS_ORDER, _PAIRS, _EXAMPLES = range(3)  # the streams of chance
 
@@ -51,7 +55,9 @@ class Unit(NamedTuple):
     passes: int
 
 
-def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options) -> list[Unit]:
+def plan_units(
+    pieces: Sequence[int], documents: Sequence[int], options: Options, sizes: Sizes = SIZES
+) -> list[Unit]:
     """Groups corpora in random order, of which pieces and documents are given, until a group is large enough.
 
     Small groups are planned for several passes at once, large ones for one after the other.
@@ -62,16 +68,16 @@ def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options
     for corpus in order:
         if room < pieces[corpus]:
             groups.append([])
-            room = max(_UNIT_PIECES, pieces[corpus])
+            room = max(sizes.unit_pieces, pieces[corpus])
         groups[-1].append(corpus)
         room -= pieces[corpus]
     units = []
     for number, group in enumerate(groups):
         group_pieces = sum(pieces[corpus] for corpus in group)
         pairs = group_pieces // options.budget + sum(documents[corpus] for corpus in group)
-        together = max(1, min(_UNIT_PIECES // group_pieces, _UNIT_PAIRS // pairs))
-        for first in range(0, options.dupe_factor, together):
-            units.append(Unit(number, tuple(group), first, min(together, options.dupe_factor - first)))
+        together = max(1, min(sizes.unit_pieces // group_pieces, _UNIT_PAIRS // pairs))
+        for first in range(0, options.passes, together):
+            units.append(Unit(number, tuple(group), first, min(together, options.passes - first)))
     return units
 
 
@@ -100,10 +106,21 @@ def deal_unit(corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, op
     return DealtPairs(pairs.take(order), sizes, left_out)
 
 
-def buckets_per_shard(pieces: int, options: Options) -> int:
-    """Into how many buckets each output file is divided; `pieces` of the text, one pass counted."""
-    pieces *= options.dupe_factor
-    wanted = max(-(-pieces // _BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // _SMALL_BUCKET_PIECES)))
+def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Deals pairs out over buckets in turn, in random order, beginning with a random bucket.
+
+    Returns:
+      int64 [pairs], all pairs sorted by bucket; int64 [buckets], the number of pairs in each.
+    """
+    order = rng.permutation(pairs)
+    bucket = (np.arange(pairs) + rng.integers(buckets)) % buckets
+    return order[np.argsort(bucket, kind="stable")], np.bincount(bucket, minlength=buckets)
+
+
+def buckets_per_shard(pieces: int, options: Options, sizes: Sizes = SIZES) -> int:
+    """Into how many buckets each output file is divided; `pieces` are those of one pass over the text."""
+    pieces *= options.passes
+    wanted = max(-(-pieces // BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // sizes.small_bucket_pieces)))
     return -(-wanted // len(options.shards))
 
 
@@ -135,21 +152,7 @@ def bucket_examples(
         yield records.serialize_examples(features), ExampleStatistics.of(features, ngrams)
 
 
-_TOGETHER = 1 << 20  # pieces copied at a time
-_INDEX_ENTRY = 16  # bytes, of two int64
-PAIR = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
-PAIR_BYTES = PAIR.itemsize  # of a pair in a file, besides its pieces
-
-
-def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Deals pairs out over buckets in turn, in random order, beginning with a random bucket.
-
-    Returns:
-      int64 [pairs], all pairs sorted by bucket; int64 [buckets], the number of pairs in each.
-    """
-    order = rng.permutation(pairs)
-    bucket = (np.arange(pairs) + rng.integers(buckets)) % buckets
-    return order[np.argsort(bucket, kind="stable")], np.bincount(bucket, minlength=buckets)
+# --------------------------------------------------------------------------------------- files of dealt pairs
 
 
 def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarray) -> None:
@@ -171,7 +174,7 @@ def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarra
 
 
 def pair_rows(pairs: Pairs) -> np.ndarray:
-    """All that belongs to pairs besides their pieces."""
+    """All fields of pairs except their pieces."""
     rows = np.empty(len(pairs), PAIR)
     rows["lengths"], rows["label"], rows["may_swap"] = pairs.lengths, pairs.labels, pairs.may_swap
     return rows
@@ -183,7 +186,7 @@ def pair_ids(ids: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 
 def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple[np.ndarray, Pairs]:
-    """Pairs that were taken apart, one behind the other, and the array in which they lie."""
+    """The array of ids that separate rows and ids make together, and the pairs in it."""
     row = np.concatenate(rows)
     ends = np.cumsum(row["lengths"].ravel(), dtype=np.int64).reshape(-1, 2)
     pairs = Pairs(ends - row["lengths"], row["lengths"], row["label"], row["may_swap"])
@@ -191,7 +194,7 @@ def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple
 
 
 def read_bucket(
-    paths: Sequence[str], bucket: int, buckets: int, id_dtype: np.dtype
+    paths: Sequence[str], bucket: int, buckets: int, id_dtype: DTypeLike
 ) -> tuple[np.ndarray, Pairs]:
     """The pairs of a bucket in the order of the files, and the array of ids in which they lie.
 
@@ -214,6 +217,6 @@ def read_bucket(
 
 
 def _index(path: str, bucket: int, entries: int) -> list[list[int]]:
-    """How many pairs, and how many pieces, come before a bucket; of some buckets from this one on."""
+    """For this bucket and the next ones: how many pairs, and how many pieces, come before the bucket."""
     found = np.fromfile(path, np.int64, 2 * entries, offset=bucket * _INDEX_ENTRY)
     return found.reshape(-1, 2).tolist()

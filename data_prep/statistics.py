@@ -13,16 +13,18 @@ from data_prep.options import Options
 
 _NAMED_DOCUMENTS = 5
 _POWERS = 32
+_BAR = 40  # characters of the longest bar
+_BINS = 10  # of the lengths of examples
 
 _Statistics = TypeVar("_Statistics", "TextStatistics", "ExampleStatistics")
 
 # A document by its pieces, and by source and line (from 0) where it begins; sources are numbers or names.
-Document = tuple[int, int | str, int]
+Document = tuple[int, Any, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class TextStatistics:
-    """Of tokenized text.
+    """The statistics of tokenized text.
 
     Attributes:
       documents, segments, pieces, unknown: how many; unknown pieces are among the pieces.
@@ -60,11 +62,11 @@ class TextStatistics:
 
     @classmethod
     def empty(cls) -> "TextStatistics":
-        """Those of no text."""
+        """The statistics of no text."""
         return cls(0, 0, 0, 0, np.zeros(_POWERS, np.int64), np.zeros(_POWERS, np.int64), [], [])
 
     def placed(self, begins: Sequence[tuple[str, int]]) -> "TextStatistics":
-        """The same with sources by their names, given with the number of their first line."""
+        """The same statistics with names of sources; `begins` has each source's name and first line."""
 
         def place(document: Document) -> Document:
             pieces, source, line = document
@@ -94,7 +96,7 @@ def _powers_of_two(values: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class ExampleStatistics:
-    """Of written examples.
+    """The statistics of written examples.
 
     Attributes:
       swapped: how many have label 1.
@@ -122,12 +124,12 @@ class ExampleStatistics:
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """The number of examples."""
         return int(self.lengths.sum())
 
     @property
     def pieces(self) -> int:
-        """Their pieces, special ones included and padding not."""
+        """The number of pieces, with special pieces and without padding."""
         return int(self.lengths @ np.arange(len(self.lengths)))
 
     def __add__(self, other: "ExampleStatistics") -> "ExampleStatistics":
@@ -143,13 +145,13 @@ def to_json(statistics: TextStatistics | ExampleStatistics) -> dict[str, Any]:
 
 
 def from_json(kind: type[_Statistics], fields: Mapping[str, Any]) -> _Statistics:
-    """The statistics that `to_json` made the fields of."""
+    """The statistics whose fields `to_json` has made."""
     arrays = {field.name for field in dataclasses.fields(kind) if field.type is np.ndarray}
-    return kind(**{name: np.array(v) if name in arrays else v for name, v in fields.items()})
+    values: dict[str, Any] = {n: np.array(v) if n in arrays else v for n, v in fields.items()}
+    return kind(**values)
 
 
-_BAR = 40  # characters of the longest
-_BINS = 10  # of the lengths of examples
+# ------------------------------------------------------------------------------------------- figures of a run
 
 
 def summarize(
@@ -159,7 +161,7 @@ def summarize(
     seconds: float,
     options: Options,
 ) -> dict[str, Any]:
-    """The figures of a run by name; None for those of masks that training draws."""
+    """The figures of a run by name; a figure about masks is None if training draws the masks."""
     count, pieces = examples.examples, examples.pieces
     masked = None if options.is_dynamic else examples.masked
     return {
@@ -180,7 +182,7 @@ def summarize(
 
 
 def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, dict[str, int]]:
-    """Title -> range -> how many, without empty ranges at the ends."""
+    """For each title, how many are in each range, without empty ranges at the ends."""
     longest = len(examples.lengths) - 1
     ends = np.unique(np.arange(1, _BINS + 1) * longest // _BINS)
     bins = {
@@ -190,8 +192,8 @@ def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, d
     }
     counts = {
         "pieces in an example": bins,
-        "pieces in a line": _ranges_of_powers(text.segment_pieces),
-        "lines in a document": _ranges_of_powers(text.document_segments),
+        "pieces in a line": _counts_by_power(text.segment_pieces),
+        "lines in a document": _counts_by_power(text.document_segments),
     }
     if examples.masked:
         counts["words masked together"] = {
@@ -200,7 +202,7 @@ def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, d
     return counts
 
 
-def _ranges_of_powers(counts: np.ndarray) -> dict[str, int]:
+def _counts_by_power(counts: np.ndarray) -> dict[str, int]:
     filled = np.flatnonzero(counts)
     return {
         str(1 << power) if not power else f"{1 << power}-{(2 << power) - 1}": int(counts[power])

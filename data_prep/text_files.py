@@ -51,7 +51,7 @@ class TextOptions(flags.ScriptOptions):
     )
 
     def require_input(self) -> None:
-        """Raises UsageError where no input is named."""
+        """Raises UsageError if no input is named."""
         if not self.input_file:
             raise flags.UsageError("missing required flag --input_file")
 
@@ -178,13 +178,13 @@ def _read_documents(
 
 
 def _read_json(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
-    """The text of each line, or why there is none."""
+    """The text of each line, or the reason why it has none."""
     for data, size in _blocks(text_range, None):
         yield (_text_or_error(_text_of, line, field) for line in io.BytesIO(data)), size
 
 
 def _read_table(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
-    """The text of each row, or why there is none."""
+    """The text of each row, or the reason why it has none."""
     for texts, size in read_rows(text_range.path, field):
         yield (_text_or_error(_text_of_row, text or "") for text in texts), size
 
@@ -210,7 +210,7 @@ def _without_nul(text: str) -> str:
 
 
 def _text_of(line: bytes, field: str) -> str:
-    """The text of a JSON document; ValueError says why there is none."""
+    """The text of a JSON document; ValueError says why it has none."""
     if line.isspace():
         return ""
     try:
@@ -271,7 +271,7 @@ def _decompressed(path: str, raw: IO[bytes]) -> contextlib.AbstractContextManage
 
 
 def _read(path: str, file: IO[bytes], left: int | None) -> Iterator[bytes]:
-    """The next `left` bytes of a file, or all."""
+    """The next `left` bytes of a file in blocks, or all bytes."""
     while left is None or left:
         try:
             data = file.read(_BLOCK if left is None else min(_BLOCK, left))
@@ -287,7 +287,7 @@ def _read(path: str, file: IO[bytes], left: int | None) -> Iterator[bytes]:
 
 
 def _end_of_word(data: bytearray) -> int:
-    """Behind the last white space, or before the last character where there is none."""
+    """The place behind the last white space, or before the last character if there is no white space."""
     cut = max(data.rfind(white) for white in (b" ", b"\t")) + 1
     if not cut:
         cut = len(data) - 1

@@ -1,4 +1,4 @@
-"""Text files divided into groups of ranges, the groups tokenized, and what has come of all of them."""
+"""Groups of ranges of text files, their tokenization, and the outcome of all groups."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from albert_tf.files import file_size, open_file
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus, tokenize
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.statistics import ExampleStatistics, TextStatistics
 from data_prep.text_files import (
     BadLine,
@@ -22,24 +22,24 @@ from data_prep.text_files import (
     read_lines,
 )
 
-_GROUP = (1 << 20, 1 << 24)  # the least and the most bytes of a group, about
 _GROUPS_WANTED = 64  # of a small corpus, so that workers have something to share
 _SEARCHED = 1 << 16  # bytes in which a border is looked for at a time
 _LONGEST_BLANK_LINE = 256  # bytes; behind a longer one no file is divided
-_NAMED_LINES = 5  # of a group, among those that are left out
+_NAMED_IN_A_GROUP, _NAMED_LINES = 5, 10  # lines that are left out, of a group and of all groups
 
 
-def divide_into_groups(paths: Sequence[str]) -> list[list[TextRange]]:
+def divide_into_groups(paths: Sequence[str], sizes: Sizes = SIZES) -> list[list[TextRange]]:
     """Divides files into groups of ranges that can be read independently, in order.
 
     A group has 1 to 16 MB of plain text. A plain file is divided behind blank lines, a JSON file behind any
     line, a compressed one or a table not at all.
     """
-    sizes = [file_size(path) for path in paths]
-    wanted = min(max(sum(sizes) // _GROUPS_WANTED, _GROUP[0]), _GROUP[1])
+    file_sizes = [file_size(path) for path in paths]
+    least, most = sizes.group_bytes
+    wanted = min(max(sum(file_sizes) // _GROUPS_WANTED, least), most)
     groups: list[list[TextRange]] = []
     room = 0
-    for path, size in zip(paths, sizes, strict=True):
+    for path, size in zip(paths, file_sizes, strict=True):
         for text_range in _ranges_of_file(path, size, wanted):
             if room <= 0:
                 groups.append([])
@@ -101,7 +101,7 @@ class TextGroup:
         self.skipped: list[SkippedLine] = []
 
     def read(self) -> Iterator[Iterator[LineBlock]]:
-        """The lines of each range; InputError names one that cannot be used, unless such are skipped."""
+        """The lines of each range; InputError names a line that cannot be used, unless it is skipped."""
         return map(self._read_range, range(len(self._ranges)))
 
     def _read_range(self, source: int) -> Iterator[LineBlock]:
@@ -114,7 +114,7 @@ class TextGroup:
                     f"{text_range.path}, line {line}: {bad.reason} (--on_error=skip leaves such lines out)"
                 )
             self.skipped_lines += 1
-            if len(self.skipped) < _NAMED_LINES:
+            if len(self.skipped) < _NAMED_IN_A_GROUP:
                 self.skipped.append(SkippedLine(source, *bad))
 
         for block in read_lines(text_range, self._options, on_bad_line):
@@ -122,7 +122,7 @@ class TextGroup:
             self.lines[source] = block.next_number
 
 
-_NAMED_LINES_OF_ALL = 10  # of those that were skipped
+# --------------------------------------------------------------------------------------------- tokenized text
 
 
 class TokenizedGroup:
@@ -187,7 +187,7 @@ class TokenizedText(NamedTuple):
 def joined_results(
     groups: Sequence[Sequence[TextRange]], results: Mapping[int, Mapping[str, Any]]
 ) -> TokenizedText:
-    """The results of all groups together, given by their numbers."""
+    """Joins the results of all groups; `results` has them by the number of the group."""
     total = TextStatistics.empty()
     skipped = []
     lines: dict[str, int] = {}  # of each file so far
@@ -203,7 +203,10 @@ def joined_results(
             path, before = begins[source]
             skipped.append(f"{path}, line {before + line + 1}: {reason}")
     skipped_lines = sum(result["skipped_lines"] for result in results.values())
-    return TokenizedText(total, skipped_lines, skipped[:_NAMED_LINES_OF_ALL])
+    return TokenizedText(total, skipped_lines, skipped[:_NAMED_LINES])
+
+
+# ------------------------------------------------------------------------------------------- the end of a run
 
 
 class Outcome(NamedTuple):
@@ -229,14 +232,14 @@ class PointlessRunError(InputError):
 
 
 def require_text(pieces: int, options: Options) -> None:
-    """Raises PointlessRunError where there are no pieces."""
+    """Raises PointlessRunError if there are no pieces."""
     if not pieces:
         names = ", ".join(options.input_file)
         raise PointlessRunError(f"no text in {names}: nothing to make examples of")
 
 
 def require_examples(records: Sequence[int], options: Options) -> None:
-    """Raises PointlessRunError where a file, of which the numbers of records are given, has none."""
+    """Raises PointlessRunError if a file has no records; `records` has the number for each file."""
     if not any(records):
         names = ", ".join(options.input_file)
         raise PointlessRunError(f"no examples: {names} has no line of two words")

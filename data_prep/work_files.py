@@ -1,7 +1,6 @@
 """Where a run keeps its unfinished work, so that the same command continues after an interruption."""
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -10,6 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import filelock
 
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, has_scheme
@@ -51,75 +52,72 @@ class WorkFiles:
         return os.path.join(self.tokens, f"{group:06}-{corpus:04}.npz")
 
     def tokenized_result(self, group: int) -> str:
-        """What is known of the tokenized text of a group; there when all of it is tokenized."""
+        """The file of the result of a group; it exists when the whole group is tokenized."""
         return os.path.join(self.tokens, f"{group:06}.json")
 
     @property
     def dealt_totals(self) -> str:
-        """What is known of all dealt pairs."""
+        """The file of the result of dealing."""
         return os.path.join(self.dealt, "totals.json")
 
-    def dealt_folder(self, buckets: range) -> str:
-        """The folder of the pairs of some buckets."""
-        return os.path.join(self.dealt, f"{buckets.start}-{buckets.stop}")
+    @property
+    def all_dealt_pairs(self) -> str:
+        """The folder of the pairs of all units."""
+        return os.path.join(self.dealt, "pairs")
 
-    def dealt_pairs(self, unit: int, buckets: range) -> str:
-        """The file of a unit's pairs of some buckets."""
-        return os.path.join(self.dealt_folder(buckets), f"{unit:06}")
-
-    def all_dealt_pairs(self, buckets: range) -> list[str]:
-        """The files of all units' pairs of some buckets, in the order of the units."""
-        pattern = os.path.join(glob.escape(self.dealt_folder(buckets)), "[0-9]" * 6)
-        return sorted(glob.glob(pattern))
+    def dealt_pairs(self, unit: int) -> str:
+        """The file of a unit's pairs."""
+        return os.path.join(self.all_dealt_pairs, f"{unit:06}")
 
     def part(self, shard: int, part: int) -> str:
         """A part of a shard."""
         return os.path.join(self._shard_folders[shard], "parts", f"{shard:05}-{part:05}")
 
     def complete(self, shard: int) -> str:
-        """The complete shard, not yet under its own name: its first part, to which the others were added."""
+        """The complete shard, not yet under its own name: its first part with all others added."""
         return self.part(shard, 0)
 
     def completed_result(self, shard: int) -> str:
-        """What is known of a complete shard."""
+        """The file of the result of a complete shard."""
         return f"{self.complete(shard)}.complete.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other runs from the files; what has nothing finished in it is removed at the end.
+        """Keeps other runs from the files; removes the files at the end if no group of text is finished.
 
         Raises:
-          InputError: another run has them.
+          InputError: another run uses them.
         """
         for folder, wanted in self._folders.items():
             try:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
                 raise InputError(f"{wanted} cannot be written: {error.strerror}") from None
-        with open(os.path.join(self._shard_folders[0], "lock"), "wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another run is at work in {self._shard_folders[0]}") from None
-            try:
-                yield
-            finally:
-                if not glob.glob(os.path.join(glob.escape(self.tokens), "[0-9]*.json")):
-                    self.remove()
+        lock = filelock.FileLock(os.path.join(self._shard_folders[0], "lock"))
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise InputError(f"another run is at work in {self._shard_folders[0]}") from None
+        try:
+            yield
+        finally:
+            if not glob.glob(os.path.join(glob.escape(self.tokens), "[0-9]*.json")):
+                self.remove()
+            lock.release()
 
     def keep_only(self, tokens_key: Mapping[str, Any], key: Mapping[str, Any]) -> None:
-        """Empties folders that were made for something else: of tokenized text, and of all that follows."""
+        """Empties the folders of tokenized text and of all that follows if they were made for another key."""
         _keep_only(self.tokens, tokens_key)
         _keep_only(self.dealt, key)
         for folder in self._shard_folders:
             _keep_only(os.path.join(folder, "parts"), key)
 
     def are_for(self, key: Mapping[str, Any]) -> bool:
-        """Whether there is unfinished work that was begun for the same."""
+        """Whether there is unfinished work of a run with the same key."""
         return all(load_result(os.path.join(f, "parts", _KEY)) == key for f in set(self._shard_folders))
 
     def remove(self) -> None:
-        """Removes all."""
+        """Removes all temporary files."""
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -133,13 +131,13 @@ def _keep_only(folder: str, key: Mapping[str, Any]) -> None:
 
 
 def save_result(path: str, result: Mapping[str, Any]) -> None:
-    """Writes what is known of work that is done."""
+    """Writes the result of finished work."""
     with appear_when_complete([path]) as [name], open(name, "r+", encoding="utf-8") as file:
         json.dump(result, file)
 
 
 def load_result(path: str) -> dict[str, Any] | None:
-    """What `save_result` has written; None if it has not."""
+    """What `save_result` has written; None if there is no such file."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)

@@ -1,20 +1,25 @@
 """Tasks for several processes, which import numpy and SentencePiece but not TensorFlow."""
 
 import contextlib
+import functools
 import multiprocessing
+import pickle
 import signal
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 from albert_tf.errors import InputError
-from albert_tf.tokenization.parallel import ctrl_c_blocked
+from albert_tf.tokenization.parallel import ctrl_c_blocked, process_pool
 
 # function(context, task, on_progress) -> result; `on_progress` takes a number of bytes and of pieces.
 OnProgress = Callable[[int, int], None]
 TaskFunction = Callable[[Any, Any, OnProgress], Any]
+
+_PROGRESS_SECONDS = 0.2
 
 
 class Workers:
@@ -25,7 +30,7 @@ class Workers:
     Example:
       with Workers(8) as workers:
           workers.start_for(1000)
-          ...  # they import what they need meanwhile
+          ...  # the processes import what they need meanwhile
           for task, result in workers.run(function, context, tasks, on_progress):
               ...
 
@@ -35,103 +40,76 @@ class Workers:
 
     def __init__(self, count: int):
         self._count = count
-        self._workers: list[_Worker] = []
+        self._processes: set[BaseProcess] = set()
+        self._progress: SimpleQueue = multiprocessing.get_context("spawn").SimpleQueue()
+        self._pool = process_pool(count, _start_worker, self._progress)
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *error) -> None:
-        for worker in self._workers:
-            worker.stop()
+        for process in self._processes:
+            process.terminate()
+        self._pool.shutdown(cancel_futures=True)
+        self._progress.close()
 
     def start_for(self, tasks: int) -> None:
-        """Starts the processes that so many tasks can use, as far as there are not enough yet."""
+        """Starts the processes that so many tasks can use, unless they run already."""
         wanted = min(self._count, tasks)
         if wanted > 1:
-            self._workers += map(_Worker, range(len(self._workers) + 1, wanted + 1))
+            with self._early_ends_as_errors():
+                self._submit(_do_nothing, [()] * (wanted - len(self._processes)))
 
     def run(
         self, function: TaskFunction, context: Any, tasks: Sequence[Any], on_progress: OnProgress
     ) -> Iterator[tuple[Any, Any]]:
-        """Yields each task with its result, in the order in which they are done.
+        """Yields each task with its result, in the order in which the tasks are done.
 
         Args:
           function: importable by name.
-          context: what every task needs; goes to each process once, so it is the same for all functions.
-          tasks: what it is called with.
-          on_progress: called with what tasks report meanwhile.
+          context: what every task needs; each process unpickles it once.
+          tasks: what the function is called with.
+          on_progress: called with what running tasks report.
 
         Raises:
-          InputError: a worker ended before its task did; the message has its exit status.
+          InputError: a process ended before its task did; the message has its exit status.
           Exception: what a task raised.
         """
         if min(self._count, len(tasks)) <= 1:
             for task in tasks:
                 yield task, function(context, task, on_progress)
             return
-        self.start_for(len(tasks))
-        waiting = list(reversed(tasks))
-        for worker in self._workers:
-            if waiting:
-                worker.give(function, context, waiting.pop())
-        while busy := {worker.connection: worker for worker in self._workers if worker.is_busy}:
-            for connection in wait(list(busy)):
-                worker = busy[connection]
-                kind, value = worker.receive()
-                if kind == "progress":
-                    on_progress(*value)
-                    continue
-                done, worker.task = worker.task, None
-                if kind == "failed":
-                    raise value
-                if waiting:
-                    worker.give(function, context, waiting.pop())
-                yield done, value
+        pickled = pickle.dumps(context)
+        with self._early_ends_as_errors():
+            submitted = self._submit(_do, [(function, pickled, task) for task in tasks])
+            task_of = dict(zip(submitted, tasks, strict=True))
+            while task_of:
+                done, _ = wait(task_of, _PROGRESS_SECONDS, FIRST_COMPLETED)
+                while not self._progress.empty():
+                    on_progress(*self._progress.get())
+                for future in done:
+                    yield task_of.pop(future), future.result()
 
+    def _submit(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Future]:
+        """Hands calls to the pool, which may start processes for them."""
+        others = set(multiprocessing.active_children()) - self._processes
+        with ctrl_c_blocked():  # for good in the processes that start here: this process ends them
+            futures = [self._pool.submit(function, *each) for each in arguments]
+        self._processes |= set(multiprocessing.active_children()) - others
+        return futures
 
-class _Worker:
-    """A process, and the task that it has."""
-
-    def __init__(self, number: int):
-        spawn = multiprocessing.get_context("spawn")
-        self.connection, theirs = spawn.Pipe()
-        self.task: Any = None
-        self._knows_context = False
-        self._number = number
-        self._process: BaseProcess = spawn.Process(target=_work, args=(theirs,), daemon=True)
-        with ctrl_c_blocked():  # for good in the process that starts here: this one ends it
-            self._process.start()
-        theirs.close()
-
-    @property
-    def is_busy(self) -> bool:
-        return self.task is not None
-
-    def give(self, function: TaskFunction, context: Any, task: Any) -> None:
-        if not self._knows_context:
-            self._send(context)
-            self._knows_context = True
-        self.task = task
-        self._send((function, task))
-
-    def _send(self, message: Any) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` says that it ended
-            self.connection.send(message)
-
-    def receive(self) -> tuple[str, Any]:
+    @contextlib.contextmanager
+    def _early_ends_as_errors(self) -> Iterator[None]:
         try:
-            return self.connection.recv()
-        except (EOFError, ConnectionResetError):
-            self._process.join()
+            yield
+        except BrokenProcessPool:
+            self._pool.shutdown()
+            ended = [p for p in self._processes if p.exitcode not in (None, 0, -signal.SIGTERM)]
+            who = f"worker process {ended[0].pid}" if ended else "a worker process"
+            how = f" with {_status(ended[0])}" if ended else ""
             raise InputError(
-                f"worker {self._number} (process {self._process.pid}) ended early with "
-                f"{_status(self._process)}; what is done is kept, the same command continues"
+                f"{who} ended early{how}; what is done is kept, the same command continues"
             ) from None
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.join()
-        self.connection.close()
 
 
 def _status(process: BaseProcess) -> str:
@@ -141,15 +119,25 @@ def _status(process: BaseProcess) -> str:
     return f"exit status {code}" + (f" ({signal.Signals(-code).name})" if code < 0 else "")
 
 
-def _work(connection: Connection) -> None:
-    """Does tasks until the parent ends this process, or itself."""
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        context = connection.recv()
-        while True:
-            function, task = connection.recv()
-            try:
-                result = "done", function(context, task, lambda *done: connection.send(("progress", done)))
-            except Exception as error:
-                error.add_note(f"In a worker:\n{traceback.format_exc()}")
-                result = "failed", error
-            connection.send(result)
+# ------------------------------------------------------------------------------------------ in the processes
+
+
+_progress_here: SimpleQueue  # of a worker
+
+
+def _start_worker(progress: SimpleQueue) -> None:
+    global _progress_here
+    _progress_here = progress
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _do(function: TaskFunction, pickled: bytes, task: Any) -> Any:
+    return function(_unpickled(pickled), task, lambda *done: _progress_here.put(done))
+
+
+@functools.lru_cache(1)
+def _unpickled(context: bytes) -> Any:
+    return pickle.loads(context)

@@ -1,4 +1,4 @@
-"""From raw text to a served ALBERT, with the commands that do it. Run again, it continues."""
+"""Makes a served ALBERT from raw text, and prints each command. If you run it again, it continues."""
 
 import collections
 import itertools
@@ -23,7 +23,7 @@ The Secretary of the [MASK] has sent me his annual report.
 
 
 def main() -> int:
-    """Runs every stage whose output is not there yet; returns the exit status."""
+    """Runs every stage whose output does not exist yet; returns the exit status."""
     if not pathlib.Path(CONFIG).exists():
         print("demo.py: error: run it from the folder of the project", file=sys.stderr)
         return 2
@@ -71,8 +71,8 @@ def _run_stages() -> None:
         "examples/fill_masks.py", f"--export_dir={export}",
     ], text=MASKED_SENTENCES)  # fmt: skip
     print(
-        f"\nAll is in {ROOT}/: {picture}, the table {ROOT / 'results.md'}, the model {model}, its export "
-        f"{export}. Next: the same commands with your own text."
+        f"\n{ROOT}/ holds everything: the curves {picture}, the table {ROOT / 'results.md'}, the model "
+        f"{model} and its export {export}. Next, run the same commands with your own text."
     )
 
 
@@ -81,7 +81,7 @@ def _config() -> dict:
 
 
 def _commonest_piece_accuracy(train: pathlib.Path, held_out: pathlib.Path) -> float:
-    """Held-out accuracy of always answering the piece that is masked most often in training."""
+    """Computes the held-out accuracy of one answer: the piece that is masked most often in training."""
     from albert_tf.cli.script import quiet_start
 
     quiet_start("error")
@@ -103,7 +103,7 @@ def _commonest_piece_accuracy(train: pathlib.Path, held_out: pathlib.Path) -> fl
 
 def _show_results(results: dict[str, float], baseline: float) -> None:
     rows = [
-        ("masked-LM accuracy", results["masked_lm_accuracy"], baseline, "always the commonest piece"),
+        ("masked-LM accuracy", results["masked_lm_accuracy"], baseline, "always the most frequent piece"),
         ("sentence-order accuracy", results["sentence_order_accuracy"], 0.5, "chance"),
     ]
     table = f"| held out, step {results['global_step']} | model | baseline | |\n|---|---|---|---|\n"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills [MASK] in sentences by asking an exported model, as a server would be asked."""
+"""Fills [MASK] in sentences with an exported model, through the signature that a server offers."""
 
 import dataclasses
 import os
@@ -13,16 +13,16 @@ from albert_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class FillOptions(flags.ScriptOptions):
-    """Prints the likeliest pieces for every [MASK] in each line of standard input."""
+    """Prints the most probable pieces for every [MASK] in each line of standard input."""
 
     export_dir: str = option(help="folder that export_saved_model.py wrote a pretrained model to")
 
 
 @script(FillOptions)
 def main(options: FillOptions) -> None:
-    """Reads sentences, asks, prints."""
+    """Reads sentences, asks the model, and prints the answers."""
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401  its operations are in the graph
+    import tensorflow_text  # noqa: F401  it has the operations of the graph
 
     found = os.listdir(options.export_dir) if os.path.isdir(options.export_dir) else ()
     versions = [int(name) for name in found if name.isdecimal()]
@@ -31,7 +31,7 @@ def main(options: FillOptions) -> None:
     export = tf.saved_model.load(os.path.join(options.export_dir, str(max(versions))))
     fill = export.signatures["serving_default"]
     if "pieces" not in fill.structured_outputs:
-        raise InputError(f"--export_dir={options.export_dir} is not of a pretrained model")
+        raise InputError(f"--export_dir={options.export_dir} is not the export of a pretrained model")
 
     for line in sys.stdin:
         text = line.strip()

@@ -20,7 +20,7 @@ PANELS = {
 
 @dataclasses.dataclass(frozen=True)
 class CurvesOptions(flags.ScriptOptions):
-    """Draws loss and accuracies, in training and held out, against the step."""
+    """Draws loss and accuracies by step, on the training data and on held-out data."""
 
     model_dir: str = option(help="--output_dir of run_pretraining.py")
     output_file: str = option(help="the picture, a .png")
@@ -29,7 +29,7 @@ class CurvesOptions(flags.ScriptOptions):
 
 @script(CurvesOptions)
 def main(options: CurvesOptions) -> None:
-    """Reads the scalars and draws one panel each."""
+    """Reads the scalars, and draws a panel for each."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -54,7 +54,7 @@ def main(options: CurvesOptions) -> None:
 
 
 def _scalars(folder: str) -> dict[str, tuple[list[int], list[float]]]:
-    """Steps and values by tag; where runs overlap the later one counts."""
+    """Returns the steps and values of each tag; if runs overlap, the later run counts."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tunes and evaluates on every GLUE task with the paper's hyperparameters, and writes the server's files.
-# ALBERT_ROOT: folder with glue/ (a sub-folder for each task) and the released albert_base/ (or ALBERT_WEIGHTS).
+# ALBERT_ROOT: folder with glue/ (a sub-folder for each task) and the released albert_base/. ALBERT_WEIGHTS, if
+# set, names other weights; OUTPUT_DIR, if set, names another folder than $ALBERT_ROOT/runs.
 set -euo pipefail
 : "${ALBERT_ROOT:?is not set: the folder with glue/ and albert_base/}"
 weights=${ALBERT_WEIGHTS:-$ALBERT_ROOT/albert_base}

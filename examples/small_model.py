@@ -4,7 +4,7 @@ Run, as one line:
   python -m examples.small_model --text='corpus/*.txt' --spm_model_file=30k-clean.model
   --glue_dir=glue --race_dir=.
 
-A task whose folder is there is not run again, so remove it after changing what stands below.
+It skips the tasks whose folders exist; if you change the flags below, remove those folders first.
 """
 
 import dataclasses
@@ -16,13 +16,12 @@ from albert_tf.cli.flags import ScriptOptions, option
 from albert_tf.cli.script import script
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, matching_files
-from examples.comparison import compare, write_table
-from examples.stages import run_recipe, stage
+from examples.stages import compare, run_recipe, stage, write_table
 
 CONFIG = "examples/small_albert_config.json"
-HELD_OUT = 50  # every so many documents one is kept for evaluation
+HELD_OUT = 50  # one of this many documents is kept for evaluation
 
-# Task -> what differs from the flags that all have in common.
+# Task -> its own flags; they follow the flags of all tasks.
 TASKS = {
     "sst-2": ["--num_train_epochs=1", "--save_checkpoints_steps=500"],
     "mrpc": ["--num_train_epochs=3", "--save_checkpoints_steps=100"],
@@ -42,11 +41,11 @@ METRICS = {"cola": "matthew_corr", "sts-b": "pearson"}
 
 @dataclasses.dataclass(frozen=True)
 class RecipeOptions(ScriptOptions):
-    """Pretrains a small ALBERT and compares it, fine-tuned, with the same model that was not pretrained.
+    """Pretrains a small ALBERT, fine-tunes it, and compares it with the same model without pretraining.
 
-    Measured on two CPU cores beside other work, with 40 MB of Wikipedia and books: pretraining 91 minutes,
-    held-out masked-LM accuracy 0.273 and sentence order 0.648; the 36 fine-tuning runs 55 minutes. The
-    README has their results.
+    Measured on two CPU cores beside other work, with 40 MB of Wikipedia and books: pretraining took 91
+    minutes; the held-out accuracy was 0.273 for masked LM and 0.648 for sentence order. The 36 fine-tuning
+    runs took 55 minutes. The README has their results.
     """
 
     text: tuple[str, ...] = option(help="text: a sentence a line, a blank line between documents")
@@ -59,14 +58,14 @@ class RecipeOptions(ScriptOptions):
 
 @script(RecipeOptions)
 def main(options: RecipeOptions) -> None:
-    """Runs every stage whose output is not there yet."""
+    """Runs every stage whose output does not exist yet."""
     run_in_project(lambda: _run_stages(options))
 
 
 def run_in_project(run_stages: Callable[[], None]) -> None:
-    """Runs the stages of a recipe that needs `CONFIG`, and ends with the status of one that fails."""
+    """Runs the stages of a recipe that needs `CONFIG`; exits with the status of a stage that fails."""
     if not pathlib.Path(CONFIG).exists():
-        raise InputError(f"{CONFIG} is not there: run it from the folder of the project")
+        raise InputError(f"{CONFIG} does not exist here: run the recipe from the folder of the project")
     status = run_recipe(run_stages, "the same command")
     if status:
         sys.exit(status)
@@ -82,7 +81,20 @@ def pretrain(
     passes: int,
     flags: Sequence[str],
 ) -> pathlib.Path:
-    """Makes records of the texts "train" and "held_out" and pretrains; returns the best checkpoint."""
+    """Makes records of the texts "train" and "held_out", and pretrains on them.
+
+    Args:
+      root: folder for records and model.
+      texts: "train" and "held_out" -> text file.
+      spm_model_file: the SentencePiece model.
+      length: pieces of a sequence.
+      predictions: most predictions of a sequence.
+      passes: passes over the training text, each with other masks.
+      flags: more flags of run_pretraining.py.
+
+    Returns:
+      The best checkpoint.
+    """
     sizes = [f"--max_seq_length={length}", f"--max_predictions_per_seq={predictions}"]
     for name, times in [("train", passes), ("held_out", 1)]:
         stage(f"Records, {name}", root / f"{name}.tfrecord", [
@@ -123,7 +135,7 @@ def _run_stages(options: RecipeOptions) -> None:
 
 
 def _divide(files: list[str], root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Every 50th document of a file to `held_out.txt`, the others to `train.txt`."""
+    """Writes every 50th document of each file to `held_out.txt`, the others to `train.txt`."""
     paths = {name: root / f"{name}.txt" for name in ("train", "held_out")}
     if not all(path.exists() for path in paths.values()):
         parts = {"train": [], "held_out": []}

@@ -1,10 +1,10 @@
-"""Takes the model of `examples.small_model` to longer texts, and asks SQuAD what it learned.
+"""Pretrains the model of `examples.small_model` further, on longer texts, and fine-tunes it on SQuAD.
 
 Run, as one line, after examples.small_model:
   python -m examples.small_squad --spm_model_file=30k-clean.model --train_file=train-v1.1.json
   --dev_file=dev-v1.1.json --v2_file=dev-v2.0.json
 
-Run again, it continues; a task whose folder is there is not run again.
+If you run it again, it continues, and skips the tasks whose folders exist.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ import sys
 from albert_tf.cli.flags import ScriptOptions, option
 from albert_tf.cli.script import script
 from albert_tf.files import appear_when_complete
-from examples.comparison import compare, write_table
 from examples.small_model import CONFIG, pretrain, run_in_project
+from examples.stages import compare, write_table
 
 HELD_OUT_ARTICLES = 8
 
@@ -28,17 +28,17 @@ TASKS = {
 
 @dataclasses.dataclass(frozen=True)
 class RecipeOptions(ScriptOptions):
-    """Compares a small pretrained ALBERT on SQuAD with the same model that was not pretrained.
+    """Compares a small pretrained ALBERT on SQuAD with the same model without pretraining.
 
-    Measured on two CPU cores beside other work, with the first 12 articles of SQuAD 1.1's training set:
-    5000 steps of pretraining 60 minutes, the twelve runs of fine-tuning 70 minutes. The README has the
+    Measured on two CPU cores beside other work, with the first 12 articles of SQuAD 1.1's training set: 5000
+    steps of pretraining took 60 minutes, the twelve runs of fine-tuning 70 minutes. The README has the
     results.
     """
 
     spm_model_file: str = option(help="SentencePiece model of 30000 pieces")
     train_file: str = option(help="SQuAD 1.1 to train on")
     dev_file: str = option(help="SQuAD 1.1 to evaluate on")
-    v2_file: str = option(help=f"SQuAD 2.0; its last {HELD_OUT_ARTICLES} articles are to evaluate on")
+    v2_file: str = option(help=f"SQuAD 2.0; its last {HELD_OUT_ARTICLES} articles are for evaluation")
     small_model_dir: str = option("small_model", help="--output_dir of examples.small_model")
     output_dir: str = option("small_squad", help="folder for everything")
     num_train_steps: int = option(5000, at_least=1, help="steps of pretraining with 256 positions")
@@ -46,7 +46,7 @@ class RecipeOptions(ScriptOptions):
 
 @script(RecipeOptions)
 def main(options: RecipeOptions) -> None:
-    """Runs every stage whose output is not there yet."""
+    """Runs every stage whose output does not exist yet."""
     run_in_project(lambda: _run_stages(options))
 
 
@@ -77,7 +77,7 @@ def _run_stages(options: RecipeOptions) -> None:
 
 
 def _hold_out(file: str, root: pathlib.Path) -> list[str]:
-    """The file's articles but the last ones, and the last ones, as files of their own."""
+    """Writes the last articles of the file to one file, all others to another; returns both paths."""
     paths = [str(root / name) for name in ("v2_train.json", "v2_dev.json")]
     content = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
     articles = content["data"]

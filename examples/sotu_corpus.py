@@ -25,7 +25,7 @@ class CorpusOptions(flags.ScriptOptions):
 
 @script(CorpusOptions)
 def main(options: CorpusOptions) -> None:
-    """Splits every address into sentences; every twentieth is held out."""
+    """Splits every address into sentences; every twentieth address is held out."""
     import sentencex
 
     speeches = _speeches()

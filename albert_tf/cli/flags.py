@@ -11,16 +11,50 @@ import math
 import os
 import types
 import typing
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags as absl_flags
+
+from albert_tf.errors import InputWarning
 
 _LARGEST = 2**31 - 1  # of whole numbers: TensorFlow counts in int32 in many places
 
 
 class UsageError(Exception):
     """A flag that is unknown, missing or out of range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FormerFlag:
+    """A flag of the original release, or of an earlier version, that does nothing.
+
+    Attributes:
+      reason: why it does nothing.
+      is_accepted: whether scripts accept it, with a warning. If not, an error gives the reason.
+      replaced_by: the flag that does its work; scripts without that flag do not mention the reason.
+    """
+
+    reason: str
+    is_accepted: bool = False
+    replaced_by: str | None = None
+
+
+FORMER_FLAGS = {
+    "input_file_mode": FormerFlag("text is always read as UTF-8", is_accepted=True),
+    "predict_feature_left_file": FormerFlag(
+        "the features contain what the original kept in this file", is_accepted=True
+    ),
+    "use_einsum": FormerFlag("every projection is a plain matrix product", is_accepted=True),
+    "masked_lm_budget": FormerFlag("it never worked"),
+    "max_temp_gb": FormerFlag(
+        "temporary files have no limit; put them on a larger disk by --temp_dir", replaced_by="temp_dir"
+    ),
+    "master": FormerFlag("use --tpu_name with the address", replaced_by="tpu_name"),
+    "num_tpu_cores": FormerFlag("all cores of the TPU are used", replaced_by="tpu_name"),
+    "use_tpu": FormerFlag("use --distribution_strategy=tpu with --tpu_name", replaced_by="tpu_name"),
+}
 
 
 class HelpRequested(Exception):
@@ -39,15 +73,20 @@ def option(
     """A dataclass field that is also a flag; without a default the flag is required.
 
     Args:
-      default: its value where it is not given.
-      help: what it is.
-      choices: the values that it may have.
-      at_least: the least number that it may be.
-      commas: whether they separate the values of a flag that has several.
+      default: the value of the flag if it is not given.
+      help: what the flag does.
+      choices: the values that are allowed.
+      at_least: the smallest number that is allowed.
+      commas: whether commas separate the values of a flag that has several.
       alias: another name of the flag.
     """
     metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas, "alias": alias}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
+
+
+def former_option(name: str, *, choices: Sequence[str] | None = None) -> Any:
+    """The field of an accepted flag of `FORMER_FLAGS`; None if the flag is not given."""
+    return option(None, help=f"does nothing: {FORMER_FLAGS[name].reason}", choices=choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +95,7 @@ class ScriptOptions:
 
     verbosity: str = option(
         "error",
-        help="what is logged besides the progress: errors, also warnings, or everything",
+        help="what is logged besides the progress: errors, warnings too, or everything",
         choices=("error", "warning", "info"),
     )
     command: str | None = dataclasses.field(default=None, kw_only=True, compare=False)  # as it was typed
@@ -71,6 +110,14 @@ def flags_of(options: ScriptOptions) -> dict[str, Any]:
     return {
         field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.metadata
     }
+
+
+def warn_of_former_flags(options: ScriptOptions) -> None:
+    """Warns of each given flag that does nothing."""
+    for name, value in flags_of(options).items():
+        if name in FORMER_FLAGS and value is not None:
+            text = f"--{name} does nothing: {FORMER_FLAGS[name].reason}"
+            warnings.warn(text, InputWarning, stacklevel=2)
 
 
 def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
@@ -129,7 +176,7 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     if isinstance(annotation, types.UnionType):
         kind = next(a for a in typing.get_args(annotation) if a is not type(None))
     required = _is_required(field)
-    default = None if required else field.default
+    default: Any = None if required else field.default
     text = field.metadata["help"] + (" (required)" if required else "")
     where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
@@ -154,7 +201,7 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
 
 
 def _words_of(annotation: Any) -> tuple[str, ...]:
-    """The words that may stand for a number: those of a `Literal` in a union."""
+    """The words that may stand for a number: the words of a `Literal` in a union."""
     parts = typing.get_args(annotation)
     return next((typing.get_args(p) for p in parts if typing.get_origin(p) is typing.Literal), ())
 
@@ -200,8 +247,10 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
 
 
 def _explain(message: str, options_class: type[ScriptOptions]) -> str:
-    """Adds what took the place of a flag of the original release that is gone."""
-    for old, advice in getattr(options_class, "REPLACED_FLAGS", {}).items():
-        if f"'{old}'" in message or f"'no{old}'" in message:
-            return f"--{old} of the original release is gone: {advice}"
+    """The message, or the reason if a flag is gone."""
+    names = {None, *(field.name for field in dataclasses.fields(options_class))}
+    for name, flag in FORMER_FLAGS.items():
+        is_meant = f"'{name}'" in message or f"'no{name}'" in message
+        if is_meant and not flag.is_accepted and flag.replaced_by in names:
+            return f"--{name} is gone: {flag.reason}"
     return message

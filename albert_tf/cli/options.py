@@ -4,13 +4,16 @@ import dataclasses
 import math
 import os
 import typing
+import warnings
 
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
+from albert_tf.cli.text import say
+from albert_tf.errors import InputWarning
 
 
 @dataclasses.dataclass(frozen=True)
 class SidecarOptions(ScriptOptions):
-    """What goes with weights, where it is not what lies beside them."""
+    """What belongs to weights, if the files beside the weights are not to be used."""
 
     albert_config_file: str | None = option(
         None, help="the model's albert_config.json (default: the one beside the weights)"
@@ -18,9 +21,7 @@ class SidecarOptions(ScriptOptions):
     spm_model_file: str | None = option(
         None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
     )
-    vocab_file: str | None = option(
-        None, help="WordPiece vocabulary, used where there is no --spm_model_file"
-    )
+    vocab_file: str | None = option(None, help="WordPiece vocabulary, used if --spm_model_file is not given")
     do_lower_case: bool | None = option(
         None, help="whether to lower-case the text (default: as the weights say, else yes)"
     )
@@ -28,15 +29,15 @@ class SidecarOptions(ScriptOptions):
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(ScriptOptions):
-    """What all `run_*.py` scripts understand, whatever they train."""
+    """The flags of all `run_*.py` scripts, whatever they train."""
 
     output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
     init_checkpoint: str | None = option(
-        None, help="weights to start from; a checkpoint in --output_dir goes before it"
+        None, help="weights to start from; a checkpoint in --output_dir overrides them"
     )
     dry_run: bool = option(
         False,
-        help="do all but train: read and check everything, run a step of each kind on its largest batch, "
+        help="do not train, but read and check everything, run one step of each kind on its largest batch, "
         "show time and memory, and write nothing to --output_dir",
     )
     init_from_group0: bool = option(
@@ -44,17 +45,19 @@ class RunOptions(ScriptOptions):
     )
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
-    train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
     eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
     optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
-    learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
     save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
-    keep_checkpoint_max: int = option(5, at_least=1, help="checkpoints kept, the best one besides")
+    keep_checkpoint_max: int = option(
+        5, at_least=1, help="newest checkpoints that are kept; the best one is kept too"
+    )
     iterations_per_loop: int = option(
-        100, at_least=1, help="steps between TensorBoard scalars; on a TPU, steps run without the host"
+        100,
+        at_least=1,
+        help="steps between TensorBoard scalars; on a TPU, so many steps run without the host",
     )
     early_stopping_patience: int | None = option(
-        None, at_least=1, help="stop after so many evaluations in a row without a better result"
+        None, at_least=1, help="stop if so many evaluations in a row bring no better result"
     )
     seed: int = option(12345, at_least=0, help="decides initial weights, order of the data and dropout")
     mixed_precision: str = option(
@@ -65,42 +68,45 @@ class RunOptions(ScriptOptions):
     gradient_accumulation_steps: int = option(
         1,
         at_least=1,
-        help="parts into which a device's share of --train_batch_size is cut, one after another: one update, "
-        "the memory of one part",
+        help="parts into which each device cuts its share of --train_batch_size; they run one after another, "
+        "need the memory of one part, and give one update",
     )
     recompute: bool = option(
-        False, help="compute each layer again in the backward pass, in place of keeping what is inside it"
+        False, help="compute each layer again in the backward pass, which needs time but saves memory"
     )
     jit_compile: bool = option(
         False, help="compile the training and evaluation steps with XLA, once for each shape of a batch"
     )
     deterministic: bool = option(
-        False, help="whether each operation gives the same bits each time; may be slower"
+        False, help="make every operation give the same bits each time; may be slower"
     )
     on_divergence: str = option(
         "stop",
         choices=("stop", "rollback"),
-        help="where loss, gradients or weights are not finite: stop, or go back to the last checkpoint and "
-        "past the data, 3 times at most",
+        help="what to do if loss, gradients or weights are not finite: stop, or go back to the last "
+        "checkpoint and skip the data after it, at most 3 times",
     )
     allow_changed_flags: bool = option(
-        False, help="whether a run may continue with other flags or data than it began with"
+        False, help="let a run continue with other flags or data than it began with"
     )
     distribution_strategy: str = option(
         "off",
         choices=("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu"),
         help="how training is spread over devices",
     )
-    num_gpus: int | None = option(None, at_least=0, help="GPUs to use; all that are found when left out")
+    num_gpus: int | None = option(None, at_least=0, help="number of GPUs to use (default: all)")
     tpu_name: str | None = option(
-        None, alias="tpu", help="name or address of the TPU; 'local' for one of this machine"
+        None, alias="tpu", help="name or address of the TPU; 'local' for a TPU of this machine"
     )
-    tpu_zone: str | None = option(None, help="zone of the TPU in Google Cloud, unless the metadata say it")
-    gcp_project: str | None = option(None, help="project of the TPU, unless the metadata say it")
+    tpu_zone: str | None = option(None, help="Google Cloud zone of the TPU (default: from the metadata)")
+    gcp_project: str | None = option(
+        None, help="Google Cloud project of the TPU (default: from the metadata)"
+    )
     worker_hosts: str | None = option(
-        None, help="comma list of host:port for multi_worker_mirrored (default: what TF_CONFIG says)"
+        None,
+        help="host:port of every worker for multi_worker_mirrored, with commas (default: from TF_CONFIG)",
     )
-    task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, from 0")
+    task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, counted from 0")
 
     def __post_init__(self):
         super().__post_init__()
@@ -122,45 +128,65 @@ class RunOptions(ScriptOptions):
     def _starts_from_weights(self) -> bool:
         return self.init_checkpoint is not None
 
-    REPLACED_FLAGS: typing.ClassVar[dict[str, str]] = {
-        "use_tpu": "use --distribution_strategy=tpu with --tpu_name",
-        "master": "use --tpu_name with the address",
-        "num_tpu_cores": "all cores of the TPU are used",
-        "masked_lm_budget": "it never worked",
-    }
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(RunOptions):
     """How the training loop runs; also the flags of pretraining."""
 
+    train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
+    learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
     poly_power: float = option(1.0, at_least=0, help="exponent of the learning rate's decay to 0")
-    num_train_steps: int = option(1000, at_least=1, help="training steps, also where the decay ends")
+    num_train_steps: int = option(
+        1000, at_least=1, help="training steps; the learning rate falls to 0 at the last step"
+    )
     num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")
-    start_warmup_step: int = option(0, at_least=0, help="step at which the rise starts")
-    max_eval_steps: int | None = option(100, at_least=1, help="batches in an evaluation at most")
+    start_warmup_step: int = option(0, at_least=0, help="step at which the learning rate begins to rise")
+    max_eval_steps: int | None = option(100, at_least=1, help="the most batches in an evaluation")
 
 
-PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096  # of the paper
+# Of the paper.
+PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096
+PRETRAINING_STEPS, PRETRAINING_WARMUP = 125_000, 3125
+PRETRAINING_LENGTH = 512
 
 
 def scaled_learning_rate(train_batch_size: int) -> float:
-    """The paper's rate of pretraining for another batch: LAMB's goes with the root of the batch."""
+    """The paper's rate of pretraining for another batch: it grows with the square root of the batch."""
     return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
+
+
+def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, made_for: int) -> int:
+    """The length of the warm-up: as the flag gives it, else the default.
+
+    The default is made for a run of `made_for` steps. In a shorter run it shrinks in proportion, and a line
+    says so. A given warm-up that is longer than the run stays, with a warning.
+    """
+    if given is None:
+        shrunk = default if num_steps >= made_for else num_steps * default // made_for
+        if shrunk != default:
+            say(
+                f"--{flag} is {shrunk:,} in a run of {num_steps:,} steps: the default, {default:,}, is for "
+                f"{made_for:,} steps"
+            )
+        return shrunk
+    if given > num_steps:
+        text = f"--{flag}={given}: the run has only {num_steps} steps, so the rate does not reach its peak"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return given
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What fine-tuning is tuned by; None where something else decides.
+    """The numbers that a user tunes; None if something else decides.
 
     Attributes:
       learning_rate: the peak.
       train_batch_size: examples in a step, over all devices.
       encoder_dropout_prob: of the encoder's hidden states and attention; None for the config's.
-      dropout_prob: in front of the task's head.
-      train_step: steps.
-      warmup_step: those of them over which the rate rises.
-      max_seq_length: pieces of a sequence.
+      dropout_prob: dropout before the task's head.
+      train_step: number of steps.
+      warmup_step: number of steps, from the first, over which the rate rises.
+      max_seq_length: the most pieces of a sequence.
     """
 
     learning_rate: float
@@ -206,18 +232,18 @@ PAPER_HYPERPARAMETERS = {
 
 @dataclasses.dataclass(frozen=True)
 class FineTuningOptions(RunOptions, SidecarOptions):
-    """What the scripts that fine-tune understand.
+    """The flags of all scripts that fine-tune.
 
-    A hyperparameter that is not given comes from `hparams`, else from `DEFAULTS`, which the scripts set.
+    A hyperparameter that is not given comes from `hparams`, else from `DEFAULTS`, which each script sets.
     """
 
     DEFAULTS: typing.ClassVar[Hyperparameters]
 
     albert_hub_module_handle: str | None = option(
         None,
-        help="folder or address of a TF-Hub module to start from; config, vocabulary and casing are its own",
+        help="folder or address of a TF-Hub module to start from; it brings config, vocabulary and casing",
     )
-    cached_dir: str | None = option(None, help="folder for the features (default: --output_dir)")
+    cached_dir: str | None = option(None, help="folder that keeps the features (default: --output_dir)")
     do_train: bool = option(False, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate; with --do_train, at every checkpoint")
     do_predict: bool = option(False, help="whether to predict the test split")
@@ -230,9 +256,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     )
     learning_rate: float | None = option(None, at_least=0, help="peak learning rate")
     max_seq_length: int | None = option(
-        None, at_least=4, help="pieces of a sequence at most; longer ones are cut"
+        None, at_least=4, help="pieces of a sequence at most; at most as many as the config has positions"
     )
-    dropout_prob: float | None = option(None, at_least=0, help="dropout in front of the task's head")
+    dropout_prob: float | None = option(None, at_least=0, help="dropout before the task's head")
     encoder_dropout_prob: float | None = option(
         None, at_least=0, help="dropout in the encoder (default: the config's)"
     )
@@ -245,12 +271,11 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         None, at_least=0, help="share of the steps over which the rate rises, instead of --warmup_step"
     )
     pad_to_max_length: bool = option(
-        False, help="pad every batch to --max_seq_length, as is done for a TPU, not to its longest sequence"
+        False, help="pad every batch to --max_seq_length, not to its longest sequence; always done for a TPU"
     )
     num_seeds: int = option(
-        1, at_least=1, help="runs with --seed, --seed+1, ... in folders of --output_dir, and their mean"
+        1, at_least=1, help="runs with --seed, --seed+1, ..., each in a folder of its own, and their mean"
     )
-
     export_dir: str | None = option(
         None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
     )
@@ -286,12 +311,12 @@ class FineTuningOptions(RunOptions, SidecarOptions):
 
     @property
     def export_settings(self) -> dict[str, float]:
-        """Flags of `export_saved_model.py` for the task, as far as they are given."""
+        """Flags of `export_saved_model.py` for the task, if they are given."""
         return {}
 
     @property
     def has_static_shapes(self) -> bool:
-        """Whether all batches have one shape: a TPU compiles the step for each anew."""
+        """Whether all batches have one shape: a TPU compiles the step again for each new shape."""
         return self.pad_to_max_length or self.distribution_strategy == "tpu"
 
     @property
@@ -301,7 +326,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         return tuple(split for split, is_wanted in wanted.items() if is_wanted)
 
     def hyperparameters(self, task_name: str, num_examples: int) -> Hyperparameters:
-        """What this run is tuned by, given the number of its training examples."""
+        """The hyperparameters of this run, given the number of its training examples."""
         row = self.DEFAULTS
         if self.hparams:
             if task_name not in PAPER_HYPERPARAMETERS:
@@ -318,12 +343,14 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         steps = given.get("train_step", row.train_step)
         if self.warmup_proportion is not None:
             given["warmup_step"] = int(steps * self.warmup_proportion)
-        elif row.warmup_step > steps:  # made for a longer run
-            given.setdefault("warmup_step", steps * row.warmup_step // row.train_step)
+        else:
+            given["warmup_step"] = warmup_steps(
+                "warmup_step", self.warmup_step, steps, row.warmup_step, row.train_step
+            )
         return dataclasses.replace(row, **given)
 
     def seed_folder(self, number: int) -> str:
-        """Where the run with that number lies, if there are several."""
+        """The folder of the run with that number, if there are several runs."""
         return os.path.join(self.output_dir, f"seed-{self.seed + number}")
 
     def training_options(self, chosen: Hyperparameters, number: int = 0) -> TrainingOptions:
@@ -349,10 +376,10 @@ class FineTuningOptions(RunOptions, SidecarOptions):
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModelOptions(ScriptOptions):
-    """Which model is exported. What is not given is taken from the files beside the weights."""
+    """Which model is exported. Flags that are not given come from the files beside the weights."""
 
     input: str = option(
-        help="folder of a run, of which the best checkpoint is taken, or weights of any kind: checkpoint, "
+        help="folder of a run, whose best checkpoint is exported, or weights of any kind: checkpoint, "
         ".tar.gz, Hugging Face folder, hub module"
     )
     task_name: str | None = option(
@@ -361,7 +388,7 @@ class TrainedModelOptions(ScriptOptions):
         "(embeddings alone) or custom (default: as the folder or the weights say)",
     )
     labels: tuple[str, ...] | None = option(
-        None, help="the classes of a custom task in their order, or other words for those of a task"
+        None, help="the classes of a custom task in their order, or other names for the classes of a task"
     )
     num_texts: int | None = option(None, at_least=1, help="texts in an example of a custom task: 1 or 2")
     albert_config_file: str | None = option(None, help="the model's albert_config.json")

@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-_LOG_INTERVAL = 10.0  # seconds between lines where the output is not a terminal
+LOG_INTERVAL = 10.0  # seconds between lines if the output is not a terminal
 
 
 class _Lines:
@@ -29,5 +29,5 @@ def progress_bar(**arguments: Any) -> tqdm:
     """A `tqdm` bar on standard error; takes tqdm's own arguments."""
     if sys.stderr.isatty():
         return tqdm(**arguments)
-    log = {"file": _Lines(sys.stderr), "mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}
+    log = {"file": _Lines(sys.stderr), "mininterval": LOG_INTERVAL, "maxinterval": LOG_INTERVAL}
     return tqdm(**({"delay": 1e-6} | log | arguments))

@@ -48,9 +48,10 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
             quiet_start(options.verbosity)
             for stream in (sys.stdout, sys.stderr):
                 if isinstance(stream, io.TextIOWrapper):
-                    stream.reconfigure(errors="replace")  # where a terminal lacks a character
+                    stream.reconfigure(errors="replace")  # if a terminal lacks a character
             try:
                 with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
+                    flags.warn_of_former_flags(options)
                     run(options)
             except InputError as error:
                 return _fail(name, str(error), FAILED)
@@ -78,7 +79,7 @@ def _print_help(text: str) -> int:
 
 @contextlib.contextmanager
 def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
-    """Our own warnings as one line each; those of other packages only if `verbosity` asks."""
+    """Our own warnings as one line each; warnings of other packages only if `verbosity` asks for them."""
 
     def show(message, category, filename, lineno, file=None, line=None):
         print(f"{name}: warning: {message}", file=sys.stderr)
@@ -112,8 +113,8 @@ def _fail(name: str, message: str, status: int) -> int:
 def quiet_start(verbosity: str) -> None:
     """Sets what TensorFlow reads from the environment; takes effect if it is not imported yet.
 
-    oneDNN is switched on unless the user has decided: TensorFlow leaves it off on many processors,
-    where it makes a training step 1.14 times faster.
+    oneDNN is switched on unless the user has decided: TensorFlow leaves it off on many processors on which
+    it makes a training step 1.14 times faster.
     """
     level, cpp_level = _LEVELS[verbosity]
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

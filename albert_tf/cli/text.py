@@ -1,9 +1,16 @@
-"""What a command prints: lines, results, facts in columns, times and rates."""
+"""What a command prints: lines, results, facts, tables, bars, numbers, times, rates and sizes."""
 
 import sys
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 
+from tabulate import tabulate
 from tqdm import tqdm
+
+_COLUMNS = 80
+_NAME_WIDTH = 22
+_BAR_WIDTH = 30
 
 
 def say(text: str) -> None:
@@ -17,9 +24,101 @@ def format_results(results: Mapping[str, float]) -> str:
 
 
 def aligned(facts: Mapping[str, str]) -> str:
-    """Facts by name, a line each, one column for the names."""
-    width = max(map(len, facts)) + 2
-    return "\n".join(f"{name:{width}}{fact}" for name, fact in facts.items())
+    """Facts by name: a line for each fact, with the names in one column."""
+    return _plain(list(facts.items()), "left")
+
+
+def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
+    """Results in columns: a row for each name, a column for each metric.
+
+    If this table is too wide, names and metrics change places. Results of a single name are a line for each
+    metric.
+
+    Args:
+      results: name -> metric -> value; a name belongs to a split, a part or a seed.
+    """
+    if len(results) == 1:
+        [only] = results.values()
+        return _plain([[name, number(value)] for name, value in only.items()])
+    metrics = list(dict.fromkeys(metric for row in results.values() for metric in row))
+    cells = [["", *metrics]]
+    cells += [[name, *(number(row.get(metric)) for metric in metrics)] for name, row in results.items()]
+    table = _plain(cells)
+    if max(map(len, table.splitlines()), default=0) > _COLUMNS and len(results) < len(metrics):
+        table = _plain(list(zip(*cells, strict=True)))
+    return table
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first column is aligned to the left, the others to the right."""
+    alignment = ("left", *["right"] * (len(heads) - 1))
+    return tabulate(rows, heads, tablefmt="github", colalign=alignment, disable_numparse=True)
+
+
+def _plain(cells: Sequence[Sequence[str]], others: str = "right") -> str:
+    """Rows of cells without lines; the first column is aligned to the left."""
+    alignment = ("left", *[others] * (len(cells[0]) - 1)) if cells else ()
+    return tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True)
+
+
+def bar_lines(title: str, counted: str, counts: Iterable[tuple[str, int]]) -> list[str]:
+    """A line for each name with its count, its share and a bar.
+
+    Args:
+      title: says what the names are.
+      counted: says what is counted.
+      counts: pairs of name and count.
+    """
+    counts = list(counts)
+    numbers = [count for _, count in counts]
+    total, largest = sum(numbers), max(numbers)
+    lines = [f"  {title:{_NAME_WIDTH}}  {counted:>11}  {'share':>7}"]
+    for name, count in counts:
+        shown, share = _in_name_column(name), percent(count, total)
+        lines.append(f"  {shown}  {count:>11,}  {share:>7}  {_bar(count, largest)}".rstrip())
+    return lines
+
+
+def _bar(count: int, largest: int) -> str:
+    """Blocks in proportion, to an eighth of a column; every count above 0 is visible."""
+    eighths = max(round(8 * _BAR_WIDTH * count / largest), int(count > 0)) if largest else 0
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _in_name_column(name: str) -> str:
+    """The name, shortened or filled with spaces to the width of its column."""
+    name = "".join(character if character.isprintable() else "?" for character in name)
+    if _width(name) > _NAME_WIDTH:
+        while _width(name) >= _NAME_WIDTH:
+            name = name[:-1]
+        name += "…"
+    return name + " " * (_NAME_WIDTH - _width(name))
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: a Chinese character takes two, a combining mark none."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+
+
+def number(value: float | None) -> str:
+    """A count with commas between thousands; other values with four decimals or, if small, as 1.2e-05."""
+    if value is None:
+        return "–"
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
+
+
+def percent(count: float, total: float) -> str:
+    """A share as "12.5 %"; 0 if the total is 0."""
+    share = 100 * count / total if total else 0.0
+    return "< 0.1 %" if 0 < share < 0.05 else f"{share:.1f} %"
+
+
+def megabytes(size: float) -> str:
+    """A number of bytes as "1,234.5 MB"."""
+    return f"{size / 1e6:,.1f} MB"
 
 
 def per_second(rate: float) -> str:
@@ -31,7 +130,8 @@ def duration(seconds: float) -> str:
     """A time in the two largest units that it has: "0.25 s", "41 s", "12 min 5 s", "3 d 4 h"."""
     if seconds < 10:
         return f"{seconds:.2g} s"
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or parts:

@@ -186,7 +186,7 @@ def _read_records(path: str, found: Mapping[str, Any], kind: type[Features]) -> 
                     parts[column].append(values)
         except tf.errors.OpError:
             raise _UnusableError("is damaged") from None
-    absent = dict.fromkeys((*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
+    absent: dict[str, Any] = dict.fromkeys((*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
     read = {column: np.concatenate(values) for column, values in parts.items()}
     features = kind(num_choices=choices, **absent | read)
     if len(features) != found["records"] or len(features.input_ids) != found["tokens"]:

@@ -38,7 +38,7 @@ class Features:
     num_choices: int = 1
 
     def __len__(self) -> int:
-        """Examples, not sequences."""
+        """The number of examples, not of sequences."""
         return len(self.lengths) // self.num_choices
 
     @functools.cached_property
@@ -60,7 +60,7 @@ class Spans(NamedTuple):
     lengths: np.ndarray
 
     def take(self, texts: np.ndarray) -> "Spans":
-        """The texts of these numbers, in this order."""
+        """The texts with these numbers, in this order."""
         return self._replace(starts=self.starts[texts], lengths=self.lengths[texts])
 
     def first(self, lengths: np.ndarray) -> "Spans":
@@ -85,6 +85,7 @@ def text_features(
     """
     columns = [encode_column(tokenizer, column, "tokenizing") for column in texts]
     room = max_seq_length - 1 - len(columns)
+    kept: Sequence[np.ndarray]
     if len(columns) == 1:
         kept = [np.minimum(columns[0].lengths, room)]
     else:
@@ -92,7 +93,7 @@ def text_features(
     return join(
         tokenizer,
         [column.first(lengths) for column, lengths in zip(columns, kept, strict=True)],
-        full_lengths=sum(column.lengths for column in columns) + 1 + len(columns),
+        full_lengths=np.sum([column.lengths for column in columns], axis=0) + 1 + len(columns),
         labels=labels,
     )
 
@@ -123,13 +124,13 @@ def join(
     special = np.array([tokenizer.cls_id, tokenizer.sep_id], tokenizer.id_dtype)
     source = np.concatenate([special, *(segment.ids for segment in segments)])
     one = np.ones(len(full_lengths), np.int64)
-    starts, lengths = [0 * one], [one]
+    starts, parts = [0 * one], [one]
     offset = len(special)
     for segment in segments:
         starts += [segment.starts + offset, one]
-        lengths += [segment.lengths, one]
+        parts += [segment.lengths, one]
         offset += len(segment.ids)
-    lengths = np.stack(lengths, axis=1)
+    lengths = np.stack(parts, axis=1)
     return Features(
         input_ids=concatenated(source, np.stack(starts, axis=1).ravel(), lengths.ravel()),
         lengths=lengths.sum(axis=1, dtype=np.int32),
@@ -152,3 +153,10 @@ def concatenated(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
         result[done:end] = source[np.repeat(shifts, lengths[some]) + np.arange(done, end)]
         done = end
     return result
+
+
+def required(values: np.ndarray | None) -> np.ndarray:
+    """The values; ValueError if there are none, for example no labels in an evaluation."""
+    if values is None:
+        raise ValueError("required values are missing")
+    return values

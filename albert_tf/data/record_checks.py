@@ -86,7 +86,7 @@ def _is_unmasked(record: bytes) -> bool:
 def _problem(
     record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, tuple[float, str]]
 ) -> str | None:
-    """What is wrong with a record, without its place."""
+    """What is wrong with a record; its place is not named."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 

@@ -15,6 +15,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -52,7 +53,7 @@ class RecordIndex:
     counts: np.ndarray
 
     def __len__(self) -> int:
-        """Blocks."""
+        """The number of blocks."""
         return len(self.counts)
 
     def records_of_files(self) -> list[int]:
@@ -103,12 +104,13 @@ def index_records(files: Sequence[str], kept_in: str | None = None) -> RecordInd
         columns = _scan(files, [stat.st_size for stat in stats])
         if kept_in:
             with appear_when_complete([kept_in]) as [path], open(path, "wb") as file:
-                np.savez(file, key=key, **columns)
+                arrays: dict[str, Any] = {"key": key, **columns}
+                np.savez(file, **arrays)
     return RecordIndex(tuple(files), tuple(stat.st_size for stat in stats), **columns)
 
 
 def _load(path: str, key: str) -> dict[str, np.ndarray] | None:
-    """The columns in the file; None if it is not there, damaged or of other files."""
+    """The columns in the file; None if it does not exist, is damaged or belongs to other files."""
     try:
         with open(path, "rb") as file, np.load(file) as stored:
             if stored["key"] != key:
@@ -138,11 +140,17 @@ def _counted(counts: np.ndarray) -> np.ndarray:
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-_BLOCKS_OF_A_POOL = 320
+# ------------------------------------------------------------------------------------------------------ order
 
 
 def shuffled_records(
-    index: RecordIndex, *, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
+    index: RecordIndex,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    context: tf.distribute.InputContext,
+    blocks_of_a_pool: int = 320,
 ) -> tf.data.Dataset:
     """The records that this pipeline's devices train on, endlessly, from a step on.
 
@@ -152,6 +160,7 @@ def shuffled_records(
       seed: not negative.
       first_step: the batch to begin with.
       context: the devices.
+      blocks_of_a_pool: how many blocks are shuffled together.
 
     Returns:
       (epoch, number, record): int64, how often all records were seen before; int64, which tells the record
@@ -162,7 +171,7 @@ def shuffled_records(
 
     def own_parts_of_pools() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         position = first_step * batch_size
-        for epoch, numbers, records in _pools(index, seed, position):
+        for epoch, numbers, records in _pools(index, seed, position, blocks_of_a_pool):
             place = (position + np.arange(len(records))) % batch_size
             is_own = (begin <= place) & (place < begin + own)
             position += len(records)
@@ -173,16 +182,18 @@ def shuffled_records(
     return pools.flat_map(lambda *columns: tf.data.Dataset.from_tensor_slices(columns))
 
 
-def _pools(index: RecordIndex, seed: int, position: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Epoch, numbers and records of pools, of the first from the record at that position on."""
+def _pools(
+    index: RecordIndex, seed: int, position: int, size: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Epoch, numbers and records of pools of `size` blocks, from the record at that position on."""
     epoch, position = divmod(position, int(index.counts.sum()))
     while True:
         order = np.random.default_rng([seed, 0, epoch]).permutation(len(index))
         ends = np.cumsum(index.counts[order])
-        first_pool = int(np.searchsorted(ends, position, side="right")) // _BLOCKS_OF_A_POOL
-        for pool in range(first_pool, -(-len(index) // _BLOCKS_OF_A_POOL)):
-            first_block = pool * _BLOCKS_OF_A_POOL
-            blocks = order[first_block : first_block + _BLOCKS_OF_A_POOL]
+        first_pool = int(np.searchsorted(ends, position, side="right")) // size
+        for pool in range(first_pool, -(-len(index) // size)):
+            first_block = pool * size
+            blocks = order[first_block : first_block + size]
             numbers, records = index.read(blocks)
             shuffled = np.random.default_rng([seed, 1, epoch, pool]).permutation(len(records))
             seen = position - int(ends[first_block] - index.counts[blocks[0]])

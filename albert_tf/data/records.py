@@ -268,7 +268,7 @@ def record_files(patterns: Sequence[str]) -> list[str]:
 
 
 def schema(max_seq_length: int, max_predictions_per_seq: int | None) -> dict[str, tuple[str, int, str]]:
-    """Feature -> kind, number of values, the flag that says the number; what a reader needs."""
+    """For each feature that a reader needs: its kind, its number of values, the flag that says the number."""
     sequence = ("int64_list", max_seq_length, "--max_seq_length")
     single = ("int64_list", 1, "")
     if max_predictions_per_seq is None:

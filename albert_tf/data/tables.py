@@ -36,18 +36,18 @@ class Table:
         return len(self.lines)
 
     def select(self, rows: Sequence[int]) -> "Table":
-        """The table of some of the rows."""
+        """A table of some rows only."""
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns, lines=[self.lines[row] for row in rows])
 
     def texts(self, column: str) -> Sequence[str]:
         """A column in which no value may be blank."""
         values = self.columns[column]
-        self._refuse(column, [not value.strip() for value in values], "is empty")
+        self._refuse(column, np.array([not value.strip() for value in values]), "is empty")
         return values
 
     def labels(self, column: str, label_names: Sequence[str]) -> np.ndarray:
-        """A column's class numbers, int32 [rows]; without names of classes its scores, float32 [rows]."""
+        """A column's class numbers, int32 [rows]; if there are no label names its scores, float32 [rows]."""
         if not label_names:
             scores = np.array([_number(value) for value in self.columns[column]], np.float32)
             self._refuse(column, np.isnan(scores), "is not a finite number")
@@ -57,10 +57,10 @@ class Table:
         self._refuse(column, classes < 0, f"is not one of the labels {_short(', '.join(label_names))}")
         return classes
 
-    def _refuse(self, column: str, bad: Sequence[bool], what: str) -> None:
+    def _refuse(self, column: str, bad: np.ndarray, what: str) -> None:
         """Raises `InputError` about the first bad value of a column, if any is."""
-        if any(bad):
-            row = list(bad).index(True)
+        if bad.any():
+            row = int(np.argmax(bad))
             value = self.columns[column][row]
             shown = f"{column} {_short(value)!r}" if value else column
             raise InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")

@@ -21,7 +21,7 @@ _MAPPED = 1 << 26  # bytes of a file that are kept in memory while its records a
 
 
 def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """What a file holds for a record: length and its checksum, the bytes, their checksum."""
+    """What a file holds for a record: its length with a checksum, its bytes with a checksum."""
     length = len(record)
     return (
         _HEADER.pack(length, _masked_checksum(struct.pack("<Q", length))),
@@ -105,7 +105,7 @@ def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:
 
 
 def _size(header: bytes, left: int, path: str, number: int) -> int:
-    """Bytes of a record, header and checksum included, of which no more than `left` may be there."""
+    """The bytes of a record with header and checksum; at most `left` bytes may exist."""
     length, checksum = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, None)
     if checksum is not None and checksum != _masked_checksum(header[:8]):
         damage = "is damaged" if number > 1 else "is damaged, or the file is no TFRecord"

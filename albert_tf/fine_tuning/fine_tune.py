@@ -1,8 +1,9 @@
 """Fine-tuning a benchmark's task: train, find the best checkpoint, evaluate and predict with it, report."""
 
+import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,40 @@ import tf_keras
 
 from albert_tf import html_report
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
-from albert_tf.cli.text import aligned, say
+from albert_tf.cli.text import aligned, results_table, say
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
 from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
 from albert_tf.files import read_json, write_json
-from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
-from albert_tf.tasks.overview import results_table, with_mean_and_deviation
-from albert_tf.training.distribution import check_batch_size
+from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, under_one_name
+from albert_tf.tasks.overview import with_mean_and_deviation
+from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.evaluation import Predictor
 from albert_tf.training.loop import open_run, try_steps
 from albert_tf.training.report import write_results
 from albert_tf.training.session import Run
 from albert_tf.training.workers import check_same_flags, check_same_weights, is_first, words
+
+
+def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoint], Benchmark]) -> None:
+    """Reads what is needed, trains, evaluates, predicts and exports, as the options say.
+
+    Args:
+      options: what to do.
+      make_benchmark: gives the benchmark, once the weights have said what they know.
+
+    Raises:
+      InputError: bad flags or data, or training that diverged.
+    """
+    if not options.splits:
+        return export(options)
+    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
+    with open_starting_point(options) as start:
+        task, chosen = start.prepare(make_benchmark(start))
+        todo = dataclasses.replace(start.options, do_eval="dev" in task.features)
+        run(task, todo, chosen, strategy)
 
 
 def run(

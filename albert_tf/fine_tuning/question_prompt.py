@@ -2,19 +2,18 @@
 
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from albert_tf.cli.options import TrainingOptions
+from albert_tf.cli.options import FineTuningOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
+from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
-from albert_tf.tasks.squad.squad_task import SquadTask
-from albert_tf.tasks.squad.windows import window_features
-from albert_tf.tokenization import Tokenizer
+from albert_tf.tasks.squad.squad_task import SquadBenchmark, SquadTask
+from albert_tf.training.distribution import make_strategy
 from albert_tf.training.evaluation import Predictor
 from albert_tf.training.loop import open_run
 
@@ -22,48 +21,49 @@ _SHOWN = 5  # answers to a question
 _BATCH_SIZE = 8
 
 
-def run(
-    task: SquadTask,
-    tokenizer: Tokenizer,
-    lengths: Mapping[str, int],
-    options: TrainingOptions,
-    strategy: tf.distribute.Strategy,
+def answer_questions(
+    options: FineTuningOptions, make_benchmark: Callable[[StartingPoint], SquadBenchmark]
 ) -> None:
     """Reads paragraphs and questions from standard input until it ends, and prints the answers.
 
     Args:
-      task: without questions of its own.
-      tokenizer: of the vocabulary.
-      lengths: of windows, as `window_features` takes them.
       options: where the weights are.
-      strategy: the devices.
+      make_benchmark: gives the benchmark, once the weights have said what they know.
 
     Raises:
       InputError: standard input is closed, or there are no weights.
     """
-    if sys.stdin is None:
-        raise InputError("--interactive reads standard input, which is closed")
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
-    task.check_inputs()
-    with open_run(task, options, strategy) as this_run:
-        this_run.find_weights()
-        this_run.restore_best()
-        threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
-        predictor = Predictor(task, this_run.model, strategy)
-        for paragraph, question in _typed():
-            asked = _one_question(paragraph, question, task.version)
-            features = window_features(tokenizer, asked, **lengths, training=False)
-            task.questions, task.features = {"test": asked}, {"test": features}
-            outputs = predictor.predict("test", _BATCH_SIZE, "answering")
-            print("\n".join(_answer_lines(task.answers("test", outputs), threshold)), end="\n\n", flush=True)
+    strategy = make_strategy(options)
+    with open_starting_point(options) as start:
+        benchmark = make_benchmark(start)
+        task, chosen = start.prepare(benchmark)
+        assert isinstance(task, SquadTask)
+        if sys.stdin is None:
+            raise InputError("--interactive reads standard input, which is closed")
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
+        task.check_inputs()
+        training = start.options.training_options(chosen)
+        settings = benchmark.settings("test", chosen.max_seq_length)
+        with open_run(task, training, strategy) as this_run:
+            this_run.find_weights()
+            this_run.restore_best()
+            threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
+            predictor = Predictor(task, this_run.model, strategy)
+            for paragraph, question in _typed():
+                asked = _one_question(paragraph, question, task.version)
+                features = benchmark.features(start.tokenizer, asked, **settings)
+                task.questions, task.features = {"test": asked}, {"test": features}
+                outputs = predictor.predict("test", _BATCH_SIZE, "answering")
+                answers = task.answers("test", outputs)
+                print("\n".join(_answer_lines(answers, threshold)), end="\n\n", flush=True)
 
 
 def _typed() -> Iterator[tuple[str, str]]:
     """Pairs of paragraph and question; both are left out where they are blank."""
     while True:
         say("\nParagraph, ended by an empty line (Ctrl-D to stop):")
-        lines = []
+        lines: list[str] = []
         for line in sys.stdin:
             if not line.strip() and lines:
                 break

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -14,10 +14,12 @@ from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
 from albert_tf.checkpoints.sources import extract, is_archive, open_source
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, ExamplesOfSplit
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer
 
@@ -44,45 +46,64 @@ class StartingPoint:
         """What earlier weights were trained for, as far as they say."""
         return self.assets.task
 
-    def features(
-        self,
-        name: str,
-        digest: str,
-        settings: Mapping[str, Any],
-        make: Callable[[], Features],
-        kind: type[Features] = Features,
-    ) -> Features:
-        """The features of a split from the cache, or made.
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """What the weights say of their task; nothing if they are trained further."""
+        return {} if self.options.do_train else self.task
 
-        Args:
-          name: of the file, to which a key is added; in `cached_dir` unless it has a folder of its own.
-          digest: of the examples.
-          settings: of `make`, besides the vocabulary.
-          make: makes them.
-          kind: their class.
+    def prepare(self, benchmark: Benchmark) -> tuple[BenchmarkTask, Hyperparameters]:
+        """Reads the files, chooses the hyperparameters, makes the features, and from all of it the task.
+
+        Raises:
+          InputError: a file cannot be used, or sequences can be longer than the config has positions.
         """
+        examples = benchmark.read(self.options.splits)
+        num_examples = len(examples["train"]) if "train" in examples else 0
+        name = benchmark.task_name(examples)
+        chosen = self._choose(name, num_examples)
+        features: dict[str, Features] = {}
+        for split, part in examples.items():
+            same = [features[other] for other in features if examples[other] is part]
+            settings = benchmark.settings(split, chosen.max_seq_length)
+            file = benchmark.feature_files.get(split) or f"{name}_{split}"
+            features[split] = same[0] if same else self._features(benchmark, part, settings, file)
+        return benchmark.task(examples, features, **self.task_arguments(chosen)), chosen
+
+    def _features(
+        self, benchmark: Benchmark, examples: ExamplesOfSplit, settings: Mapping[str, Any], file: str
+    ) -> Features:
+        """The features from the cache, or made; a file without a folder lies in `cached_dir`."""
         key = {
-            "examples": digest,
+            "examples": examples.digest,
             "vocabulary": file_digest(self.tokenizer.source),
             "do_lower_case": self.assets.do_lower_case,
             **({"keep_accents": True} if self.assets.keep_accents else {}),
             **settings,
         }
-        folder, name = os.path.split(name.removesuffix(".tf_record"))
-        folder = folder or self.options.cached_dir
-        keep = not self.options.dry_run or folder is not None
-        return cached_features(folder or self.options.output_dir, name, key, make, kind, keep)
+        given, name = os.path.split(file.removesuffix(".tf_record"))
+        folder = given or self.options.cached_dir
+        return cached_features(
+            folder or self.options.output_dir,
+            name,
+            key,
+            lambda: benchmark.features(self.tokenizer, examples, **settings),
+            benchmark.features_class,
+            keep=not self.options.dry_run or folder is not None,
+        )
 
-    def choose(self, task_name: str, num_examples: int) -> Hyperparameters:
-        """The hyperparameters, of which the lengths are those of an earlier run that is only made use of.
+    def _choose(self, task_name: str, num_examples: int) -> Hyperparameters:
+        """The hyperparameters. Weights that are not trained further decide the length.
 
-        Raises:
-          InputError: sequences can be longer than the config has positions.
+        A default length is no longer than the config has positions.
         """
         options = self.options
-        if not options.do_train and options.max_seq_length is None:
-            options = dataclasses.replace(options, max_seq_length=self.task.get("max_seq_length"))
+        if options.max_seq_length is None and self.kept:
+            options = dataclasses.replace(options, max_seq_length=self.kept.get("max_seq_length"))
         chosen = options.hyperparameters(task_name, num_examples)
+        positions = self.assets.needed_config().max_position_embeddings
+        if options.max_seq_length is None and chosen.max_seq_length > positions:
+            say(f"--max_seq_length is {positions}: the config has no more positions")
+            chosen = dataclasses.replace(chosen, max_seq_length=positions)
         check_length(chosen.max_seq_length, self.assets.needed_config())
         return chosen
 

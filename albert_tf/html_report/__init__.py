@@ -1,6 +1,6 @@
-"""A run as one HTML page that opens anywhere: no network, no scripts, light and dark, screen and paper.
+"""Reports a run as one HTML page: no network, no scripts; for light and dark, for screen and paper.
 
-A section of the page is what a pure function returns; `write_report` puts sections together.
+Pure functions make the sections of the page; `write_report` puts the sections together.
 """
 
 from albert_tf.html_report.answers import AnswerExample, answers_in_context

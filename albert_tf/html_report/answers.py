@@ -1,4 +1,4 @@
-"""The section of questions whose answers are spans of a text: both answers shown where they stand."""
+"""The section of questions whose answers are spans of a text: it marks both answers in the text."""
 
 import dataclasses
 import itertools
@@ -12,25 +12,25 @@ from albert_tf.html_report.tables import percent
 
 Span = tuple[int, int]  # begin and end: characters [begin, end) of the context
 
-_AROUND = SHORT_TEXT // 2  # characters of an excerpt on either side of where a span begins or ends
-_LONG_WORD = 40  # characters; an excerpt cuts a longer one
+_AROUND = SHORT_TEXT // 2  # characters that an excerpt shows on both sides of each begin and end of a span
+_LONG_WORD = 40  # characters; an excerpt may cut a longer word
 _BOTH = "reference predicted"
 _NO_ANSWER = "<em>no answer</em>"
 
 
 @dataclasses.dataclass(frozen=True)
 class AnswerExample:
-    """A question with its right answers and the model's.
+    """A question with its right answers and the model's answer.
 
     Attributes:
-      question: its text.
-      context: the text that it is about.
-      references: the right answers, each a span of the context, or its text where the place is unknown; empty
-        where the context has no answer.
-      predicted: the model's answer; None where it gave none.
-      exact: 1 if that equals a reference, else 0.
-      f1: of 0 to 1.
-      notes: what else to show, such as the score: name -> text.
+      question: the text of the question.
+      context: the text that holds the answer.
+      references: the right answers, each a span of the context, or a text if its place is unknown; empty if
+        the context has no answer.
+      predicted: the model's answer; None if it gave no answer.
+      exact: 1 if the model's answer equals a reference, else 0.
+      f1: F1 of the model's answer, from 0 to 1.
+      notes: more facts to show, such as the score: name -> text.
     """
 
     question: str
@@ -43,18 +43,18 @@ class AnswerExample:
 
 
 def answers_in_context(examples: Sequence[AnswerExample], confidence: np.ndarray) -> Section:
-    """The questions of the lowest F1, of equal ones those that the model was surest of, 20 at most.
+    """Shows the 20 questions with the lowest F1; if F1 is equal, the model's surest answers come first.
 
     Args:
-      examples: all that were answered.
-      confidence: float [examples]. The higher, the surer.
+      examples: all questions that the model answered.
+      confidence: float [examples]; a higher number means that the model is surer.
     """
     f1 = np.array([example.f1 for example in examples])
     worst = np.lexsort([-np.asarray(confidence), f1])[:MOST_EXAMPLES].tolist()
     intro = (
-        f"The {len(worst)} of {len(examples):,} questions with the lowest F1, of equal ones those that the "
-        f"model was surest of. {_mark('reference', 'A reference')} has a solid line, "
-        f"{_mark('predicted', 'the predicted answer')} a dashed one, {_mark(_BOTH, 'what is both')} has both."
+        f"The {len(worst)} of {len(examples):,} questions with the lowest F1; if F1 is equal, the model's "
+        f"surest answers come first. {_mark('reference', 'A reference')} has a solid line, "
+        f"{_mark('predicted', 'the predicted answer')} a dashed line, {_mark(_BOTH, 'text of both')} both."
     )
     cards = [_card(examples[i]) for i in worst]
     return Section("Answers in context", f"<p>{intro}</p>\n" + "\n".join(cards))
@@ -76,7 +76,7 @@ def _card(example: AnswerExample) -> str:
 
 
 def _highlighted(example: AnswerExample) -> str:
-    """The context with its spans marked; a long one folds to what is around them."""
+    """Marks the spans in the context; a long context folds to the text around them."""
     context = example.context
     spans = {
         "reference": [known for known in example.references if not isinstance(known, str)],
@@ -92,7 +92,7 @@ def _highlighted(example: AnswerExample) -> str:
 
 
 def _marked(context: str, part: Span, spans: Mapping[str, Sequence[Span]], borders: Sequence[int]) -> str:
-    """A part of the context, cut at all borders of spans, each piece with the classes of those it is in."""
+    """Cuts a part of the context at all borders of spans; each piece gets the classes of its spans."""
     begin, end = part
     cuts = [begin, *(border for border in borders if begin < border < end), end]
     pieces = []
@@ -103,7 +103,7 @@ def _marked(context: str, part: Span, spans: Mapping[str, Sequence[Span]], borde
 
 
 def _excerpts(context: str, borders: Sequence[int]) -> list[Span]:
-    """Parts of the context, of whole words where it has words, that hold what is around the borders."""
+    """Finds the parts of the context around the borders; they begin and end between words if they can."""
     parts: list[Span] = []
     for border in borders or [0]:
         begin, end = max(border - _AROUND, 0), min(border + _AROUND, len(context))

@@ -1,4 +1,4 @@
-"""Sections of pictures: curves and points, as SVG by matplotlib that takes the page's colours."""
+"""Sections of charts: curves and points. Matplotlib draws them as SVG, in the colours of the page."""
 
 import io
 import re
@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from albert_tf.cli.text import number
 from albert_tf.html_report.page import Section, escaped
-from albert_tf.html_report.tables import number, table
+from albert_tf.html_report.tables import table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_POINTS = 300  # of a curve; a longer one shows means of neighbours
-_FEW_POINTS = 40  # up to here each is marked
+_MOST_POINTS = 300  # a curve with more points shows means of neighbours
+_FEW_POINTS = 40  # a curve with no more points has a mark at each
 _CURVE_INCHES = (3.4, 2.3)
 _SCATTER_INCHES = (4.6, 4.4)
 
-# Charts are drawn in the first of each pair, of which the page has a light and a dark form.
+# Colours of the drawing; each then becomes a colour of the page, which has a light and a dark form.
 _INK, _LINE, _BLUE, _ORANGE = "#5c6670", "#dbe0e4", "#0b65a8", "#b84e00"
 _PAGE_COLORS = {_INK: "var(--soft)", _LINE: "var(--line)", _BLUE: "var(--blue)", _ORANGE: "var(--orange)"}
-_PICTURE_BLUE = "#3793d8"  # of points that are embedded as a picture: seen on light and on dark
+_PICTURE_BLUE = "#3793d8"  # for points in an embedded picture: visible on a light and on a dark page
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -42,12 +43,12 @@ _STYLE = {
 def curves(
     history: Sequence[Mapping[str, float]], metrics: Sequence[str], best_step: int | None = None
 ) -> Section:
-    """A chart of each metric by step; a metric that was measured only once is a row of a table.
+    """Draws a chart of each metric by step; a metric with only one value becomes a row of a table.
 
     Args:
-      history: "step" and the metrics that were measured then, in the order of steps.
-      metrics: what to show.
-      best_step: that of the best checkpoint, to be marked.
+      history: evaluations in the order of steps, each with "step" and its metrics.
+      metrics: the metrics to show.
+      best_step: step of the best checkpoint, which the charts mark.
     """
     charts, rows = [], []
     for metric in metrics:
@@ -58,7 +59,8 @@ def curves(
             rows += [[escaped(metric), f"{step:,}", number(value)] for step, value in points]
     html = ""
     if charts and best_step is not None:
-        html += f"<p>Dashed: the best checkpoint, step {best_step:,}; beside each name its value there.</p>\n"
+        html += f"<p>Dashed line: the best checkpoint, step {best_step:,}; "
+        html += "beside each name, its value there.</p>\n"
     if charts:
         html += _side_by_side(charts)
     if rows:
@@ -67,19 +69,20 @@ def curves(
 
 
 def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], chosen: float) -> Section:
-    """A chart of each metric by the null score below which a question is answered.
+    """Draws a chart of each metric by the threshold of the null score.
 
     Args:
-      thresholds: float [thresholds], ascending; infinite ones, of the constant answers, are not drawn.
+      thresholds: float [thresholds], ascending; infinite thresholds are not drawn.
       values: metric -> float [thresholds].
-      chosen: the threshold to be marked, with its values if it is one of them.
+      chosen: the threshold to mark, with the values there if it is one of `thresholds`.
     """
-    html = "<p>A question is answered where its null score is not above the threshold. "
+    html = "<p>A question gets an answer if its null score is not above the threshold. "
     if np.isfinite(chosen):
-        values_there = "; beside each name its value there" if chosen in thresholds else ""
-        html += f"Dashed: the chosen one, {number(chosen)}{values_there}.</p>\n"
+        values_there = "; beside each name, its value there" if chosen in thresholds else ""
+        html += f"Dashed line: the chosen threshold, {number(chosen)}{values_there}.</p>\n"
     else:
-        html += f"The chosen one is infinite: {'every' if chosen > 0 else 'no'} question is answered.</p>\n"
+        answered = "every" if chosen > 0 else "no"
+        html += f"The chosen threshold is infinite: {answered} question gets an answer.</p>\n"
     finite = np.isfinite(thresholds)
     if np.count_nonzero(finite) > 1:
         html += _side_by_side(
@@ -95,7 +98,7 @@ def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], ch
 
 
 def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
-    """The predicted score of each example over its true one.
+    """Draws the predicted score of each example over its true score.
 
     Args:
       labels: float [examples].
@@ -103,18 +106,18 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
     """
 
     def draw(axes: "Axes") -> None:
-        # The points are one picture: as elements of the page, those of a large split would fill it.
+        # All points are one picture: as single elements the points of a large split would make a huge page.
         axes.plot(labels, scores, "o", color=_PICTURE_BLUE, alpha=0.45, ms=4.5, mew=0, rasterized=True)
         axes.axline((0, 0), slope=1, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
         axes.set(xlabel="true score", ylabel="predicted score")
 
     alt = f"Scatter plot of predicted over true scores of {len(labels):,} examples"
-    caption = f"{len(labels):,} examples. On the dashed line prediction and truth are equal."
+    caption = f"{len(labels):,} examples. On the dashed line the predicted and the true score are equal."
     return Section("Scores", _chart(caption, alt, _SCATTER_INCHES, draw))
 
 
 def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked: float | None) -> str:
-    at_mark = dict(points).get(marked)
+    at_mark = None if marked is None else dict(points).get(marked)
     together = -(-len(points) // _MOST_POINTS)
     positions, values = _means(np.array(points, np.float64), together).T
 
@@ -125,15 +128,16 @@ def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked
         axes.plot(positions, values, color=_BLUE, marker=marker, ms=3.5)
         if marked is not None:
             axes.axvline(marked, color=_ORANGE, linewidth=1.2, dashes=(5, 4))
-        if at_mark is not None:
-            axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
+            if at_mark is not None:
+                axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
         axes.set_xlabel(axis)
         whole = axis == "step"
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
         if whole:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
-    notes = [number(at_mark)] * (at_mark is not None) + [f"smoothed over {together}"] * (together > 1)
+    notes = [] if at_mark is None else [number(at_mark)]
+    notes += [f"smoothed over {together}"] * (together > 1)
     caption = f"<b>{escaped(metric)}</b> {', '.join(notes)}"
     first, last = number(points[0][0]), number(points[-1][0])
     alt = f"Line chart of {metric} from {axis} {first} to {axis} {last}"
@@ -145,14 +149,14 @@ def _side_by_side(charts: Iterable[str]) -> str:
 
 
 def _means(points: np.ndarray, together: int) -> np.ndarray:
-    """Means of as many neighbours: [points, 2] -> [fewer points, 2]."""
+    """Takes means of `together` neighbours: [points, 2] -> [fewer points, 2]."""
     begins = np.arange(0, len(points), together)
     counts = np.diff(begins, append=len(points))
     return np.add.reduceat(points, begins) / counts[:, None]
 
 
 def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[["Axes"], None]) -> str:
-    """A figure of the page; the same bytes for the same drawing, whatever the user's matplotlibrc."""
+    """Makes a figure of the page; the same drawing gives the same bytes, whatever the user's matplotlibrc."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
@@ -167,10 +171,11 @@ def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[[
 
 
 def _for_page(svg: str, alt: str) -> str:
-    """An SVG file as an element of a page, in the page's colours and letters and as wide as there is room."""
-    box = re.search(r'viewBox="[^"]*"', svg)[0]
-    svg = svg[svg.index("</defs>") + len("</defs>") :]  # after the file's own head and style
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # every chart has the same; those of clips and marks differ
+    """Makes an element of the page from an SVG file, in the colours, font and width of the page."""
+    box = re.findall(r'viewBox="[^"]*"', svg)[0]
+    svg = svg[svg.index("</defs>") + len("</defs>") :]  # drops the file's own head and style
+    # All charts have the same ids of groups; their ids of clips and marks differ.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r" font-family: [^;]*;", "", svg)
     for color, variable in _PAGE_COLORS.items():
         svg = svg.replace(color, variable)

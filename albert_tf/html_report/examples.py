@@ -1,4 +1,4 @@
-"""Sections of single examples: those that the model got most wrong."""
+"""Sections of single examples: the examples with the largest errors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,18 +8,18 @@ from albert_tf.html_report.page import Section, escaped
 from albert_tf.html_report.tables import percent
 
 MOST_EXAMPLES = 20
-SHORT_TEXT = 400  # characters of a text before the rest folds away
+SHORT_TEXT = 400  # characters of a text that are always visible; the rest folds away
 
 
 def wrong_examples(
     true: Sequence[str], predicted: Sequence[str], confidence: np.ndarray, texts: Mapping[str, Sequence[str]]
 ) -> Section:
-    """The wrong examples that the model was surest of, 20 at most.
+    """Shows the 20 wrong examples that the model was surest of.
 
     Args:
       true: the right answer of each example.
-      predicted: the model's.
-      confidence: float [examples]. The probability that the model gave its answer.
+      predicted: the model's answer of each example.
+      confidence: float [examples], the probability that the model gave its answer.
       texts: name -> a text of each example.
     """
     wrong = np.flatnonzero([a != b for a, b in zip(true, predicted, strict=True)])
@@ -37,16 +37,16 @@ def wrong_examples(
 
 
 def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, Sequence[str]]) -> Section:
-    """The examples whose score is furthest from the label, 20 at most.
+    """Shows the 20 examples whose score is furthest from the label.
 
     Args:
-      labels: float [examples].
-      scores: float [examples].
+      labels: float [examples], the true scores.
+      scores: float [examples], the model's scores.
       texts: name -> a text of each example.
     """
     errors = scores - labels
     furthest = np.argsort(-np.abs(errors), kind="stable")[:MOST_EXAMPLES].tolist()
-    intro = f"The {len(furthest)} of {len(labels):,} examples whose score is furthest from the true one."
+    intro = f"The {len(furthest)} of {len(labels):,} examples whose score is furthest from the true score."
     cards = [
         _card(
             {"true": f"{labels[i]:.2f}", "predicted": f"{scores[i]:.2f}", "error": f"{errors[i]:+.2f}"},
@@ -59,11 +59,11 @@ def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, S
 
 
 def card(answers: Mapping[str, str], texts: Mapping[str, str]) -> str:
-    """An example: the answers to it, the model's second, and below them what it consists of.
+    """Makes the HTML of an example: a line of answers, and its texts below.
 
     Args:
-      answers: name -> HTML of a line.
-      texts: name -> HTML.
+      answers: name -> HTML of an answer; the second is the model's.
+      texts: name -> HTML of a text.
     """
     head = "".join(
         f"<div><dt>{escaped(name)}</dt><dd>{answer}</dd></div>" for name, answer in answers.items()
@@ -73,7 +73,7 @@ def card(answers: Mapping[str, str], texts: Mapping[str, str]) -> str:
 
 
 def folded(excerpt: str, whole: str) -> str:
-    """A long text of which only an excerpt shows until it is unfolded; both are HTML."""
+    """Makes the HTML of a long text: only an excerpt is visible until the reader unfolds the whole."""
     return f"<details><summary><span>{excerpt} <u>more</u></span><u>less</u></summary>{whole}</details>"
 
 

@@ -1,4 +1,4 @@
-"""The page: its file, its frame and its looks."""
+"""The page: its file, its frame and its style."""
 
 import dataclasses
 import html
@@ -13,7 +13,7 @@ class Section:
 
     Attributes:
       heading: plain text.
-      html: what stands below it; whatever came from outside is escaped in it.
+      html: the content below the heading; it holds no text from outside that is not escaped.
     """
 
     heading: str
@@ -21,7 +21,7 @@ class Section:
 
 
 def write_report(path: str, title: str, sections: Sequence[Section]) -> None:
-    """Writes the page, whole or not at all.
+    """Writes the whole page, or no file.
 
     Raises:
       InputError: the path is a folder or cannot be written.
@@ -35,14 +35,14 @@ def write_report(path: str, title: str, sections: Sequence[Section]) -> None:
 
 
 def escaped(text: object) -> str:
-    """HTML that shows a text, in attributes too; control characters and lone surrogates become visible."""
+    """Makes HTML of a text, also for attributes; control characters and lone surrogates become visible."""
     return html.escape(str(text).translate(_VISIBLE))
 
 
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}  # ␀, ␁, ...
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
 
-# The policy keeps a browser from loading or running anything, whatever the sections hold.
+# Under this policy a browser loads and runs nothing, whatever the sections hold.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -62,7 +62,8 @@ _PAGE = """<!DOCTYPE html>
 </html>
 """
 
-# Blue and orange differ for every kind of colour vision. In tables they lie behind text, as red green blue.
+# People with any kind of colour vision can tell blue from orange. --right and --wrong are these two as red,
+# green and blue: tables need them behind text.
 _STYLE = """\
 :root { --page: #fff; --ink: #1d2125; --soft: #5c6670; --line: #dbe0e4; --card: #f6f8f9;
   --blue: #0b65a8; --orange: #b84e00; --right: 11 101 168; --wrong: 226 105 10; }

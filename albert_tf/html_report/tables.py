@@ -1,28 +1,31 @@
-"""Sections of figures: facts, results, those of parts and groups, the confusion matrix."""
+"""Sections of numbers: facts, results, results of parts and groups, the confusion matrix."""
 
 import re
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 
+from albert_tf.cli.text import number
 from albert_tf.html_report.page import Section, escaped
 
-_MOST_CLASSES = 30  # of a whole confusion matrix
-_ROOMY_CLASSES = 8  # up to here its cells show shares, too
+_MOST_CLASSES = 30  # a confusion matrix of more classes is not shown whole
+_ROOMY_CLASSES = 8  # the cells of a matrix of no more classes show shares too
 _MOST_CONFUSIONS = 20
 
 
 def facts(values: Mapping[str, object]) -> Section:
-    """What the run was: name -> value, such as task, checkpoint, step, seed, command, versions."""
+    """Shows the facts of a run by name, such as task, checkpoint, step, seed, command and versions."""
     lines = "".join(f"<dt>{escaped(name)}</dt><dd>{_command(value)}</dd>\n" for name, value in values.items())
     return Section("The run", f'<dl class="facts">\n{lines}</dl>')
 
 
 def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
-    """What came of it: name -> metric -> value; a name is that of a split, a part or a seed.
+    """Shows the results of a run.
 
-    A single row becomes large figures, several become a table with a column for each metric.
+    A single row becomes large figures; several rows become a table with a column for each metric.
+
+    Args:
+      rows: name of a split, part or seed -> metric -> value.
     """
     if len(rows) == 1:
         [metrics] = rows.values()
@@ -37,11 +40,11 @@ def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
 
 
 def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section:
-    """Accuracy of each part of a split, such as the questions of middle and of high schools, and of all.
+    """Shows the accuracy of each part of a split, such as the questions of middle schools, and of all parts.
 
     Args:
-      correct: bool [examples].
-      parts: by name, what selects their examples.
+      correct: bool [examples], whether the model is right.
+      parts: name -> the examples of the part.
     """
     cells = []
     for name, part in {**parts, "all": slice(None)}.items():
@@ -52,12 +55,12 @@ def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section
 
 
 def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -> Section:
-    """Results of each group of examples, such as the questions that begin with "why".
+    """Shows the results of each group of examples, such as the questions that begin with "why".
 
     Args:
-      heading: says what they are grouped by.
-      rows: group -> metric -> value, the same metrics in each.
-      bar: name of the metric, of 0 to 100, that is drawn as well.
+      heading: says how the examples are grouped.
+      rows: group -> metric -> value; all groups have the same metrics.
+      bar: name of a metric from 0 to 100; a bar shows it too.
     """
     metrics = dict.fromkeys(metric for row in rows.values() for metric in row)
     cells = [
@@ -68,12 +71,14 @@ def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
-    """How often each class was taken for each; of more than 30 classes only the most confused pairs.
+    """Shows how often the model took each class for each other.
+
+    Of more than 30 classes it shows only the 20 most confused pairs.
 
     Args:
-      labels: int [examples].
-      predicted: int [examples].
-      label_names: of the classes.
+      labels: int [examples], the true classes.
+      predicted: int [examples], the predicted classes.
+      label_names: names of the classes.
     """
     classes = len(label_names)
     pairs = np.asarray(labels, np.int64) * classes + predicted
@@ -89,8 +94,8 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Seq
     kind = "matrix" if classes <= _ROOMY_CLASSES else "matrix dense"
     return Section(
         "Confusion matrix",
-        "<p>A row for each true class, a column for each predicted one. The deeper the colour, the larger "
-        "the share of the row: blue is right, orange wrong.</p>\n"
+        "<p>A row for each true class, a column for each predicted class. The deeper the colour, the larger "
+        "the share of the row: blue is right, orange is wrong.</p>\n"
         f'<div class="wide"><table class="{kind}">\n'
         f'<thead><tr><th scope="col">true \\ predicted</th>{heads}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>",
@@ -102,7 +107,7 @@ def _bar(percentage: float) -> str:
 
 
 def _command(value: object) -> str:
-    """A value in which no flag of a command is broken where a line ends."""
+    """Makes HTML of a value; a line never breaks inside a flag of a command."""
     return re.sub(r"(?<!\S)-\S+", r"<span>\g<0></span>", escaped(value))
 
 
@@ -113,7 +118,7 @@ def _matrix_cells(row: Sequence[int], right: int) -> str:
         roomy = f"{count:,}<small>{percent(part)}</small>"
         shown = roomy if len(row) <= _ROOMY_CLASSES else f"{count or ''}"
         kind = "right" if i == right else "wrong"
-        # The root, so that rare mistakes are seen.
+        # The square root makes rare mistakes visible.
         cells.append(
             f'<td class="{kind}" style="--depth:{part**0.5:.2f}" title="{percent(part)}">{shown}</td>'
         )
@@ -134,12 +139,12 @@ def _most_confused(counts: np.ndarray, names: Sequence[str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table whose first column names the rows.
+    """Makes the HTML of a table whose first column names the rows.
 
     Args:
-      heads: plain text.
-      rows: cells of HTML.
-      kind: its CSS class.
+      heads: headings of the columns, plain text.
+      rows: cells, HTML.
+      kind: CSS class of the table.
     """
     head = "".join(f'<th scope="col">{escaped(text)}</th>' for text in heads)
     body = "".join(
@@ -152,17 +157,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
     )
 
 
-def number(value: float | None) -> str:
-    """A count with its thousands apart, any other value to four places or, if small, as a power of ten."""
-    if value is None:
-        return "–"
-    if isinstance(value, Integral):
-        return f"{value:,}"
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
-
-
 def percent(share: float) -> str:
-    """With a space that does not break."""
+    """Formats a share from 0 to 1 in percent; a line does not break before the percent sign."""
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 

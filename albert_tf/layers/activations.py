@@ -7,19 +7,20 @@ import tensorflow as tf
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
-    """GELU in the tanh form, the only one the original has: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
+    """GELU in the tanh form, the only form in the original: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
 
-    These very operations are one for TensorFlow with oneDNN, in the matmul before it, and for LiteRT.
+    Takes and returns a float tensor of any shape. TensorFlow with oneDNN fuses exactly these operations into
+    the matmul before them, and LiteRT runs them as one operation.
     """
     return tf.nn.gelu(x, approximate=True)
 
 
 @tf.custom_gradient
 def trainable_gelu(x: tf.Tensor) -> tf.Tensor:
-    """`gelu` with its gradient written out.
+    """`gelu` with its gradient written out, which saves memory.
 
-    It keeps two tensors of the width of the feed-forward network for the backward pass where automatic
-    differentiation keeps five.
+    It keeps two tensors as wide as the feed-forward network for the backward pass; automatic differentiation
+    keeps five.
     """
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
     tanh = tf.tanh(scale * x * (1 + cubic * x * x))
@@ -35,5 +36,10 @@ _ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.nn.tanh, "linear": 
 
 
 def activation(name: str, training: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function that `AlbertConfig.hidden_act` names; `training` saves memory for the backward pass."""
+    """Returns the function that `AlbertConfig.hidden_act` names.
+
+    Args:
+      name: "gelu", "relu", "tanh" or "linear".
+      training: whether a backward pass follows; "gelu" then is `trainable_gelu`.
+    """
     return trainable_gelu if training and name == "gelu" else _ACTIVATIONS[name]

@@ -1,4 +1,4 @@
-"""Multi-head self-attention with its output projection, residual and LayerNorm."""
+"""Multi-head self-attention with its output projection, residual and LayerNorm (paper 3.1)."""
 
 import math
 
@@ -12,22 +12,22 @@ from albert_tf.layers.normalization import layer_norm
 
 
 def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
-    """What is added to attention scores: 0 for real keys, -10000 for padding.
+    """Computes the number to add to each attention score: 0 for real keys, -10000 for padding.
 
     Args:
       input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
 
     Returns:
-      float32 `[batch, 1, 1, sequence]`: only keys are masked, padded queries are computed like others.
+      float32 `[batch, 1, 1, sequence]`. It masks keys only; padded queries are computed like all others.
     """
     bias = (1.0 - tf.cast(input_mask, tf.float32)) * -10000.0
     shape = tf.shape(input_mask)
-    # A reshape and not [:, tf.newaxis], for which TensorFlow would not fuse scale and bias into the matmul.
+    # A reshape: with [:, tf.newaxis] TensorFlow would not fuse scale and bias into the matmul.
     return tf.reshape(bias, [shape[0], 1, 1, shape[1]])
 
 
 def attention_probabilities(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """softmax(q k' / sqrt(size) + bias), the softmax in float32.
+    """Computes softmax(q k' / sqrt(size) + bias), the softmax in float32.
 
     Args:
       query: `[batch, heads, queries, size]`.
@@ -42,7 +42,13 @@ def attention_probabilities(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -
 
 
 class SelfAttention(tf_keras.layers.Layer):
-    """The attention half of a block: LayerNorm(x + dropout(dense(attention(x))))."""
+    """The attention half of a block: LayerNorm(x + dropout(dense(attention(x)))).
+
+    Args:
+      config: the model's shape.
+      scope: prefix of the variables' names, such as `bert/encoder/transformer/group_0/inner_group_0`.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
+    """
 
     def __init__(self, config: AlbertConfig, scope: str, **kwargs):
         super().__init__(**kwargs)
@@ -67,10 +73,10 @@ class SelfAttention(tf_keras.layers.Layer):
         """Attends from some positions to all positions.
 
         Args:
-          hidden: `[batch, sequence, H]`, what is attended to.
-          bias: from `attention_bias`.
-          queries: `[batch, queries, H]`, the rows of `hidden` to compute; default: all of them.
-          dropout_seed: int32 `[2]` to train with dropout.
+          hidden: `[batch, sequence, H]`, the positions to attend to.
+          bias: float32 `[batch, 1, 1, sequence]` from `attention_bias`.
+          queries: `[batch, queries, H]`, the rows of `hidden` to compute; default: all rows.
+          dropout_seed: int32 `[2]` for dropout; None for no dropout.
 
         Returns:
           The output `[batch, queries, H]` and the probabilities `[batch, heads, queries, sequence]`.
@@ -94,7 +100,7 @@ class SelfAttention(tf_keras.layers.Layer):
         return tf.reshape(output, tf.shape(queries)), probs
 
     def _split_heads(self, projected: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """[tokens, H] -> [batch, heads, length, H / heads], batch and length those of `like`."""
+        """[tokens, H] -> [batch, heads, length, H / heads]; `like` has the batch and the length."""
         heads = self.config.num_attention_heads
         shape = [tf.shape(like)[0], tf.shape(like)[1], heads, self.config.hidden_size // heads]
         return tf.transpose(tf.reshape(projected, shape), [0, 2, 1, 3])

@@ -12,7 +12,16 @@ from albert_tf.layers.variables import truncated_normal
 
 
 class FactorizedEmbedding(tf_keras.layers.Layer):
-    """Word, segment and position embeddings, normalized, then projected to H unless E equals H."""
+    """Word, segment and position embeddings: their sum, normalized, then projected to H if E is not H.
+
+    Args:
+      config: the model's shape.
+      scope: prefix of the variables' names.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
+
+    Attributes:
+      word_embeddings: the table `[V, E]`; the masked-LM head uses it too.
+    """
 
     def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
         super().__init__(**kwargs)
@@ -41,7 +50,7 @@ class FactorizedEmbedding(tf_keras.layers.Layer):
             name=name,
             shape=[rows, self.config.embedding_size],
             initializer=truncated_normal(self.config.initializer_range),
-            experimental_autocast=False,  # looked up in float32, cast after: the table is large
+            experimental_autocast=False,  # The large table is not cast: only the rows that are looked up.
         )
 
     def call(
@@ -52,7 +61,7 @@ class FactorizedEmbedding(tf_keras.layers.Layer):
         Args:
           input_ids: int `[batch, sequence]`.
           segment_ids: int `[batch, sequence]`.
-          dropout_seed: int32 `[2]` to train with dropout.
+          dropout_seed: int32 `[2]` for dropout; None for no dropout.
 
         Returns:
           The embedding output `[batch, sequence, E]` and the encoder's input `[batch, sequence, H]`.

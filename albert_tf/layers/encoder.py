@@ -10,22 +10,27 @@ from albert_tf.layers.feed_forward import FeedForward
 
 
 class SharedEncoder(tf_keras.layers.Layer):
-    """L layers of `inner_group_num` blocks each, whose weights are shared as the config says.
+    """L layers of `inner_group_num` blocks each, which share their weights as the config says.
 
-    A group's weights carry the original's names, `group_<g>/inner_group_<k>/...`. What
-    `cross_layer_sharing` leaves unshared has a group for every layer.
+    The weights of a group have the original's names, `group_<g>/inner_group_<k>/...`. If
+    `cross_layer_sharing` leaves a half of the blocks unshared, that half has a group for every layer.
+
+    Args:
+      config: the model's shape.
+      scope: prefix of the variables' names.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
     """
 
     def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
         super().__init__(**kwargs)
         self.config = config
         prefix = f"{scope}/encoder/transformer/group_"
-        # In the order in which they are applied; flat, because Keras saves no lists of lists.
+        # In the order of the computation. The lists are flat because Keras saves no lists of lists.
         self.attention = self._in_order(SelfAttention, config.attention_group, prefix)
         self.feed_forward = self._in_order(FeedForward, config.ffn_group, prefix)
 
     def _in_order(self, half_class, group_of_layer, prefix: str) -> list:
-        """One half of each of the L x inner blocks; layers of one group hold the same objects."""
+        """Makes one half of each of the L x `inner_group_num` blocks; layers of a group share objects."""
         groups = [group_of_layer(layer) for layer in range(self.config.num_hidden_layers)]
         halves = {
             group: [
@@ -49,15 +54,16 @@ class SharedEncoder(tf_keras.layers.Layer):
         Args:
           hidden: `[batch, sequence, H]`.
           input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
-          output_positions: int `[batch, outputs]`; the last block computes its queries, output and
-            feed-forward only there, with the same result as computing all and picking these.
-          dropout_seed: int32 `[2]` to train with dropout; each block draws its own masks.
-          recompute: whether the backward pass computes each block again from its input, in place of keeping
-            what is inside it. No attention probabilities are returned then.
+          output_positions: int `[batch, outputs]`. If given, the last block computes queries, output and
+            feed-forward at these positions only. The result is the same as computing all and gathering these.
+          dropout_seed: int32 `[2]` for dropout, None for no dropout; each block draws its own masks.
+          recompute: whether the backward pass computes each block again from its input, and so keeps no
+            tensors from inside the block. The list of probabilities is then empty.
 
         Returns:
-          The output and the attention probabilities of each of the L x inner blocks. An output is
-          `[batch, sequence, H]`, the last one `[batch, outputs, H]` if positions are given.
+          Two lists with an entry for each of the L x `inner_group_num` blocks: the output
+          `[batch, sequence, H]` and the attention probabilities `[batch, heads, sequence, sequence]`. If
+          positions are given, the last entry of both has `outputs` in place of the first `sequence`.
         """
         bias = attention_bias(input_mask)
         blocks = len(self.attention)

@@ -1,4 +1,4 @@
-"""The feed-forward half of a block."""
+"""The feed-forward network of a block, with its residual and LayerNorm (paper 3.1)."""
 
 import tensorflow as tf
 import tf_keras
@@ -11,7 +11,13 @@ from albert_tf.layers.normalization import layer_norm
 
 
 class FeedForward(tf_keras.layers.Layer):
-    """LayerNorm(x + dropout(dense(act(dense(x)))))."""
+    """The feed-forward half of a block: LayerNorm(x + dropout(dense(act(dense(x))))).
+
+    Args:
+      config: the model's shape.
+      scope: prefix of the variables' names, such as `bert/encoder/transformer/group_0/inner_group_0`.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
+    """
 
     def __init__(self, config: AlbertConfig, scope: str, **kwargs):
         super().__init__(**kwargs)
@@ -33,7 +39,12 @@ class FeedForward(tf_keras.layers.Layer):
         self.layer_norm = layer_norm(f"{scope}/LayerNorm_1", config.hidden_size, self.dtype_policy)
 
     def call(self, hidden: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Maps `[batch, sequence, H]` to the same shape; `dropout_seed` int32 `[2]` trains with dropout."""
+        """Maps `[batch, sequence, H]` to the same shape.
+
+        Args:
+          hidden: the output of the attention half.
+          dropout_seed: int32 `[2]` for dropout; None for no dropout.
+        """
         flat = tf.reshape(hidden, [-1, self.config.hidden_size])
         activate = activation(self.config.hidden_act, training=dropout_seed is not None)
         output = self.output_dense(activate(self.intermediate(flat)))

@@ -1,4 +1,4 @@
-"""What stands on the encoder: the pooler, the masked-LM head, and heads of one matrix."""
+"""Heads on the encoder: the pooler, the masked-LM head, and heads of one matrix."""
 
 import tensorflow as tf
 import tf_keras
@@ -11,7 +11,7 @@ from albert_tf.layers.variables import truncated_normal
 
 
 def pooler(config: AlbertConfig, scope: str = "bert", dtype=None) -> tf_keras.layers.Dense:
-    """tanh(dense(.)) for the first position: `[batch, H]` to `[batch, H]`."""
+    """Makes the pooler: tanh(dense(x)) of the first position, `[batch, H]` to `[batch, H]`."""
     size = config.hidden_size
     return dense(
         f"{scope}/pooler/dense", size, size, config.initializer_range, activation="tanh", dtype=dtype
@@ -19,7 +19,13 @@ def pooler(config: AlbertConfig, scope: str = "bert", dtype=None) -> tf_keras.la
 
 
 class MaskedLMHead(tf_keras.layers.Layer):
-    """Predicts pieces: H -> E, activation, LayerNorm, then the transposed word embedding table."""
+    """Predicts pieces: H -> E, activation, LayerNorm, then the product with the transposed word embeddings.
+
+    Args:
+      config: the model's shape.
+      scope: prefix of the variables' names.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
+    """
 
     def __init__(self, config: AlbertConfig, scope: str = "cls/predictions", **kwargs):
         super().__init__(**kwargs)
@@ -41,7 +47,15 @@ class MaskedLMHead(tf_keras.layers.Layer):
         )
 
     def call(self, sequence_output: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
-        """float32 logits `[batch, positions, V]` for `[batch, positions, H]`; the table is `[V, E]`."""
+        """Scores all pieces at some positions.
+
+        Args:
+          sequence_output: `[batch, positions, H]`.
+          word_embeddings: the embedding table, `[V, E]`.
+
+        Returns:
+          float32 logits `[batch, positions, V]`.
+        """
         flat = tf.reshape(sequence_output, [-1, self.config.hidden_size])
         transformed = self.layer_norm(self.dense(flat))
         table = tf.cast(word_embeddings, transformed.dtype)
@@ -51,13 +65,14 @@ class MaskedLMHead(tf_keras.layers.Layer):
 
 
 class OutputHead(tf_keras.layers.Layer):
-    """Logits x W' + b, the weights output-major as the original stores them.
+    """Computes logits x W' + b. W is `[size, hidden_size]`, as the original stores it.
 
     Args:
       size: number of logits.
       hidden_size: width of the input.
-      scope: where `output_weights` and `output_bias` are; "" is the root.
-      standard_deviation: of the initial weights.
+      scope: prefix of the names of `output_weights` and `output_bias`; "" for no prefix.
+      standard_deviation: standard deviation of the initial weights.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
     """
 
     def __init__(
@@ -73,7 +88,7 @@ class OutputHead(tf_keras.layers.Layer):
         self.output_bias = self.add_weight(name=f"{prefix}output_bias", shape=[size], initializer="zeros")
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
-        """float32 logits `[..., size]` for `[..., H]`."""
+        """Maps `[..., hidden_size]` to float32 logits `[..., size]`."""
         size, hidden_size = self.output_weights.shape
         flat = tf.reshape(hidden, [-1, hidden_size])
         logits = tf.matmul(flat, self.output_weights, transpose_b=True) + self.output_bias
@@ -81,5 +96,8 @@ class OutputHead(tf_keras.layers.Layer):
 
 
 def sentence_order_head(config: AlbertConfig, dtype=None) -> OutputHead:
-    """Tells from the pooled output whether two segments are in order (0) or swapped (1)."""
+    """Makes the head that tells from the pooled output if two segments are in order (0) or swapped (1).
+
+    It is the head of sentence-order prediction (paper 3.1).
+    """
     return OutputHead(2, config.hidden_size, "cls/seq_relationship", config.initializer_range, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The head of SQuAD 2.0: a start, an end that depends on it, and whether there is an answer at all."""
+"""The head of SQuAD 2.0: it scores starts, ends that depend on the start, and if there is an answer."""
 
 import tensorflow as tf
 import tf_keras
@@ -10,7 +10,12 @@ from albert_tf.layers.normalization import layer_norm
 
 
 class SpanHead(tf_keras.layers.Layer):
-    """Scores starts, ends given a start, and answerability, as the original's SQuAD 2.0 model."""
+    """Scores starts, ends given a start, and answerability, as the original's model for SQuAD 2.0 does.
+
+    Args:
+      config: the model's shape.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
+    """
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
@@ -28,11 +33,19 @@ class SpanHead(tf_keras.layers.Layer):
         return dense(scope, input_size, size, deviation, dtype=self.dtype_policy, **kwargs)
 
     def start_log_probs(self, sequence: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
-        """float32 `[batch, sequence]` for `[batch, sequence, H]`; where `p_mask` is 1 nothing starts."""
+        """Computes the log-probability that the answer starts at each position.
+
+        Args:
+          sequence: `[batch, sequence, H]`.
+          p_mask: `[batch, sequence]`, 1 where no answer may start.
+
+        Returns:
+          float32 `[batch, sequence]`.
+        """
         return _masked_log_softmax(self._per_position(self.start, sequence), p_mask)
 
     def end_log_probs(self, sequence: tf.Tensor, starts: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
-        """For each start, the log-probabilities of ends.
+        """Computes the log-probability that the answer ends at each position, for each of some starts.
 
         Args:
           sequence: `[batch, sequence, H]`.
@@ -58,7 +71,17 @@ class SpanHead(tf_keras.layers.Layer):
         dropout_prob: float = 0.0,
         dropout_seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """float32 `[batch]`, high where the question has no answer."""
+        """Scores how probable it is that the question has no answer.
+
+        Args:
+          sequence: `[batch, sequence, H]`.
+          start_log_probs: float32 `[batch, sequence]` from `start_log_probs`.
+          dropout_prob: rate of the dropout.
+          dropout_seed: int32 `[2]` for dropout; None for no dropout.
+
+        Returns:
+          float32 logits `[batch]`, high if there is no answer.
+        """
         start_probs = tf.cast(tf.exp(start_log_probs), sequence.dtype)
         start_vector = tf.squeeze(tf.matmul(start_probs[:, tf.newaxis], sequence), 1)
         hidden = self.answer_hidden(tf.concat([start_vector, sequence[:, 0]], -1))

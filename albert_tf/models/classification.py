@@ -1,4 +1,4 @@
-"""Models that choose: a class for a text, for each of its pieces, or one of several candidates."""
+"""Models that choose: a class for a text, a class for each of its pieces, or one of several candidates."""
 
 from collections.abc import Mapping
 
@@ -8,18 +8,18 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import dropout, split_seed
 from albert_tf.layers.heads import OutputHead
-from albert_tf.models.encoder import HeadModel, dropout_seed_for, no_positions
+from albert_tf.models.encoder import INPUT_NAMES, HeadModel, dropout_seed_for
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForSequenceClassification(HeadModel):
-    """ALBERT with a classifier on the pooled output, the model of the GLUE tasks.
+    """ALBERT with a classifier on the pooled output: the model of the GLUE tasks (paper 4.2).
 
     Args:
       config: the model's shape.
-      num_labels: classes; 1 for a score (regression).
-      classifier_dropout_prob: dropout on the pooled output in training.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      num_labels: number of classes; 1 for a score (regression).
+      classifier_dropout_prob: rate of the dropout on the pooled output in training.
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -43,25 +43,29 @@ class AlbertForSequenceClassification(HeadModel):
         training: bool | None = None,
         dropout_seed: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """float32 `logits` `[batch, num_labels]` for the inputs of `AlbertEncoder`."""
+        """Scores the classes.
+
+        Args:
+          inputs: the inputs of `AlbertEncoder`.
+          training: whether to apply dropout.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          float32 `logits` `[batch, num_labels]`.
+        """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
-        pooled = self.encoder(
-            inputs,
-            training=training,
-            output_positions=no_positions(inputs["input_ids"]),
-            dropout_seed=encoder_seed,
-        )["pooled_output"]
+        pooled = self.pooled_output(inputs, training, encoder_seed)
         return {"logits": self.classifier(dropout(pooled, self.classifier_dropout_prob, head_seed))}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForMultipleChoice(HeadModel):
-    """ALBERT with one score for each candidate, the model of RACE.
+    """ALBERT with one score for each candidate: the model of RACE (paper 4.2).
 
     Args:
       config: the model's shape.
-      classifier_dropout_prob: dropout on the pooled output in training.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      classifier_dropout_prob: rate of the dropout on the pooled output in training.
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -84,40 +88,34 @@ class AlbertForMultipleChoice(HeadModel):
         training: bool | None = None,
         dropout_seed: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Scores candidates.
+        """Scores the candidates.
 
         Args:
-          inputs: those of `AlbertEncoder`, each `[batch, choices, sequence]`.
+          inputs: the inputs of `AlbertEncoder`, but each is `[batch, choices, sequence]`.
           training: whether to apply dropout.
           dropout_seed: int32 `[2]`; the same seed gives the same dropout.
 
         Returns:
-          float32 `logits` `[batch, choices]`, whose softmax is the probability of each candidate.
+          float32 `logits` `[batch, choices]`; their softmax gives the probability of each candidate.
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         shape = tf.shape(inputs["input_ids"])
-        names = ("input_ids", "input_mask", "segment_ids")
-        given = {name: tf.convert_to_tensor(inputs[name]) for name in names if inputs.get(name) is not None}
+        given = {n: tf.convert_to_tensor(inputs[n]) for n in INPUT_NAMES if inputs.get(n) is not None}
         flat = {name: tf.reshape(value, [-1, value.shape[-1] or shape[2]]) for name, value in given.items()}
-        pooled = self.encoder(
-            flat,
-            training=training,
-            output_positions=no_positions(flat["input_ids"]),
-            dropout_seed=encoder_seed,
-        )["pooled_output"]
+        pooled = self.pooled_output(flat, training, encoder_seed)
         scores = self.choice(dropout(pooled, self.classifier_dropout_prob, head_seed))
         return {"logits": tf.reshape(scores, shape[:2])}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForTokenClassification(HeadModel):
-    """ALBERT with a classifier on every position, for tagging such as named entities.
+    """ALBERT with a classifier on every position, for instance to tag named entities.
 
     Args:
       config: the model's shape.
-      num_labels: classes.
-      classifier_dropout_prob: dropout on the sequence output in training.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      num_labels: number of classes.
+      classifier_dropout_prob: rate of the dropout on the sequence output in training.
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -141,7 +139,16 @@ class AlbertForTokenClassification(HeadModel):
         training: bool | None = None,
         dropout_seed: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """float32 `logits` `[batch, sequence, num_labels]` for the inputs of `AlbertEncoder`."""
+        """Scores the classes of every position.
+
+        Args:
+          inputs: the inputs of `AlbertEncoder`.
+          training: whether to apply dropout.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          float32 `logits` `[batch, sequence, num_labels]`.
+        """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         sequence = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
         return {"logits": self.token_classifier(dropout(sequence, self.classifier_dropout_prob, head_seed))}

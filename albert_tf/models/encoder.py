@@ -1,4 +1,4 @@
-"""`AlbertEncoder`: ids in, contextual vectors out; and what all models have in common."""
+"""`AlbertEncoder`: ids in, contextual vectors out; and the base classes of all models."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -12,12 +12,15 @@ from albert_tf.layers.embeddings import FactorizedEmbedding
 from albert_tf.layers.encoder import SharedEncoder
 from albert_tf.layers.heads import pooler
 
+INPUT_NAMES = ("input_ids", "input_mask", "segment_ids")
+
 
 class ConfiguredModel(tf_keras.Model):
     """A Keras model that is made, saved and rebuilt from an `AlbertConfig`.
 
     Attributes:
-      arguments: names of the constructor's further arguments, each kept as an attribute.
+      config: the model's shape.
+      arguments: names of the constructor's further arguments; the model keeps each as an attribute.
     """
 
     arguments: ClassVar[tuple[str, ...]] = ()
@@ -28,7 +31,7 @@ class ConfiguredModel(tf_keras.Model):
         self.built = True  # the constructors make all variables
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON values."""
+        """Returns the arguments of the constructor as JSON values."""
         arguments = {name: getattr(self, name) for name in self.arguments}
         keras = {"name": self.name, "dtype": self.dtype_policy.name}
         return {"config": self.config.to_dict(), **arguments, **keras}
@@ -39,31 +42,17 @@ class ConfiguredModel(tf_keras.Model):
         return cls(**{**config, "config": AlbertConfig.from_dict(config["config"])})
 
 
-def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor | None:
-    """The seed to train with: the given one, else one of TensorFlow's global generator; None otherwise."""
-    if not training:
-        return None
-    if seed is None:
-        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
-    return seed
-
-
-def no_positions(input_ids: tf.Tensor) -> tf.Tensor:
-    """The `output_positions` of those who read the pooled output alone: int32 `[batch, 0]`."""
-    return tf.zeros([tf.shape(input_ids)[0], 0], tf.int32)
-
-
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertEncoder(ConfiguredModel):
-    """The ALBERT encoder.
+    """The ALBERT encoder: embeddings, shared layers and pooler (paper 3.1).
 
     Args:
       config: the model's shape.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Attributes:
-      recompute: whether, in training, the backward pass computes each layer again from its input: the same
-        gradients in a fraction of the memory, for 1.4 times the time. False unless it is set.
+      recompute: whether the backward pass of training computes each block again from its input. The gradients
+        are the same; a step needs a fraction of the memory and 1.4 times the time. False unless you set it.
 
     Example:
 
@@ -93,19 +82,22 @@ class AlbertEncoder(ConfiguredModel):
         """Encodes a batch.
 
         Args:
-          inputs: `input_ids` int `[batch, sequence]`, and if wanted `input_mask` (default: ones) and
-            `segment_ids` (default: zeros) of the same shape.
+          inputs: int tensors `[batch, sequence]`: `input_ids`, and optionally `input_mask`, 1 for pieces and
+            0 for padding (default: ones), and `segment_ids` (default: zeros).
           training: whether to apply the config's dropout.
-          output_positions: int `[batch, outputs]`; `sequence_output` then holds these positions only,
+          output_positions: int `[batch, outputs]`. If given, `sequence_output` holds these positions only,
             and the last block computes nothing else.
-          return_all_layers: adds `embedding_output` `[batch, sequence, E]` and `all_layer_outputs`, a
-            list with the output of each of the L x inner blocks.
-          return_attention_probs: adds `attention_probs`, a list of `[batch, heads, sequence, sequence]`.
-            With output positions, the last of either list has `outputs` in place of its query `sequence`.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+          return_all_layers: whether to add `embedding_output` `[batch, sequence, E]` and `all_layer_outputs`,
+            a list with the output `[batch, sequence, H]` of each of the L x `inner_group_num` blocks.
+          return_attention_probs: whether to add `attention_probs`, a list with the probabilities
+            `[batch, heads, sequence, sequence]` of each block. If output positions are given, the last entry
+            of both lists has `outputs` in place of the first `sequence`.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout. By default every training call
+            draws a seed.
 
         Returns:
-          `sequence_output` `[batch, sequence, H]` and `pooled_output` `[batch, H]`, and what was asked for.
+          A dictionary with `sequence_output` `[batch, sequence, H]`, `pooled_output` `[batch, H]` and the
+          entries that the arguments add, in the compute dtype of the model.
 
         Raises:
           InputError: the sequence is longer than the position table.
@@ -122,7 +114,7 @@ class AlbertEncoder(ConfiguredModel):
         )
         computed = output_positions
         if output_positions is not None:
-            # The pooler reads position 0, whatever else is asked for.
+            # The pooler needs position 0, whichever positions the caller wants.
             computed = tf.pad(output_positions, [[0, 0], [1, 0]])
         all_layers, attention_probs = self.encoder(
             hidden,
@@ -145,8 +137,55 @@ class AlbertEncoder(ConfiguredModel):
 
 
 class HeadModel(ConfiguredModel):
-    """An encoder, to which a subclass adds its head."""
+    """An encoder; a subclass adds its head.
+
+    Args:
+      config: the model's shape.
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+
+    Attributes:
+      encoder: the `AlbertEncoder`.
+    """
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(config, **kwargs)
         self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
+
+    def pooled_output(
+        self, inputs: Mapping[str, tf.Tensor], training: bool | None, dropout_seed: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Encodes a batch for a head that reads the pooled output alone.
+
+        The last block then computes nothing but the first position.
+
+        Args:
+          inputs: the inputs of `AlbertEncoder`.
+          training: whether to apply the config's dropout.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          `[batch, H]`.
+        """
+        no_positions = tf.zeros([tf.shape(inputs["input_ids"])[0], 0], tf.int32)
+        encoded = self.encoder(
+            inputs, training=training, output_positions=no_positions, dropout_seed=dropout_seed
+        )
+        return encoded["pooled_output"]
+
+
+def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor | None:
+    """Chooses the seed of a model's dropout.
+
+    Args:
+      training: whether to apply dropout.
+      seed: int32 `[2]`, the caller's seed.
+
+    Returns:
+      None if there is no training; else the caller's seed; if there is none, a new one, drawn from
+      TensorFlow's global generator.
+    """
+    if not training:
+        return None
+    if seed is None:
+        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+    return seed

@@ -12,11 +12,11 @@ from albert_tf.models.encoder import HeadModel
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForPreTraining(HeadModel):
-    """ALBERT with both pretraining heads.
+    """ALBERT with its two pretraining heads: masked LM and sentence order (paper 3.1).
 
     Args:
       config: the model's shape.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -41,13 +41,14 @@ class AlbertForPreTraining(HeadModel):
         """Predicts masked pieces and the order of the segments.
 
         Args:
-          inputs: those of `AlbertEncoder`, and if wanted `masked_lm_positions`, int
-            `[batch, predictions]`: the positions to predict. Without it, every position is predicted.
+          inputs: the inputs of `AlbertEncoder`, and optionally `masked_lm_positions`, int
+            `[batch, predictions]`, the positions to predict. Without it, every position is predicted.
           training: whether to apply the config's dropout.
           dropout_seed: int32 `[2]`; the same seed gives the same dropout.
 
         Returns:
-          float32 `mlm_logits` `[batch, predictions, V]` and `sop_logits` `[batch, 2]`.
+          float32 `mlm_logits` `[batch, predictions, V]`, and float32 `sop_logits` `[batch, 2]` for "in order"
+          and "swapped".
         """
         encoded = self.encoder(
             inputs,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import split_seed
 from albert_tf.layers.heads import OutputHead
@@ -14,11 +15,11 @@ from albert_tf.models.encoder import HeadModel, dropout_seed_for
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForQuestionAnswering(HeadModel):
-    """ALBERT that scores each position as start and as end, the model of SQuAD 1.1.
+    """ALBERT that scores each position as the start and as the end of the answer: the model of SQuAD 1.1.
 
     Args:
       config: the model's shape.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -38,7 +39,16 @@ class AlbertForQuestionAnswering(HeadModel):
         training: bool | None = None,
         dropout_seed: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """float32 `start_logits` and `end_logits`, `[batch, sequence]`, for the inputs of `AlbertEncoder`."""
+        """Scores starts and ends.
+
+        Args:
+          inputs: the inputs of `AlbertEncoder`.
+          training: whether to apply the config's dropout.
+          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+
+        Returns:
+          float32 `start_logits` and `end_logits`, both `[batch, sequence]`.
+        """
         encoded = self.encoder(inputs, training=training, dropout_seed=dropout_seed)
         start, end = tf.unstack(self.span(encoded["sequence_output"]), axis=-1)
         return {"start_logits": start, "end_logits": end}
@@ -46,14 +56,16 @@ class AlbertForQuestionAnswering(HeadModel):
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForQuestionAnsweringV2(HeadModel):
-    """ALBERT for questions that may have no answer, the model of SQuAD 2.0: ends depend on the start.
+    """ALBERT for questions that may have no answer: the model of SQuAD 2.0.
+
+    Here the score of an end depends on the start, as in the original.
 
     Args:
       config: the model's shape.
-      start_n_top: best starts that inference looks at.
-      end_n_top: best ends that inference looks at for each of them.
-      dropout_prob: dropout in the answerability head in training.
-      **kwargs: of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      start_n_top: number of best starts in the beam of inference.
+      end_n_top: number of best ends in the beam for each of these starts.
+      dropout_prob: rate of the dropout in the answerability head in training.
+      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -68,8 +80,8 @@ class AlbertForQuestionAnsweringV2(HeadModel):
     def __init__(
         self,
         config: AlbertConfig,
-        start_n_top: int = 5,
-        end_n_top: int = 5,
+        start_n_top: int = SquadSettings.start_n_top,
+        end_n_top: int = SquadSettings.end_n_top,
         dropout_prob: float = 0.1,
         **kwargs,
     ):
@@ -88,17 +100,18 @@ class AlbertForQuestionAnsweringV2(HeadModel):
         """Scores spans and answerability.
 
         Args:
-          inputs: those of `AlbertEncoder`, and if wanted `p_mask` `[batch, sequence]`, 1 where no answer may
-            begin or end, and `start_positions` int `[batch]`, the right starts to condition the ends on.
+          inputs: the inputs of `AlbertEncoder`, and optionally `p_mask` `[batch, sequence]`, 1 where no
+            answer may begin or end, and `start_positions` int `[batch]`, the right starts, on which the ends
+            depend.
           training: whether to apply dropout.
           dropout_seed: int32 `[2]`; the same seed gives the same dropout.
 
         Returns:
-          float32 `cls_logits` `[batch]`, high where there is no answer. With `start_positions` also
-          `start_log_probs` and `end_log_probs` `[batch, sequence]`; else the best spans:
-          `start_top_log_probs`, `start_top_index` `[batch, start_n_top]` and `end_top_log_probs`,
-          `end_top_index` `[batch, start_n_top * end_n_top]`, all ends of the best start first. A sequence
-          shorter than a beam has as many as it has positions.
+          float32 `cls_logits` `[batch]`, high if there is no answer. If `start_positions` is given, also
+          float32 `start_log_probs` and `end_log_probs` `[batch, sequence]`. If not, the beam: float32
+          `start_top_log_probs` and int32 `start_top_index` `[batch, start_n_top]`, float32
+          `end_top_log_probs` and int32 `end_top_index` `[batch, start_n_top * end_n_top]`, all ends of the
+          best start first. If a sequence is shorter than a beam, the beam has an entry for each position.
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         sequence = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]

@@ -1,1 +1,1 @@
-"""Asking a model that TensorFlow Serving serves."""
+"""A client for models that TensorFlow Serving serves."""

@@ -1,4 +1,4 @@
-"""`ServingClient`: requests to a model that TensorFlow Serving serves."""
+"""`ServingClient`: it sends requests to a model that TensorFlow Serving serves."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,17 +7,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from albert_tf.errors import InputError
-from albert_tf.serving.failure import Unavailable
 from albert_tf.serving.signature import Signature
+from albert_tf.serving.transport import Transport, Unavailable
 
 PORTS = {"rest": 8501, "grpc": 8500}
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds; each pause is twice the one before
+_LONGEST_PAUSE = 8.0  # seconds
 _Result = TypeVar("_Result")
 
 
 class ServingClient:
-    """Asks one model of a server; a context manager.
+    """Asks one model of a server; it is a context manager.
 
     Example:
       with ServingClient(model_name="sst2") as client:
@@ -25,16 +25,17 @@ class ServingClient:
           answer["label"], answer["probabilities"]
 
     Args:
-      server: host:port; None is this machine, at the usual port of the protocol.
-      model_name: as the server calls it.
+      server: host:port; None means this machine and the usual port of the protocol.
+      model_name: the name that the server gives the model.
       protocol: "rest", or "grpc", which imports TensorFlow.
-      version: of the model; None is the latest that the server has.
+      version: version of the model; None means the latest that the server has.
       timeout: seconds that a request may take.
-      retries: how often a request is repeated while no server is available, after longer and longer pauses.
+      retries: how often the client repeats a request while no server is available.
+      first_pause: seconds before the first repetition; each further pause is twice as long, up to 8 seconds.
 
     Raises, from every method:
-      InputError: model, version, signature or inputs are none that the server takes.
-      TimeoutError: there is no answer in time.
+      InputError: the server does not have the model, version or signature, or does not take the inputs.
+      TimeoutError: no answer came in time.
       ConnectionError: the server is not available.
       OSError: the server failed.
     """
@@ -48,16 +49,18 @@ class ServingClient:
         version: int | None = None,
         timeout: float = 10.0,
         retries: int = 3,
+        first_pause: float = 0.25,
     ):
         if protocol not in PORTS:
             raise InputError(f"the protocol is one of {', '.join(PORTS)}, not {protocol}")
         server = server or f"localhost:{PORTS[protocol]}"
-        self._server, self._retries = server, retries
+        self._server, self._retries, self._first_pause = server, retries, first_pause
+        transport: type[Transport]
         if protocol == "rest":
-            from albert_tf.serving.rest import RestTransport as Transport
+            from albert_tf.serving.rest import RestTransport as transport
         else:
-            from albert_tf.serving.grpc_transport import GrpcTransport as Transport
-        self._transport = Transport(server, model_name, version, timeout)
+            from albert_tf.serving.grpc_transport import GrpcTransport as transport
+        self._transport = transport(server, model_name, version, timeout)
         self._signatures: dict[str, Signature] | None = None
 
     def __enter__(self) -> "ServingClient":
@@ -67,13 +70,13 @@ class ServingClient:
         self._transport.close()
 
     def signatures(self) -> dict[str, Signature]:
-        """The ways to ask the model, by name; the server is asked once."""
+        """Returns the signatures of the model, by name; only the first call asks the server."""
         if self._signatures is None:
             self._signatures = self._patiently(self._transport.signatures)
         return self._signatures
 
     def signature(self, name: str) -> Signature:
-        """One of them."""
+        """Returns the signature of this name."""
         known = self.signatures()
         if name not in known:
             there = ", ".join(sorted(known))
@@ -81,11 +84,14 @@ class ServingClient:
         return known[name]
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The outputs by name.
+        """Asks the model.
 
         Args:
-          signature: its name.
-          inputs: by name, arrays or nested lists, with the batch first; texts are `str` or UTF-8 `bytes`.
+          signature: the name of the signature.
+          inputs: name -> array or nested lists, the batch first; texts are `str` or UTF-8 `bytes`.
+
+        Returns:
+          The outputs: name -> array, the batch first; texts are `str`.
         """
         found = self.signature(signature)
         arrays = found.to_arrays(inputs)
@@ -96,5 +102,5 @@ class ServingClient:
             try:
                 return request()
             except Unavailable:
-                time.sleep(min(_FIRST_PAUSE * 2**retry, _LONGEST_PAUSE))
+                time.sleep(min(self._first_pause * 2**retry, _LONGEST_PAUSE))
         return request()

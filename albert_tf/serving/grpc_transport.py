@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC interface; its messages bring TensorFlow along."""
+"""TensorFlow Serving's gRPC interface; its messages import TensorFlow."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,33 +9,25 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from albert_tf.serving.failure import failure
 from albert_tf.serving.signature import Signature, TensorInfo
+from albert_tf.serving.transport import Transport, failure
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # the default of 4 MB is little for embeddings
-    ("grpc.max_reconnect_backoff_ms", 1000),  # how often is the client's to decide
+    ("grpc.max_receive_message_length", -1),  # The default of 4 MB is too little for embeddings.
+    ("grpc.max_reconnect_backoff_ms", 1000),  # The client itself decides how long it waits.
 )
 
 
-class GrpcTransport:
-    """Sends requests over gRPC.
-
-    Args:
-      server: host:port.
-      model_name: of the model.
-      version: of the model; None is the latest.
-      timeout: seconds that a request may take.
-    """
+class GrpcTransport(Transport):
+    """Sends requests over gRPC; see `Transport`."""
 
     def __init__(self, server: str, model_name: str, version: int | None, timeout: float):
-        self._server, self._timeout = server, timeout
-        self._model_name, self._version = model_name, version
+        super().__init__(server, model_name, version, timeout)
         self._channel = grpc.insecure_channel(server, options=_OPTIONS)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def signatures(self) -> dict[str, Signature]:
-        """All ways to ask the model, by name."""
+        """See `Transport`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         response = self._call(self._service.GetModelMetadata, request)
         contents = get_model_metadata_pb2.SignatureDefMap()
@@ -47,7 +39,7 @@ class GrpcTransport:
         }
 
     def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs of a signature by name; strings are `str`."""
+        """See `Transport`."""
         request = predict_pb2.PredictRequest()
         request.model_spec.signature_name = signature.name
         for name, values in inputs.items():
@@ -56,7 +48,7 @@ class GrpcTransport:
         return {name: _array(response.outputs[name]) for name in signature.outputs}
 
     def close(self) -> None:
-        """Closes the connection."""
+        """See `Transport`."""
         self._channel.close()
 
     def _call(self, method: grpc.UnaryUnaryMultiCallable, request: Any) -> Any:

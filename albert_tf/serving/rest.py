@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface; needs no TensorFlow here."""
+"""TensorFlow Serving's REST interface; the client needs no TensorFlow for it."""
 
 import base64
 import json
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import requests
 
-from albert_tf.serving.failure import ServerFailure, Unavailable, failure
 from albert_tf.serving.signature import Signature, TensorInfo
+from albert_tf.serving.transport import ServerFailure, Transport, Unavailable, failure
 
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -21,25 +21,18 @@ _STATUSES = {
 }
 
 
-class RestTransport:
-    """Sends requests over HTTP.
-
-    Args:
-      server: host:port.
-      model_name: of the model.
-      version: of the model; None is the latest.
-      timeout: seconds that a request may take.
-    """
+class RestTransport(Transport):
+    """Sends requests over HTTP; see `Transport`."""
 
     def __init__(self, server: str, model_name: str, version: int | None, timeout: float):
-        self._server, self._timeout = server, timeout
+        super().__init__(server, model_name, version, timeout)
         self._url = f"http://{server}/v1/models/{urllib.parse.quote(model_name, safe='')}"
         if version is not None:
             self._url += f"/versions/{version}"
         self._session = requests.Session()
 
     def signatures(self) -> dict[str, Signature]:
-        """All ways to ask the model, by name."""
+        """See `Transport`."""
         metadata = self._request("GET", "/metadata", "metadata")["signature_def"]["signature_def"]
         return {
             name: Signature(name, _infos(content["inputs"]), _infos(content["outputs"]))
@@ -48,18 +41,18 @@ class RestTransport:
         }
 
     def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs of a signature by name; strings are `str`."""
+        """See `Transport`."""
         content = {
             "signature_name": signature.name,
             "inputs": {name: _json_values(values.tolist()) for name, values in inputs.items()},
         }
         outputs = self._request("POST", ":predict", "outputs", content)
-        if len(signature.outputs) == 1:  # which has no name then
+        if len(signature.outputs) == 1:  # The server leaves out the name of a single output.
             outputs = dict.fromkeys(signature.outputs, outputs)
         return {name: info.from_json(outputs[name]) for name, info in signature.outputs.items()}
 
     def close(self) -> None:
-        """Closes the connections."""
+        """See `Transport`."""
         self._session.close()
 
     def _request(self, method: str, path: str, wanted: str, content: Any = None) -> Any:
@@ -98,7 +91,7 @@ def _shape(shape: Mapping[str, Any]) -> tuple[int | None, ...] | None:
 
 
 def _json_values(values: Any) -> Any:
-    """Nested lists in which bytes that are no UTF-8 are as TensorFlow Serving wants them."""
+    """Returns the nested lists with all `bytes` as JSON: as text, or in base64 if they are not UTF-8."""
     if isinstance(values, list):
         return [_json_values(value) for value in values]
     if not isinstance(values, bytes):
@@ -110,7 +103,7 @@ def _json_values(values: Any) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost words of an error with several layers."""
+    """Returns the message of the innermost of nested errors."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     return str(getattr(error, "reason", error)).rpartition(": ")[2]

@@ -1,4 +1,4 @@
-"""Rows of a request, as they are typed or read: a mapping from the names of the inputs to values."""
+"""Rows of a request, from flags or from a file. A row maps the names of the inputs to values."""
 
 import base64
 import contextlib
@@ -16,12 +16,13 @@ Row = Mapping[str, Any]
 
 
 def rows_of_pairs(pairs: Iterable[str], signature: Signature) -> list[Row]:
-    """Rows of name=value, in which the first of each name belong together, the second, and so on.
+    """Makes rows of pairs name=value.
 
-    A value is a text as it stands, or JSON for an input that is something else.
+    The first values of all names make the first row, the second values the second row, and so on. If the
+    input is a text, the value is taken as it is; if not, it is JSON.
 
     Raises:
-      InputError: a pair is none, or the names do not come equally often.
+      InputError: a pair has no "=", a value is not JSON, or the names do not have equally many values.
     """
     columns: dict[str, list[Any]] = {}
     for pair in pairs:
@@ -31,18 +32,18 @@ def rows_of_pairs(pairs: Iterable[str], signature: Signature) -> list[Row]:
         columns.setdefault(name, []).append(_typed(value, name, signature))
     if len({len(values) for values in columns.values()}) > 1:
         counts = ", ".join(f"{name}: {len(values)}" for name, values in columns.items())
-        raise InputError(f"the inputs have unlike numbers of values ({counts})")
+        raise InputError(f"the inputs have different numbers of values ({counts})")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def rows_of_file(file: TextIO, path: str, signature: Signature) -> Iterator[Row]:
-    """The rows of an opened file, one after the other.
+    """Reads the rows of an open file, one after the other.
 
-    Lines are JSON objects; where the signature takes one text and the name of the file does not end in
-    .jsonl, they are texts.
+    Each line is a JSON object. But if the signature takes one text and the name of the file does not end in
+    .jsonl, each line is a text.
 
     Raises:
-      InputError: a line is not what it must be.
+      InputError: a line is not JSON, or the object does not hold exactly the inputs of the signature.
     """
     [name, *others] = signature.inputs
     is_plain = not others and signature.inputs[name].is_text and not path.endswith(".jsonl")
@@ -56,7 +57,7 @@ def rows_of_file(file: TextIO, path: str, signature: Signature) -> Iterator[Row]
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[TextIO]:
-    """A file or standard input; bytes that are no UTF-8 become surrogates."""
+    """Opens a file, or standard input for "-"; bytes that are not UTF-8 become surrogates."""
     source = sys.stdin.fileno() if path == STANDARD_INPUT else path
     with open(
         source, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=path != STANDARD_INPUT
@@ -67,9 +68,8 @@ def opened(path: str) -> Iterator[TextIO]:
 def _typed(value: str, name: str, signature: Signature) -> Any:
     info = signature.inputs.get(name)
     if info is None or info.is_text:
-        return value.encode(
-            errors="surrogateescape"
-        )  # what was no UTF-8 on the command line comes as surrogates
+        # Bytes of the command line that are not UTF-8 come as surrogates.
+        return value.encode(errors="surrogateescape")
     try:
         return _parsed(value)
     except ValueError:
@@ -91,5 +91,5 @@ def _parsed(text: str) -> Any:
 
 
 def _bytes_of_base64(content: dict[str, Any]) -> Any:
-    """{"b64": text} is TensorFlow Serving's way to write bytes."""
+    """Decodes {"b64": text}, TensorFlow Serving's form for bytes; returns other objects as they are."""
     return base64.b64decode(content["b64"]) if set(content) == {"b64"} else content

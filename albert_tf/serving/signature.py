@@ -1,4 +1,4 @@
-"""What a served model takes and gives, as its server tells it."""
+"""`Signature`: the inputs and outputs of a served model, as its server describes them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 from albert_tf.errors import InputError
 
-# By the names of TensorFlow's DataType. Strings are Python objects: `str`, or `bytes` that are no UTF-8.
+# Keys are names of TensorFlow's DataType. Strings are `str`, or `bytes` if they are not UTF-8.
 _DTYPES = {
     "DT_STRING": np.dtype(object),
     "DT_BOOL": np.dtype(bool),
@@ -18,7 +18,7 @@ _DTYPES = {
     "DT_DOUBLE": np.dtype(np.float64),
 }
 _KINDS = {"i": "whole numbers", "f": "numbers", "b": "true or false"}
-_FROM = {"i": "iu", "f": "iuf", "b": "b"}  # which kinds of arrays may stand for a kind
+_FROM = {"i": "iu", "f": "iuf", "b": "b"}  # kind of an input -> kinds of arrays that it takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TensorInfo:
 
     Attributes:
       dtype: name of TensorFlow's DataType, such as "DT_STRING".
-      shape: None where a size is open, or in place of all sizes.
+      shape: the sizes; a size that may vary is None, and an unknown shape is None.
     """
 
     dtype: str
@@ -41,11 +41,11 @@ class TensorInfo:
 
     @property
     def is_text(self) -> bool:
-        """Whether a row is one string."""
+        """Whether each row is one string."""
         return self.dtype == "DT_STRING" and self.shape is not None and len(self.shape) == 1
 
     def to_array(self, values: Any) -> np.ndarray:
-        """An array of this type and shape, from arrays or nested lists.
+        """Makes an array of this type and shape from an array or nested lists.
 
         Raises:
           ValueError: the values do not fit.
@@ -57,7 +57,7 @@ class TensorInfo:
         return array
 
     def from_json(self, values: Any) -> np.ndarray:
-        """An array of nested lists that a server gave; what is empty gets the sizes that are known."""
+        """Makes an array of a server's nested lists; an empty array gets the known sizes of the shape."""
         array = np.array(values, self.numpy_dtype)
         if array.size or self.shape is None:
             return array
@@ -65,9 +65,9 @@ class TensorInfo:
 
     @property
     def numpy_dtype(self) -> np.dtype:
-        """The type of arrays; that of objects for strings."""
+        """The dtype of arrays; it is `object` for strings."""
         if self.dtype not in _DTYPES:
-            raise InputError(f"tensors of {self.dtype} are not known to this client")
+            raise InputError(f"this client does not know tensors of {self.dtype}")
         return _DTYPES[self.dtype]
 
     def _fits(self, array: np.ndarray) -> bool:
@@ -79,7 +79,13 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One of the ways to ask a model."""
+    """One of the ways to ask a model.
+
+    Attributes:
+      name: its name.
+      inputs: name -> type and shape.
+      outputs: name -> type and shape.
+    """
 
     name: str
     inputs: Mapping[str, TensorInfo]
@@ -91,7 +97,7 @@ class Signature:
         return "\n".join([self.name, *lines])
 
     def to_arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The inputs as arrays.
+        """Makes arrays of the inputs.
 
         Raises:
           InputError: an input is missing, unknown, or of another type or shape.

@@ -1,9 +1,9 @@
-"""`BenchmarkTask`: a task that is judged by its predictions for every example of a split."""
+"""`Benchmark`: from files to features. `BenchmarkTask`: judged by its predictions for a whole split."""
 
 import abc
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,16 +17,79 @@ from albert_tf.errors import InputError
 from albert_tf.html_report import Section
 from albert_tf.tasks.overview import overview
 from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length, correct, mean, nll, number_of
+from albert_tf.tokenization import Tokenizer
+
+
+class ExamplesOfSplit(Protocol):
+    """The examples of a split, as read from files; equal digests mean equal examples."""
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal."""
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+
+_Examples = TypeVar("_Examples", bound=ExamplesOfSplit)
+
+
+class Benchmark(abc.ABC, Generic[_Examples]):
+    """Where the data of a task come from. Files become examples, examples become features, both make a task.
+
+    A task is made last, because the files of some benchmarks decide what the task is.
+
+    Attributes:
+      features_class: the class of the features.
+      feature_files: split -> the file that keeps its features; for other splits the cache chooses the file.
+    """
+
+    features_class: ClassVar[type[Features]] = Features
+    feature_files: Mapping[str, str | None] = {}
+
+    def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
+        """The examples of the given splits, in this order; some benchmarks add a split."""
+        return {split: self.read_split(split) for split in splits}
+
+    @abc.abstractmethod
+    def read_split(self, split: str) -> _Examples:
+        """Reads the files of the split "train", "dev" or "test".
+
+        Raises:
+          InputError: a file is missing or cannot be used.
+        """
+
+    @abc.abstractmethod
+    def task_name(self, examples: Mapping[str, _Examples]) -> str:
+        """The name of the task that the examples belong to."""
+
+    @abc.abstractmethod
+    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
+        """JSON values that decide, besides text and vocabulary, what `features` makes; it takes them.
+
+        Raises:
+          InputError: the lengths do not fit each other.
+        """
+
+    @abc.abstractmethod
+    def features(self, tokenizer: Tokenizer, examples: _Examples, **settings: Any) -> Features:
+        """Turns examples into ids."""
+
+    @abc.abstractmethod
+    def task(
+        self, examples: Mapping[str, _Examples], features: Mapping[str, Any], **arguments: Any
+    ) -> "BenchmarkTask":
+        """The task; `arguments` are the keyword arguments of `BenchmarkTask`."""
 
 
 class BenchmarkTask(Task):
-    """A task with a train, a dev and a test split, as far as they are there.
+    """A task with some of the splits "train", "dev" and "test".
 
     Args:
-      features: of each split, by name ("train", "dev", "test").
+      features: split -> its features.
       config: the model's shape.
       max_seq_length: of the features.
-      dropout_prob: in front of the task's head.
+      dropout_prob: dropout before the task's head.
       pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
       do_lower_case, keep_accents: whether the text was lower-cased, and kept its accents.
       spm_model_file, vocab_file: the vocabulary, kept with the weights.
@@ -43,9 +106,9 @@ class BenchmarkTask(Task):
     label_names: tuple[str, ...]
     examples_name = "examples"
     tokens_per_example = None
-    losses = ("cross_entropy",)
-    metrics = ("cross_entropy", "accuracy")
-    progress_metrics = {"accuracy": "accuracy"}  # noqa: RUF012
+    losses: tuple[str, ...] = ("cross_entropy",)
+    metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
+    progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
 
     def __init__(
         self,
@@ -75,16 +138,16 @@ class BenchmarkTask(Task):
         """The benchmark's results for the outputs of all examples of a split, in order.
 
         Returns:
-          Part -> metric -> value. The first part's metrics go by their own names, those of the others have
-          the part's in front: "eval_accuracy", "mismatched_eval_accuracy".
+          Part -> metric -> value. In one mapping of all parts (`under_one_name`) metrics of the first part
+          keep their names, others begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
         """
 
     @abc.abstractmethod
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
-        """Writes what is predicted for the test split; returns the paths."""
+        """Writes the predictions for the test split; returns the paths."""
 
     def overview(self) -> str:
-        """What there is to train on, as plain text."""
+        """What the splits contain, as plain text."""
         return overview(self.features, self.label_names or None, self.max_seq_length)
 
     def has_labels(self, split: str) -> bool:
@@ -93,7 +156,7 @@ class BenchmarkTask(Task):
 
     def breakdowns(
         self, split: str, outputs: Mapping[str, np.ndarray]
-    ) -> dict[str, dict[str, dict[str, float]]]:
+    ) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
         """Results by kinds of examples: title -> kind -> metric -> value."""
         return {}
 
@@ -123,7 +186,7 @@ class BenchmarkTask(Task):
         return dict.fromkeys(self.losses, number_of(batch["input_ids"]))
 
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What is predicted for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
+        """The predictions for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
         logits = model(batch, training=False)["logits"]
         return {"logits": logits, "example_index": batch["example_index"]}
 
@@ -136,7 +199,7 @@ class BenchmarkTask(Task):
         }
 
     def training_settings(self) -> dict[str, Any]:
-        """The flags of the task that are not the loop's, and a digest of the train split."""
+        """The flags of the task, without the flags of the loop, and a digest of the train split."""
         return {
             "train_file": f"{len(self.features['train'])} {self.examples_name} ({self._digest('train')})",
             "max_seq_length": self.max_seq_length,
@@ -188,7 +251,7 @@ class BenchmarkTask(Task):
                 )
 
     def explain_bad_record(self) -> str | None:
-        """Features are checked when they are made: there is nothing to add."""
+        """None: features are checked when they are made."""
         return None
 
     def train_dataset(

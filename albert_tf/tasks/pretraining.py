@@ -13,6 +13,8 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints.assets import Assets, check_vocabulary_fits
+from albert_tf.cli.options import PRETRAINING_LENGTH
+from albert_tf.cli.text import say
 from albert_tf.config import AlbertConfig
 from albert_tf.data import record_checks, records
 from albert_tf.data.dynamic_masking import draw_chance, draw_masks
@@ -32,7 +34,7 @@ from albert_tf.tasks.task import (
 )
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
-_FILLER = -1  # the sentence-order label of what is no record
+_FILLER = -1  # the sentence-order label of rows that only fill a batch
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
@@ -44,9 +46,9 @@ class PretrainingTask(Task):
       input_files: TFRecord files to train on.
       eval_files: TFRecord files to evaluate on.
       max_seq_length: length of the records.
-      masking: what is to be predicted of unmasked records. Of masked ones `max_predictions_per_seq` counts,
+      masking: what to predict in unmasked records. For masked records only `max_predictions_per_seq` counts:
         the length of their arrays of predictions.
-      index_file: keeps where the records are, so that a run that continues need not look for them.
+      index_file: keeps the places of the records, so that a run that continues does not search for them.
       text: vocabulary and casing of the records, which are kept with the weights; see `Assets.of_records`.
     """
 
@@ -60,7 +62,7 @@ class PretrainingTask(Task):
         config: AlbertConfig,
         input_files: Sequence[str],
         eval_files: Sequence[str],
-        max_seq_length: int = 512,
+        max_seq_length: int = PRETRAINING_LENGTH,
         masking: MaskingOptions | None = None,
         index_file: str | None = None,
         text: Assets | None = None,
@@ -95,7 +97,7 @@ class PretrainingTask(Task):
         return index_records(self.input_files, self.index_file)
 
     def training_settings(self) -> dict[str, Any]:
-        """The flags of the records, and what they are by names, sizes and numbers of records of the files."""
+        """The flags of the records, and a digest of the files' names, sizes and numbers of records."""
         index = self._index
         names = [os.path.basename(path) for path in index.files]
         key = json.dumps([names, index.sizes, index.records_of_files()])
@@ -116,9 +118,9 @@ class PretrainingTask(Task):
         return TrainingData(records, described, self.max_seq_length)
 
     def facts(self) -> dict[str, str]:
-        """Where the masks come from."""
+        """The source of the masks."""
         if not self._are_unmasked:
-            return {"masks": "those of the records"}
+            return {"masks": "as in the records"}
         masking = self.masking
         return {
             "masks": f"drawn anew each time round: {masking.masked_lm_prob:g} of the pieces, at most "
@@ -152,7 +154,7 @@ class PretrainingTask(Task):
                 raise InputError(problem or f"{path} has {size} bytes, but {metadata['bytes']} were written")
 
     def explain_bad_record(self) -> str | None:
-        """Reads all records to find the one that cannot be used."""
+        """Reads all records to find one that cannot be used."""
         return self._find_bad_record(limit=None)
 
     def _find_bad_record(self, limit: int | None) -> str | None:
@@ -183,9 +185,9 @@ class PretrainingTask(Task):
         return self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
 
     def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        """The records of `eval_files` once, in order; unmasked ones always with the same masks.
+        """The records of `eval_files` once, in order; unmasked records always get the same masks.
 
-        All batches have one shape: the last one is filled with records of weight 0.
+        All batches have one shape: rows of weight 0 fill the last one.
         """
         files = tf.data.Dataset.from_tensor_slices(list(self.eval_files)).enumerate()
         numbered = files.flat_map(
@@ -201,7 +203,7 @@ class PretrainingTask(Task):
     def _batches(
         self, numbered: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
     ) -> tf.data.Dataset:
-        """Batches of what the model takes, of (epoch, number, record); the last one may be smaller."""
+        """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
         length, masking = self.max_seq_length, self.masking
         pieces = self._pieces if self._are_unmasked else 0
 
@@ -249,7 +251,7 @@ class PretrainingTask(Task):
 
 
 def _filled(batch: Mapping[str, tf.Tensor], devices: int, size: int) -> dict[str, tf.Tensor]:
-    """A batch for all devices as one for each, `[devices, size, ...]`, filled with records of weight 0."""
+    """A batch for all devices as one for each, `[devices, size, ...]`, filled with rows of weight 0."""
 
     def fill(name: str, values: tf.Tensor) -> tf.Tensor:
         missing = devices * size - tf.shape(values)[0]
@@ -260,8 +262,35 @@ def _filled(batch: Mapping[str, tf.Tensor], devices: int, size: int) -> dict[str
     return {name: fill(name, values) for name, values in batch.items()}
 
 
+def described_length(files: Sequence[str], name: str, default: int) -> int:
+    """A length of the records, as the descriptions beside them say; if none does, a default and a line.
+
+    Args:
+      files: record files.
+      name: "max_seq_length" or "max_predictions_per_seq".
+      default: the length of records without a description.
+
+    Raises:
+      InputError: the descriptions differ, or one of them holds no length.
+    """
+    found: dict[int, str] = {}
+    for path in files:
+        metadata = records.read_metadata(path) or {}
+        length = metadata.get(name, default)
+        if type(length) is not int or length < 1:
+            raise InputError(f"{records.metadata_path(path)}: {name} is {length!r}, but a length is needed")
+        if name in metadata:
+            found.setdefault(length, path)
+    if len(found) > 1:
+        (one, first), (other, second), *_ = found.items()
+        raise InputError(f"{first} was made with --{name}={one}, {second} with {other}: one value is needed")
+    if not found:
+        say(f"--{name} is {default}: there is no description beside the records that says another")
+    return next(iter(found), default)
+
+
 def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions:
-    """What is to be predicted: as `given`, else, of unmasked records, as the descriptions beside them say.
+    """What is to be predicted: as `given`, else as the descriptions beside the records say.
 
     Raises:
       InputError: masked and unmasked records are mixed, or the descriptions differ.
@@ -270,7 +299,9 @@ def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions
     if not record_checks.are_unmasked(files):
         for name in given.keys() - {"max_predictions_per_seq"}:
             warnings.warn(f"--{name} makes no difference to masked records", InputWarning, stacklevel=2)
-        return MaskingOptions(**given)
+        name = "max_predictions_per_seq"
+        length = given.get(name) or described_length(files, name, MaskingOptions.max_predictions_per_seq)
+        return MaskingOptions(**{**given, name: length})
     found: dict[str, tuple[Any, str]] = {}
     for path in files:
         settings = (records.read_metadata(path) or {}).get("settings", {})

@@ -12,13 +12,14 @@ import numpy as np
 import tf_keras
 
 from albert_tf import html_report
-from albert_tf.data.features import Features, encode_column, join
+from albert_tf.cli.settings import RaceSettings
+from albert_tf.data.features import Features, encode_column, join, required
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, parse_json
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForMultipleChoice
 from albert_tf.tasks import benchmark
-from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
 from albert_tf.tokenization import Tokenizer
 
 LEVELS = ("middle", "high")
@@ -37,10 +38,10 @@ class RaceQuestions:
     Attributes:
       articles: each once.
       article_of: int32 [questions]. The article that a question is about.
-      questions: raw text; "_" stands for the option where there is one.
+      questions: raw text; a "_" in it stands for the option.
       options: four columns of raw text, each [questions].
       names: the id of the passage and the number of the question in it, such as "high1234.txt-0".
-      labels: int32 [questions], 0 to 3; None where the split has no answers.
+      labels: int32 [questions], 0 to 3; None if the split has no answers.
       parts: the questions of each level, "middle" and "high".
       digest: of the files' content and of how they were read; equal digests mean equal questions.
     """
@@ -61,8 +62,8 @@ class RaceQuestions:
 def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> RaceQuestions:
     """Reads RACE/<split>/<level>/ in `data_dir`, which may itself be the folder RACE.
 
-    A level's folder holds one JSON file a passage, `<number>.txt`, as published, or `all.txt` with one JSON
-    object a line, which is then read instead.
+    The folder of a level contains a JSON file for each passage, `<number>.txt`, as published. If it contains
+    `all.txt` with one JSON object a line, this file is read instead.
 
     Args:
       data_dir: the folder.
@@ -106,13 +107,16 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
 
 
 def race_features(
-    tokenizer: Tokenizer, questions: RaceQuestions, max_seq_length: int = 512, max_qa_length: int = 128
+    tokenizer: Tokenizer,
+    questions: RaceQuestions,
+    max_seq_length: int,
+    max_qa_length: int = RaceSettings.max_qa_length,
 ) -> Features:
     """[CLS] article [SEP] question and option [SEP], four sequences a question.
 
-    The option takes the place of every "_" of the question; where there is none it follows the question. Of
-    the two together the last `max_qa_length` pieces stay, and as much of the article's beginning as then fits
-    into `max_seq_length`, which is to be more than `max_qa_length` + 3.
+    The option replaces every "_" of the question; it follows a question without "_". The last `max_qa_length`
+    pieces of question and option together stay, and as much of the article's beginning as then fits into
+    `max_seq_length`, which must be more than `max_qa_length` + 3.
     """
     articles = encode_column(tokenizer, questions.articles, "tokenizing articles")
     articles = articles.take(np.repeat(questions.article_of, NUM_OPTIONS))
@@ -133,7 +137,7 @@ def race_features(
 
 
 def _with_options(question: str, options: Sequence[str]) -> list[str]:
-    """The question with each of its options, such that the tokenizer's preprocessing may come afterwards."""
+    """The question with each of its options; the tokenizer's preprocessing may follow."""
     question = re.sub(BLANKS, "_", question)
     if "_" in question:
         return [question.replace("_", option.strip()) for option in options]
@@ -149,7 +153,7 @@ def _folder(data_dir: str, split: str, level: str) -> str:
 
 
 def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
-    """The JSON of each passage, with where it stands for messages."""
+    """The JSON of each passage, with its place for messages."""
     together = os.path.join(folder, "all.txt")
     if os.path.exists(together):
         with open(together, "rb") as file:
@@ -169,7 +173,7 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _passage(data: bytes, place: str, may_lack_answers: bool) -> Mapping[str, Any]:
-    """A passage of which everything has been checked."""
+    """A passage, after all checks."""
     passage = _json_object(data, place)
     kinds = dict(_KINDS)
     if may_lack_answers and "answers" not in passage:
@@ -213,8 +217,8 @@ class RaceTask(BenchmarkTask):
     """RACE: cross-entropy over the scores of the four options.
 
     Args:
-      questions: of each split.
-      features: of those questions.
+      questions: the questions of each split.
+      features: the features of each split.
       max_qa_length: pieces of question and option in the features; kept with the weights.
       **kwargs: see `BenchmarkTask`.
     """
@@ -227,7 +231,7 @@ class RaceTask(BenchmarkTask):
         self,
         questions: Mapping[str, RaceQuestions],
         features: Mapping[str, Features],
-        max_qa_length: int = 128,
+        max_qa_length: int = RaceSettings.max_qa_length,
         **kwargs,
     ):
         super().__init__(features, **kwargs)
@@ -243,11 +247,12 @@ class RaceTask(BenchmarkTask):
         return AlbertForMultipleChoice(self.config, self.dropout_prob, dtype=dtype)
 
     def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-        """Accuracy and loss over all questions, and over those of each school level."""
+        """Accuracy and loss over all questions, and over the questions of each school level."""
         questions, logits = self.questions[split], outputs["logits"]
+        all_labels = required(questions.labels)
         rows = {}
         for part, where in {"all": slice(None), **questions.parts}.items():
-            labels = questions.labels[where]
+            labels = all_labels[where]
             rows[part] = {
                 "eval_accuracy": float(np.mean(logits[where].argmax(axis=1) == labels)),
                 "eval_loss": benchmark.cross_entropy(labels, logits[where]),
@@ -269,17 +274,61 @@ class RaceTask(BenchmarkTask):
     def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
         """Accuracy by school level, and the worst questions."""
         questions, chances = self.questions["dev"], benchmark.probabilities(outputs["logits"])
-        predicted = chances.argmax(axis=1)
-        answers = [
-            [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
-            for choices in (questions.labels, predicted)
-        ]
+        labels, predicted = required(questions.labels), chances.argmax(axis=1)
+
+        def shown(choices: np.ndarray) -> list[str]:
+            return [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
+
         texts = {
             "question": questions.questions,
             "passage": [questions.articles[article] for article in questions.article_of],
         }
         return [
-            html_report.accuracy_by_part(predicted == questions.labels, questions.parts),
-            html_report.confusion_matrix(questions.labels, predicted, ANSWERS),
-            html_report.wrong_examples(*answers, chances.max(axis=1), texts),
+            html_report.accuracy_by_part(predicted == labels, questions.parts),
+            html_report.confusion_matrix(labels, predicted, ANSWERS),
+            html_report.wrong_examples(shown(labels), shown(predicted), chances.max(axis=1), texts),
         ]
+
+
+@dataclasses.dataclass(frozen=True)
+class RaceBenchmark(Benchmark[RaceQuestions]):
+    """RACE in a folder.
+
+    Attributes:
+      data_dir: the folder that contains RACE/, or RACE/ itself.
+      levels: the levels of school to read.
+      lengths: how many pieces of question and option are kept.
+      feature_files: see `Benchmark`.
+    """
+
+    data_dir: str
+    levels: tuple[str, ...] = LEVELS
+    lengths: RaceSettings = dataclasses.field(default_factory=RaceSettings)
+    feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+    def read_split(self, split: str) -> RaceQuestions:
+        """See `read_race`."""
+        return read_race(self.data_dir, split, self.levels)
+
+    def task_name(self, examples: Mapping[str, RaceQuestions]) -> str:
+        """Always "race"."""
+        return RaceTask.name
+
+    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
+        """The lengths, which must leave room for the passage."""
+        if self.lengths.max_qa_length + 4 > max_seq_length:
+            raise InputError(
+                f"--max_qa_length {self.lengths.max_qa_length} leaves no room for the passage in "
+                f"--max_seq_length {max_seq_length}"
+            )
+        return {"max_seq_length": max_seq_length, **dataclasses.asdict(self.lengths)}
+
+    def features(self, tokenizer: Tokenizer, examples: RaceQuestions, **settings: Any) -> Features:
+        """See `race_features`."""
+        return race_features(tokenizer, examples, **settings)
+
+    def task(
+        self, examples: Mapping[str, RaceQuestions], features: Mapping[str, Features], **arguments: Any
+    ) -> RaceTask:
+        """See `RaceTask`."""
+        return RaceTask(examples, features, **dataclasses.asdict(self.lengths), **arguments)

@@ -1,8 +1,8 @@
-"""`Task`: what the training loop needs to know of a job; losses and accuracies that tasks measure alike."""
+"""`Task`: what the training loop needs to know of a job; losses and accuracies that all tasks share."""
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras
@@ -24,7 +24,7 @@ class WeightedSum(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """What there is to train on: how many examples, in words too, and the mean tokens of one."""
+    """The training data: the number of examples, a description, and the mean tokens of an example."""
 
     examples: int
     described: str
@@ -36,21 +36,21 @@ class Task(abc.ABC):
 
     Attributes:
       metrics: names of the results of `measure`.
-      losses: those of them whose sum is minimized.
+      losses: the names of the metrics whose sum is minimized.
       best_metric: name of the result, higher is better, by which the best checkpoint is chosen.
       progress_metrics: results that the progress line shows, with their short names.
-      headline: results that the line about an evaluation shows; all where it is empty.
+      headline: results that the line about an evaluation shows; if empty, it shows all.
       config: the model's shape.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
       do_lower_case, keep_accents: whether text is lower-cased and keeps its accents; None if not known.
-      tokens_per_example: positions in one example, padding included; None where examples differ.
+      tokens_per_example: positions in one example, padding included; None if examples differ.
     """
 
-    metrics: ClassVar[tuple[str, ...]]
-    losses: ClassVar[tuple[str, ...]]
-    best_metric: ClassVar[str]
-    progress_metrics: ClassVar[Mapping[str, str]]
-    headline: ClassVar[tuple[str, ...]] = ()
+    metrics: tuple[str, ...]
+    losses: tuple[str, ...]
+    best_metric: str
+    progress_metrics: Mapping[str, str]
+    headline: tuple[str, ...] = ()
     config: AlbertConfig
     spm_model_file: str | None = None
     vocab_file: str | None = None
@@ -59,9 +59,9 @@ class Task(abc.ABC):
     tokens_per_example: int | None
 
     def describe(self) -> dict[str, Any]:
-        """What is kept with the weights of a task of which there are many kinds, as JSON values.
+        """What is kept with the weights, as JSON values; {} if there is only one task of this class.
 
-        `task_name` and `label_names` say whether a head is that of the task.
+        `task_name` and `label_names` tell whether a head belongs to the task.
         """
         return {}
 
@@ -71,27 +71,27 @@ class Task(abc.ABC):
         return Assets(**{name: getattr(self, name) for name in names}, task=self.describe())
 
     def training_settings(self) -> dict[str, Any]:
-        """What decides the outcome of training besides the loop's flags, as JSON values by flag or name.
+        """What decides the outcome of training, besides the loop's flags: JSON values by flag or name.
 
-        The data are among them, so that they are told from others wherever they lie.
+        They identify the data, whatever the path is.
         """
         return {}
 
     def facts(self) -> dict[str, str]:
-        """What the summary of a run that trains says of the task, by name."""
+        """What the summary of a training run says about the task, by name."""
         return {}
 
     @abc.abstractmethod
     def training_data(self) -> TrainingData:
-        """What there is to train on; padding counts where all examples are padded alike."""
+        """The training data; padding counts if all examples are padded alike."""
 
     def eval_data(self) -> str:
-        """What tells the evaluation data from others; results on other data are not compared."""
+        """Identifies the evaluation data; results on different data are not compared."""
         return ""
 
     @abc.abstractmethod
     def check_inputs(self) -> None:
-        """Raises `InputError` if the data cannot be meant for this model; looks at little of it."""
+        """Raises `InputError` if the data do not fit the model; reads only little of them."""
 
     @abc.abstractmethod
     def explain_bad_record(self) -> str | None:
@@ -108,7 +108,7 @@ class Task(abc.ABC):
         """Endless shuffled batches, from the one that the run's step `first_step` trains on."""
 
     def longest_batches(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        """Endless batches as large as those of `train_dataset` can get."""
+        """Endless batches of the largest size that `train_dataset` can give."""
         return self.train_dataset(batch_size, seed=0, first_step=0, context=context)
 
     @abc.abstractmethod
@@ -146,7 +146,7 @@ def nll(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """float32 `[...]`: 1 where the largest of the `logits` `[..., classes]` is the label's, else 0."""
+    """float32 `[...]`: 1 if the label has the largest of the `logits` `[..., classes]`, else 0."""
     return tf.cast(tf.argmax(logits, -1, output_type=labels.dtype) == labels, tf.float32)
 
 

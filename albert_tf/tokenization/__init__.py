@@ -16,17 +16,27 @@ __all__ = [
 
 
 def load_tokenizer(
-    spm_model_file: str | None = None, vocab_file: str | None = None, do_lower_case: bool = True
+    spm_model_file: str | None = None,
+    vocab_file: str | None = None,
+    do_lower_case: bool = True,
+    keep_accents: bool = False,
 ) -> Tokenizer:
-    """The tokenizer of a SentencePiece model, or of a WordPiece vocabulary where no model is given.
+    """The tokenizer of a SentencePiece model, or of a WordPiece vocabulary if no model is given.
 
     With both files the model decides, as in the original.
+
+    Args:
+      spm_model_file: a SentencePiece model.
+      vocab_file: a WordPiece vocabulary, one piece a line.
+      do_lower_case: whether to lower-case the text.
+      keep_accents: whether the text keeps its accents and is not decomposed (Hugging Face's `keep_accents`;
+        for WordPiece `strip_accents=False`). The normalization inside a SentencePiece model still applies.
 
     Raises:
       InputError: neither is given, or the file is broken, of the other kind or lacks a special piece.
     """
     if spm_model_file:
-        return SentencePieceTokenizer(spm_model_file, do_lower_case)
+        return SentencePieceTokenizer(spm_model_file, do_lower_case, keep_accents)
     if vocab_file:
-        return WordPieceTokenizer(vocab_file, do_lower_case)
+        return WordPieceTokenizer(vocab_file, do_lower_case, keep_accents)
     raise InputError("a vocabulary is needed: --spm_model_file (SentencePiece) or --vocab_file (WordPiece)")

@@ -4,10 +4,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from albert_tf.cli.progress import progress_bar
 from albert_tf.errors import InputWarning
 from albert_tf.tokenization.tokenizer import TokenizedTexts, Tokenizer
 
-_CHUNK = 1 << 19  # characters
-_WORTH_PROCESSES = 20_000_000  # characters; one core takes a second for them, processes a third to start
+CHUNK = 1 << 19  # characters
+WORTH_PROCESSES = 20_000_000  # characters; one core takes a second for them, processes a third to start
 _SILENT_SECONDS = 3
 
 _Encoded = tuple[np.ndarray, ...]
@@ -24,36 +26,50 @@ _Encode = Callable[[Sequence[str]], _Encoded]
 
 
 def encode_in_parallel(
-    tokenizer: Tokenizer, texts: Sequence[str], description: str
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    description: str,
+    chunk: int = CHUNK,
+    worth_processes: int = WORTH_PROCESSES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `tokenizer.encode_batch(texts)` gives, by processes where the text is long enough to pay for them.
+    """What `tokenizer.encode_batch(texts)` gives, made by processes if the text is long.
 
     The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
 
     Args:
       tokenizer: is pickled once for each process.
       texts: any number.
-      description: of the progress line that is shown when it takes long.
+      description: stands in the progress line, which is shown if the work takes some seconds.
+      chunk: about how many characters a process encodes in one call.
+      worth_processes: from how many characters on processes are started.
 
     Returns:
       ids: `id_dtype` [pieces]; lengths: int64 [texts].
     """
-    return _in_parallel(tokenizer.encode_batch, texts, description)
+    ids, lengths = _in_parallel(tokenizer.encode_batch, texts, description, chunk, worth_processes)
+    return ids, lengths
 
 
 def encode_with_offsets_in_parallel(
-    tokenizer: Tokenizer, texts: Sequence[str], description: str
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    description: str,
+    chunk: int = CHUNK,
+    worth_processes: int = WORTH_PROCESSES,
 ) -> TokenizedTexts:
     """What `tokenizer.encode_with_offsets(texts)` gives, in the same way as `encode_in_parallel`."""
-    return TokenizedTexts(*_in_parallel(tokenizer.encode_with_offsets, texts, description))
+    encode = tokenizer.encode_with_offsets
+    return TokenizedTexts(*_in_parallel(encode, texts, description, chunk, worth_processes))
 
 
-def _in_parallel(encode: _Encode, texts: Sequence[str], description: str) -> _Encoded:
+def _in_parallel(
+    encode: _Encode, texts: Sequence[str], description: str, chunk: int, worth_processes: int
+) -> _Encoded:
     """The arrays that `encode` gives for the texts; the second one has an element for each text."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    chunks = _chunks(texts, sizes)
+    chunks = _chunks(texts, sizes, chunk)
     cores = len(os.sched_getaffinity(0))
-    if sizes.sum() >= _WORTH_PROCESSES and cores > 1:
+    if sizes.sum() >= worth_processes and cores > 1:
         results = _encode_by_processes(encode, chunks, min(cores, len(chunks)))
     else:
         results = map(encode, chunks)
@@ -65,18 +81,16 @@ def _in_parallel(encode: _Encode, texts: Sequence[str], description: str) -> _En
     return tuple(map(np.concatenate, zip(*done, strict=True)))
 
 
-def _chunks(texts: Sequence[str], sizes: np.ndarray) -> list[Sequence[str]]:
-    """The texts in consecutive parts of about `_CHUNK` characters; at least one part."""
-    ends = np.flatnonzero(np.diff(np.cumsum(sizes) // _CHUNK)) + 1
+def _chunks(texts: Sequence[str], sizes: np.ndarray, chunk: int) -> list[Sequence[str]]:
+    """The texts in consecutive parts of about `chunk` characters; at least one part."""
+    ends = np.flatnonzero(np.diff(np.cumsum(sizes) // chunk)) + 1
     return [texts[begin:end] for begin, end in zip([0, *ends], [*ends, len(texts)], strict=True)]
 
 
 def _encode_by_processes(
     encode: _Encode, chunks: Sequence[Sequence[str]], workers: int
 ) -> Iterator[_Encoded]:
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(encode,)
-    )
+    pool = process_pool(workers, _start_worker, encode)
     done = 0
     try:
         with ctrl_c_blocked():  # for good in the processes that start here: the parent ends them
@@ -96,14 +110,36 @@ def _encode_by_processes(
         pool.shutdown(cancel_futures=True)
 
 
+def process_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> ProcessPoolExecutor:
+    """A pool of spawned processes, which start when work is submitted; submit it in `ctrl_c_blocked()`.
+
+    Args:
+      workers: the most processes.
+      initializer: called in each process with the arguments.
+      *arguments: picklable.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, spawn, initializer=initializer, initargs=arguments)
+
+
 @contextlib.contextmanager
 def ctrl_c_blocked() -> Iterator[None]:
-    """Keeps Ctrl-C from this process, and for good from processes that start meanwhile."""
+    """Puts off Ctrl-C for this process, and keeps it for good from the processes that start meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    arrived = []  # at another thread, which does not block it
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *details: arrived.append(details)) if is_main else None
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if is_main:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)
+
+
+_encode_here: _Encode  # of a worker
 
 
 def _start_worker(encode: _Encode) -> None:

@@ -1,4 +1,4 @@
-"""Text normalization ahead of SentencePiece, and which characters of the raw text its results stand for."""
+"""Text normalization before SentencePiece, and which characters of the raw text the results stand for."""
 
 import functools
 import unicodedata
@@ -6,25 +6,41 @@ import unicodedata
 import numpy as np
 
 
-def preprocess_text(text: str, lower: bool = True, remove_space: bool = True) -> str:
+def preprocess_text(
+    text: str, lower: bool = True, remove_space: bool = True, keep_accents: bool = False
+) -> str:
     """Collapses white space, decomposes (NFKD), drops combining marks, lower-cases; in this order.
 
-    Accents go for cased models too, and Hangul stays decomposed: both are the original's behaviour, on
-    which its released models were trained.
+    The original drops accents for cased models too, and leaves Hangul decomposed; its released models were
+    trained on such text.
+
+    Args:
+      text: any text.
+      lower: whether to lower-case.
+      remove_space: whether to collapse white space.
+      keep_accents: whether to do without NFKD and to keep marks (Hugging Face's `keep_accents`).
     """
     if remove_space:
         text = " ".join(text.split())
-    if not text.isascii():
+    if not keep_accents and not text.isascii():
         text = unicodedata.normalize("NFKD", text)
         for mark in filter(unicodedata.combining, set(text)):
             text = text.replace(mark, "")
     return text.lower() if lower else text
 
 
-def character_ranges(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """The range of the text that each character of `preprocess_text(text)` stands for.
+def character_ranges(
+    text: str, lower: bool = True, keep_accents: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The range of the text that each character of `preprocess_text` stands for.
 
-    A character that becomes several is the range of each; a mark that goes counts to the character before it.
+    If a character becomes several, it is the range of each of them. A dropped mark belongs to the range of
+    the character before it.
+
+    Args:
+      text: the raw text.
+      lower: as in `preprocess_text`.
+      keep_accents: as in `preprocess_text`.
 
     Returns:
       begins, ends: int32 [characters of the preprocessed text].
@@ -33,7 +49,7 @@ def character_ranges(text: str) -> tuple[np.ndarray, np.ndarray]:
     if text.isascii() and len(" ".join(text.split())) == len(text):
         begins = np.arange(len(text), dtype=np.int32)
         return begins, begins + 1
-    widths = np.fromiter(map(_width, text), np.int8, len(text))
+    widths = np.fromiter((_width(c, lower, keep_accents) for c in text), np.int8, len(text))
     white = widths < 0
     widths[white & ~np.append(True, white[:-1])] = 1
     return ranges_of_widths(widths)
@@ -54,6 +70,8 @@ def ranges_of_widths(widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def _width(character: str) -> int:
-    """How many characters preprocessing makes of one, in upper and in lower case; -1 for white space."""
-    return -1 if character.isspace() else len(preprocess_text(character))
+def _width(character: str, lower: bool, keep_accents: bool) -> int:
+    """How many characters preprocessing makes of one; -1 for white space."""
+    if character.isspace():
+        return -1
+    return len(preprocess_text(character, lower, keep_accents=keep_accents))

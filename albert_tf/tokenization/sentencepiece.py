@@ -3,7 +3,7 @@
 import itertools
 import string
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import sentencepiece
@@ -48,11 +48,11 @@ class SentencePieceTokenizer(Tokenizer):
 
     The rule takes a comma off the digit before it: "▁2009," becomes "▁2009" ",". What precedes the comma is
     encoded anew without underlines, which makes SentencePiece put one at its front; where the piece began
-    inside a word the rule means to take it away again: "9," becomes "9" ",". Under Python 3 the original
-    leaves it there ("▁9" ","), and so does `digit_comma_rule="original"`.
+    inside a word the rule takes it away again: "9," becomes "9" ",". (Under Python 3 the original leaves it
+    there, by mistake.)
 
     Attributes:
-      do_lower_case: bool.
+      do_lower_case, keep_accents: bool. See `preprocess_text`.
       parts: what the digit-comma rule makes of each piece; special pieces become unknown by it, too.
 
     Example:
@@ -65,14 +65,15 @@ class SentencePieceTokenizer(Tokenizer):
         self,
         model_file: str,
         do_lower_case: bool = True,
-        digit_comma_rule: Literal["intended", "original"] = "intended",
+        keep_accents: bool = False,
     ):
-        """Loads the model; InputError if the file is no model or lacks a special piece."""
+        """Loads the model; raises InputError if the file is no model or lacks a special piece."""
         self._processor = _load(model_file)
         self.do_lower_case = do_lower_case
+        self.keep_accents = keep_accents
         size = self._processor.get_piece_size()
         super().__init__([self._processor.id_to_piece(i) for i in range(size)], SPECIAL_PIECES, model_file)
-        self._replaced = self._digit_comma_parts(keep_underline=digit_comma_rule == "original")
+        self._replaced = self._digit_comma_parts()
         self._replaced |= {id: [_Part(self.unk_id)] for id in self.special_ids}
         rows = [self._replaced.get(id, [_Part(id)]) for id in range(size)]
         counts = np.array([len(row) for row in rows])
@@ -85,9 +86,13 @@ class SentencePieceTokenizer(Tokenizer):
         """The model's protocol buffer."""
         return self._processor.serialized_model_proto()
 
+    def preprocess(self, text: str) -> str:
+        """The text that the model gets to see; see `preprocess_text`."""
+        return preprocess_text(text, self.do_lower_case, keep_accents=self.keep_accents)
+
     def tokenize(self, text: str) -> list[str]:
-        """The pieces of a text; characters the model does not know come as they are."""
-        text = preprocess_text(text, self.do_lower_case)
+        """The pieces of a text; a character that the model does not know stays as it is."""
+        text = self.preprocess(text)
         pieces = []
         ids = self._processor.encode(text, out_type=int)
         for id, piece in zip(ids, self._processor.encode(text, out_type=str), strict=True):
@@ -99,14 +104,14 @@ class SentencePieceTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        ids, lengths = self._model_ids([preprocess_text(text, self.do_lower_case) for text in texts])
+        ids, lengths = self._model_ids(list(map(self.preprocess, texts)))
         parts, lengths = self._parts_of(ids, lengths)
         return self.parts.ids[parts], lengths
 
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
         """See `Tokenizer.encode_with_offsets`."""
         texts = list(texts)
-        prepared = [preprocess_text(text, self.do_lower_case) for text in texts]
+        prepared = list(map(self.preprocess, texts))
         ids, lengths = self._model_ids(prepared)
         sizes = self._sizes_of(ids, lengths, prepared)
         # Places in the borders of all texts end to end, of which a text has one more than characters.
@@ -116,8 +121,8 @@ class SentencePieceTokenizer(Tokenizer):
         parts, lengths = self._parts_of(ids, lengths)
         begins = np.repeat(begins, counts) + self.parts.before[parts]
         ends = np.repeat(ends, counts) - self.parts.after[parts]
-        borders = [self._borders(*pair) for pair in zip(texts, prepared, strict=True)]
-        borders = np.concatenate([np.zeros((2, 0), np.int32), *borders], axis=1)
+        of_texts = [self._borders(*pair) for pair in zip(texts, prepared, strict=True)]
+        borders = np.concatenate([np.zeros((2, 0), np.int32), *of_texts], axis=1)
         begins = borders[0, begins]
         return TokenizedTexts(self.parts.ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
 
@@ -137,7 +142,7 @@ class SentencePieceTokenizer(Tokenizer):
         return parts, np.diff(text_ends, prepend=0)
 
     def _sizes_of(self, ids: np.ndarray, lengths: np.ndarray, prepared: list[str]) -> np.ndarray:
-        """How many characters of the text as the model normalizes it each of the model's ids stands for."""
+        """How many characters each of the model's ids stands for, in the text as the model normalizes it."""
         sizes = self._sizes[ids]
         unknown = ids == self.unk_id
         if unknown.any():  # which may be any number of characters, so the model has to spell them
@@ -159,7 +164,7 @@ class SentencePieceTokenizer(Tokenizer):
         normalized, origins = self._processor.normalize(prepared, with_offsets=True)
         origins = np.array(origins)
         visible = np.flatnonzero(np.frombuffer(normalized.encode("utf-32-le"), np.uint32) != ord(UNDERLINE))
-        begins, ends = character_ranges(text)
+        begins, ends = character_ranges(text, self.do_lower_case, self.keep_accents)
         next_begins = np.full(len(origins), len(text), np.int32)
         next_begins[visible] = begins[origins[visible]]
         last_ends = np.zeros(len(origins), np.int32)
@@ -179,14 +184,14 @@ class SentencePieceTokenizer(Tokenizer):
             return len(self.pieces[id])
         return int(int(self.pieces[id][1:-1], 16) & 0xC0 != 0x80)
 
-    def _digit_comma_parts(self, keep_underline: bool) -> dict[int, list[_Part]]:
-        """For every piece the rule applies to, what it becomes."""
+    def _digit_comma_parts(self) -> dict[int, list[_Part]]:
+        """What the rule makes of each piece to which it applies."""
         result = {}
         for id, piece in enumerate(self.pieces):
             if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
                 continue
             parts = self._processor.encode(piece[:-1].replace(UNDERLINE, ""), out_type=str)
-            if not piece.startswith(UNDERLINE) and not keep_underline:
+            if not piece.startswith(UNDERLINE):
                 parts[0] = parts[0].removeprefix(UNDERLINE)
             parts = [part for part in parts if part] + [","]
             visible = [i for i, character in enumerate(piece) if character != UNDERLINE]

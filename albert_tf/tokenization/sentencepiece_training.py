@@ -87,7 +87,7 @@ def vocabulary_listing(model: bytes) -> str:
 
 
 def _divided(sentence: str) -> Iterator[str]:
-    """The sentence in parts that SentencePiece accepts, cut at a space where there is one."""
+    """The sentence in parts that SentencePiece accepts, cut at a space if there is one."""
     while len(sentence.encode()) > _LONGEST_SENTENCE:
         window = sentence.encode()[:_LONGEST_SENTENCE].decode(errors="ignore")
         cut = window.rfind(" ") if " " in window[1:] else len(window)

@@ -12,7 +12,7 @@ from albert_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class SpecialPieces:
-    """How a vocabulary spells the pieces with a function of their own."""
+    """How a vocabulary spells the special pieces."""
 
     pad: str
     unk: str

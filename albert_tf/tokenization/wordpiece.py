@@ -39,10 +39,18 @@ class WordPieceTokenizer(Tokenizer):
       ['the', 'river', '##s', ',']
     """
 
-    def __init__(self, vocab_file: str, do_lower_case: bool = True):
-        """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece."""
+    def __init__(self, vocab_file: str, do_lower_case: bool = True, keep_accents: bool = False):
+        """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece.
+
+        Args:
+          vocab_file: the vocabulary.
+          do_lower_case: whether to lower-case the text and to drop its accents.
+          keep_accents: whether lower-cased text keeps its accents, as with BERT's `strip_accents=False`.
+            Text that is not lower-cased keeps them in any case.
+        """
         super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
         self.do_lower_case = do_lower_case
+        self.keep_accents = keep_accents
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
 
     def tokenize(self, text: str) -> list[str]:
@@ -59,12 +67,12 @@ class WordPieceTokenizer(Tokenizer):
         """See `Tokenizer.encode_with_offsets`."""
         columns = [(np.zeros(0, self.id_dtype), *np.zeros((2, 0), np.int32))]
         for text in texts:
-            ids, sizes = self._encode(text)
-            widths = map(_width, text, itertools.repeat(self.do_lower_case))
+            found, found_sizes = self._encode(text)
+            widths = (_width(c, self.do_lower_case, self.keep_accents) for c in text)
             begins, ends = ranges_of_widths(np.fromiter(widths, np.int8, len(text)))
-            sizes = np.array(sizes, np.int64)
+            sizes = np.array(found_sizes, np.int64)
             last = np.cumsum(sizes) - 1
-            columns.append((np.array(ids, self.id_dtype), begins[last - sizes + 1], ends[last]))
+            columns.append((np.array(found, self.id_dtype), begins[last - sizes + 1], ends[last]))
         lengths = np.array([len(ids) for ids, _, _ in columns[1:]], np.int64)
         ids, begins, ends = map(np.concatenate, zip(*columns, strict=True))
         return TokenizedTexts(ids, lengths, begins, ends)
@@ -73,7 +81,7 @@ class WordPieceTokenizer(Tokenizer):
         return not piece.startswith(CONTINUATION)
 
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
-        """Ids, and the number of characters without white space, after all changes, that each stands for."""
+        """Ids, and how many characters each stands for, counted after all changes and without white space."""
         ids, sizes = [], []
         for word in clean(text).split():
             found = self._cache.get(word)
@@ -86,9 +94,9 @@ class WordPieceTokenizer(Tokenizer):
         return ids, sizes
 
     def _encode_word(self, word: str) -> tuple[list[int], list[int]]:
-        """The same of a word that white space surrounds; punctuation inside it stands for itself."""
+        """The same for one word between white space; punctuation inside it is a word of its own."""
         if self.do_lower_case:
-            word = lower_without_accents(word)
+            word = lower_case(word, self.keep_accents)
         spaced = "".join(f" {c} " if is_punctuation(c) else c for c in word)
         ids, sizes = [], []
         for part in spaced.split():
@@ -139,19 +147,21 @@ def clean(text: str) -> str:
     return text.translate(_CLEAN)
 
 
-def lower_without_accents(text: str) -> str:
-    """The text in lower case, decomposed (NFD), without the marks that take no space."""
+def lower_case(text: str, keep_accents: bool) -> str:
+    """The text in lower case; unless accents are kept, decomposed (NFD) and without marks of no width."""
+    if keep_accents:
+        return text.lower()
     decomposed = unicodedata.normalize("NFD", text.lower())
     return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
 
 
 @functools.cache
-def _width(character: str, lower: bool) -> int:
+def _width(character: str, lower: bool, keep_accents: bool) -> int:
     """How many characters of words a character of the raw text becomes; -1 for white space."""
     if character.isspace():
         return -1
     cleaned = clean(character).strip()
-    return len(lower_without_accents(cleaned) if lower else cleaned)
+    return len(lower_case(cleaned, keep_accents) if lower else cleaned)
 
 
 def is_punctuation(character: str) -> bool:

@@ -15,7 +15,7 @@ from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.text import duration, format_results, per_second
 from albert_tf.files import appear_when_complete
 
-_REFRESH_SECONDS = 0.5
+REFRESH_SECONDS = 0.5
 # tqdm puts a comma before the postfix.
 _LINE = "step {n_fmt}/{total_fmt}{postfix}, {remaining} left"
 _BAR = "{percentage:3.0f}% {bar:10} " + _LINE
@@ -56,7 +56,7 @@ class TrainingProgress:
     def advance(self, steps: int) -> bool:
         """Counts steps that were done; returns whether the line was due."""
         self._pending += steps
-        due = time.monotonic() - self._shown >= _REFRESH_SECONDS
+        due = time.monotonic() - self._shown >= REFRESH_SECONDS
         if due:
             results = {name: float(value) for name, value in self._results().items()}
             shown = [f"loss {results['loss']:.4f}"]

@@ -3,6 +3,7 @@
 import pytest
 
 from albert_tf.cli.flags import UsageError, parse
+from albert_tf.errors import InputWarning
 from run_race import RaceOptions
 
 
@@ -23,14 +24,23 @@ def test_hyperparameters_are_flags_then_the_papers_then_the_originals():
     ({"num_train_epochs": 2}, 62, 5),
     ({"num_train_epochs": 0.001}, 1, 0),
     ({"num_train_epochs": 2, "train_batch_size": 10}, 200, 16),
-    ({"train_step": 1200}, 1200, 1000),
+    ({"train_step": 1200}, 1200, 100),
     ({"train_step": 600}, 600, 50),
-    ({"train_step": 600, "warmup_step": 700}, 600, 700),
+    ({"train_step": 600, "warmup_step": 500}, 600, 500),
     ({"train_step": 600, "warmup_proportion": 0.1}, 600, 60),
 ])  # fmt: skip
 def test_epochs_and_shares_become_steps_and_a_short_run_warms_up_shortly(changes, steps, warmup):
     chosen = options(**changes).hyperparameters("race", 1000)
     assert (chosen.train_step, chosen.warmup_step) == (steps, warmup)
+
+
+def test_a_default_warmup_shrinks_with_a_line_and_a_given_one_stays_with_a_warning(capsys):
+    options(train_step=600).hyperparameters("race", 1)
+    assert capsys.readouterr().err == (
+        "--warmup_step is 50 in a run of 600 steps: the default, 1,000, is for 12,000 steps\n"
+    )
+    with pytest.warns(InputWarning, match="--warmup_step=700: the run has only 600 steps"):
+        assert options(train_step=600, warmup_step=700).hyperparameters("race", 1).warmup_step == 700
 
 
 def test_what_cannot_be_is_refused():

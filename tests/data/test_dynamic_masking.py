@@ -84,7 +84,7 @@ def masked(features, chance, options):
 def test_every_record_is_sound(corpus, options, seed):
     options = dataclasses.replace(options, do_permutation=False)
     planned, _ = plan_pairs(
-        corpus, TOKENIZER.is_word_start, options.dupe_factor, options, np.random.default_rng(seed)
+        corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, np.random.default_rng(seed)
     )
     pairs = planned.take(np.arange(min(len(planned), 20))).in_text_order()
     if not len(pairs):
@@ -113,7 +113,7 @@ def text():
     ids = np.where(rng.random(12000) < 0.6, rng.choice(starts, 12000), rng.choice(rests, 12000))
     corpus = Corpus(ids.astype(np.uint16), np.arange(0, 12001, 12), np.arange(0, 1001, 50))
     options = Options(max_seq_length=64, max_predictions_per_seq=20, dupe_factor=10)
-    pairs, _ = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor, options, rng)
+    pairs, _ = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, rng)
     return corpus, pairs.take(rng.permutation(len(pairs))), options
 
 
@@ -191,7 +191,7 @@ def test_labels_that_are_not_about_order_stay(text):
     corpus, _, _ = text
     options = Options(max_seq_length=64, dupe_factor=2, random_next_sentence=True)
     pairs, _ = plan_pairs(
-        corpus, TOKENIZER.is_word_start, options.dupe_factor, options, np.random.default_rng(0)
+        corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, np.random.default_rng(0)
     )
     unmasked = make_unmasked_examples(corpus.ids, pairs.in_text_order(), TOKENIZER, 64)
     drawn = masked(unmasked, chances(len(pairs), 64), options)

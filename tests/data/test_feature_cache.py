@@ -87,10 +87,8 @@ def test_negative_scores_are_kept(tmp_path):
     assert cached_features(str(tmp_path), "a", KEY, unwanted).labels.tolist() == [-1.5, 0, 2.25]
 
 
-def test_many_examples_are_written_and_read_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "_WRITTEN_AT_ONCE", 7)
-    monkeypatch.setattr(feature_cache, "_READ_AT_ONCE", 4)
-    features = make_features(30, num_choices=4)
+def test_many_examples_are_written_and_read_in_parts(tmp_path):
+    features = make_features(17_000, num_choices=2)
     cached_features(str(tmp_path), "a", KEY, lambda: features)
     check_equal(features, cached_features(str(tmp_path), "a", KEY, unwanted))
 

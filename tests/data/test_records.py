@@ -225,7 +225,7 @@ def test_reading_says_what_is_wrong_too(tmp_path):
 
 def test_writing_needs_no_tensorflow(tmp_path):
     code = (
-        "import sys, json, numpy as np; from albert_tf import records\n"
+        "import sys, json, numpy as np; from albert_tf.data import records\n"
         f"with records.RecordWriter([{str(tmp_path / 'a')!r}]) as w:\n"
         "    w.write({'input_ids': np.ones((2, 3), int)}); w.describe({})\n"
         "assert 'tensorflow' not in sys.modules"

@@ -9,7 +9,7 @@ import pytest
 from albert_tf import testing
 from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
-from data_prep import tasks
+from data_prep import jobs
 from data_prep.completion import Completion
 from data_prep.options import Options
 from data_prep.work_files import WorkFiles
@@ -21,7 +21,7 @@ SHA256 = hashlib.sha256(b"onethree").hexdigest()
 @pytest.fixture
 def job(tmp_path):
     options = Options(output_file=(f"{tmp_path}/out",), num_shards=2, num_workers=2)
-    return tasks.Job(options, load_tokenizer(None, testing.VOCAB_FILE), WorkFiles(options.shards), [])
+    return jobs.Job(options, load_tokenizer(None, testing.VOCAB_FILE), WorkFiles(options.shards), [])
 
 
 def write_part(job, shard, part):
@@ -76,7 +76,7 @@ def test_a_part_that_cannot_be_added_ends_the_run(job, monkeypatch):
     def full(*arguments):
         raise InputError("disk full")
 
-    monkeypatch.setattr(tasks, "complete_shard", full)
+    monkeypatch.setattr(jobs, "complete_shard", full)
     with Completion(job, len(PARTS)) as completion:
         with pytest.raises(InputError, match="disk full"):
             wait_until(lambda: completion.add(0, 3))

@@ -7,9 +7,8 @@ import pytest
 
 from data_prep import data_sets
 from data_prep import data_sets as tables
-from data_prep.create_pretraining_data import main
 from data_prep.train_tokenizer import main as train_tokenizer
-from tests.support.data_prep_runs import output, prepare, write_text
+from tests.support.data_prep_runs import main, output, prepare, write_text
 from tests.support.script_runs import refused
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (albert-tf[datasets])")

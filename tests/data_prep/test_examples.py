@@ -66,7 +66,7 @@ def units_of(ids, options):
 @given(corpora(), OPTIONS, st.integers(0, 100))
 def test_every_example_is_sound(corpus, options, seed):
     rng = np.random.default_rng(seed)
-    pairs, _ = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor, options, rng)
+    pairs, _ = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, rng)
     features, ngrams = make_examples(corpus.ids, pairs, TOKENIZER, options.max_seq_length, options, rng)
     if not options.do_whole_word_mask:
         assert ngrams @ np.arange(options.ngram + 1) == features["masked_lm_weights"].sum()
@@ -137,7 +137,7 @@ def check_example(example, texts, options):
 @given(corpora(), OPTIONS, st.integers(0, 100))
 def test_every_pair_is_what_its_label_says(corpus, options, seed):
     rng = np.random.default_rng(seed)
-    pairs, left_out = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor, options, rng)
+    pairs, left_out = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, rng)
     limits = corpus.segment_starts[corpus.document_starts]
     documents = np.searchsorted(limits, pairs.starts, side="right")
     ends = np.searchsorted(limits, pairs.starts + pairs.lengths - 1, side="right")
@@ -163,7 +163,7 @@ def test_the_rest_of_a_word_at_the_front_of_b_does_not_join_a():
     corpus = Corpus(np.array([the, rest], np.uint16), np.array([0, 1, 2]), np.array([0, 2]))
     options = Options(max_seq_length=5, max_predictions_per_seq=1, short_seq_prob=0.0)
     rng = np.random.default_rng(0)
-    pairs, _ = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor, options, rng)
+    pairs, _ = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, rng)
     features, _ = make_examples(corpus.ids, pairs, TOKENIZER, 5, options, rng)
     # One piece may be predicted: a unit of both would not fit. Each text has its turn.
     assert (features["masked_lm_weights"] == 1).all()

@@ -18,35 +18,27 @@ from albert_tf import testing
 from albert_tf.data import records
 from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
+from data_prep import jobs, work_files
 from data_prep import manifest as manifests
-from data_prep import tasks, work_files
-from data_prep.create_pretraining_data import main
 from tests.support.data_prep_runs import (
     WORDS,
-    divide_into_small_pieces,
     leftovers,
+    main,
     output,
     prepare,
     write_text,
 )
 from tests.support.script_runs import refused
 
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    divide_into_small_pieces(monkeypatch)
-
-
 # ----------------------------------------------------------------------------------- reproducibility
 
 
-def test_neither_workers_nor_rounds_nor_folders_change_a_byte(tmp_path, small_pieces):
+def test_neither_workers_nor_folders_change_a_byte(tmp_path):
     assert prepare(tmp_path, num_shards=3) == 0
     expected = output(tmp_path)
     assert len(expected) == 3
     for name, flags in {
         "workers": {"num_workers": 2},
-        "rounds": {"max_temp_gb": 0.00005},
         "folder": {"temp_dir": tmp_path / "temporary"},
     }.items():
         assert prepare(tmp_path, num_shards=3, output_file=tmp_path / name, **flags) == 0
@@ -55,26 +47,10 @@ def test_neither_workers_nor_rounds_nor_folders_change_a_byte(tmp_path, small_pi
     assert leftovers(tmp_path) == []
 
 
-def test_a_limit_on_temporary_files_is_kept_to_or_refused(tmp_path, small_pieces, monkeypatch, capsys):
-    most = 0
-
-    def measured(job, task, on_progress):
-        nonlocal most
-        result = deal(job, task, on_progress)
-        folders = [job.files.tokens, job.files.dealt]
-        files = [os.path.join(at, n) for f in folders for at, _, names in os.walk(f) for n in names]
-        most = max(most, sum(os.path.getsize(f) for f in files if not f.endswith(".json")))
-        return result
-
-    deal = tasks.deal_pairs
-    monkeypatch.setattr(tasks, "deal_pairs", measured)
-    assert prepare(tmp_path, dupe_factor=10) == 0
-    without_limit = most
-    most = 0
-    assert prepare(tmp_path, "--overwrite", dupe_factor=10, max_temp_gb=without_limit / 2e9) == 0
-    assert without_limit / 4 < most <= without_limit / 2
-    line = refused(main, capsys, prepare(tmp_path, "--overwrite", max_temp_gb=0.00001))
-    assert "--max_temp_gb=1e-05 is too little: this text needs" in line
+def test_the_flag_of_the_limit_on_temporary_files_is_gone(tmp_path, capsys):
+    assert prepare(tmp_path, max_temp_gb=1) == 2
+    message = capsys.readouterr().err
+    assert "--max_temp_gb is gone: temporary files have no limit; put them on a larger disk" in message
 
 
 def test_json_and_compressed_text_give_the_records_of_the_same_text(tmp_path):
@@ -104,17 +80,15 @@ def test_a_path_with_a_scheme_is_written_through_tensorflow(tmp_path):
 @pytest.mark.parametrize(
     ("module", "function", "calls"),
     [
-        (tasks, "tokenize_group", 3),
-        (tasks, "deal_pairs", 2),
-        (tasks, "write_part", 5),
-        (tasks, "complete_shard", 1),
+        (jobs, "tokenize_group", 3),
+        (jobs, "deal_pairs", 2),
+        (jobs, "write_part", 5),
+        (jobs, "complete_shard", 1),
         (manifests, "move_file", 1),
-        (manifests, "write_text", 2),
+        (manifests, "write_json", 2),
     ],
 )
-def test_a_run_continues_where_it_was_interrupted(
-    tmp_path, small_pieces, monkeypatch, module, function, calls
-):
+def test_a_run_continues_where_it_was_interrupted(tmp_path, monkeypatch, module, function, calls):
     assert prepare(tmp_path, num_shards=2, output_file=tmp_path / "whole") == 0
     done = 0
 
@@ -135,13 +109,13 @@ def test_a_run_continues_where_it_was_interrupted(
     assert prepare(tmp_path, num_shards=2) == 0
     assert output(tmp_path) == output(tmp_path, "whole")
     assert leftovers(tmp_path) == []
-    if module is tasks:
+    if module is jobs:
         again, done = done, 0
         assert prepare(tmp_path, "--overwrite", num_shards=2) == 0
         assert again == done - before  # only what was missing
 
 
-def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, small_pieces, monkeypatch):
+def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, monkeypatch):
     assert prepare(tmp_path, output_file=tmp_path / "whole") == 0
     copies = 0
 
@@ -161,37 +135,35 @@ def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, small_
     assert output(tmp_path) == output(tmp_path, "whole")
 
 
-def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(
-    tmp_path, small_pieces, monkeypatch
-):
+def test_the_largest_group_of_text_comes_first_so_that_nobody_waits_for_it(tmp_path, monkeypatch):
     groups = {}
 
     def noted(job, group, on_progress):
         groups[group] = sum(text_range.end - text_range.begin for text_range in job.groups[group])
         return tokenize(job, group, on_progress)
 
-    tokenize = tasks.tokenize_group
-    monkeypatch.setattr(tasks, "tokenize_group", noted)
+    tokenize = jobs.tokenize_group
+    monkeypatch.setattr(jobs, "tokenize_group", noted)
     assert prepare(tmp_path) == 0
     assert next(iter(groups)) == len(groups) - 1  # what was left of the file
     assert list(groups.values()) == sorted(groups.values(), reverse=True)
 
 
-def test_unfinished_work_of_other_flags_is_not_used(tmp_path, small_pieces, monkeypatch):
+def test_unfinished_work_of_other_flags_is_not_used(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "complete_shard", None)
+        patch.setattr(jobs, "complete_shard", None)
         with pytest.raises(TypeError):
             prepare(tmp_path)
     tokenized = []
-    tokenize = tasks.tokenize_group
-    monkeypatch.setattr(tasks, "tokenize_group", lambda *args: tokenized.append(0) or tokenize(*args))
+    tokenize = jobs.tokenize_group
+    monkeypatch.setattr(jobs, "tokenize_group", lambda *args: tokenized.append(0) or tokenize(*args))
     assert prepare(tmp_path, max_seq_length=64) == 0
     assert not tokenized  # the text is the same
     assert prepare(tmp_path, max_seq_length=64, output_file=tmp_path / "other") == 0
     assert output(tmp_path) == output(tmp_path, "other")
 
 
-def test_a_killed_worker_is_named_and_the_run_continues(tmp_path, small_pieces, capsys):
+def test_a_killed_worker_is_named_and_the_run_continues(tmp_path, capsys):
     assert prepare(tmp_path, output_file=tmp_path / "whole") == 0
 
     def kill_a_worker():
@@ -249,10 +221,10 @@ def test_finished_output_is_left_alone_unless_it_is_to_be_replaced(tmp_path, cap
     assert (tmp_path / "out").stat().st_size > first.st_size
 
 
-def test_what_is_left_of_replacing_output_goes_when_the_output_may_stay(tmp_path, small_pieces, monkeypatch):
+def test_what_is_left_of_replacing_output_goes_when_the_output_may_stay(tmp_path, monkeypatch):
     assert prepare(tmp_path) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "complete_shard", None)
+        patch.setattr(jobs, "complete_shard", None)
         with pytest.raises(TypeError):
             prepare(tmp_path, "--overwrite")
     assert leftovers(tmp_path)
@@ -300,7 +272,7 @@ def test_text_that_an_output_would_replace_is_refused(tmp_path, capsys):
 # ------------------------------------------------------------------------------------------- manifest
 
 
-def test_the_manifest_says_what_the_output_is_and_what_it_was_made_of(tmp_path, small_pieces):
+def test_the_manifest_says_what_the_output_is_and_what_it_was_made_of(tmp_path):
     assert prepare(tmp_path, num_shards=2) == 0
     manifest = json.loads((tmp_path / "out.manifest.json").read_text())
     for shard in manifest["shards"]:
@@ -331,7 +303,7 @@ def test_the_manifest_says_what_the_output_is_and_what_it_was_made_of(tmp_path, 
     assert list(histograms["words masked together"]) == ["1", "2", "3"]
 
 
-def test_the_longest_and_shortest_documents_are_named_with_their_lines(tmp_path, small_pieces):
+def test_the_longest_and_shortest_documents_are_named_with_their_lines(tmp_path):
     lines = [("sea " * words).strip() for words in (3, 9000, 4, 5, 6, 7, 8, 9, 10, 11)]
     (tmp_path / "text.txt").write_text("\n\n".join(lines))
     assert prepare(tmp_path) == 0
@@ -351,7 +323,7 @@ def test_output_is_verified_by_its_manifest(tmp_path, capsys):
     assert prepare(tmp_path, num_shards=2) == 0
     capsys.readouterr()
     assert prepare(tmp_path, "--verify", input_file=None, vocab_file=None) == 0
-    assert capsys.readouterr().out == "2 files, 224 records: as they were written\n"
+    assert capsys.readouterr().out == "2 files, 235 records: as they were written\n"
     one, other = (tmp_path / f"out-0000{i}-of-00002" for i in range(2))
     content = bytearray(one.read_bytes())
     content[1000] ^= 1
@@ -397,7 +369,7 @@ def test_a_very_long_line_is_read_in_parts(tmp_path):
     assert summary["corpus_pieces"] == words + 1
 
 
-def test_lines_that_are_no_text_are_counted_where_they_are_skipped(tmp_path, small_pieces, capsys):
+def test_lines_that_are_no_text_are_counted_where_they_are_skipped(tmp_path, capsys):
     text = write_text(tmp_path / "text.txt")
     with open(text, "ab") as file:
         file.write(b"\nsea \xff\n\0\n")
@@ -433,7 +405,7 @@ def test_records_are_shown_as_text_with_their_masks(tmp_path, capsys):
     assert shown == expected[:: -1 if "label 1" in head else 1]
 
 
-def test_unmasked_records_are_described_shown_and_verified(tmp_path, small_pieces, capsys):
+def test_unmasked_records_are_described_shown_and_verified(tmp_path, capsys):
     assert prepare(tmp_path, masking="dynamic", num_shards=2, dupe_factor=None) == 0
     printed = capsys.readouterr().out
     assert "masked pieces  drawn while training\n" in printed

@@ -22,7 +22,7 @@ def corpus_of(*documents):
 
 def plan(corpus, is_word_start=ALWAYS_START, seed=0, **settings):
     options = SegmentOptions(**{"short_seq_prob": 0.0, "dupe_factor": 1} | settings)
-    return plan_pairs(corpus, is_word_start, options.dupe_factor, options, np.random.default_rng(seed))
+    return plan_pairs(corpus, is_word_start, options.dupe_factor or 40, options, np.random.default_rng(seed))
 
 
 def covered(pairs):

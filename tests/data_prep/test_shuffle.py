@@ -8,8 +8,8 @@ from albert_tf.errors import InputWarning
 from albert_tf.tokenization import load_tokenizer
 from data_prep import stages
 from data_prep.manifest import describe_inputs
-from data_prep.options import Options
-from data_prep.plan import make_plan, plan_rounds
+from data_prep.options import Options, Sizes
+from data_prep.plan import make_plan
 from data_prep.segments import Pairs
 from data_prep.stages import buckets_per_shard, deal, plan_units, read_bucket, write_pairs
 from data_prep.text_groups import divide_into_groups
@@ -71,10 +71,9 @@ def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
         assert found == rows
 
 
-def test_every_corpus_is_planned_for_every_pass_once(monkeypatch):
-    monkeypatch.setattr(stages, "_UNIT_PIECES", 100)
+def test_every_corpus_is_planned_for_every_pass_once():
     pieces = [60, 30, 250, 10, 99, 5]
-    units = plan_units(pieces, [1] * 6, options(dupe_factor=7))
+    units = plan_units(pieces, [1] * 6, options(dupe_factor=7), Sizes(unit_pieces=100))
     passes = {
         (corpus, n)
         for u in units
@@ -93,14 +92,7 @@ def test_every_corpus_is_planned_for_every_pass_once(monkeypatch):
 @pytest.mark.parametrize("shards", [1, 3, 1000])
 def test_buckets_are_bounded(pieces, shards):
     buckets = shards * buckets_per_shard(pieces, options(num_shards=shards, dupe_factor=10))
-    assert pieces * 10 / buckets <= stages._BUCKET_PIECES
-
-
-def test_rounds_are_all_buckets_in_order():
-    tokenizer = load_tokenizer(vocab_file=testing.VOCAB_FILE)
-    rounds = plan_rounds(10, 10**6, 10**6, tokenizer, options(max_temp_gb=0.02, dupe_factor=20))
-    assert len(rounds) > 1
-    assert [bucket for wanted in rounds for bucket in wanted] == list(range(10))
+    assert pieces * 10 / buckets <= stages.BUCKET_PIECES
 
 
 def test_the_plan_of_even_text_is_what_comes_of_it(tmp_path):

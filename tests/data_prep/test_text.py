@@ -16,6 +16,7 @@ from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
 from data_prep import corpus, text_files, text_groups
 from data_prep.corpus import tokenize
+from data_prep.options import SIZES, Sizes
 from data_prep.text_files import TextOptions
 from data_prep.text_groups import TextGroup, divide_into_groups
 
@@ -32,9 +33,12 @@ def write(folder, *texts, suffix=".txt"):
     return [str(file) for file in files]
 
 
-def groups_of(paths, **settings):
+SMALL_GROUPS = Sizes(group_bytes=(10, 10))
+
+
+def groups_of(paths, sizes=SIZES, **settings):
     options = TextOptions(**settings)
-    return [TextGroup(ranges, options) for ranges in divide_into_groups(paths)]
+    return [TextGroup(ranges, options) for ranges in divide_into_groups(paths, sizes)]
 
 
 def documents(tokenizer, located):
@@ -45,11 +49,11 @@ def documents(tokenizer, located):
     return [segments[begin:end] for begin, end in itertools.pairwise(located.corpus.document_starts)]
 
 
-def read(tokenizer, folder, *texts, suffix=".txt", **settings):
+def read(tokenizer, folder, *texts, suffix=".txt", sizes=SIZES, **settings):
     paths = write(folder, *texts, suffix=suffix)
     return [
         document
-        for group in groups_of(paths, **settings)
+        for group in groups_of(paths, sizes, **settings)
         for located in tokenize(group.read(), tokenizer)
         for document in documents(tokenizer, located)
     ]
@@ -238,9 +242,8 @@ def test_a_part_of_a_line_that_is_left_out_does_not_join_other_lines(tokenizer, 
 def test_ranges_together_are_the_files_and_no_document_is_divided(tmp_path_factory, texts, wanted, searched):
     paths = write(tmp_path_factory.mktemp("text"), *texts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_groups, "_GROUP", (wanted, wanted))
         patch.setattr(text_groups, "_SEARCHED", searched)
-        groups = divide_into_groups(paths)
+        groups = divide_into_groups(paths, Sizes(group_bytes=(wanted, wanted)))
     ranges = [text_range for group in groups for text_range in group]
     for path, text in zip(paths, texts, strict=True):
         own = [text_range for text_range in ranges if text_range.path == path]
@@ -250,26 +253,25 @@ def test_ranges_together_are_the_files_and_no_document_is_divided(tmp_path_facto
             assert not text[: text_range.begin].splitlines()[-1].strip()
 
 
-def test_json_is_divided_behind_any_line_and_compressed_files_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_groups, "_GROUP", (10, 10))
+def test_json_is_divided_behind_any_line_and_compressed_files_are_not(tmp_path):
     lines = b'{"text": ""}\n' * 9
     [json_path] = write(tmp_path, lines, suffix=".jsonl")
     [compressed] = write(tmp_path, gzip.compress(lines), suffix=".jsonl.gz")
-    assert all(r.begin % 13 == 0 for group in divide_into_groups([json_path]) for r in group)
-    assert len(divide_into_groups([json_path])) > 3
-    assert len(divide_into_groups([compressed])) == 1
+    assert all(r.begin % 13 == 0 for group in divide_into_groups([json_path], SMALL_GROUPS) for r in group)
+    assert len(divide_into_groups([json_path], SMALL_GROUPS)) > 3
+    assert len(divide_into_groups([compressed], SMALL_GROUPS)) == 1
 
 
-def test_a_line_is_named_by_its_number_in_the_file(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_groups, "_GROUP", (10, 10))
+def test_a_line_is_named_by_its_number_in_the_file(tokenizer, tmp_path):
     with pytest.raises(InputError, match=r"0\.txt, line 41: a NUL byte"):
-        read(tokenizer, tmp_path, b"sea\n\n" * 20 + b"\0\n")
+        read(tokenizer, tmp_path, b"sea\n\n" * 20 + b"\0\n", sizes=SMALL_GROUPS)
 
 
-def test_a_path_with_a_scheme_is_read_through_tensorflow(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_groups, "_GROUP", (10, 10))
+def test_a_path_with_a_scheme_is_read_through_tensorflow(tokenizer, tmp_path):
     [path] = write(tmp_path, "sea\n\nfish\n\n" * 9)
-    located = [c for group in groups_of([f"file://{path}"]) for c in tokenize(group.read(), tokenizer)]
+    located = [
+        c for group in groups_of([f"file://{path}"], SMALL_GROUPS) for c in tokenize(group.read(), tokenizer)
+    ]
     assert len(located) > 3
     found = [document for c in located for document in documents(tokenizer, c)]
     assert found == [[["sea"]], [["fish"]]] * 9

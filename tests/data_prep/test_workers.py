@@ -2,12 +2,17 @@
 
 import multiprocessing
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
+from albert_tf import testing
 from albert_tf.errors import InputError
 from data_prep.workers import Workers
+from tests.support.data_prep_runs import write_text
 
 
 def add(context, task, on_progress):
@@ -68,5 +73,28 @@ def test_the_error_of_a_task_is_raised(count):
 
 
 def test_a_worker_that_ends_is_named_with_its_exit_status():
-    with Workers(2) as workers, pytest.raises(InputError, match=r"^worker [12] .* exit status 7; "):
+    with Workers(2) as workers, pytest.raises(InputError, match=r"^worker process \d+ .* exit status 7; "):
         list(workers.run(exit_with, None, [7, 7], print))
+
+
+def test_ctrl_c_ends_a_run_quietly_and_soon(tmp_path):
+    write_text(tmp_path / "text.txt", documents=3000)
+    code = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which may be ignored here
+        "from data_prep.create_pretraining_data import main\n"
+        "sys.exit(main())\n"
+    )
+    flags = {"input_file": tmp_path / "text.txt", "output_file": tmp_path / "out", "num_workers": 2}
+    flags = [f"--{name}={value}" for name, value in flags.items()]
+    command = [sys.executable, "-c", code, *flags, f"--vocab_file={testing.VOCAB_FILE}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        while "time" not in process.stdout.readline():  # the end of the plan
+            pass
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)  # returns when no process is left to write
+    assert process.returncode == 130
+    assert err.endswith("-c: error: interrupted\n")
+    assert "Traceback" not in err

@@ -187,12 +187,12 @@ def test_the_chosen_threshold_is_marked():
     }
     shown = report.threshold_curve(thresholds, values, 0.25)
     assert Page(shown.html).tags.count("svg") == 2
-    assert "the chosen one, 0.2500;" in words(shown)
+    assert "the chosen threshold, 0.2500;" in words(shown)
     assert "exact 60.0000" in words(shown)
     assert "f1 62.5000" in words(shown)
     assert "Line chart of f1 from threshold -1.5000 to threshold 2.0000" in shown.html
     between = words(report.threshold_curve(thresholds, values, 0.3))
-    assert "the chosen one, 0.3000. exact" in between
+    assert "the chosen threshold, 0.3000. exact" in between
     assert "62.5" not in between
 
 
@@ -200,4 +200,4 @@ def test_the_chosen_threshold_is_marked():
 def test_a_constant_answer_is_told_in_words(chosen, answered):
     thresholds = np.array([-np.inf, 1.0, np.inf])
     shown = report.threshold_curve(thresholds, {"f1": np.array([50.0, 40.0, 60.0])}, chosen)
-    assert words(shown).endswith(f"infinite: {answered} question is answered.")
+    assert words(shown).endswith(f"infinite: {answered} question gets an answer.")

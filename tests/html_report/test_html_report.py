@@ -253,7 +253,7 @@ def test_wrong_examples_come_surest_first_and_twenty_at_most():
 def test_largest_errors_come_first():
     labels, scores = np.array([1.0, 2.0, 3.0]), np.array([1.5, 0.0, 3.0])
     section = report.largest_errors(labels, scores, {"text": ["one", "two", "three"]})
-    assert words(section).split("true one. ")[1] == (
+    assert words(section).split("true score. ")[1] == (
         "true 2.00 predicted 0.00 error -2.00 text two true 1.00 predicted 1.50 error +0.50 text one "
         "true 3.00 predicted 3.00 error +0.00 text three"
     )

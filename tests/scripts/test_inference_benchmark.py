@@ -52,18 +52,18 @@ def test_every_contender_has_a_row(capsys):
 def test_numbers_that_differ_are_not_timed():
     entrants = [Fake("SavedModel", 1.0), Fake("ONNX", 1.001)]
     with pytest.raises(InputError, match=r"ONNX differs from SavedModel by 0.001: nothing is timed"):
-        inference._measure(entrants, {}, options())
+        inference.measure(entrants, {}, options())
 
 
 def test_the_difference_of_rounded_weights_is_told():
-    cells = inference._measure([Fake("SavedModel", 1.0), Fake("LiteRT int8", 1.5)], {}, options())
+    cells = inference.measure([Fake("SavedModel", 1.0), Fake("LiteRT int8", 1.5)], {}, options())
     assert cells["LiteRT int8"].difference == 0.5
 
 
 def test_turns_end_when_the_time_is_over_but_not_before_the_third():
-    [cell] = inference._measure([Fake("SavedModel", 1.0)], {}, options(cell_seconds=0.0)).values()
+    [cell] = inference.measure([Fake("SavedModel", 1.0)], {}, options(cell_seconds=0.0)).values()
     assert len(cell.seconds) == 3
-    [cell] = inference._measure([Fake("SavedModel", 1.0)], {}, options()).values()
+    [cell] = inference.measure([Fake("SavedModel", 1.0)], {}, options()).values()
     assert len(cell.seconds) == 4
 
 

@@ -280,7 +280,7 @@ def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):
     rows = []
     for name, strategy in [("one", None), ("two", two_devices)]:
         if strategy:
-            monkeypatch.setattr("albert_tf.training.distribution.make_strategy", lambda options: two_devices)
+            monkeypatch.setattr("albert_tf.fine_tuning.fine_tune.make_strategy", lambda options: two_devices)
         changes = {
             "output_dir": tmp_path / name,
             "dropout_prob": 0,
@@ -303,7 +303,7 @@ def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):
     ({"dropout_prob": 1}, "--do_train", "--dropout_prob must be below 1"),
     ({"labels": "a,b"}, "--do_train", "--labels belongs to --task_name=custom, not to mrpc"),
     ({"task_name": "custom", "data_dir": None}, "--do_train", "--train_file is needed"),
-    ({"use_tpu": "true"}, "--do_train", "--use_tpu of the original release is gone"),
+    ({"use_tpu": "true"}, "--do_train", "--use_tpu is gone"),
 ])  # fmt: skip
 def test_flags_that_cannot_be_meant_are_refused(flags, capsys, changes, more, message):
     status = run({**flags, **changes}, *more.split())

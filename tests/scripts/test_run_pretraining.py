@@ -20,6 +20,7 @@ from albert_tf import load_weights, testing
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.data.records import RecordWriter
+from albert_tf.errors import InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
 from data_prep import create_pretraining_data
@@ -109,8 +110,8 @@ def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
-    monkeypatch.setattr("albert_tf.cli.progress._LOG_INTERVAL", 0.0)
-    monkeypatch.setattr("albert_tf.training.report._REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("albert_tf.cli.progress.LOG_INTERVAL", 0.0)
+    monkeypatch.setattr("albert_tf.training.report.REFRESH_SECONDS", 0.0)
     assert run(flags) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     for part in ("step 3/4", "loss ", "MLM ", "SOP ", "lr ", "tokens/s", "left"):
@@ -131,9 +132,10 @@ def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
 
 def test_a_process_ends_though_records_are_still_being_read(flags, tmp_path):
     code = f"""
-import pathlib, sys, time
+import functools, pathlib, sys, time
 import run_pretraining
-from albert_tf.tasks import record_index, record_order
+from albert_tf.data import record_index
+from albert_tf.tasks import pretraining
 
 read, calls = record_index.RecordIndex.read, []
 
@@ -144,7 +146,7 @@ def read_beyond_the_end_of_training(index, blocks):
     time.sleep(len(calls) - 1)
     return read(index, blocks)
 
-record_order._BLOCKS_OF_A_POOL = 1
+pretraining.shuffled_records = functools.partial(record_index.shuffled_records, blocks_of_a_pool=1)
 record_index.RecordIndex.read = read_beyond_the_end_of_training
 sys.exit(run_pretraining.main(["run_pretraining.py", *sys.argv[1:]]))
 """
@@ -169,16 +171,43 @@ def test_defaults_are_the_originals():
     assert options.eval_batch_size == 64
     assert options.optimizer == "lamb"
     assert options.learning_rate == 0.00176
-    assert (options.num_train_steps, options.num_warmup_steps) == (125_000, 3125)
+    assert (options.num_train_steps, options.settled().num_warmup_steps) == (125_000, 3125)
     assert (options.save_checkpoints_steps, options.keep_checkpoint_max) == (5000, 5)
-    assert options.max_seq_length == 512
+    assert options.max_seq_length is None  # as the records say, else 512
     assert masking_of([], {}).max_predictions_per_seq == 20
     assert (options.do_train, options.do_eval, options.max_eval_steps) == (True, False, 100)
 
 
+def options_with(**changes) -> run_pretraining.PretrainingOptions:
+    return run_pretraining.PretrainingOptions(
+        input_file=("a",), albert_config_file="b", output_dir="c", **changes
+    )
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(125_000, 3125), (200_000, 3125), (12_000, 300), (12, 0)])
+def test_a_short_run_shrinks_the_default_warmup_and_says_so(capsys, steps, warmup):
+    assert options_with(num_train_steps=steps).settled().num_warmup_steps == warmup
+    said = capsys.readouterr().err
+    assert said.startswith(f"--num_warmup_steps is {warmup} in a run of ") == (warmup != 3125)
+    assert bool(said) == (warmup != 3125)
+
+
+def test_a_warmup_longer_than_the_run_is_kept_with_a_warning():
+    with pytest.warns(InputWarning, match="--num_warmup_steps=6: the run has only 5 steps"):
+        assert options_with(num_train_steps=5, num_warmup_steps=6).settled().num_warmup_steps == 6
+
+
+def test_lengths_that_are_left_out_are_those_of_the_records(flags, tmp_path, capsys):
+    left_out = ("max_seq_length", "max_predictions_per_seq", "num_warmup_steps")
+    lengths = {"max_seq_length": SEQ_LENGTH, "max_predictions_per_seq": PREDICTIONS}
+    flags["input_file"] = write_records(str(tmp_path / "described"), **lengths)
+    assert run({name: value for name, value in flags.items() if name not in left_out}, "--dry_run") == 0
+    assert "--num_warmup_steps is 0 in a run of 4 steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("more", "message"), [
     ("--learning_rat=1", "Unknown command line flag 'learning_rat'. Did you mean: learning_rate"),
-    ("--use_tpu", "--use_tpu of the original release is gone: use --distribution_strategy=tpu"),
+    ("--use_tpu", "--use_tpu is gone: use --distribution_strategy=tpu"),
     ("--train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
     ("--train_batch_size=many", "--train_batch_size=many"),
     ("--optimizer=lamp", "--optimizer"),

@@ -103,9 +103,14 @@ def test_cache_files_of_the_original_are_understood(flags, tmp_path):
 
 def test_predicting_needs_nothing_but_weights_and_questions(flags, tmp_path):
     assert run(flags, "--nodo_eval") == 0
-    rest = {name: flags[name] for name in ("data_dir", "output_dir", "max_seq_length", "max_qa_length")}
+    rest = {name: flags[name] for name in ("data_dir", "output_dir")}  # the lengths are kept with the weights
     assert run(rest, "--nodo_train", "--nodo_eval", "--do_predict") == 0
     assert (tmp_path / "run" / "predictions.tsv").exists()
+
+
+def test_a_default_length_is_no_longer_than_the_config_has_positions(flags, capsys):
+    assert run(flags | {"max_seq_length": None}, "--dry_run") == 0
+    assert f"--max_seq_length is {LENGTH}: the config has no more positions" in capsys.readouterr().err
 
 
 def test_weights_of_another_task_with_as_many_labels_are_told_apart(flags, tmp_path, capsys):

@@ -215,7 +215,7 @@ def test_a_threshold_is_tuned_or_given(flags, tmp_path, capsys, sweep):
 def test_version_1_1_has_no_threshold(flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, "1.1") | {"null_score_diff_threshold": 0.0}
     assert run(flags, "--do_train") == 0
-    assert "warning: --null_score_diff_threshold is of version 2.0" in capsys.readouterr().err
+    assert "warning: --null_score_diff_threshold has no effect in version 1.1" in capsys.readouterr().err
 
 
 def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):

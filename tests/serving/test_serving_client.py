@@ -4,19 +4,17 @@ import http.server
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
-import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from albert_tf import InputError, serving_client
-from albert_tf.serving import client as client_module
 from albert_tf.serving_client import ServingClient
+from tests.support.ports import free_ports
 from tests.support.script_runs import refused, run_script
 from tests.support.stand_in import MODEL_NAME, VERSION, Refusal, stand_in
 
@@ -72,16 +70,15 @@ def protocol(request):
 
 
 @pytest.fixture
-def server(served, protocol, monkeypatch):
-    """host:port of the protocol; a pause of the client is short."""
-    monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.001)
-    served.requests, served.refusals, served.delay = 0, [], 0.0
+def server(served, protocol):
+    """host:port of the protocol."""
+    served.reset()
     return getattr(served, protocol)
 
 
 @pytest.fixture
 def client(server, protocol):
-    with ServingClient(server, model_name=MODEL_NAME, protocol=protocol) as client:
+    with ServingClient(server, model_name=MODEL_NAME, protocol=protocol, first_pause=0.02) as client:
         yield client
 
 
@@ -90,12 +87,6 @@ def ask(server, protocol):
     """Runs the script with further flags; returns its status."""
     where = {"server": server, "protocol": protocol, "model_name": MODEL_NAME}
     return lambda *arguments, **flags: run_script(serving_client.main, where | flags, *arguments)
-
-
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_outputs_are_arrays_by_name(client):
@@ -168,7 +159,7 @@ def test_signatures_have_types_and_shapes(client):
 def test_inputs_that_do_not_fit_are_named_before_they_are_sent(client, served, signature, inputs, message):
     with pytest.raises(InputError, match=message):
         client.predict(signature, inputs)
-    assert served.requests == 1  # for the signatures
+    assert len(served.arrivals) == 1  # for the signatures
 
 
 def test_words_of_the_model_reach_the_user(client, server):
@@ -189,32 +180,29 @@ def test_a_version_may_be_named(server, protocol):
         assert client.predict("lengths", {"text": ["ab"]})["bytes"].tolist() == [2]
 
 
-def test_an_unavailable_server_is_asked_again_after_longer_and_longer_pauses(client, served, monkeypatch):
-    pauses = []
-    monkeypatch.setattr(client_module, "time", types.SimpleNamespace(sleep=pauses.append))
-    monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.25)
+def test_an_unavailable_server_is_asked_again_after_longer_and_longer_pauses(client, served):
     client.signatures()
     served.refusals += [Refusal("UNAVAILABLE", "the queue is full")] * 3
     assert client.predict("lengths", {"text": ["ab"]})["bytes"].tolist() == [2]
-    assert pauses == [0.25, 0.5, 1.0]
+    assert (np.diff(served.arrivals[1:]) >= [0.02, 0.04, 0.08]).all()
 
 
 def test_patience_ends(client, served):
     served.refusals += [Refusal("UNAVAILABLE", "the queue is full")] * 4
     with pytest.raises(ConnectionError, match="is not available: the queue is full"):
         client.signatures()
-    assert served.requests == 4
+    assert len(served.arrivals) == 4
 
 
 def test_other_failures_are_not_repeated(client, served):
     served.refusals.append(Refusal("INTERNAL", "out of luck"))
     with pytest.raises(OSError, match="failed with INTERNAL: out of luck"):
         client.signatures()
-    assert served.requests == 1
+    assert len(served.arrivals) == 1
 
 
 def test_no_server(protocol):
-    where = f"127.0.0.1:{closed_port()}"
+    where = f"127.0.0.1:{free_ports(1)[0]}"
     client = ServingClient(where, model_name=MODEL_NAME, protocol=protocol, retries=0)
     with client, pytest.raises(ConnectionError, match=rf"{where}.*[Cc]onnection refused"):
         client.signatures()
@@ -279,7 +267,7 @@ def test_script_asks_for_files_in_batches_and_prints_json(ask, served, tmp_path,
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["length"] for answer in answers] == [0, 1, 2, 3, 4]
     assert answers[1]["both"] == "é|\n"
-    assert served.requests == 1 + 3
+    assert len(served.arrivals) == 1 + 3
 
 
 def test_script_takes_base64_for_bytes(ask, tmp_path, capsys):
@@ -349,7 +337,7 @@ def test_rest_needs_no_tensorflow_and_reads_standard_input(served):
         "import sys; from albert_tf.serving_client import main; main(); sys.exit('tensorflow' in sys.modules)"
     )
     flags = [f"--server={served.rest}", f"--model_name={MODEL_NAME}", "--signature=lengths", "--input_file=-"]
-    served.requests, served.refusals, served.delay = 0, [], 0.0
+    served.reset()
     environment = os.environ | {"NO_PROXY": "127.0.0.1"}
     done = subprocess.run(
         [sys.executable, "-c", program, *flags], input=b"a\n\xff\xfe\n", capture_output=True, env=environment

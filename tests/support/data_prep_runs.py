@@ -3,12 +3,15 @@
 import numpy as np
 
 from albert_tf import testing
-from data_prep import stages, text_groups
-from data_prep.create_pretraining_data import main
+from albert_tf.cli.script import script
+from data_prep.create_pretraining_data import run
+from data_prep.options import Options, Sizes
 from tests.support.script_runs import run_script
 
 # Words of one piece in the tiny WordPiece vocabulary.
 WORDS = ["about", "baker", "boats", "bread", "bridge", "cattle", "daughter", "farmers", "fish", "heron"]
+
+SMALL = Sizes(group_bytes=(1 << 14, 1 << 14), unit_pieces=10_000, small_bucket_pieces=2000)
 
 
 def write_text(path, documents=40, segments=40, words=15, seed=0):
@@ -20,8 +23,16 @@ def write_text(path, documents=40, segments=40, words=15, seed=0):
     return str(path)
 
 
+@script(Options)
+def main(options):
+    run(options, SMALL)
+
+
 def prepare(folder, *more, **flags):
-    """Runs the command on `text.txt` of a folder, made if it is not there; returns its exit status."""
+    """Runs the command on `text.txt` of a folder, made if it is not there; returns its exit status.
+
+    Sizes are small: the text is 5 groups, 3 units, 12 buckets.
+    """
     text = folder / "text.txt"
     if "input_file" not in flags and not text.exists():
         write_text(text, documents=20)
@@ -34,13 +45,6 @@ def prepare(folder, *more, **flags):
         "num_workers": 1,
     }
     return run_script(main, given | flags, *more)
-
-
-def divide_into_small_pieces(monkeypatch):
-    """Divides what otherwise would be together: the text of `prepare` is 5 groups, 3 units, 12 buckets."""
-    monkeypatch.setattr(text_groups, "_GROUP", (1 << 14, 1 << 14))
-    monkeypatch.setattr(stages, "_UNIT_PIECES", 10_000)
-    monkeypatch.setattr(stages, "_SMALL_BUCKET_PIECES", 2000)
 
 
 def output(folder, name="out"):

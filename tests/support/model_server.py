@@ -1,4 +1,4 @@
-"""The real tensorflow_model_server, where it is on the PATH."""
+"""The real tensorflow_model_server, if it is on the PATH."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tests.support.stand_in import MODEL_NAME
 
 PROGRAM = "tensorflow_model_server"
 
-_PATIENCE = 120.0  # seconds for the model to be loaded and warmed up
+_PATIENCE = 120.0  # seconds for the server to load the model and warm it up
 
 
 class Ports(NamedTuple):
@@ -26,10 +26,10 @@ class Ports(NamedTuple):
 
 @contextlib.contextmanager
 def model_server(export_dir: str) -> Iterator[Ports]:
-    """Serves the versions beside `export_dir`; yields when the model is there.
+    """Serves the versions beside `export_dir`; yields when the server has loaded the model.
 
     Raises:
-      AssertionError: it does not come, or the server ends; the log is in the message.
+      AssertionError: the server does not load the model, or ends; the message holds its log.
     """
     rest, grpc = free_ports(2)
     ports = Ports(f"127.0.0.1:{rest}", f"127.0.0.1:{grpc}")

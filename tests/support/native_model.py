@@ -1,4 +1,4 @@
-"""A SavedModel answered by the C++ program beside this file, from Python."""
+"""Asks a SavedModel from Python, through the C++ program beside this file."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from tensorflow.core.framework import tensor_pb2
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "answer_requests.cc")
-# Of TF.Text, of which TensorFlow Serving has all.
+# The operations of TF.Text; TensorFlow Serving has all of them.
 OP_LIBRARIES = [
     os.path.join(os.path.dirname(tensorflow_text.__file__), "python", "ops", name)
     for name in ("_fast_sentencepiece_tokenizer.so", "_fast_wordpiece_tokenizer.so")
@@ -23,17 +23,17 @@ OP_LIBRARIES = [
 
 
 class RequestError(Exception):
-    """The model refused a request; the message is the status, code first."""
+    """The model refused a request; the message is the status, which begins with its code."""
 
 
 def compile_program(folder: str) -> str:
-    """Builds the program against the headers and libraries of the installed TensorFlow; takes some 10 s.
+    """Builds the program with the headers and libraries of the installed TensorFlow, in about 10 s.
 
     Returns:
-      Its path.
+      The path of the program.
     """
     program = os.path.join(folder, "answer_requests")
-    # Warnings of TensorFlow's own headers are not ours.
+    # -isystem hides warnings about TensorFlow's own headers.
     flags = [flag.replace("-I", "-isystem", 1) for flag in tf.sysconfig.get_compile_flags()]
     libraries = [
         *tf.sysconfig.get_link_flags(),
@@ -48,15 +48,15 @@ def compile_program(folder: str) -> str:
 
 
 class NativeModel:
-    """One process of the program; a context manager.
+    """One process of the program; it is a context manager.
 
     Args:
-      program: of `compile_program`.
-      export_dir: of one version of a model.
-      **flags: of the program.
+      program: path from `compile_program`.
+      export_dir: folder of one version of a model.
+      **flags: flags of the program.
 
     Attributes:
-      pid: of the process.
+      pid: id of the process.
     """
 
     def __init__(self, program: str, export_dir: str, **flags: int):
@@ -79,10 +79,10 @@ class NativeModel:
         self._log.close()
 
     def ask(self, line: str) -> dict[str, Any]:
-        """The answer to a line of input.
+        """Sends a line; returns the answer.
 
         Raises:
-          AssertionError: the process has ended; its log is in the message.
+          AssertionError: the process has ended; the message holds its log.
         """
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
@@ -94,10 +94,10 @@ class NativeModel:
         return json.loads(answer)
 
     def request(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of a signature: "outputs" as JSON, "milliseconds" of each run, "peak_mebibytes".
+        """Asks a signature; returns "outputs" as JSON, "milliseconds" of each run, and "peak_mebibytes".
 
         Raises:
-          RequestError: the request was refused.
+          RequestError: the model refused the request.
         """
         tensors = {
             name: json_format.MessageToDict(tf.make_tensor_proto(values)) for name, values in inputs.items()
@@ -108,7 +108,7 @@ class NativeModel:
         return answer
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The outputs of a signature by name; see `request`."""
+        """Asks a signature; returns its outputs by name; see `request`."""
         outputs = self.request(signature, inputs)["outputs"]
         return {
             name: tf.make_ndarray(json_format.ParseDict(tensor, tensor_pb2.TensorProto()))

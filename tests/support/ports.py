@@ -5,7 +5,7 @@ import socket
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens at."""
+    """Finds different ports of this machine at which no program listens."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

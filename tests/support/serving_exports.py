@@ -13,13 +13,13 @@ from albert_tf.export.serving.saved_model import WARMUP_FILE, serve, write_saved
 from albert_tf.export.trained_model import TrainedModel
 from tests.support.trained_models import TASKS, trained_model
 
-# Further arguments of `trained_model`; one kind has a WordPiece vocabulary.
+# Kind -> further arguments of `trained_model`; one kind has a WordPiece vocabulary.
 KINDS: dict[str, dict[str, Any]] = {kind: {} for kind in TASKS} | {
     "regression": {"vocab_file": testing.VOCAB_FILE},
     "multiple_choice": {"max_qa_length": 12},
 }
 
-# Rows of each input of texts: plain, empty, only spaces, foreign or masked, not UTF-8, too long.
+# Input of texts -> its rows: plain, empty, only spaces, foreign or masked, not UTF-8, too long.
 _TEXTS = {
     "text": [
         "The boats carry wool.",
@@ -45,17 +45,17 @@ _TEXTS = {
 
 
 def make_trained_model(kind: str) -> TrainedModel:
-    """A model of a kind of `KINDS`."""
+    """Makes a model of a kind of `KINDS`."""
     return trained_model(kind, **KINDS[kind])
 
 
 def export(trained: TrainedModel, folder: str) -> str:
-    """Writes a version; returns its folder."""
+    """Exports a version; returns its folder."""
     return write_saved_model(serve(trained, {}), trained, folder)
 
 
 def warmup_requests(export_dir: str) -> dict[str, dict[str, np.ndarray]]:
-    """The inputs of the request to each signature that the export's warm-up file holds."""
+    """Reads the warm-up file of an export: signature -> inputs of its request."""
     requests = {}
     path = os.path.join(export_dir, "assets.extra", WARMUP_FILE)
     for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
@@ -66,7 +66,7 @@ def warmup_requests(export_dir: str) -> dict[str, dict[str, np.ndarray]]:
 
 
 def requests_to(inputs: Mapping[str, tf.TensorSpec]) -> list[dict[str, np.ndarray]]:
-    """Valid requests to a signature with these inputs: of ids, or of texts in a batch and alone."""
+    """Makes valid requests to a signature with these inputs: ids, or texts in a batch and alone."""
     if "input_ids" in inputs:
         shape = [3, 4, 9] if inputs["input_ids"].shape.rank == 3 else [3, 9]
         random = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def requests_to(inputs: Mapping[str, tf.TensorSpec]) -> list[dict[str, np.ndarra
 
 
 def assert_same(answer: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Strings and whole numbers are equal, others are so to 1e-5."""
+    """Checks that strings and whole numbers are equal, and that other numbers differ by at most 1e-5."""
     assert set(answer) == set(expected)
     for name in expected:
         found, values = _array(answer[name]), _array(expected[name])

@@ -35,24 +35,28 @@ class Refusal(Exception):
 
 
 class StandIn:
-    """What both interfaces share.
+    """The part that both interfaces share.
 
     Attributes:
       rest, grpc: host:port of each.
-      requests: how many have come.
-      refusals: what is said to the next requests instead of an answer.
+      arrivals: when each request came, in seconds of `time.monotonic`.
+      refusals: the answers to the next requests, in place of real answers.
       delay: seconds that a prediction takes longer.
     """
 
     def __init__(self, signatures: Mapping[str, Callable[..., Mapping[str, tf.Tensor]]]):
         self._signatures = signatures
         self.rest = self.grpc = ""
-        self.requests = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets earlier requests, and plans no refusals and no delay."""
+        self.arrivals: list[float] = []
         self.refusals: list[Refusal] = []
         self.delay = 0.0
 
     def signature_defs(self, name: str, version: int | None) -> get_model_metadata_pb2.SignatureDefMap:
-        """What the server tells of the model."""
+        """Describes the model, as the server does."""
         self._find(name, version)
         known = {n: _signature_def(function) for n, function in self._signatures.items()}
         known["__saved_model_init_op"] = meta_graph_pb2.SignatureDef()
@@ -81,7 +85,7 @@ class StandIn:
         return {name: values.numpy() for name, values in outputs.items()}
 
     def _find(self, name: str, version: int | None) -> None:
-        self.requests += 1
+        self.arrivals.append(time.monotonic())
         if self.refusals:
             raise self.refusals.pop(0)
         if name != MODEL_NAME or version not in (None, VERSION):

@@ -24,7 +24,7 @@ TASKS = {
 def trained_model(
     kind: str, *, vocab_file: str | None = None, config: dict[str, Any] | None = None, **task: Any
 ) -> TrainedModel:
-    """A model with random weights; `task` overrides the entries of `TASKS`."""
+    """Makes a model with random weights; `task` overrides the entries of `TASKS`."""
     spm_model_file = None if vocab_file else testing.SPM_MODEL_FILE
     tokenizer = load_tokenizer(spm_model_file, vocab_file)
     defaults = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": LENGTH}

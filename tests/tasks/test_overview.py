@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from albert_tf.cli.text import results_table
 from albert_tf.data.features import Features
-from albert_tf.tasks.overview import overview, results_table, with_mean_and_deviation
+from albert_tf.tasks.overview import overview, with_mean_and_deviation
 
 
 def features(full_lengths, labels=None, num_choices=1, max_seq_length=128):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from albert_tf.data.masking import MaskingOptions
 from albert_tf.data.records import RecordWriter
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
 from tests.support.pretraining_records import (
     CONFIG,
     MASKING,
@@ -120,6 +120,30 @@ def test_masked_records_need_the_length_of_their_arrays_only(tmp_path):
     assert masking_of([path], {"max_predictions_per_seq": 3}) == MASKING
     with pytest.warns(InputWarning, match="--ngram makes no difference to masked records"):
         masking_of([path], {"ngram": 2})
+
+
+def test_lengths_come_from_the_descriptions_or_are_the_defaults(tmp_path, capsys):
+    described = write_records(str(tmp_path / "a"), max_seq_length=12, max_predictions_per_seq=3)
+    bare = write_records(str(tmp_path / "b"))
+    assert described_length([described, bare], "max_seq_length", 512) == 12
+    assert masking_of([described], {}).max_predictions_per_seq == 3
+    assert capsys.readouterr().err == ""
+    assert described_length([bare], "max_seq_length", 512) == 512
+    assert "--max_seq_length is 512: there is no description" in capsys.readouterr().err
+    assert masking_of([bare], {}).max_predictions_per_seq == 20
+
+
+@pytest.mark.parametrize(("lengths", "message"), [
+    ((12, 13), r"a was made with --max_seq_length=12, .*b with 13: one value is needed"),
+    ((12, "13"), r"b\.json: max_seq_length is '13', but a length is needed"),
+])  # fmt: skip
+def test_descriptions_of_several_lengths_are_refused(tmp_path, lengths, message):
+    paths = [
+        write_records(str(tmp_path / name), max_seq_length=length)
+        for name, length in zip("ab", lengths, strict=True)
+    ]
+    with pytest.raises(InputError, match=message):
+        described_length(paths, "max_seq_length", 512)
 
 
 def test_masked_and_unmasked_records_are_not_mixed(tmp_path):

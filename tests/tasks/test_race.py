@@ -228,7 +228,9 @@ def test_features_equal_the_originals_definition(article, question, options, max
 
 def test_every_blank_becomes_the_option():
     tokenizer = WordPieceTokenizer(testing.VOCAB_FILE)
-    features = race_features(tokenizer, make_questions("the", "_ and \ufe4f", ["river", "boats", " the", ""]))
+    features = race_features(
+        tokenizer, make_questions("the", "_ and \ufe4f", ["river", "boats", " the", ""]), 512
+    )
     ids = [tokenizer.encode(text) for text in ("river and river", "boats and boats", "the and the", "and")]
     assert [one[3:-1] for one in sequences(features)] == ids
 
@@ -245,7 +247,7 @@ def test_an_article_is_encoded_once_for_all_its_questions(tmp_path, monkeypatch)
     monkeypatch.setattr(
         race, "encode_column", lambda t, texts, d: columns.append(len(texts)) or encode(t, texts, d)
     )
-    features = race_features(TOKENIZER, read_race(str(tmp_path), "train"))
+    features = race_features(TOKENIZER, read_race(str(tmp_path), "train"), 512)
     assert columns == [4, 32]
     assert len(features) == 8
 
@@ -257,6 +259,6 @@ def test_the_published_files(shared_data, tmp_path):
     assert sizes == {"train": 87866, "dev": 4887, "test": 4934}
     tokenizer = SentencePieceTokenizer(str(shared_data / "spm/30k-clean.model"))
     questions = read_race(str(tmp_path), "dev", ("middle",))
-    features = race_features(tokenizer, questions)
+    features = race_features(tokenizer, questions, 512)
     assert len(features) == len(questions) == 1436
     assert features.lengths.max() == 512

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_tf.tasks.overview import results_table
+from albert_tf.cli.text import results_table
 from albert_tf.tasks.squad.answer_report import (
     ANSWER_LENGTHS,
     QUESTION_WORDS,

@@ -187,7 +187,7 @@ def test_a_question_must_leave_room():
 def test_a_context_of_a_million_characters_is_only_long():
     context = "The boats, walking on the river. " * 30_000 + "cheese"
     questions = make_questions([(context, "What?", (len(context) - 6, "cheese"))])
-    features = window_features(TOKENIZERS[0], questions, training=True)
+    features = window_features(TOKENIZERS[0], questions, max_seq_length=384, training=True)
     assert len(features) > 1000
     assert features.labels[-1, 2] == 0
     assert features.labels[:-3, 2].all()

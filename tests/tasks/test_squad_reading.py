@@ -256,11 +256,11 @@ def test_training_needs_starts(read, error_of, start, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"data": [\n{"title" 7}]}', "line 2, column 10: this is not JSON: Expecting ':' delimiter"),
-        (b"", "line 1, column 1: this is not JSON: Expecting value"),
+        (b'{"data": [\n{"title" 7}]}', " is not JSON: Expecting ':' delimiter: line 2 column 10"),
+        (b"", " is not JSON: Expecting value: line 1 column 1"),
         (b'{"data": "caf\xe9"}', " is not UTF-8"),
-        (b"[" * 100_000, ' is not the JSON of questions; SQuAD is {"data": [{"paragraphs": '),
-        (b'{"data": ' + b"9" * 5000 + b"}", " is not the JSON of questions; SQuAD is "),
+        (b"[" * 100_000, " is not JSON that can be read: too deep"),
+        (b'{"data": ' + b"9" * 5000 + b"}", " is not JSON that can be read: too deep, or a number too long"),
         ([1], ' is a list; SQuAD is {"data": [{"paragraphs": '),
         ("data", " is a text; SQuAD is "),
         (None, " is null; SQuAD is "),

@@ -64,17 +64,18 @@ def test_whole_step_compiles_with_xla_and_does_the_same(name):
             model=model,
             optimizer=optimizer,
             strategy=tf.distribute.get_strategy(),
-            make_batches=lambda: None,
+            make_batches=lambda: tf.data.Dataset.from_tensors(batch).repeat(),
             seed=1,
             after_step=lambda steps: None,
+            jit_compile=compiled,
         )
-        tf.function(trainer._replica_step, jit_compile=compiled)(batch)
+        trainer.train(tf.constant(1))
         weights.append(model.get_weights())
     for plain, compiled in zip(*weights, strict=True):
         np.testing.assert_allclose(compiled, plain, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])  # SQuAD's: tests/test_squad_task.py
+@pytest.mark.parametrize("name", ["classifier_3way", "sts_b", "race"])  # SQuAD's: test_squad_task.py
 def test_whole_prediction_compiles_with_xla_and_gives_the_same(name):
     task, batch = golden_task(name)
     model = task.build_model()

@@ -54,6 +54,7 @@ def trained(**options):
         "한국어 위키백과는 누구나 편집할 수 있는 백과사전이다",
         "ೋ ೊ ½ 2009, 7, ΟΔΟΣ",
         "the cat sat - on a mat.",
+        "Été à Zürich, cœur naïf",
     ]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -111,6 +112,18 @@ def cased():
     ]
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["uncased", "cased"])
+def with_accents(request, tmp_path_factory):
+    """Tokenizers that keep accents; the second one's model joins marks with their letters."""
+    options = {"do_lower_case": request.param, "keep_accents": True}
+    model = saved(tmp_path_factory.mktemp("model"), trained(user_defined_symbols=["-", "."]))
+    return [
+        both(load_tokenizer(testing.SPM_MODEL_FILE, **options)),
+        both(load_tokenizer(model, **options)),
+        both(load_tokenizer(vocab_file=testing.VOCAB_FILE, **options)),
+    ]
+
+
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(WILD)
 @example(SAMPLES)
@@ -126,6 +139,31 @@ def test_any_text_has_pythons_ids_and_ranges(tiny, tiny_wordpiece, korean, texts
 def test_so_it_has_where_case_stays(cased, texts):
     for pair in cased:
         check(*pair, texts)
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(WILD)
+@example(SAMPLES)
+@example(["".join(SAMPLES), " ".join(SAMPLES)])
+@example(["e\u0301 a\u0308\u0304b \u03b1\u0313\u0300\u0345\u0345", "\u03b1\u03b1\u0313\u0300\u0313" * 50])
+def test_so_it_has_where_accents_stay(with_accents, texts):
+    for pair in with_accents:
+        check(*pair, texts)
+
+
+def test_every_character_of_unicode_where_accents_stay(with_accents):
+    characters = assigned_characters()
+    texts = ["x" + "x".join(characters[i : i + 2000]) for i in range(0, len(characters), 2000)]
+    for pair in with_accents:
+        check(*pair, texts)
+
+
+def test_symbols_that_normalization_would_change_are_refused(tmp_path):
+    path = saved(tmp_path, trained(user_defined_symbols=["at"]))
+    with pytest.raises(
+        InputError, match="does not know user-defined symbols that normalization would change"
+    ):
+        in_graph_tokenizer(load_tokenizer(path, keep_accents=True))
 
 
 def test_every_character_of_unicode(tiny, tiny_wordpiece, korean):
@@ -180,10 +218,9 @@ def test_special_pieces_in_the_text_are_unknown(tiny, tiny_wordpiece):
         assert not special & set(in_graph.tokenize(texts).values.numpy().tolist())
 
 
-@pytest.mark.parametrize("rule", ["intended", "original"])
-def test_the_digit_comma_rule(tmp_path, rule):
+def test_the_digit_comma_rule(tmp_path):
     model = with_pieces(tmp_path, dict.fromkeys(("▁7,", "7,", "▁7", "7", "▁2009,", "▁2▁1,"), -1.0))
-    pair = both(SentencePieceTokenizer(model, digit_comma_rule=rule))
+    pair = both(SentencePieceTokenizer(model))
     check(*pair, ["7, on7,", "2009,", " 2 \t 1,", "7,7,, 2009,,\u0301 7,\u0301"])
 
 
@@ -269,6 +306,7 @@ def test_the_released_model_on_real_text(shared_data):
     articles = json.loads((shared_data / "squad" / "dev-v1.1.json").read_text())["data"]
     texts += [paragraph["context"] for article in articles for paragraph in article["paragraphs"]][::4]
     check(*pair, texts)
+    check(*both(load_tokenizer(pair[0].source, keep_accents=True)), texts[::4] + SAMPLES)
     check(*pair, ["eee", "xxx", "000", "e" * 5000, "x∀" * 2000, " ".join(texts)[:50000], *SAMPLES])
 
 

@@ -1,9 +1,9 @@
 """Which characters of the raw text a piece stands for."""
 
+import functools
 import io
 import itertools
 import pathlib
-import sys
 import unicodedata
 
 import numpy as np
@@ -61,7 +61,7 @@ def check_ranges(tokenizer, text, pieces, begins, ends):
         assert part == part.strip()
         covered.update(range(begin, end))
         if piece == UNDERLINE:
-            assert not part or len(preprocess_text(part)) > len(part)
+            assert not part or len(unicodedata.normalize("NFKD", part)) > len(part)
         elif piece != tokenizer.special.unk and not piece.startswith("<0x"):
             spelled = piece.replace(UNDERLINE, "").removeprefix("##")
             assert spelled.replace("ς", "σ") in normalized(tokenizer, part)
@@ -73,10 +73,18 @@ def check_ranges(tokenizer, text, pieces, begins, ends):
 def normalized(tokenizer, part):
     """What the tokenizer makes of a part of a text before it looks for pieces; without white space."""
     if isinstance(tokenizer, SentencePieceTokenizer):
-        part = tokenizer._processor.normalize(preprocess_text(part, tokenizer.do_lower_case))
+        part = model_of(tokenizer).normalize(tokenizer.preprocess(part))
         return part.replace(UNDERLINE, "").replace("ς", "σ")
+    if tokenizer.keep_accents:
+        part = part.lower() if tokenizer.do_lower_case else part
+        return "".join(c for c in part.replace("ς", "σ") if unicodedata.category(c) not in ("Cc", "Cf"))
     decomposed = unicodedata.normalize("NFD", part.lower().replace("ς", "σ"))
     return "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cc", "Cf"))
+
+
+@functools.cache
+def model_of(tokenizer):
+    return sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
 
 
 def parts(tokenizer, text):
@@ -135,6 +143,12 @@ def other(request, tmp_path_factory):
     return load_tokenizer(save(tmp_path_factory.mktemp("model"), trained(**request.param)))
 
 
+@pytest.fixture(scope="module")
+def joining(tmp_path_factory):
+    """A SentencePiece model that joins marks with their letters and knows é."""
+    return save(tmp_path_factory.mktemp("model"), trained(vocab_size=150, character_coverage=1.0))
+
+
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.lists(TEXTS, max_size=3))
 @example(SAMPLES)
@@ -160,6 +174,27 @@ def test_so_have_they_where_case_stays(texts):
     check(WordPieceTokenizer(testing.VOCAB_FILE, do_lower_case=False), texts)
 
 
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.lists(TEXTS, max_size=3), st.booleans())
+@example(SAMPLES, True)
+@example(["".join(SAMPLES), " ".join(SAMPLES)], True)
+@example(["".join(SAMPLES), " ".join(SAMPLES)], False)
+def test_so_have_they_where_accents_stay(joining, texts, lower):
+    options = {"do_lower_case": lower, "keep_accents": True}
+    check(SentencePieceTokenizer(testing.SPM_MODEL_FILE, **options), texts)
+    check(SentencePieceTokenizer(joining, **options), texts)
+    check(WordPieceTokenizer(testing.VOCAB_FILE, **options), texts)
+
+
+def test_a_letter_and_its_mark_are_one_place_where_accents_stay(joining):
+    tokenizer = load_tokenizer(joining, keep_accents=True)
+    assert parts(tokenizer, "E\u0301  é")[-1] == ("é", 4, 5)
+    assert ("é", 0, 2) in parts(tokenizer, "E\u0301  é")
+    assert parts(load_tokenizer(vocab_file=testing.VOCAB_FILE, keep_accents=True), "İ the") == [
+        *(("[UNK]", 0, 1), ("the", 2, 5)),
+    ]
+
+
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.text("the boatskwlingrv201, ", max_size=60))
 def test_letters_are_where_their_piece_says(tiny, text):
@@ -168,22 +203,15 @@ def test_letters_are_where_their_piece_says(tiny, text):
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
-@given(TEXTS)
-@example("".join(SAMPLES))
-def test_every_preprocessed_character_has_its_range(text):
-    begins, ends = character_ranges(text)
-    for lower in (True, False):
-        assert len(preprocess_text(text, lower)) == len(begins) == len(ends)
+@given(TEXTS, st.booleans(), st.booleans())
+@example("".join(SAMPLES), True, False)
+@example("".join(SAMPLES), True, True)
+def test_every_preprocessed_character_has_its_range(text, lower, keep_accents):
+    begins, ends = character_ranges(text, lower, keep_accents)
+    assert len(preprocess_text(text, lower, keep_accents=keep_accents)) == len(begins) == len(ends)
     assert (begins < ends).all()
     assert (np.diff(begins) >= 0).all()
     assert not len(ends) or ends[-1] == len(text.rstrip())
-
-
-def test_what_a_character_becomes_is_that_character():
-    # Lower-casing could change a length; it changes none of what NFKD leaves.
-    for character in map(chr, itertools.chain(range(0xD800), range(0xE000, sys.maxunicode + 1))):
-        decomposed = preprocess_text(character, lower=False)
-        assert len(decomposed.lower()) == len(decomposed)
 
 
 def test_words_and_their_endings(tiny, tiny_wordpiece):
@@ -241,15 +269,14 @@ def test_an_unknown_run_covers_its_characters(tiny, tiny_wordpiece):
     assert parts(tiny_wordpiece, "sea∀x\u00ad, ∀") == [("[UNK]", 0, 6), (",", 6, 7), ("[UNK]", 8, 9)]
 
 
-@pytest.mark.parametrize(("rule", "inside"), [("intended", "7"), ("original", "▁7")])
-def test_the_digit_comma_rule_keeps_ranges_exact(tmp_path, rule, inside):
+def test_the_digit_comma_rule_keeps_ranges_exact(tmp_path):
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
     for piece in ("▁7,", "7,", "▁7", "7", "▁2009,", "▁2▁1,"):
         model.pieces.add(piece=piece, score=-1.0)
-    tokenizer = SentencePieceTokenizer(save(tmp_path, model.SerializeToString()), digit_comma_rule=rule)
+    tokenizer = SentencePieceTokenizer(save(tmp_path, model.SerializeToString()))
     assert parts(tokenizer, "7, on7,") == [
-        *(("▁7", 0, 1), (",", 1, 2), ("▁on", 3, 5), (inside, 5, 6), (",", 6, 7)),
+        *(("▁7", 0, 1), (",", 1, 2), ("▁on", 3, 5), ("7", 5, 6), (",", 6, 7)),
     ]
     assert parts(tokenizer, "2009,") == [("▁2", 0, 1), ("00", 1, 3), ("9", 3, 4), (",", 4, 5)]
     assert parts(tokenizer, " 2 \t 1,") == [("▁2", 1, 2), ("1", 5, 6), (",", 6, 7)]

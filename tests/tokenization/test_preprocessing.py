@@ -29,6 +29,12 @@ def test_accents_go_from_cased_text_too():
     assert preprocess_text("\u00c9t\u00e9", lower=False) == "Ete"
 
 
+@pytest.mark.parametrize("text", ["Été", "E\u0301te\u0301", "½ ﬁ 한"])
+def test_accents_stay_if_asked_for(text):
+    assert preprocess_text(f" {text}\t", lower=False, keep_accents=True) == text
+    assert preprocess_text(text, keep_accents=True) == text.lower()
+
+
 def test_tokenization_does_not_import_tensorflow():
     code = (
         "import sys, albert_tf.tokenization, albert_tf.data.records; assert 'tensorflow' not in sys.modules"

@@ -75,10 +75,9 @@ def test_the_tiny_model_meets_a_mask_made_of_unknown_characters(tiny):
     assert cased.encode("[MASK]") == cased.pieces_to_ids(["▁", "<unk>"])
 
 
-@pytest.mark.parametrize(("rule", "inside_a_word"), [("intended", "7"), ("original", "▁7")])
-def test_the_digit_comma_rule(digit_comma_model, rule, inside_a_word):
-    tokenizer = SentencePieceTokenizer(digit_comma_model, digit_comma_rule=rule)
-    assert tokenizer.tokenize("7, on7, the") == ["▁7", ",", "▁on", inside_a_word, ",", "▁the"]
+def test_the_digit_comma_rule(digit_comma_model):
+    tokenizer = SentencePieceTokenizer(digit_comma_model)
+    assert tokenizer.tokenize("7, on7, the") == ["▁7", ",", "▁on", "7", ",", "▁the"]
     texts = ["on7,", "", "the sea", "7, on7, the"]
     ids, lengths = tokenizer.encode_batch(texts)
     assert tokenizer.ids_to_pieces(ids) == [piece for text in texts for piece in tokenizer.tokenize(text)]
@@ -111,6 +110,34 @@ def test_where_words_start(tiny, piece, starts):
 def test_special_pieces_start_words(tiny):
     assert tiny.is_word_start[tiny.special_ids].all()
     assert not tiny.is_word_start[tiny.pieces_to_ids(["ing"])].any()
+
+
+@pytest.mark.parametrize("text", ["Été", "E\u0301te\u0301"])
+@pytest.mark.parametrize(
+    ("lower", "keep", "expected"),
+    [(True, False, "ete"), (False, False, "Ete"), (True, True, "été"), (False, True, "Été")],
+)
+def test_accents_stay_if_asked_for_and_the_model_joins_them_with_their_letters(
+    tmp_path, text, lower, keep, expected
+):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*["ete Ete été Été"] * 9, "e t E é É"]),
+        model_writer=model,
+        vocab_size=20,
+        hard_vocab_limit=False,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        minloglevel=4,
+    )
+    path = tmp_path / "accents.model"
+    path.write_bytes(model.getvalue())
+    tokenizer = load_tokenizer(str(path), do_lower_case=lower, keep_accents=keep)
+    assert "".join(tokenizer.tokenize(text)) == "▁" + expected
+    assert tokenizer.unk_id not in tokenizer.encode(text)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):

@@ -13,6 +13,7 @@ from albert_tf.training.evaluation import Evaluator
 from albert_tf.training.optimization import LAMB, AdamW, WarmupPolynomialDecay
 from albert_tf.training.train_step import Trainer
 from tests.support.pretraining_records import CONFIG, SEQ_LENGTH, make_features
+from tests.support.task_batches import task_and_batch
 
 
 class SlopeTask(Task):
@@ -42,6 +43,22 @@ class SlopeTask(Task):
         weights = batch["weights"]
         values = model(tf.ones_like(weights)[:, None] * tf.constant([self.slope]))[:, 0]
         return {"loss_of_slopes": WeightedSum(tf.reduce_sum(values * weights), tf.reduce_sum(weights))}
+
+
+class LookUpTask(SlopeTask):
+    """A loss that looks one row of a table up twice, each time with slope (3, 4)."""
+
+    def build_model(self, dtype):
+        model = tf_keras.Sequential([tf_keras.layers.Embedding(2, 2, embeddings_initializer="zeros")])
+        model.build([None, 2])
+        return model
+
+    def measure(self, model, batch, training, dropout_seed=None):
+        rows = model(tf.zeros([1, 2], tf.int32))
+        return {"loss_of_slopes": WeightedSum(tf.reduce_sum(rows * self.slope), tf.constant(1.0))}
+
+    def loss_weights(self, batch):
+        return {"loss_of_slopes": tf.constant(1.0)}
 
 
 def training_batch() -> dict[str, tf.Tensor]:
@@ -95,6 +112,37 @@ def test_gradients_of_norm_below_1_are_left_alone():
     steps.train(tf.constant(1))
     moment = next(v for v in steps.optimizer.variables if "adam_m" in v.name)
     np.testing.assert_allclose(np.ravel(moment.numpy()), [0.03, 0.04], rtol=1e-5)
+
+
+def test_a_row_that_is_looked_up_twice_counts_in_the_norm_with_the_sum_of_its_gradients():
+    task = LookUpTask()
+    training = trainer(task, lambda: AdamW(learning_rate=0.0))
+    with tf.GradientTape() as tape:
+        loss = task.measure(training.model, {}, training=True)["loss_of_slopes"].total
+    # The norm of the original off TPUs: |(3, 4, 3, 4)|, each look-up by itself.
+    sparse_norm = tf.linalg.global_norm(tape.gradient(loss, training.model.trainable_variables))
+    np.testing.assert_allclose(sparse_norm, 50**0.5, rtol=1e-6)
+
+    results = training.train(tf.constant(1))
+    np.testing.assert_allclose(results["gradient_norm"], 10, rtol=1e-6)  # |(6, 8)|
+    moment = next(v for v in training.optimizer.variables if "adam_m" in v.name)
+    np.testing.assert_allclose(moment.numpy(), [[0.06, 0.08], [0, 0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "sparse"), [
+    ("pretraining", {"token_type_embeddings"}),  # the word table is an output layer, too
+    ("mnli", {"token_type_embeddings", "word_embeddings"}),
+])  # fmt: skip
+def test_only_tables_of_look_ups_could_be_measured_row_by_row(name, sparse):
+    task, batch = task_and_batch(name)
+    model = task.build_model("float32")
+    variables = model.trainable_variables
+    with tf.GradientTape() as tape:
+        measured = task.measure(model, batch, training=True, dropout_seed=tf.constant([1, 2]))
+        loss = tf.add_n([measured[name].total for name in task.losses])
+    gradients = zip(variables, tape.gradient(loss, variables), strict=True)
+    names = [variable_name(variable) for variable, g in gradients if isinstance(g, tf.IndexedSlices)]
+    assert {name.rpartition("/")[2] for name in names} == sparse
 
 
 def test_learning_rate_of_a_step_is_that_of_the_updates_before_it():

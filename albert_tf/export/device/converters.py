@@ -1,4 +1,4 @@
-"""Conversion to LiteRT (TensorFlow Lite) and to ONNX, for phones and other small machines."""
+"""Converts models to LiteRT (TensorFlow Lite) and to ONNX, for phones and other small machines."""
 
 import importlib.util
 import tempfile
@@ -10,16 +10,19 @@ from albert_tf.errors import InputError
 from albert_tf.export.device.runtimes import signature_name, silent_native_code
 from albert_tf.export.device.token_model import TokenModel
 
+_OPSET = 17  # the newest that tf2onnx 1.17 fully supports; ONNX Runtime reads it since 1.12
+_ONNX_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
+
 
 class LiteRTConverter:
-    """Converts a model into files with a signature for each length, which share one copy of the weights.
+    """Converts a model to LiteRT files, with a signature for each length; all share one copy of the weights.
 
     The shapes are static, because only then XNNPACK runs the whole encoder.
 
     Args:
-      model: what is converted.
-      batch_size: of every signature.
-      lengths: of sequences.
+      model: the model to convert.
+      batch_size: batch size of every signature.
+      lengths: lengths of the sequences, in pieces.
     """
 
     def __init__(self, model: TokenModel, batch_size: int, lengths: Sequence[int]):
@@ -27,13 +30,13 @@ class LiteRTConverter:
         self._functions = {signature_name(length): model.function(batch_size, length) for length in lengths}
 
     def convert(self, precision: str) -> bytes:
-        """The content of a file.
+        """Makes the content of a file.
 
         Args:
-          precision: "float32", "float16" or "int8", of the weights. With "int8" products are of integers
-            too, for which activations are scaled when they are known.
+          precision: precision of the weights: "float32", "float16" or "int8". With "int8" the products are
+            of integers too; the runtime scales the activations for each input.
         """
-        # Through a SavedModel, for the converter loses signatures and variables of bare functions.
+        # A SavedModel in between: from bare functions the converter loses signatures and variables.
         with tempfile.TemporaryDirectory() as folder:
             tf.saved_model.save(self._model, folder, signatures=self._functions)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(self._functions))
@@ -45,24 +48,8 @@ class LiteRTConverter:
                 return converter.convert()
 
 
-_OPSET = 17  # the newest that tf2onnx 1.17 writes without experiments; ONNX Runtime reads it since 1.12
-_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
-
-
-def missing_packages() -> list[str]:
-    """What would have to be installed first."""
-    return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-
-
-def check_packages() -> None:
-    """InputError if some are missing."""
-    missing = missing_packages()
-    if missing:
-        raise InputError(f"ONNX needs {', '.join(missing)}: pip install 'albert-tf[export]'")
-
-
 def convert_to_onnx(model: TokenModel) -> bytes:
-    """The content of a file with one graph for batches and sequences of any size."""
+    """Makes the content of an ONNX file, with one graph for batches and sequences of any size."""
     from tf2onnx import convert
 
     specs = model.specs(batch_size=None, length=None)
@@ -73,3 +60,15 @@ def convert_to_onnx(model: TokenModel) -> bytes:
     with silent_native_code():
         converted, _ = convert.from_function(tf.function(predict, autograph=False), specs, opset=_OPSET)
     return converted.SerializeToString()
+
+
+def missing_packages() -> list[str]:
+    """Returns the packages for ONNX that are not installed."""
+    return [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def check_packages() -> None:
+    """Raises InputError if packages for ONNX are not installed."""
+    missing = missing_packages()
+    if missing:
+        raise InputError(f"ONNX needs {', '.join(missing)}: pip install 'albert-tf[export]'")

@@ -1,4 +1,4 @@
-"""Whether an exported file answers as the Keras model does, on real sentences of every length."""
+"""Compares the outputs of exported files with those of the Keras model, on real sentences of every length."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +12,6 @@ from albert_tf.export.device.token_model import MASKED_POSITIONS, TokenModel
 from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
 
-_MOST = 50
-
 SENTENCES = (
     "The film is a delight from beginning to end.",
     "I would not recommend this restaurant to anyone.",
@@ -25,37 +23,15 @@ SENTENCES = (
     "He can't swim.",
 )
 
-
-def read_sentences(path: str) -> list[str]:
-    """The first 50 lines of a UTF-8 file that are not blank: outputs for all of them are kept at once.
-
-    Raises:
-      InputError: there are none, or a line is not UTF-8.
-    """
-    sentences: list[str] = []
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                sentence = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                raise InputError(f"{path}, line {number} is not UTF-8") from None
-            sentences += [sentence] if sentence else []
-            if len(sentences) == _MOST:
-                break
-    if not sentences:
-        raise InputError(f"{path} holds no sentences; one a line is needed")
-    return sentences
-
-
-_ROUNDING = 1e-4
+_MOST_SENTENCES = 50
 
 
 class Comparison(NamedTuple):
-    """How near an exported file is to the Keras model.
+    """How close the outputs of an exported file are to the outputs of the Keras model.
 
     Attributes:
-      largest_difference: of all numbers, relative to those above 1.
-      agreement: share of equal decisions; None where the model makes none.
+      largest_difference: the largest difference of two numbers; above 1 it is relative to the number.
+      agreement: share of equal decisions; None if the model makes no decisions.
     """
 
     largest_difference: float
@@ -63,16 +39,16 @@ class Comparison(NamedTuple):
 
 
 class DeviceCheck:
-    """Batches of real sentences, and what the Keras model makes of them.
+    """Batches of real sentences, and the outputs of the Keras model for them.
 
-    Each sentence comes alone, or before the next one where the task takes two texts; as the last row come
-    all of them, one after the other.
+    Each sentence makes a row; if the task takes two texts, the next sentence is the second text. One more row
+    holds all sentences, joined to one text.
 
     Args:
       model: the reference.
-      trained: what it was made of.
-      batch_size: of the exported files.
-      lengths: of the exported files.
+      trained: the trained model of the reference.
+      batch_size: batch size of the exported files.
+      lengths: lengths of the sequences in the exported files.
       sentences: texts.
     """
 
@@ -93,15 +69,15 @@ class DeviceCheck:
         self._expected = [self._ask(batch) for batch in self._batches]
 
     def run(self, path: str) -> tuple[Run, Comparison]:
-        """Runs a file on all batches, and compares."""
+        """Runs a file on all batches, and compares its outputs with those of the Keras model."""
         run = run_in_own_process(path, self._batches)
         pairs = list(zip(self._expected, run.outputs, strict=True))
-        # np.max, unlike max, is NaN where one of them is.
+        # If one difference is NaN, so is np.max; Python's max may not be.
         difference = float(np.max([_difference(e[name], given[name]) for e, given in pairs for name in e]))
         decisions = [(self._model.decisions(e), self._model.decisions(given)) for e, given in pairs]
         if decisions[0][0] is None:
             return run, Comparison(difference, None)
-        equal = np.concatenate([(e == given).ravel() for e, given in decisions])
+        equal = np.concatenate([np.ravel(e == given) for e, given in decisions])
         return run, Comparison(difference, float(equal.mean()))
 
     def _ask(self, batch: Arrays) -> Arrays:
@@ -109,21 +85,42 @@ class DeviceCheck:
         return {name: values.numpy() for name, values in outputs.items()}
 
 
-def check_equal(comparison: Comparison, name: str) -> None:
-    """InputError if a file in float32 differs by more than rounding."""
-    if not comparison.largest_difference <= _ROUNDING:
+def read_sentences(path: str) -> list[str]:
+    """Reads the first 50 lines of a UTF-8 file that are not blank; memory must hold the outputs for all.
+
+    Raises:
+      InputError: all lines are blank, or a line is not UTF-8.
+    """
+    sentences: list[str] = []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                sentence = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                raise InputError(f"{path}, line {number} is not UTF-8") from None
+            sentences += [sentence] if sentence else []
+            if len(sentences) == _MOST_SENTENCES:
+                break
+    if not sentences:
+        raise InputError(f"{path} holds no sentences; it needs one sentence a line")
+    return sentences
+
+
+def check_equal(comparison: Comparison, name: str, tolerance: float) -> None:
+    """Raises InputError if a file in float32 differs from the Keras model by more than rounding explains."""
+    if not comparison.largest_difference <= tolerance:
         raise InputError(
             f"{name} differs from the Keras model by {comparison.largest_difference:.2g}, more than the "
-            f"{_ROUNDING:g} that rounding explains: nothing is written"
+            f"{tolerance:g} that rounding explains: nothing is written"
         )
 
 
 def _batches(
     model: TokenModel, trained: TrainedModel, batch_size: int, length: int, texts: Sequence[str]
 ) -> list[Arrays]:
-    """The texts as inputs of one length, in batches; texts come twice where the last one has room."""
+    """Makes batches of inputs of one length from texts; the first texts come again to fill the last batch."""
     specs = model.specs(batch_size, length)
-    per_row = int(np.prod(specs[0].shape[1:-1]))  # the choices of multiple choice
+    per_row = int(np.prod(specs[0].shape[1:-1]))  # number of choices of multiple choice, else 1
     numbers = np.resize(np.arange(len(texts)), -(-len(texts) // batch_size) * batch_size)
     first = np.repeat(numbers, per_row)
     second = (first + 1 + np.tile(np.arange(per_row), len(numbers))) % len(texts)
@@ -153,7 +150,7 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def _difference(expected: np.ndarray, given: np.ndarray) -> float:
-    """The largest of numbers, relative to those above 1; 0 for indices."""
+    """Returns the largest difference of two numbers; above 1 relative to the number; 0 for indices."""
     if expected.dtype.kind != "f":
         return 0.0
     return float(np.max(np.abs(expected - given) / np.maximum(1, np.abs(expected)), initial=0))

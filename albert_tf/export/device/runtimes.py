@@ -1,4 +1,4 @@
-"""Running exported files as a device would: without TensorFlow, in a process that shows what it takes."""
+"""Runs exported files as a device does: without TensorFlow. A process of its own shows time and memory."""
 
 import contextlib
 import multiprocessing
@@ -18,16 +18,16 @@ from albert_tf.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 
-_TIMED_RUNS, _TIMED_SECONDS = 20, 2.0  # of one length, whichever is over first
+_TIMED_RUNS, _TIMED_SECONDS = 20, 2.0  # for one length; timing ends when one of them is reached
 
 
 class Run(NamedTuple):
-    """What a file does with batches.
+    """The outputs of a file for some batches, and the time and memory that it took.
 
     Attributes:
-      outputs: of each batch.
-      milliseconds: of a batch, by the length of its sequences; the median.
-      memory_mb: of the process at its peak.
+      outputs: the outputs of each batch, by name.
+      milliseconds: length of the sequences -> median time of a batch.
+      memory_mb: peak memory of the process.
     """
 
     outputs: list[Arrays]
@@ -36,12 +36,12 @@ class Run(NamedTuple):
 
 
 def run_in_own_process(path: str, batches: Sequence[Mapping[str, np.ndarray]], num_threads: int = 1) -> Run:
-    """Runs every batch, and one of each length several times.
+    """Runs every batch once, and one batch of each length several times to time it.
 
     Args:
       path: a file that ends in .tflite or .onnx.
-      batches: int32 [batch, length] by name, each.
-      num_threads: that compute.
+      batches: each a mapping name -> int32 [batch, length].
+      num_threads: number of threads that compute.
 
     Raises:
       InputError: the runtime cannot run the file.
@@ -54,26 +54,27 @@ def run_in_own_process(path: str, batches: Sequence[Mapping[str, np.ndarray]], n
 
 
 def own_process() -> ProcessPoolExecutor:
-    """A fresh process for all that is submitted, in which native code is silent and Ctrl-C does nothing."""
+    """Starts a process for the caller's functions. There native code is silent and Ctrl-C does nothing."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, mp_context=spawn, initializer=_start_process)
 
 
 def load(path: str, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
-    """An exported file as a function from inputs to outputs by name."""
-    runtime = {".tflite": LiteRTModel, ".onnx": OnnxModel}[os.path.splitext(path)[1]]
+    """Loads an exported file as a function, which takes inputs and returns outputs, both by name."""
+    runtimes: dict[str, Callable[..., LiteRTModel | OnnxModel]] = {".tflite": LiteRTModel, ".onnx": OnnxModel}
+    runtime = runtimes[os.path.splitext(path)[1]]
     return runtime(path, num_threads)
 
 
 def signature_name(length: int) -> str:
-    """That of the signature of a LiteRT file for sequences of a length."""
+    """Returns the name of the signature for sequences of a length in a LiteRT file."""
     return f"tokens_{length}"
 
 
 class LiteRTModel:
-    """A LiteRT file, run by XNNPACK with one packed copy of the weights, which it keeps on disk.
+    """A LiteRT file, which XNNPACK runs with one packed copy of the weights on disk, its weight cache.
 
-    Without that copy (XNNPACK's weight cache) every layer gets its own, though ALBERT's layers share theirs.
+    Without the cache XNNPACK packs a copy for every layer, although ALBERT's layers share their weights.
     """
 
     def __init__(self, path: str, num_threads: int):
@@ -88,7 +89,7 @@ class LiteRTModel:
         self._signatures: dict[str, _Signature] = {}
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """The outputs for a batch of a size and length that were converted."""
+        """Runs a batch; its size and length must be among those of the conversion."""
         name = signature_name(inputs["input_ids"].shape[-1])
         if name not in self._signatures:
             self._signatures[name] = _Signature(self._model, name)
@@ -96,7 +97,7 @@ class LiteRTModel:
 
 
 class _Signature:
-    """One function of a LiteRT file, with buffers of its own."""
+    """One signature of a LiteRT file, with buffers of its own."""
 
     def __init__(self, model: Any, name: str):
         index = model.get_signature_index(name)
@@ -119,7 +120,7 @@ class _Signature:
 
 
 class OnnxModel:
-    """An ONNX file, run by ONNX Runtime."""
+    """An ONNX file, which ONNX Runtime runs."""
 
     def __init__(self, path: str, num_threads: int):
         import onnxruntime
@@ -130,13 +131,13 @@ class OnnxModel:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """The outputs for a batch of any size."""
+        """Runs a batch of any size and length."""
         return dict(zip(self._names, self._session.run(self._names, dict(inputs)), strict=True))
 
 
 @contextlib.contextmanager
 def silent_native_code() -> Iterator[None]:
-    """Drops what is written to standard error: the C++ of LiteRT and its converter takes no log level."""
+    """Drops all output to standard error: the C++ code of LiteRT and its converter has no log level."""
     kept = os.dup(2)
     try:
         _drop_standard_error()
@@ -147,7 +148,7 @@ def silent_native_code() -> Iterator[None]:
 
 
 def peak_memory_mb(process: int | str = "self") -> float:
-    """What a process has used at most; `getrusage` would begin with what its parent had."""
+    """Returns the peak memory of a process; `getrusage` would count the memory of its parent too."""
     with open(f"/proc/{process}/status") as file:
         [line] = [line for line in file if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024
@@ -172,7 +173,7 @@ def _run(path: str, batches: Sequence[Mapping[str, np.ndarray]], num_threads: in
 
 
 def _median_milliseconds(model: Callable, batch: Mapping[str, np.ndarray]) -> float:
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < _TIMED_RUNS and sum(seconds) < _TIMED_SECONDS:
         start = time.perf_counter()
         model(batch)

@@ -1,10 +1,11 @@
-"""A folder with all that a device needs: the model in several formats, checked, its vocabulary and task."""
+"""Exports a folder with all that a device needs: the model in several formats, its vocabulary and task."""
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.text import markdown_table
 from albert_tf.errors import InputError
 from albert_tf.export.device.converters import (
     LiteRTConverter,
@@ -35,12 +36,12 @@ class Exported:
 
     Attributes:
       format: a key of `FILES`.
-      file: its name.
-      size_mb: of the file.
-      largest_difference: from the Keras model, relative to numbers above 1.
-      agreement: share of decisions that are the Keras model's; None where it makes none.
-      milliseconds: of a batch on one thread, by the length of its sequences; the median.
-      memory_mb: of a process that runs all lengths, at its peak.
+      file: name of the file.
+      size_mb: size of the file.
+      largest_difference: largest difference from a number of the Keras model; above 1 relative to the number.
+      agreement: share of decisions that equal the Keras model's; None if the model makes no decisions.
+      milliseconds: length of the sequences -> median time of a batch on one thread.
+      memory_mb: peak memory of a process that runs all lengths.
     """
 
     format: str
@@ -61,23 +62,25 @@ def export_to_device(
     batch_size: int = 1,
     sentences: Sequence[str] = SENTENCES,
     overwrite: bool = False,
+    tolerance: float = 1e-4,
 ) -> list[Exported]:
-    """Writes the formats into a folder that appears when all have been checked.
+    """Writes a file of each format into a folder, which appears when all files have passed the check.
 
-    Config, vocabulary, `task.json` and the report, `export_report.json`, lie beside them.
+    The folder also holds config, vocabulary, `task.json` and the report, `export_report.json`.
 
     Args:
       trained: the model.
       output_dir: the folder.
-      formats: keys of `FILES`; by default all for which the packages are installed.
-      max_seq_lengths: lengths of the LiteRT files' sequences, and those that are checked; by default 32, 128
-        and 512, as far as the model has positions.
-      batch_size: of the LiteRT files, and that which is checked.
-      sentences: to check with.
-      overwrite: whether an earlier export is replaced.
+      formats: keys of `FILES`; by default all formats whose packages are installed.
+      max_seq_lengths: lengths of the sequences in the LiteRT files and in the check; by default 32, 128 and
+        512, but no more than the model has positions.
+      batch_size: batch size of the LiteRT files and of the check.
+      sentences: texts for the check.
+      overwrite: whether to replace an earlier export.
+      tolerance: largest difference from the Keras model that rounding explains in a file in float32.
 
     Raises:
-      InputError: the folder exists, a format cannot be made, or a file in float32 is not equal to the model.
+      InputError: the folder exists, a format cannot be made, or a file in float32 differs from the model.
     """
     _check_folder(output_dir, overwrite)
     formats = formats or formats_here()
@@ -91,7 +94,7 @@ def export_to_device(
         with progress_bar(total=len(formats), desc="converting and checking", unit=" formats") as bar:
             check = DeviceCheck(model, trained, batch_size, lengths, sentences)
             for name in formats:
-                exported.append(_export(name, model, litert, check, folder))
+                exported.append(_export(name, model, litert, check, folder, tolerance))
                 bar.update()
         trained.assets.write(folder)
         write_json(os.path.join(folder, REPORT_FILE), [*map(dataclasses.asdict, exported)])
@@ -99,22 +102,24 @@ def export_to_device(
 
 
 def _check_folder(path: str, overwrite: bool) -> None:
-    """InputError if it holds anything that is not to be replaced."""
+    """Raises InputError if the folder holds anything that the export may not replace."""
     if not os.path.isdir(path) or not os.listdir(path):
         return
     if not overwrite:
         raise InputError(f"--output_dir={path} exists; --overwrite replaces it")
     if not os.path.exists(os.path.join(path, REPORT_FILE)):
-        raise InputError(f"--output_dir={path} is no earlier export (it lacks {REPORT_FILE}): not replaced")
+        raise InputError(
+            f"--output_dir={path} is not an earlier export (it lacks {REPORT_FILE}): it is not replaced"
+        )
 
 
 def formats_here() -> list[str]:
-    """Those for which the packages are installed."""
+    """Returns the formats whose packages are installed."""
     return [name for name in FILES if name != "onnx" or not missing_packages()]
 
 
 def _export(
-    name: str, model: TokenModel, litert: LiteRTConverter, check: DeviceCheck, folder: str
+    name: str, model: TokenModel, litert: LiteRTConverter, check: DeviceCheck, folder: str, tolerance: float
 ) -> Exported:
     path = os.path.join(folder, FILES[name])
     content = convert_to_onnx(model) if name == "onnx" else litert.convert(name.removeprefix("litert_"))
@@ -122,13 +127,13 @@ def _export(
         file.write(content)
     run, comparison = check.run(path)
     if name not in _NOT_EXACT:
-        check_equal(comparison, FILES[name])
+        check_equal(comparison, FILES[name], tolerance)
     size = len(content) / 1e6
     return Exported(name, FILES[name], size, *comparison, run.milliseconds, run.memory_mb)
 
 
 def _lengths(trained: TrainedModel, wanted: Sequence[int] | None) -> list[int]:
-    """In ascending order, each once."""
+    """Returns the lengths in ascending order, each once."""
     positions = trained.config.max_position_embeddings
     if wanted is None:
         wanted = [min(length, positions) for length in _USUAL_LENGTHS]
@@ -142,17 +147,19 @@ def _lengths(trained: TrainedModel, wanted: Sequence[int] | None) -> list[int]:
 
 
 def table(exported: Sequence[Exported]) -> str:
-    """The report as a Markdown table."""
+    """Writes the report as a Markdown table."""
     lengths = list(exported[0].milliseconds)
-    columns: dict[str, Callable[[Exported], str]] = {
-        "file": lambda row: row.file,
-        "MB": lambda row: f"{row.size_mb:.1f}",
-        "largest difference": lambda row: f"{row.largest_difference:.1e}",
-        "same decisions": lambda row: "" if row.agreement is None else f"{row.agreement:.1%}",
-    }
-    for length in lengths:
-        columns[f"{length} pieces, ms"] = lambda row, length=length: f"{row.milliseconds[length]:.1f}"
-    columns["peak memory MB"] = lambda row: f"{row.memory_mb:.0f}"
-    rows = [list(columns), ["---"] * len(columns)]
-    rows += [[cell(row) for cell in columns.values()] for row in exported]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    heads = ["file", "MB", "largest difference", "same decisions"]
+    heads += [*(f"{length} pieces, ms" for length in lengths), "peak memory MB"]
+    rows = [
+        [
+            row.file,
+            f"{row.size_mb:.1f}",
+            f"{row.largest_difference:.1e}",
+            "" if row.agreement is None else f"{row.agreement:.1%}",
+            *(f"{row.milliseconds[length]:.1f}" for length in lengths),
+            f"{row.memory_mb:.0f}",
+        ]
+        for row in exported
+    ]
+    return markdown_table(heads, rows)

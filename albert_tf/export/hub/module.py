@@ -1,4 +1,4 @@
-"""The TF-Hub module of a model: a SavedModel to call, to train, and to ask by the original's signatures."""
+"""The TF-Hub module of a model: a SavedModel that users call and train, with the original's signatures."""
 
 import dataclasses
 import os
@@ -25,16 +25,16 @@ def save_hub_module(
     with_mlm: bool,
     with_sop: bool,
 ) -> None:
-    """Writes a model as a module with the interface of the published ones.
+    """Writes a model as a module with the interface of the published modules.
 
-    What is written needs TensorFlow alone: it holds what the model computes, not its classes.
+    The module holds the model's computation and not its classes, so it needs nothing but TensorFlow.
 
     Args:
       path: the folder of the SavedModel.
       model: the encoder with its heads.
       belongings: config, vocabulary and casing; text is lower-cased where they do not say.
-      with_mlm: whether there is `.mlm` and the signature "mlm".
-      with_sop: whether there is the signature "sop".
+      with_mlm: whether the module has `.mlm` and the signature "mlm".
+      with_sop: whether the module has the signature "sop".
     """
     encode, lower = _encoder(model), belongings.do_lower_case is not False
     module = _reusable(encode, model.encoder.variables)
@@ -61,7 +61,7 @@ def save_hub_module(
 
 
 def _encoder(model: AlbertForPreTraining) -> _Function:
-    """What a module computes. All else calls it, so that the layers are in the file once a mode."""
+    """Makes the function of the module. All others call it, so the file holds the layers once a mode."""
 
     @tf.function(autograph=False)
     def encode(inputs, training=False):
@@ -86,7 +86,7 @@ def _encoder(model: AlbertForPreTraining) -> _Function:
 
 
 def _predictor(model: AlbertForPreTraining, encode: _Function) -> _Function:
-    """What `.mlm` computes: also the logits of the pieces at some positions."""
+    """Makes the function of `.mlm`: it adds the logits of the pieces at some positions."""
 
     @tf.function(autograph=False)
     def predict(inputs, training=False):
@@ -101,7 +101,7 @@ def _predictor(model: AlbertForPreTraining, encode: _Function) -> _Function:
 def _reusable(
     function: _Function, variables: Iterable[tf.Variable], *more_inputs: str
 ) -> tf.train.Checkpoint:
-    """A callable for both modes with its variables, under the names that `hub.KerasLayer` looks for."""
+    """Makes a callable for both modes, with the attributes that `hub.KerasLayer` looks for."""
     names = ("input_word_ids", "input_mask", "input_type_ids", *more_inputs)
     for training in (False, True):
         function.get_concrete_function({name: _ids(name) for name in names}, training=training)
@@ -115,8 +115,6 @@ def _reusable(
 def _ids(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, None], tf.int32, name=name)
 
-
-# The original's signatures, for inference.
 
 _TOKENS = [_ids("input_ids"), _ids("input_mask"), _ids("segment_ids")]
 

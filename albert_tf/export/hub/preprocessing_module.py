@@ -1,4 +1,4 @@
-"""The preprocessing module that belongs to a hub module: texts in, its three inputs out."""
+"""The preprocessing module for a hub module: texts in, the three inputs of the hub module out."""
 
 import tensorflow as tf
 from official.nlp.modeling.layers import BertPackInputs
@@ -12,16 +12,16 @@ _TEXTS = tf.TensorSpec([None], tf.string, name="sentences")
 def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> None:
     """Writes the tokenizer as a module with the interface of the published preprocessing modules.
 
-    Loading it needs tensorflow_text, not this package. Pairs that are too long are cut as in fine-tuning
-    here: the longer text loses its last piece, the second if they are equally long, until both fit.
+    The module needs tensorflow_text and not this package. It cuts pairs that are too long as fine-tuning
+    does: the longer text, or the second if both are equally long, loses its last piece until both fit.
 
     Args:
       path: the folder of the SavedModel.
-      tokenizer: of the vocabulary.
-      seq_length: of the inputs, where the caller does not say.
+      tokenizer: the tokenizer of the model.
+      seq_length: length of the inputs if the caller gives none.
 
     Raises:
-      InputError: the vocabulary is of a kind that the graph does not know.
+      InputError: the graph has no tokenizer for this kind of vocabulary.
     """
     in_graph = in_graph_tokenizer(tokenizer)
     special = {
@@ -34,7 +34,7 @@ def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> 
     def pack(inputs, seq_length=seq_length):
         return BertPackInputs.bert_pack_inputs(inputs, seq_length, **special)
 
-    # One text or a pair, each of pieces or of words of pieces.
+    # One text or a pair; a text is a row of pieces, or a row of words that are rows of pieces.
     for ragged_rank in (1, 2):
         pieces = tf.RaggedTensorSpec([None] * (ragged_rank + 1), tf.int32, ragged_rank)
         for segments in (1, 2):
@@ -57,7 +57,7 @@ def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> 
 
 
 def _callable(function: tf.types.experimental.PolymorphicFunction) -> tf.train.Checkpoint:
-    """An object that is called once it is loaded, and that can have attributes."""
+    """Makes an object that users call after they load it, and that can have attributes."""
     saved = tf.train.Checkpoint()
     saved.__call__ = function
     return saved

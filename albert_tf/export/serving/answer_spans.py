@@ -1,4 +1,4 @@
-"""Contexts as windows behind their questions, and the best span of each question, in the graph."""
+"""Cuts contexts into windows, and chooses the best span of each question, in the graph."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,16 +12,16 @@ from albert_tf.tokenization.in_graph.characters import enumerated
 
 
 class Windows(NamedTuple):
-    """The windows of a batch of contexts; those of a question follow one another.
+    """The windows of a batch of contexts; the windows of one question follow each other.
 
     Attributes:
-      questions: int32 [batch, (pieces)], cut.
+      questions: int32 [batch, (pieces)], ids of the questions, cut to their greatest length.
       pieces: int32 [pieces], ids of all contexts, end to end.
-      begins, ends: int32 [pieces + 1], characters of its context that a piece stands for; those of a span are
-        `str.strip`ped, and its end is not behind its begin if nothing is left. The last one is no piece.
-      question_of: int32 [windows].
+      begins, ends: int32 [pieces + 1], the characters of its context that each piece stands for, without
+        white space around; see `strip_ranges`. The last entry is for "no piece".
+      question_of: int32 [windows], the question of each window.
       starts: int32 [windows], the first piece of each window, counted through all contexts.
-      lengths: int32 [windows], in pieces of the context.
+      lengths: int32 [windows], number of pieces of the context in each window.
     """
 
     questions: tf.RaggedTensor
@@ -34,25 +34,32 @@ class Windows(NamedTuple):
 
     @property
     def first_positions(self) -> tf.Tensor:
-        """int32 [windows]. Where in its sequence a window's first piece stands."""
+        """int32 [windows], the position of each window's first piece in its sequence."""
         return tf.gather(tf.cast(self.questions.row_lengths(), tf.int32), self.question_of) + 2
 
     def inputs(self, text_inputs: TextInputs, windows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[CLS] question [SEP] window [SEP] of some windows, see `TextInputs.pack`."""
+        """Makes the sequences [CLS] question [SEP] window [SEP]; see `TextInputs.pack`.
+
+        Args:
+          text_inputs: of the model.
+          windows: int32 [n], numbers of the windows to take.
+        """
         starts = tf.gather(self.starts, windows)
         places = tf.ragged.range(starts, starts + tf.gather(self.lengths, windows))
         shown = places.with_values(tf.gather(self.pieces, places.values))
         return text_inputs.pack([tf.gather(self.questions, tf.gather(self.question_of, windows)), shown])
 
     def is_max_context(self, windows: tf.Tensor, pieces: tf.Tensor) -> tf.Tensor:
-        """What `albert_tf.tasks.squad.windows.is_max_context` says.
+        """Tells which pieces have the most context in their window, of all windows that hold them.
+
+        `albert_tf.tasks.squad.windows.is_max_context` tells the same.
 
         Args:
-          windows: int32 [windows].
-          pieces: int32 [windows, candidates], counted through all contexts.
+          windows: int32 [n], numbers of windows.
+          pieces: int32 [n, candidates], pieces of each, counted through all contexts.
 
         Returns:
-          bool [windows, candidates], false for pieces that are not in the window.
+          bool [n, candidates], false if the piece is not in the window.
         """
         starts, lengths = (tf.pad(column, [[1, 1]]) for column in (self.starts, self.lengths))
 
@@ -75,14 +82,14 @@ def cut_windows(
     doc_stride: int,
     max_query_length: int,
 ) -> Windows:
-    """Cuts contexts as `albert_tf.tasks.squad.windows.window_features` does.
+    """Cuts contexts into windows as `albert_tf.tasks.squad.windows.window_features` does.
 
     Args:
-      text_inputs: of the model.
+      text_inputs: makes the model's inputs.
       question: string [batch].
       context: string [batch], UTF-8.
-      doc_stride: pieces from one window to the next.
-      max_query_length: pieces of a question that stay.
+      doc_stride: pieces from the start of one window to the start of the next.
+      max_query_length: most pieces of a question; a longer one keeps its first pieces.
     """
     asked = text_inputs.tokenizer.tokenize(question)
     asked = first(asked, tf.minimum(asked.row_lengths(), max_query_length))
@@ -105,12 +112,12 @@ def cut_windows(
 
 
 class Spans(NamedTuple):
-    """One span each, of windows or of questions.
+    """One span for each window or for each question.
 
     Attributes:
-      scores: float64 [spans], that of start and end together; -inf if there is no span.
-      places: int64 [spans], first piece and length in one number, ordered by the first piece, then by
-        the length. Of equal scores the lowest place is the best.
+      scores: float64 [spans], score of the start plus score of the end; -inf if there is no span.
+      places: int64 [spans], first piece and length in one number, which orders spans by the first piece, then
+        by the length. If scores are equal, the span of the lowest place is the best.
     """
 
     scores: tf.Tensor
@@ -118,11 +125,11 @@ class Spans(NamedTuple):
 
 
 class SpanChoice:
-    """Chooses among the spans of windows.
+    """Chooses the best spans.
 
     Args:
-      windows: all.
-      max_answer_length: in pieces.
+      windows: all windows of a batch.
+      max_answer_length: most pieces of a span.
     """
 
     def __init__(self, windows: Windows, max_answer_length: int):
@@ -131,12 +138,12 @@ class SpanChoice:
         self._no_piece = tf.size(windows.pieces)
 
     def of_windows(self, windows: tf.Tensor, found: Mapping[str, tf.Tensor]) -> Spans:
-        """The best span of each window.
+        """Chooses the best span of each window.
 
         Args:
-          windows: int32 [windows], numbers.
-          found: `start_index`, `start_score`, `end_index` and `end_score` of these windows, as
-            `albert_tf.tasks.squad.decoding.find_answers` takes them.
+          windows: int32 [n], numbers of windows.
+          found: `start_index`, `start_score`, `end_index` and `end_score` of these windows, in the form that
+            `albert_tf.tasks.squad.decoding.find_answers` takes.
         """
         begin, length, position = (
             tf.gather(column, windows)[:, tf.newaxis, tf.newaxis]
@@ -160,21 +167,26 @@ class SpanChoice:
         return Spans(best, tf.reduce_min(tf.where(is_best, places, self._nowhere), axis=[1, 2]))
 
     def of_questions(self, question_of: tf.Tensor, spans: Spans, questions: tf.Tensor) -> Spans:
-        """The best span of each question.
+        """Chooses the best span of each question.
 
-        Each start is taken from one window, and later windows have later starts: places are in their order.
+        A start belongs to one window only, and a later window has later starts, so places order the spans of
+        several windows too.
 
         Args:
-          question_of: int32 [spans].
-          spans: of all windows, in any order.
-          questions: int32 scalar, how many there are.
+          question_of: int32 [spans], the question of each span.
+          spans: the best spans of all windows, in any order.
+          questions: int32 scalar, number of questions.
         """
         best = tf.math.unsorted_segment_max(spans.scores, question_of, questions)
         places = tf.where(spans.scores == tf.gather(best, question_of), spans.places, self._nowhere)
         return Spans(best, tf.math.unsorted_segment_min(places, question_of, questions))
 
     def characters(self, spans: Spans) -> tuple[tf.Tensor, tf.Tensor]:
-        """begin, end: int32 [spans], characters of the context without white space around; 0 if no span."""
+        """Finds the characters of spans in their contexts, without white space around.
+
+        Returns:
+          begin, end: int32 [spans]; both are 0 if there is no span.
+        """
         first, more = spans.places // self._max_answer_length, spans.places % self._max_answer_length
         return tf.gather(self._windows.begins, first), tf.gather(self._windows.ends, first + more)
 

@@ -1,10 +1,11 @@
-"""Served question answering: a question and a context in, the characters that answer it out."""
+"""Served question answering: a question and a context in, the answer and its place in the context out."""
 
 import warnings
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.answer_spans import SpanChoice, Spans, cut_windows
 from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
@@ -12,9 +13,8 @@ from albert_tf.export.trained_model import TrainedModel
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2
 from albert_tf.tasks.squad.windows import check_lengths
 
-NO_SPAN_SCORE = -1e30  # a number that JSON has, unlike infinity
+NO_SPAN_SCORE = -1e30  # JSON has this number, but no infinity
 
-_WINDOWS_AT_ONCE = 16  # bounds the memory for one request
 _REQUEST = {
     "question": ["What did Anna buy?"],
     "context": ["Anna went to the market and bought three apples."],
@@ -22,26 +22,28 @@ _REQUEST = {
 
 
 class ServedQuestionAnswering(ServedModel):
-    """Answers with the very characters of the context: `answer`, its `score`, its `begin` and `end`.
+    """Gives the characters of the context that are the `answer`, its `score`, its `begin` and `end`.
 
-    `begin` and `end` count the context's characters; bytes that are no UTF-8 are U+FFFD, in the answer too.
-    Where no span can be the answer, as in a blank context, `answer` is empty, `begin` and `end` are 0 and
-    `score` is -1e30. A model of SQuAD 2.0 adds `no_answer_score` and `best_answer`; `answer` is empty, too,
-    where `no_answer_score` is above the threshold, `best_answer` and the others are not.
+    `begin` and `end` are counted in characters of the context. Bytes that are not UTF-8 become U+FFFD, in the
+    answer too. If no span can be the answer, for instance in a blank context, `answer` is empty, `begin` and
+    `end` are 0 and `score` is -1e30. A model for SQuAD 2.0 adds `no_answer_score` and `best_answer`. If
+    `no_answer_score` is above the threshold, `answer` is empty, but `best_answer` and the others still
+    describe the best span.
 
-    Contexts of any length are looked at in windows, 16 at a time.
+    A context may have any length: the model reads it in windows.
 
     Args:
       trained: a model for question answering.
-      doc_stride: pieces from one window of a long context to the next.
-      max_query_length: pieces of a question at most; the beginning is kept.
-      max_answer_length: pieces of an answer at most.
-      n_best_size: 1.1: starts and ends looked at in a window.
-      null_score_diff_threshold: 2.0: questions with a higher null score get no answer; by default that of the
-        last evaluation, else 0.
+      doc_stride: pieces from the start of one window of a long context to the start of the next.
+      max_query_length: most pieces of a question; a longer one keeps its first pieces.
+      max_answer_length: most pieces of an answer.
+      n_best_size: SQuAD 1.1: number of best starts, and of best ends, in a window.
+      null_score_diff_threshold: SQuAD 2.0: a question with a higher null score gets no answer. By default the
+        threshold of the last evaluation; if there was no evaluation, 0.
+      windows_at_once: most windows that the model reads at a time, which bounds the memory of a request.
 
     Raises:
-      InputError: a long question would leave no room for the context, or 1.1 has got a threshold.
+      InputError: a long question would leave no room for the context, or a model for 1.1 gets a threshold.
     """
 
     settings = (
@@ -56,11 +58,12 @@ class ServedQuestionAnswering(ServedModel):
         self,
         trained: TrainedModel,
         *,
-        doc_stride: int = 128,
-        max_query_length: int = 64,
-        max_answer_length: int = 30,
-        n_best_size: int = 20,
+        doc_stride: int = SquadSettings.doc_stride,
+        max_query_length: int = SquadSettings.max_query_length,
+        max_answer_length: int = SquadSettings.max_answer_length,
+        n_best_size: int = SquadSettings.n_best_size,
         null_score_diff_threshold: float | None = None,
+        windows_at_once: int = 16,
     ):
         super().__init__(trained)
         longest = self.text_inputs.max_seq_length
@@ -68,12 +71,15 @@ class ServedQuestionAnswering(ServedModel):
         model, self._is_v2 = trained.model, trained.head == "question_answering_v2"
         self._cut = {"doc_stride": doc_stride, "max_query_length": max_query_length}
         self._max_answer_length = max_answer_length
+        self._windows_at_once = windows_at_once
         self._n_best_size = min(n_best_size, longest)
         if self._is_v2:
             self._beam = min(model.start_n_top, longest), min(model.end_n_top, longest)
             self._threshold = _threshold(trained, null_score_diff_threshold)
         elif null_score_diff_threshold is not None:
-            raise InputError(f"--null_score_diff_threshold is of SQuAD 2.0, {trained.path} of 1.1")
+            raise InputError(
+                f"--null_score_diff_threshold is for SQuAD 2.0, but {trained.path} is a model for 1.1"
+            )
 
         def predict(inputs: Tensors) -> Tensors:
             return beam(model, inputs) if self._is_v2 else model(inputs, training=False)
@@ -102,7 +108,7 @@ class ServedQuestionAnswering(ServedModel):
         columns = {"scores": tf.float64, "places": tf.int64}
         if self._is_v2:
             columns["null_score"] = tf.float32
-        found = _in_parts(search, order, columns)
+        found = _in_parts(search, order, self._windows_at_once, columns)
         question_of = tf.gather(windows.question_of, order)
         best = choice.of_questions(question_of, Spans(found["scores"], found["places"]), tf.size(question))
         begin, end = choice.characters(best)
@@ -117,38 +123,51 @@ class ServedQuestionAnswering(ServedModel):
         return outputs | {"answer": answer, "best_answer": text, "no_answer_score": null_score}
 
     def _spans(self, outputs: Tensors, inputs: Tensors) -> Tensors:
-        """What `SquadTask.outputs` gives."""
+        """Chooses the best spans as `SquadTask.outputs` does."""
         if self._is_v2:
             return best_spans_v2(outputs, *self._beam)
         return best_spans_v1(outputs, inputs, self._n_best_size)
 
 
 def _threshold(trained: TrainedModel, given: float | None) -> float:
-    """The given one, else that of the last evaluation, else 0 with a warning."""
+    """Returns the given threshold, else the threshold of the last evaluation, else 0 with a warning."""
     if given is None:
         given = (trained.metrics or {}).get("null_score_diff_threshold")
     if given is None:
-        text = f"{trained.path} has no threshold of an evaluation: 0 is taken for --null_score_diff_threshold"
+        text = f"{trained.path} has no threshold of an evaluation: --null_score_diff_threshold is taken as 0"
         warnings.warn(text, InputWarning, stacklevel=3)
         return 0.0
     return given
 
 
 def _in_parts(
-    function: Callable[[tf.Tensor], Tensors], numbers: tf.Tensor, columns: Mapping[str, tf.DType]
+    function: Callable[[tf.Tensor], Tensors],
+    numbers: tf.Tensor,
+    part_size: int,
+    columns: Mapping[str, tf.DType],
 ) -> Tensors:
-    """Columns of a function's results for numbers (int32 [n]), one part of them after another; each [n]."""
-    parts = (tf.size(numbers) + _WINDOWS_AT_ONCE - 1) // _WINDOWS_AT_ONCE
+    """Calls a function with one part of numbers after another, and joins the results.
+
+    Args:
+      function: takes int32 [part], and returns the columns, each [part].
+      numbers: int32 [n].
+      part_size: most numbers in a part.
+      columns: name -> dtype of the results to return.
+
+    Returns:
+      The columns, each [n].
+    """
+    parts = (tf.size(numbers) + part_size - 1) // part_size
     arrays = {
         name: tf.TensorArray(dtype, parts, element_shape=[None], infer_shape=False)
         for name, dtype in columns.items()
     }
 
     def one(part: tf.Tensor, arrays: Mapping[str, tf.TensorArray]):
-        begin = part * _WINDOWS_AT_ONCE
-        results = function(numbers[begin : begin + _WINDOWS_AT_ONCE])
+        begin = part * part_size
+        results = function(numbers[begin : begin + part_size])
         return part + 1, {name: array.write(part, results[name]) for name, array in arrays.items()}
 
-    # Parts side by side would need the memory of all of them.
+    # One part at a time: parts side by side would need the memory of all parts.
     _, arrays = tf.while_loop(lambda part, _: part < parts, one, (0, arrays), parallel_iterations=1)
     return {name: array.concat() for name, array in arrays.items()}

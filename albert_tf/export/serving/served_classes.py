@@ -1,22 +1,37 @@
-"""Served classification, regression and multiple choice: texts in; a label, a score or an option out."""
+"""Served classification, regression and multiple choice: texts in, a label, a score or an option out."""
 
 import tensorflow as tf
 
-from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
+from albert_tf.cli.settings import RaceSettings
+from albert_tf.export.serving.served_model import (
+    ServedModel,
+    Signature,
+    Tensors,
+    family,
+    most_probable,
+    on_inputs,
+    strings,
+)
 from albert_tf.export.serving.text_inputs import first, last, strip
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.tasks.race import BLANKS, NUM_OPTIONS
 
-_TEXT_NAMES = ("text", "text_pair")
-_CLASS_REQUEST = ("The film is a delight from beginning to end.", "It is worth seeing.")
+# Requests that warm a server up.
+_TEXTS = {"text": "The film is a delight from beginning to end.", "text_pair": "It is worth seeing."}
+_QUESTION = {
+    "passage": ["Anna went to the market and bought three apples."],
+    "question": ["Anna bought _ ."],
+    "options": [["apples", "pears", "bread", "milk"]],
+}
 
 
 class ServedClassification(ServedModel):
-    """Answers with `label` and `probabilities` in the order of the task's labels, or with `score`.
+    """Gives `label` and `probabilities` in the order of the task's labels, or `score` if it has no labels.
 
     Args:
       trained: a model for sequence classification.
-      threshold_to_export: a constant that the original's users may put into the export for their clients.
+      threshold_to_export: a number that the export holds for its clients, as in the original; None for no
+        number.
     """
 
     settings = ("threshold_to_export",)
@@ -24,15 +39,15 @@ class ServedClassification(ServedModel):
     def __init__(self, trained: TrainedModel, threshold_to_export: float | None = None):
         super().__init__(trained)
         model, labels = trained.model, trained.task["label_names"]
-        self._names = _TEXT_NAMES[: trained.task["num_texts"]]
+        self._names = tuple(_TEXTS)[: trained.task["num_texts"]]
         self._threshold = threshold_to_export
 
         def predict(inputs: Tensors) -> Tensors:
             logits = model(inputs, training=False)["logits"]
             if not labels:
                 return {"score": logits[:, 0]}
-            chosen = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            return {"label": tf.gather(tf.constant(labels), chosen), "probabilities": tf.nn.softmax(logits)}
+            chosen, probabilities = most_probable(logits)
+            return {"label": tf.gather(tf.constant(labels), chosen), "probabilities": probabilities}
 
         self._predict = on_inputs(predict)
 
@@ -42,7 +57,7 @@ class ServedClassification(ServedModel):
         def predict_text(**texts: tf.Tensor) -> Tensors:
             return self._predict(**self.text_inputs(*(texts[name] for name in self._names)))
 
-        request = {name: [text] for name, text in zip(self._names, _CLASS_REQUEST, strict=False)}
+        request = {name: [_TEXTS[name]] for name in self._names}
         text = Signature(predict_text, tuple(map(strings, self._names)), request)
         return family(text, self.text_inputs, self._predict, for_examples=self._as_the_original)
 
@@ -55,43 +70,36 @@ class ServedClassification(ServedModel):
         return named if self._threshold is None else named | {"threshold": tf.constant(self._threshold)}
 
 
-_CHOICE_REQUEST = {
-    "passage": ["Anna went to the market and bought three apples."],
-    "question": ["Anna bought _ ."],
-    "options": [["apples", "pears", "bread", "milk"]],
-}
-
-
 class ServedMultipleChoice(ServedModel):
-    """Answers with `choice`, the number of the option from 0, and the `probabilities` of all options.
+    """Gives `choice`, the number of the chosen option from 0, and the `probabilities` of all options.
 
     Args:
       trained: a model for multiple choice.
-      max_qa_length: pieces of question and option together at most; the last stay.
+      max_qa_length: most pieces of question and option together; a longer text keeps its last pieces.
     """
 
     settings = ("max_qa_length",)
 
-    def __init__(self, trained: TrainedModel, max_qa_length: int = 128):
+    def __init__(self, trained: TrainedModel, max_qa_length: int = RaceSettings.max_qa_length):
         super().__init__(trained)
         model = trained.model
         self._max_qa_length = max_qa_length
 
         def predict(inputs: Tensors) -> Tensors:
             logits = model(inputs, training=False)["logits"]
-            choice = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            return {"choice": choice, "probabilities": tf.nn.softmax(logits)}
+            choice, probabilities = most_probable(logits)
+            return {"choice": choice, "probabilities": probabilities}
 
         self._predict = on_inputs(predict, rank=3)
 
     def task_signatures(self) -> dict[str, Signature]:
-        """See `ServedModel`; the options are string [batch, options], of any number."""
+        """See `ServedModel`; `options` is string [batch, options], with any number of options."""
 
         def predict_text(passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
             return self._predict(**self.inputs_of(passage, question, options))
 
         specs = (strings("passage"), strings("question"), strings("options", rank=2))
-        text = Signature(predict_text, specs, _CHOICE_REQUEST)
+        text = Signature(predict_text, specs, _QUESTION)
         return family(
             text,
             self.inputs_of,
@@ -104,7 +112,16 @@ class ServedMultipleChoice(ServedModel):
         )
 
     def inputs_of(self, passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
-        """What `albert_tf.tasks.race.race_features` makes of the same texts, [batch, options, length]."""
+        """Makes the model's inputs from texts, as `albert_tf.tasks.race.race_features` does.
+
+        Args:
+          passage: string [batch].
+          question: string [batch].
+          options: string [batch, options].
+
+        Returns:
+          input_ids, input_mask, segment_ids: int32 [batch, options, length].
+        """
         shape = tf.shape(options)
         check = tf.debugging.assert_positive(shape[1], "there are no options")
         with tf.control_dependencies([check] if check is not None else []):
@@ -123,7 +140,7 @@ class ServedMultipleChoice(ServedModel):
 
 
 def _with_options(questions: tf.Tensor, options: tf.Tensor) -> tf.Tensor:
-    """Each question with its option in the place of every blank, or behind it if there is none."""
+    """Puts each option in the place of every blank of its question, or after the question if it has none."""
     parts = tf.strings.split(tf.strings.regex_replace(questions, BLANKS, "_"), "_")
     behind_last = tf.strings.join([questions, options], " ")
     between = tf.ragged.range(parts.row_lengths()) < parts.row_lengths()[:, None] - 1

@@ -1,7 +1,8 @@
-"""The served heads of pretraining: filling [MASK] in texts, and telling the order of two texts."""
+"""The served heads of pretraining: one fills [MASK] in texts, one tells the order of two texts."""
 
 import tensorflow as tf
 
+from albert_tf.cli.settings import MASK_GUESSES
 from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
 from albert_tf.export.serving.text_inputs import first
 from albert_tf.export.trained_model import TrainedModel
@@ -14,19 +15,19 @@ _PAIR = {"text": ["She opened the door."], "text_pair": ["Then she went out."]}
 
 
 class ServedPretraining(ServedModel):
-    """Fills masks: `pieces`, `probabilities` and ids of the likeliest for each [MASK], best first.
+    """Gives the likeliest `pieces` for each [MASK], their `piece_ids` and `probabilities`, best first.
 
-    Texts have as many masks as the one with the most; where a text has fewer, `positions` is -1 and the
-    pieces are empty.
+    All texts of a batch get as many places as the text with the most masks has. In a place without a mask,
+    `positions` and `piece_ids` are -1, the pieces are empty and the probabilities are 0.
 
     Args:
       trained: a model with both heads of pretraining.
-      top_k: pieces for each mask.
+      top_k: number of pieces for each mask.
     """
 
     settings = ("top_k",)
 
-    def __init__(self, trained: TrainedModel, top_k: int = 5):
+    def __init__(self, trained: TrainedModel, top_k: int = MASK_GUESSES):
         super().__init__(trained)
         model, tokenizer = trained.model, trained.tokenizer
         self._mask_id = tokenizer.mask_id
@@ -39,7 +40,7 @@ class ServedPretraining(ServedModel):
             positions = tf.broadcast_to(tf.range(tf.shape(ids)[1]), tf.shape(ids))
             masks = tf.ragged.boolean_mask(positions, ids == self._mask_id)
             counts = masks.row_lengths()
-            width = tf.maximum(tf.reduce_max(counts), 1)  # of an empty batch it would be negative
+            width = tf.maximum(tf.reduce_max(counts), 1)  # The maximum of an empty batch is negative.
             places = masks.to_tensor(shape=tf.stack([masks.nrows(), width]))
             logits = model({**inputs, "masked_lm_positions": places}, training=False)["mlm_logits"]
             logits = logits[..., : tokenizer.vocab_size]  # the model may have more rows than there are pieces
@@ -52,7 +53,7 @@ class ServedPretraining(ServedModel):
             }
 
         def order(inputs: Tensors) -> Tensors:
-            # Position 0 alone, for the masked-LM head needs some.
+            # The masked-LM head needs at least one position.
             places = tf.zeros([tf.shape(inputs["input_ids"])[0], 1], tf.int32)
             logits = model({**inputs, "masked_lm_positions": places}, training=False)["sop_logits"]
             label = tf.gather(tf.constant(ORDERS), tf.argmax(logits, axis=-1))
@@ -61,7 +62,7 @@ class ServedPretraining(ServedModel):
         self._fill, self._order = on_inputs(fill), on_inputs(order)
 
     def task_signatures(self) -> dict[str, Signature]:
-        """See `ServedModel`; filling masks is the default, `sentence_order` the other."""
+        """See `ServedModel`; the default fills masks, `sentence_order` tells the order of two texts."""
 
         def fill_text(text: tf.Tensor) -> Tensors:
             filled = self._fill(**self.inputs_of(text))
@@ -80,10 +81,10 @@ class ServedPretraining(ServedModel):
         return signatures
 
     def inputs_of(self, text: tf.Tensor) -> Tensors:
-        """The inputs for texts in which [MASK] stands for the special piece."""
+        """Makes the model's inputs from texts, string [batch], in which "[MASK]" means the special piece."""
         parts = tf.strings.split(text, MASK)
         pieces = self.text_inputs.tokenizer.tokenize(parts.values)
-        # A mask follows every part but the last of a text.
+        # A mask follows every part of a text except the last.
         number = tf.ragged.range(parts.row_lengths()).values
         follows = number < tf.gather(parts.row_lengths() - 1, parts.value_rowids())
         masks = tf.fill([pieces.nrows(), 1], self._mask_id)

@@ -1,4 +1,4 @@
-"""From strings to a model's inputs, in the graph."""
+"""`TextInputs`: makes a model's inputs from strings, in the graph; and operations on texts and pieces."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,16 @@ from albert_tf.tokenization import Tokenizer
 from albert_tf.tokenization.in_graph import in_graph_tokenizer
 from albert_tf.tokenization.in_graph.characters import repeated
 
+# White space by Python's `str.isspace`, as a regular expression.
+_SPACE = r"[\t-\r\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+
 
 class TextInputs(tf.Module):
-    """Makes what `albert_tf.data.features` makes of the same texts, as a batch of tensors.
+    """Makes a batch of tensors from texts, with the ids that `albert_tf.data.features` makes of them.
 
     Args:
-      tokenizer: of the vocabulary.
-      max_seq_length: pieces of a sequence at most.
+      tokenizer: the tokenizer of the model.
+      max_seq_length: most pieces of a sequence.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_seq_length: int):
@@ -24,16 +27,16 @@ class TextInputs(tf.Module):
         self.max_seq_length = max_seq_length
 
     def __call__(self, *columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[CLS] A [SEP] of one column of texts, [CLS] A [SEP] B [SEP] of two.
+        """Makes [CLS] A [SEP] from one column of texts, [CLS] A [SEP] B [SEP] from two.
 
-        A single text loses its end; of a pair the longer text loses its last piece, B if they are equally
-        long, until both fit.
+        A single text that is too long loses its end. A pair that is too long loses the last piece of its
+        longer text, or of B if both are equally long, until both fit.
 
         Args:
           *columns: string [batch], each.
 
         Returns:
-          See `pack`.
+          input_ids, input_mask, segment_ids; see `pack`.
         """
         segments = [self.tokenizer.tokenize(column) for column in columns]
         room = self.max_seq_length - 1 - len(segments)
@@ -52,7 +55,7 @@ class TextInputs(tf.Module):
           segments: int32 [batch, (pieces)], each.
 
         Returns:
-          input_ids, input_mask, segment_ids: int32 [batch, length of the longest].
+          input_ids, input_mask, segment_ids: int32 [batch, length of the longest sequence].
         """
         rows = segments[0].nrows()
         sep = tf.fill([rows, 1], self.sep_id)
@@ -61,7 +64,7 @@ class TextInputs(tf.Module):
             parts += [segment, sep]
         ids = tf.concat(parts, axis=1)
         lengths = ids.row_lengths()
-        width = tf.maximum(tf.reduce_max(lengths), 2)  # of an empty batch it would be negative
+        width = tf.maximum(tf.reduce_max(lengths), 2)  # The maximum of an empty batch is negative.
         positions = tf.range(width)
         inside = positions < lengths[:, None]
         second = inside & (positions >= segments[0].row_lengths()[:, None] + 2)
@@ -73,41 +76,37 @@ class TextInputs(tf.Module):
 
 
 def first(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """The first pieces of every row, of which there are at least that many."""
+    """Takes the first pieces of every row.
+
+    Args:
+      pieces: [batch, (pieces)].
+      lengths: [batch], how many to take; no more than the row has.
+    """
     return _between(pieces, tf.zeros_like(lengths), lengths)
 
 
 def last(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """The last pieces of every row, of which there are at least that many."""
+    """Takes the last pieces of every row; see `first`."""
     sizes = pieces.row_lengths()
     return _between(pieces, sizes - lengths, sizes)
 
 
-def _between(pieces: tf.RaggedTensor, begins: tf.Tensor, ends: tf.Tensor) -> tf.RaggedTensor:
-    starts = pieces.row_starts()
-    cells = tf.ragged.range(starts + begins, starts + ends)
-    return cells.with_values(tf.gather(pieces.values, cells.values))
-
-
-_SPACE = r"[\t-\r\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-
-
 def strip(texts: tf.Tensor) -> tf.Tensor:
-    """Without Unicode's white space at both ends, as in Python."""
+    """Removes white space from both ends of texts, string of any shape, as Python's `str.strip` does."""
     return tf.strings.regex_replace(texts, rf"\A{_SPACE}+|{_SPACE}+\z", "")
 
 
 def strip_ranges(
     texts: tf.Tensor, begins: tf.RaggedTensor, ends: tf.RaggedTensor
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """Moves begins forward and ends back over white space, each for itself.
+    """Moves the begins of ranges forward and the ends back over white space, each on its own.
 
-    Any of a text's new begins with any of its new ends is what `str.strip` leaves between the old ones; where
-    that is nothing the end is not behind the begin.
+    The text between any new begin and any new end is the text between the old ones after `str.strip`. If that
+    text is empty, the new end is not after the new begin.
 
     Args:
       texts: string [batch], UTF-8.
-      begins, ends: int32 [batch, (ranges)], numbers of characters.
+      begins, ends: int32 [batch, (ranges)], counted in characters.
 
     Returns:
       begins, ends: int32 [batch, (ranges)].
@@ -125,3 +124,9 @@ def strip_ranges(
         return ranges.with_values(tf.gather(places, tf.gather(before, ranges.values + fronts)) - fronts)
 
     return moved(begins, following), moved(ends, ends_so_far)
+
+
+def _between(pieces: tf.RaggedTensor, begins: tf.Tensor, ends: tf.Tensor) -> tf.RaggedTensor:
+    starts = pieces.row_starts()
+    cells = tf.ragged.range(starts + begins, starts + ends)
+    return cells.with_values(tf.gather(pieces.values, cells.values))

@@ -11,14 +11,13 @@ from scipy import stats
 from sklearn import metrics
 
 from albert_tf import html_report
-from albert_tf.data.features import Features
+from albert_tf.data.features import Features, required
 from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.tasks import benchmark
 from albert_tf.tasks.benchmark import BenchmarkTask
-from albert_tf.tasks.classification.glue import TextTask
-from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.classification.text_examples import Examples, TextTask
 from albert_tf.tasks.task import WeightedSum, mean
 
 # Tasks that are judged with the head of another.
@@ -32,8 +31,8 @@ class ClassificationTask(BenchmarkTask):
 
     Args:
       text_task: labels, metrics and file names.
-      examples: of each split.
-      features: of those examples.
+      examples: the examples of each split.
+      features: the features of each split.
       **kwargs: see `BenchmarkTask`.
     """
 
@@ -80,13 +79,13 @@ class ClassificationTask(BenchmarkTask):
         predicted = self._predicted(logits)
         rows = {}
         for part, where in examples.parts.items():
-            labels = examples.labels[where]
+            labels = required(examples.labels)[where]
             rows[part] = compute_metrics(self.text_task.metrics, labels, predicted[where])
             rows[part]["eval_loss"] = self._loss(labels, logits[where])
         return rows
 
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
-        """Writes the files of the original and those of the GLUE server."""
+        """Writes the files of the original and the files for the GLUE server."""
         logits = outputs["logits"]
         predictions = logits[:, 0] if self._is_score else benchmark.probabilities(logits)
         return write_predictions(folder, self.text_task, self.examples["test"], predictions)
@@ -96,16 +95,17 @@ class ClassificationTask(BenchmarkTask):
         examples, predicted = self.examples["dev"], self._predicted(outputs["logits"])
         names = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
         texts = dict(zip(names, examples.texts, strict=True))
+        labels = required(examples.labels)
         if self._is_score:
             return [
-                html_report.scatter(examples.labels, predicted),
-                html_report.largest_errors(examples.labels, predicted, texts),
+                html_report.scatter(labels, predicted),
+                html_report.largest_errors(labels, predicted, texts),
             ]
         confidence = benchmark.probabilities(outputs["logits"]).max(axis=1)
         return [
-            html_report.confusion_matrix(examples.labels, predicted, self.label_names),
+            html_report.confusion_matrix(labels, predicted, self.label_names),
             html_report.wrong_examples(
-                [self.label_names[label] for label in examples.labels],
+                [self.label_names[label] for label in labels],
                 [self.label_names[label] for label in predicted],
                 confidence,
                 texts,
@@ -134,7 +134,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def _zero_if_constant(metric: Metric) -> Metric:
-    """A correlation that is 0, instead of undefined, where labels or predictions are all the same."""
+    """A correlation that is 0, instead of undefined, if labels or predictions are all the same."""
 
     def guarded(labels: np.ndarray, predicted: np.ndarray) -> float:
         return metric(labels, predicted) if np.ptp(labels) and np.ptp(predicted) else 0.0
@@ -163,7 +163,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def compute_metrics(names: Sequence[str], labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """The named metrics; those that are undefined for these numbers are 0.
+    """The named metrics; a metric that is undefined for these numbers is 0.
 
     Args:
       names: keys of `METRICS`.
@@ -184,29 +184,29 @@ _SCORE_RANGE = (0.0, 5.0)  # of STS-B, the one score among the tasks with a serv
 def write_predictions(
     output_dir: str, task: TextTask, examples: Examples, predictions: np.ndarray
 ) -> list[str]:
-    """Writes what a model says of the test split.
+    """Writes the predictions for the test split.
 
-    `test_results.tsv` has the probabilities of the classes or the score, a line an example and no header;
-    `submit_results.tsv` the names of examples with their labels or scores; the server's files the same, one
-    for each part of the split, with scores brought into the range of the labels.
+    `test_results.tsv` has a line for each example, with the probabilities of the classes or the score, and
+    no header. `submit_results.tsv` has the names of examples with their labels or scores. The server's files
+    have the same, one file for each part of the split, with scores clipped to the range of the labels.
 
     Args:
       output_dir: folder of the files.
-      task: what was predicted.
-      examples: of which.
+      task: the task.
+      examples: the test split.
       predictions: float32 probabilities [examples, classes] or scores [examples].
 
     Returns:
       The paths of the files.
     """
+    shown = predictions.astype(np.float32).astype(str)
     if task.is_score:
-        shown = predictions.astype(np.float32).astype(str)
-        rows, labels = shown, shown
+        rows = labels = shown.tolist()
         submitted = [f"{score:.3f}" for score in np.clip(predictions, *_SCORE_RANGE)]
     else:
-        rows = map("\t".join, predictions.astype(np.float32).astype(str))
-        labels = submitted = np.array(task.label_names)[predictions.argmax(axis=1)]
-    contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
+        rows = ["\t".join(row) for row in shown]
+        labels = submitted = [task.label_names[number] for number in predictions.argmax(axis=1)]
+    contents: dict[str, Sequence[str]] = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
             contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])

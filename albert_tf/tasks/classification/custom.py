@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
 from albert_tf.errors import InputError
-from albert_tf.tasks.classification.glue import TextTask
-from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.classification.text_examples import Examples, TextTask
 
 _MOST_LABELS = 1000
 
@@ -66,7 +65,7 @@ def read_custom(
     Raises:
       InputError: the file cannot be read, lacks a column or has a value that does not fit.
     """
-    classes = [] if is_score or label_column is None else list(label_names)
+    classes = [] if is_score or label_column is None else list(label_names or ())
     if len(text_columns) not in (1, 2):
         raise InputError(f"one or two text columns are needed, not {len(text_columns)}")
     scalars = [column for column in (label_column, id_column) if column is not None]

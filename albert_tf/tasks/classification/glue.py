@@ -1,71 +1,19 @@
 """The GLUE benchmark: its tasks, and their files as GLUE distributes them."""
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Mapping
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from albert_tf.data.tables import Table, digest_of, read_tsv
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks.classification.text_examples import Examples
-
-SPLITS = ("train", "dev", "test")
+from albert_tf.tasks.classification.text_examples import Examples, GlueTask, join_parts
 
 _YES_OR_NO = ("0", "1")
 _TWO_WAY = ("entailment", "not_entailment")
 _THREE_WAY = ("contradiction", "entailment", "neutral")
 _SENTENCES = ("sentence1", "sentence2")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TextTask:
-    """Classes or a score for a text or a pair of texts.
-
-    Attributes:
-      name: in lower case.
-      label_names: of the classes, by class number; none where the label is a score.
-      metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
-      text_columns, label_column: names of columns.
-      submission_files: part of the test split -> the file that the benchmark's server wants for it.
-    """
-
-    name: str
-    label_names: tuple[str, ...]
-    metrics: tuple[str, ...]
-    text_columns: tuple[str, ...]
-    label_column: str = "label"
-    submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def is_score(self) -> bool:
-        """Whether the label is a number instead of a class."""
-        return not self.label_names
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GlueTask(TextTask):
-    """A task of GLUE.
-
-    Attributes:
-      folders: names its folder may have.
-      id_column: of the test split, what the server knows an example by.
-      train_header: names of the columns of the train and dev files, if these have no header line.
-      splits: split -> part -> file; a split of one file has the part "".
-      has_gaps: whether the published files have rows with missing values, which are not errors.
-    """
-
-    folders: tuple[str, ...]
-    id_column: str = "index"
-    train_header: tuple[str, ...] | None = None
-    splits: Mapping[str, Mapping[str, str]] = dataclasses.field(
-        default_factory=lambda: {split: {"": f"{split}.tsv"} for split in SPLITS}
-    )
-    has_gaps: bool = False
 
 
 def _task(
@@ -175,20 +123,6 @@ def read_split(task: GlueTask, data_dir: str, split: str) -> Examples:
     files = _find_files(task, data_dir, split)
     parts = {part: _read_file(task, path, split) for part, path in files.items()}
     return join_parts(parts, digest_of(task, split, {name: part.digest for name, part in parts.items()}))
-
-
-def join_parts(parts: Mapping[str, Examples], digest: str) -> Examples:
-    """The examples of several files, one after the other."""
-    several = list(parts.values())
-    ends = np.cumsum([len(examples) for examples in several]).tolist()
-    columns = zip(*(examples.texts for examples in several), strict=True)
-    return Examples(
-        names=[name for examples in several for name in examples.names],
-        texts=tuple([text for texts in column for text in texts] for column in columns),
-        labels=None if several[0].labels is None else np.concatenate([e.labels for e in several]),
-        parts={part: slice(*ends) for part, ends in zip(parts, pairwise([0, *ends]), strict=True)},
-        digest=digest,
-    )
 
 
 def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:

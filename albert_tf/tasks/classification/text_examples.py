@@ -1,9 +1,12 @@
-"""`Examples`: what a benchmark's files hold, before it becomes ids."""
+"""`Examples`: what a benchmark's files contain, before it becomes ids; `TextTask`: classes and metrics."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
+
+SPLITS = ("train", "dev", "test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -13,7 +16,7 @@ class Examples:
     Attributes:
       names: how a submission names each example: its index or id column, else its running number.
       texts: one or two columns of raw text, each [examples].
-      labels: int32 class numbers or float32 scores [examples]; None where the split has no labels.
+      labels: int32 class numbers or float32 scores [examples]; None if the split has no labels.
       parts: the files that the split is made of, by name, such as "matched" and "mismatched"; a split of one
         file has the part "".
       digest: of the files' content and of how they were read; equal digests mean equal examples.
@@ -27,3 +30,63 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def join_parts(parts: Mapping[str, Examples], digest: str) -> Examples:
+    """The examples of several files, one after the other."""
+    several = list(parts.values())
+    ends = np.cumsum([len(examples) for examples in several]).tolist()
+    columns = zip(*(examples.texts for examples in several), strict=True)
+    return Examples(
+        names=[name for examples in several for name in examples.names],
+        texts=tuple([text for texts in column for text in texts] for column in columns),
+        labels=None if several[0].labels is None else np.concatenate([e.labels for e in several]),
+        parts={part: slice(*ends) for part, ends in zip(parts, pairwise([0, *ends]), strict=True)},
+        digest=digest,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextTask:
+    """Classes or a score for a text or a pair of texts.
+
+    Attributes:
+      name: in lower case.
+      label_names: names of the classes, by class number; empty if the label is a score.
+      metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
+      text_columns, label_column: names of columns.
+      submission_files: part of the test split -> the file that the benchmark's server wants for it.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    text_columns: tuple[str, ...]
+    label_column: str = "label"
+    submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_score(self) -> bool:
+        """Whether the label is a number instead of a class."""
+        return not self.label_names
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GlueTask(TextTask):
+    """A task of GLUE.
+
+    Attributes:
+      folders: names its folder may have.
+      id_column: the column of the test split by which the server identifies an example.
+      train_header: names of the columns of the train and dev files, if these have no header line.
+      splits: split -> part -> file; a split of one file has the part "".
+      has_gaps: whether the published files have rows with missing values, which are not errors.
+    """
+
+    folders: tuple[str, ...]
+    id_column: str = "index"
+    train_header: tuple[str, ...] | None = None
+    splits: Mapping[str, Mapping[str, str]] = dataclasses.field(
+        default_factory=lambda: {split: {"": f"{split}.tsv"} for split in SPLITS}
+    )
+    has_gaps: bool = False

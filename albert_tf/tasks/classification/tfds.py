@@ -7,8 +7,7 @@ import numpy as np
 
 from albert_tf.data.tables import digest_of
 from albert_tf.errors import InputError
-from albert_tf.tasks.classification.glue import GlueTask, join_parts
-from albert_tf.tasks.classification.text_examples import Examples
+from albert_tf.tasks.classification.text_examples import Examples, GlueTask, join_parts
 
 _TEXT_KEYS = (
     ("sentence1", "sentence2"),
@@ -19,7 +18,7 @@ _TEXT_KEYS = (
 )
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _NO_LABEL = -1
-_OWN_CONFIGS = {"mismnli": "mnli"}  # of TFDS, where the name is not the task's without its dash
+_OWN_CONFIGS = {"mismnli": "mnli"}  # names in TFDS that differ from the name of the task without dashes
 _DOWNLOADS = "https://dl.fbaipublicfiles.com/glue/"  # where the data sets of GLUE come from
 _SECONDS = 20  # to wait for an answer
 
@@ -27,8 +26,8 @@ _SECONDS = 20  # to wait for an answer
 def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
     """Reads the split "train", "dev" or "test" of a data set such as "glue/mrpc", downloading it if needed.
 
-    The data lie in the folder of TensorFlow Datasets: `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
-    Examples come in the order of their "idx", which is that of GLUE's files.
+    The data are in the folder of TensorFlow Datasets: `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+    Examples come in the order of their "idx", which is the order of GLUE's files.
 
     Raises:
       InputError: there is no such data set, it cannot be had, or it does not fit the task.
@@ -124,7 +123,7 @@ def _columns(builder: Any, split: str) -> dict[str, np.ndarray]:
 
 
 def _labels(labels: np.ndarray, class_numbers: np.ndarray | None) -> np.ndarray | None:
-    """The task's class numbers or scores; None where examples have none."""
+    """The task's class numbers or scores; None if examples have none."""
     if (labels == _NO_LABEL).any():
         return None
     return labels.astype(np.float32) if class_numbers is None else class_numbers[labels]

@@ -27,12 +27,12 @@ def breakdowns(questions: SquadQuestions, results: Results) -> Breakdowns:
 
 
 def sections(questions: SquadQuestions, answers: Answers, results: Results) -> list[Section]:
-    """The breakdowns, how the threshold matters where there is one, and the worst answers."""
+    """The breakdowns, the effect of the threshold if there is one, and the worst answers."""
     found = [
         html_report.breakdown(f"Results {title}", rows, "f1")
         for title, rows in breakdowns(questions, results).items()
     ]
-    if results.threshold is not None:
+    if results.threshold is not None and results.f1_by_threshold is not None:
         thresholds, f1 = results.f1_by_threshold
         found.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
     examples = [_example(questions, answers, results, i) for i in range(len(questions))]
@@ -61,8 +61,8 @@ def _example(questions: SquadQuestions, answers: Answers, results: Results, i: i
 
 
 def _confidence(answers: Answers, results: Results) -> np.ndarray:
-    """The distance from the threshold, where there is one, else the probability of the best candidate."""
-    if results.threshold is not None:
+    """The distance from the threshold if there is one, else the probability of the best candidate."""
+    if results.threshold is not None and answers.null_scores is not None:
         return np.abs(answers.null_scores - results.threshold)
     return np.array([candidates[0].probability if candidates else 0.0 for candidates in answers.candidates])
 
@@ -85,13 +85,13 @@ ANSWER_LENGTHS = ("no answer", "1 word", "2 words", "3 to 5 words", "6 to 10 wor
 
 
 def question_word(question: str) -> str:
-    """One of `QUESTION_WORDS`: that which comes first in the question, wherever it stands."""
+    """One of `QUESTION_WORDS`: the first one in the question, at any place."""
     found = _ANY_WORD.search(question)
-    return QUESTION_WORDS[found.lastindex - 1] if found else "other"
+    return QUESTION_WORDS[found.lastindex - 1] if found and found.lastindex else "other"
 
 
 def answer_length_group(references: Sequence[str]) -> str:
-    """One of `ANSWER_LENGTHS`: that of the shortest reference, or "no answer" where there is none."""
+    """One of `ANSWER_LENGTHS`: the group of the shortest reference, or "no answer" if there is none."""
     return ANSWER_LENGTHS[
         bisect.bisect_left(_MOST_WORDS, min((len(text.split()) for text in references), default=0))
     ]
@@ -103,7 +103,7 @@ def by_group(
     """The number of questions and the mean of each metric, times 100, in every group that occurs.
 
     Args:
-      groups: that of each question.
+      groups: the group of each question.
       order: all groups, in the order to return them.
       metrics: name -> float [questions], of 0 to 1.
 

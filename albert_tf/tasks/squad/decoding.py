@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from albert_tf.cli.settings import SquadSettings
+from albert_tf.data.features import required
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context
 
@@ -38,8 +40,8 @@ class Answers:
     """What was found for each question.
 
     Attributes:
-      candidates: of each question, distinct texts, best first; none where no span qualified.
-      null_scores: float64 [questions], high where there is no answer; None for version 1.1.
+      candidates: of each question, distinct texts, best first; empty if no span qualified.
+      null_scores: float64 [questions], high if there is probably no answer; None for version 1.1.
     """
 
     candidates: Sequence[Sequence[Candidate]]
@@ -47,7 +49,7 @@ class Answers:
 
     @property
     def texts(self) -> list[str]:
-        """The best text of each question, "" where there is none."""
+        """The best text of each question, "" if there is none."""
         return [candidates[0].text if candidates else "" for candidates in self.candidates]
 
 
@@ -56,8 +58,8 @@ def find_answers(
     features: WindowFeatures,
     outputs: Mapping[str, np.ndarray],
     *,
-    n_best_size: int = 20,
-    max_answer_length: int = 30,
+    n_best_size: int = SquadSettings.n_best_size,
+    max_answer_length: int = SquadSettings.max_answer_length,
 ) -> Answers:
     """The best spans of each question.
 
@@ -66,10 +68,10 @@ def find_answers(
     the best stays.
 
     Args:
-      questions: what was asked.
+      questions: the questions.
       features: their windows, with `begins` and `ends`.
       outputs: of each window: `start_index` and `start_score` [windows, starts], positions and scores;
-        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] where the ends do not
+        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] if the ends do not
         depend on the start; for version 2.0 `null_score` [windows].
       n_best_size: candidates kept.
       max_answer_length: in pieces.
@@ -113,7 +115,7 @@ def _spans(
     starts, ends = starts[at, rank, 0], np.broadcast_to(ends, fits.shape)[at, rank, end_rank]
     pieces = starts - features.first_lengths[window] + features.window_starts[window]
     tokens = features.starts[window]
-    begins, stops = features.begins[tokens + starts], features.ends[tokens + ends]
+    begins, stops = required(features.begins)[tokens + starts], required(features.ends)[tokens + ends]
     kept = is_max_context(features, window, pieces)
     end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
     scores = [

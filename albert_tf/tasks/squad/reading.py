@@ -1,4 +1,4 @@
-"""SQuAD's JSON files: every field checked, and named where it is wrong."""
+"""SQuAD's JSON files: every field is checked, and an error names it."""
 
 import dataclasses
 import hashlib
@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from albert_tf.errors import InputError, InputWarning
-
-VERSIONS = ("1.1", "2.0")
+from albert_tf.files import parse_json
 
 _READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
 _TYPE_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
@@ -27,14 +26,14 @@ class SquadQuestions:
     """The questions of one file, column by column, in file order.
 
     Attributes:
-      titles: of each article; "" where it has none.
+      titles: of each article; "" if it has none.
       contexts: each paragraph once, raw.
       article_of: int32 [contexts]. The article that a context is from.
       context_of: int32 [questions]. The context that a question is about.
       questions: raw text.
       ids: how predictions name each question.
       answers: the texts of each question's answers; none if it is impossible or without `has_answers`.
-      answer_starts: the first character of each answer in its context; -1 where the file does not say.
+      answer_starts: the first character of each answer in its context; -1 if the file does not say.
       is_impossible: bool [questions]. Whether the context lacks an answer; false without `has_answers`.
       has_answers: whether the file says what the answers are.
       version: "1.1" or "2.0".
@@ -84,10 +83,10 @@ def read_squad(
 
     Args:
       path: the file.
-      version: "1.1", where every question has an answer, or "2.0"; None: what the file is.
+      version: "1.1", in which every question has an answer, or "2.0"; None to take what the file says.
       training: the first answer of every question that has one is checked to stand in the context where
         `answer_start` says. (The original demanded exactly one answer; here the others are for scoring.)
-      skip_misplaced_answers: leaves questions out, with a warning, whose answer stands elsewhere.
+      skip_misplaced_answers: leaves out, with a warning, questions whose answer is not at that place.
 
     Raises:
       InputError: the file cannot be read or used; names the file and the field or the question.
@@ -150,7 +149,8 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
         return _Question(where, context, identity, text, (), (), True)
     if "answers" not in qa:
         return _Question(where, context, identity, text, None, (), is_impossible)
-    answers, starts = [], []
+    answers: list[str] = []
+    starts: list[int] = []
     for answer, place in _objects(qa, "answers", where):
         answers.append(_text(answer, "text", place))
         if training and not starts:
@@ -193,7 +193,7 @@ def _which_are_impossible(path: str, found: Sequence[_Question], version: str) -
 
 
 def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> SquadQuestions:
-    """The questions of which the first answer is not blank and stands at its start."""
+    """The questions whose first answer is not blank and is at its `answer_start`."""
     columns = zip(questions.context_of, questions.answers, questions.answer_starts, strict=True)
     misplaced = [
         bool(answers) and not _stands(answers[0], questions.contexts[context], starts[0])
@@ -232,17 +232,9 @@ def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        document = json.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}"
-        ) from None
-    except (RecursionError, ValueError):  # too deeply nested, or a number of thousands of digits
-        raise InputError(f"{path} is not the JSON of questions; {_SHAPE}") from None
+    document: Any = parse_json(data, path, object)
     if type(document) is not dict:
         raise InputError(f"{path} is {_TYPE_NAMES[type(document)]}; {_SHAPE}")
     if "data" not in document:

@@ -1,10 +1,11 @@
-"""What the answers to all questions of a file are worth."""
+"""The scores of the answers to all questions of a file."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf.data.features import required
 from albert_tf.tasks.squad import scoring
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -15,7 +16,7 @@ class Results:
     """Answers and their scores.
 
     Attributes:
-      texts: the answer to each question; "" where none is given.
+      texts: the answer to each question; "" if the question gets no answer.
       exact, f1: float64 [questions], 0 to 1.
       threshold: questions with a higher null score got no answer; None for version 1.1.
       by_part: see `BenchmarkTask.results_by_part`.
@@ -39,16 +40,16 @@ def results_v1(questions: SquadQuestions, answers: Answers) -> Results:
 def results_v2(
     questions: SquadQuestions, answers: Answers, threshold: float | None = None, sweep: str = "scores"
 ) -> Results:
-    """The results at a threshold, next to those at threshold 0 and those with every question answered.
+    """The results at a threshold, at threshold 0, and if every question is answered.
 
     Args:
       questions: with answers.
       answers: the texts and null scores.
-      threshold: of the null scores; None to take that with the highest F1 on these questions.
+      threshold: of the null scores; None to take the threshold with the highest F1 on these questions.
       sweep: how it is found: "scores" for `best_threshold`, "original" for `original_best_threshold`, under
         which the question at the threshold is left unanswered, as the original does.
     """
-    texts, null_scores = answers.texts, answers.null_scores
+    texts, null_scores = answers.texts, required(answers.null_scores)
     if_answered = scoring.question_scores("2.0", texts, questions)
     if_not = scoring.question_scores("2.0", [""] * len(texts), questions)
     answered_f1 = if_answered[1]
@@ -64,9 +65,10 @@ def results_v2(
         )
         applied = float(np.nextafter(threshold, -np.inf))
 
-    def scores_at(cut: float) -> list[np.ndarray]:
+    def scores_at(cut: float) -> tuple[np.ndarray, np.ndarray]:
         is_answered = null_scores <= cut
-        return [np.where(is_answered, *pair) for pair in zip(if_answered, if_not, strict=True)]
+        exact, f1 = (np.where(is_answered, *pair) for pair in zip(if_answered, if_not, strict=True))
+        return exact, f1
 
     exact, f1 = scores_at(applied)
     totals = scoring.totals_v2(exact, f1, questions)

@@ -51,7 +51,7 @@ def totals_v1(exact: np.ndarray, f1: np.ndarray) -> dict[str, float]:
 
 
 def totals_v2(exact: np.ndarray, f1: np.ndarray, questions: SquadQuestions) -> dict[str, float]:
-    """The percentages of version 2.0: of all questions, of those with an answer, of those without, if any."""
+    """The percentages of version 2.0: of all questions, of questions with an answer, of questions without."""
     # Whole numbers where the official script has them: from Python 3.12 on `sum` rounds them differently.
     no_words = [not any(map(normalize_answer, answers)) for answers in questions.answers]
     scores = {

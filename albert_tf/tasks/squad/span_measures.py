@@ -88,7 +88,7 @@ def best_spans_v2(outputs: Batch, start_n_top: int, end_n_top: int) -> dict[str,
 
     Args:
       outputs: see `beam`.
-      start_n_top: starts in the result, even where the sequences are shorter.
+      start_n_top: starts in the result, even if the sequences are shorter.
       end_n_top: ends for each start.
     """
     found = tf.shape(outputs["start_top_index"])
@@ -106,7 +106,7 @@ def best_spans_v2(outputs: Batch, start_n_top: int, end_n_top: int) -> dict[str,
 
 
 def p_mask(batch: Batch, with_cls: bool = True) -> tf.Tensor:
-    """float32 [batch, sequence]: 1 where no answer may begin or end, that is outside context and [CLS]."""
+    """float32 [batch, sequence]: 1 if no answer may begin or end here: outside of context and [CLS]."""
     positions = tf.range(tf.shape(batch["input_ids"])[1])
     last = tf.reduce_sum(batch["input_mask"], axis=1, keepdims=True) - 1  # that of the second [SEP]
     allowed = (batch["segment_ids"] > 0) & (positions < last)
@@ -116,7 +116,7 @@ def p_mask(batch: Batch, with_cls: bool = True) -> tf.Tensor:
 
 
 def _span_measures(positions: Sequence[tf.Tensor], logits: Sequence[tf.Tensor]) -> dict[str, WeightedSum]:
-    """Mean cross-entropy of starts and ends, given in this order, and the share where both are right."""
+    """Mean cross-entropy of starts and ends, and the share of windows in which both are right."""
     pairs = list(zip(positions, logits, strict=True))
     losses = tf.add_n([nll(*pair) for pair in pairs])
     right = correct(*pairs[0]) * correct(*pairs[1])

@@ -1,32 +1,38 @@
 """`SquadTask`: questions answered by a span of a text, or, in SQuAD 2.0, by none."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.errors import InputWarning
+from albert_tf.cli.settings import SquadSettings
+from albert_tf.cli.text import bar_lines
+from albert_tf.data.features import required
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
-from albert_tf.tasks.benchmark import BenchmarkTask
-from albert_tf.tasks.overview import bar_lines, length_lines
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
+from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
 from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
-from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.reading import SquadQuestions, read_squad
 from albert_tf.tasks.squad.results import Results, results_v1, results_v2
 from albert_tf.tasks.squad.scoring import apply_threshold
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2, measure_v1, measure_v2
-from albert_tf.tasks.squad.windows import WindowFeatures
+from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
 from albert_tf.tasks.task import WeightedSum
+from albert_tf.tokenization import Tokenizer
 
 NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
+VERSIONS = {name: version for version, name in NAMES.items()}
 
 _NO_CANDIDATE = {"text": "", "probability": 1.0, "start_log_prob": 0.0, "end_log_prob": 0.0}
 _WINDOWS = ("with the answer", "answer in another one", "no answer in any")
@@ -43,24 +49,20 @@ class SquadTask(BenchmarkTask):
 
     Args:
       version: "1.1", whose questions all have an answer, or "2.0".
-      questions: of each split.
-      features: of those questions.
-      doc_stride: of the features; kept with the weights.
-      max_query_length: likewise.
-      n_best_size: candidates kept for a question; for 1.1 also the starts and ends looked at in a window.
-      max_answer_length: in pieces.
-      start_n_top: 2.0: starts in the beam.
-      end_n_top: 2.0: ends in the beam for each start.
+      questions: the questions of each split.
+      features: the features of each split.
+      settings: how contexts are cut and answers chosen; kept with the weights.
       null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
         threshold on the split itself.
       threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
-      weights_folder: 2.0: where the weights come from, if not from the run's own folder.
+      weights_folder: 2.0: the folder of the weights, if it is not the folder of the run.
       **kwargs: see `BenchmarkTask`.
     """
 
     best_metric = "f1"
     label_names = ()
     examples_name = "windows"
+    features: Mapping[str, WindowFeatures]
 
     def __init__(
         self,
@@ -68,12 +70,7 @@ class SquadTask(BenchmarkTask):
         questions: Mapping[str, SquadQuestions],
         features: Mapping[str, WindowFeatures],
         *,
-        doc_stride: int = 128,
-        max_query_length: int = 64,
-        n_best_size: int = 20,
-        max_answer_length: int = 30,
-        start_n_top: int = 5,
-        end_n_top: int = 5,
+        settings: SquadSettings | None = None,
         null_score_diff_threshold: float | None = None,
         threshold_sweep: str = "scores",
         weights_folder: str | None = None,
@@ -83,10 +80,7 @@ class SquadTask(BenchmarkTask):
         self.version = version
         self.name = self.head_name = NAMES[version]
         self.questions = questions
-        self._windows = {"doc_stride": doc_stride, "max_query_length": max_query_length}
-        self._n_best_size = n_best_size
-        self._max_answer_length = max_answer_length
-        self._beam = {"start_n_top": start_n_top, "end_n_top": end_n_top}
+        self.settings = settings or SquadSettings()
         self._threshold = null_score_diff_threshold
         self._threshold_sweep = threshold_sweep
         self._weights_folder = weights_folder
@@ -100,12 +94,16 @@ class SquadTask(BenchmarkTask):
             self.progress_metrics |= {"answerability_accuracy": "answerability"}
             self.headline = ("exact", "f1", "HasAns_f1", "NoAns_f1", "null_score_diff_threshold")
 
+    @property
+    def _beam(self) -> tuple[int, int]:
+        return self.settings.start_n_top, self.settings.end_n_top
+
     def build_model(self, dtype: str = "float32") -> tf_keras.Model:
         """A fresh model of the version."""
         if self.version == "1.1":
             return AlbertForQuestionAnswering(self.config, dtype=dtype)
         return AlbertForQuestionAnsweringV2(
-            self.config, **self._beam, dropout_prob=self.dropout_prob, dtype=dtype
+            self.config, *self._beam, dropout_prob=self.dropout_prob, dtype=dtype
         )
 
     def measure(
@@ -117,7 +115,7 @@ class SquadTask(BenchmarkTask):
     ) -> dict[str, WeightedSum]:
         """Losses and accuracies over the windows of a batch.
 
-        The softmax of version 1.1 leaves padding out, so that it does not matter how much there is; where all
+        The softmax of version 1.1 leaves padding out, so that the amount of padding does not matter; if all
         batches are padded to one length it goes over padding too, as in the original.
         """
         if self.version == "1.1":
@@ -127,9 +125,9 @@ class SquadTask(BenchmarkTask):
     def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The best spans of each window, as `find_answers` takes them, and `example_index`."""
         if self.version == "1.1":
-            spans = best_spans_v1(model(batch, training=False), batch, self._n_best_size)
+            spans = best_spans_v1(model(batch, training=False), batch, self.settings.n_best_size)
         else:
-            spans = best_spans_v2(beam(model, batch), **self._beam)
+            spans = best_spans_v2(beam(model, batch), *self._beam)
         return spans | {"example_index": batch["example_index"]}
 
     def answers(self, split: str, outputs: Mapping[str, np.ndarray]) -> Answers:
@@ -139,14 +137,14 @@ class SquadTask(BenchmarkTask):
                 self.questions[split],
                 self.features[split],
                 outputs,
-                n_best_size=self._n_best_size,
-                max_answer_length=self._max_answer_length,
+                n_best_size=self.settings.n_best_size,
+                max_answer_length=self.settings.max_answer_length,
             )
             self._answered = outputs, found
         return self._answered[1]
 
     def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> Results:
-        """What the answers to the questions of a split are worth; kept until other outputs come."""
+        """The scores of the answers to the questions of a split; kept until other outputs come."""
         questions, answers = self.questions[split], self.answers(split, outputs)
         if self._scored is None or self._scored[0] is not answers:
             if self.version == "1.1":
@@ -160,9 +158,7 @@ class SquadTask(BenchmarkTask):
         """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
         return self.results(split, outputs).by_part
 
-    def breakdowns(
-        self, split: str, outputs: Mapping[str, np.ndarray]
-    ) -> dict[str, dict[str, dict[str, float]]]:
+    def breakdowns(self, split: str, outputs: Mapping[str, np.ndarray]) -> answer_report.Breakdowns:
         """Results by answer length and by question word."""
         return answer_report.breakdowns(self.questions[split], self.results(split, outputs))
 
@@ -174,7 +170,7 @@ class SquadTask(BenchmarkTask):
     def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
         """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
 
-        Where there are no answers to find a threshold on, it is `known_threshold`.
+        Without answers, on which a threshold could be found, `known_threshold` counts.
         """
         questions, answers = self.questions["test"], self.answers("test", outputs)
         if questions.has_answers:
@@ -182,7 +178,8 @@ class SquadTask(BenchmarkTask):
         elif self.version == "1.1":
             texts = answers.texts
         else:
-            texts = apply_threshold(answers.texts, answers.null_scores, self.known_threshold(folder))
+            null_scores = required(answers.null_scores)
+            texts = apply_threshold(answers.texts, null_scores, self.known_threshold(folder))
         contents: dict[str, Any] = {
             "predictions.json": dict(zip(questions.ids, texts, strict=True)),
             "nbest_predictions.json": {
@@ -201,10 +198,10 @@ class SquadTask(BenchmarkTask):
         return paths
 
     def known_threshold(self, folder: str) -> float:
-        """The threshold to go by without answers.
+        """The threshold for questions without known answers.
 
-        It is the given one, else that of the last evaluation in `folder` or beside the weights that the run
-        started from, else 0.
+        It is the given threshold, else the threshold of the last evaluation in `folder` or beside the weights
+        that the run started from, else 0.
 
         Raises:
           InputError: an `eval_results.json` is not what an evaluation writes.
@@ -225,8 +222,7 @@ class SquadTask(BenchmarkTask):
 
     def describe(self) -> dict[str, Any]:
         """See `BenchmarkTask`; and how contexts are cut and answers chosen."""
-        chosen = {"n_best_size": self._n_best_size, "max_answer_length": self._max_answer_length}
-        return super().describe() | self._windows | chosen | self._beam
+        return super().describe() | dataclasses.asdict(self.settings)
 
     def has_labels(self, split: str) -> bool:
         """Whether the questions come with answers."""
@@ -240,8 +236,10 @@ class SquadTask(BenchmarkTask):
         digest = hashlib.sha256(self.questions["dev"].digest.encode())
         for values in (windows.lengths, windows.first_lengths, windows.window_starts):
             digest.update(values.tobytes())
-        chosen_by = self._n_best_size, self._max_answer_length, *self._beam.values()
-        chosen_by += self._threshold, self._threshold_sweep
+        chosen_by = (
+            *(self.settings.n_best_size, self.settings.max_answer_length, *self._beam),
+            *(self._threshold, self._threshold_sweep),
+        )
         return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by)))
 
     def overview(self) -> str:
@@ -256,8 +254,9 @@ class SquadTask(BenchmarkTask):
                 f"{len(features):,} windows"
             )
             if split == "train":
-                without = features.labels[:, 2] + questions.is_impossible[features.question_of]
-                lines += bar_lines("window", "windows", _WINDOWS, np.bincount(without, minlength=3))
+                without = required(features.labels)[:, 2] + questions.is_impossible[features.question_of]
+                counts = np.bincount(without, minlength=3).tolist()
+                lines += bar_lines("window", "windows", zip(_WINDOWS, counts, strict=True))
                 whole = features.full_lengths[features.window_starts == 0]
                 lines += ["", *length_lines("questions", whole, self.max_seq_length, "seen in parts"), ""]
         return "\n".join(lines)
@@ -266,3 +265,105 @@ class SquadTask(BenchmarkTask):
 def _candidate(candidate: Candidate) -> dict[str, str | float]:
     """A candidate as the original writes it."""
     return {name: getattr(candidate, name) for name in _NO_CANDIDATE}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SquadBenchmark(Benchmark[SquadQuestions]):
+    """SQuAD in two files: one to train on, and one to evaluate on and to predict.
+
+    Attributes:
+      version: "1.1" or "2.0"; None if the files say it.
+      train_file, predict_file: the files; None if they are not needed.
+      squad_settings: how contexts are cut and answers chosen.
+      skip_misplaced_answers: see `read_squad`.
+      null_score_diff_threshold, threshold_sweep, weights_folder: see `SquadTask`.
+      feature_files: see `Benchmark`.
+    """
+
+    version: str | None
+    train_file: str | None
+    predict_file: str | None
+    squad_settings: SquadSettings
+    skip_misplaced_answers: bool = False
+    null_score_diff_threshold: float | None = None
+    threshold_sweep: str = "scores"
+    weights_folder: str | None = None
+    feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    features_class = WindowFeatures
+
+    def read(self, splits: Sequence[str]) -> dict[str, SquadQuestions]:
+        """The questions of each split; "dev" and "test" are the same object.
+
+        After training, "test" brings "dev" along if its file has answers.
+
+        Raises:
+          InputError: a file cannot be used, or "dev" has no answers.
+        """
+        questions = {}
+        version = self.version
+        if "train" in splits:
+            questions["train"] = self.read_split("train")
+            version = questions["train"].version
+        if "dev" in splits or "test" in splits:
+            to_answer = dataclasses.replace(self, version=version).read_split("test")
+            if "dev" in splits and not to_answer.has_answers:
+                raise InputError(f"{self.predict_file} has no answers, which --do_eval needs")
+            if "dev" in splits or ("train" in splits and to_answer.has_answers):
+                questions["dev"] = to_answer
+            if "test" in splits:
+                questions["test"] = to_answer
+        return questions
+
+    def read_split(self, split: str) -> SquadQuestions:
+        """See `read_squad`."""
+        if split == "train":
+            return read_squad(
+                self.train_file or "",
+                self.version,
+                training=True,
+                skip_misplaced_answers=self.skip_misplaced_answers,
+            )
+        return read_squad(self.predict_file or "", self.version)
+
+    def task_name(self, examples: Mapping[str, SquadQuestions]) -> str:
+        """The name for the version."""
+        return NAMES[self._version(examples)]
+
+    def _version(self, examples: Mapping[str, SquadQuestions]) -> str:
+        version = next((questions.version for questions in examples.values()), self.version)
+        if version is None:
+            raise InputError("--version is needed: no weights say which version they belong to")
+        return version
+
+    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
+        """The lengths, and whether the answers are needed as labels."""
+        return {
+            "max_seq_length": max_seq_length,
+            "doc_stride": self.squad_settings.doc_stride,
+            "max_query_length": self.squad_settings.max_query_length,
+            "training": split == "train",
+        }
+
+    def features(self, tokenizer: Tokenizer, examples: SquadQuestions, **settings: Any) -> WindowFeatures:
+        """See `window_features`."""
+        return window_features(tokenizer, examples, **settings)
+
+    def task(
+        self, examples: Mapping[str, SquadQuestions], features: Mapping[str, WindowFeatures], **arguments: Any
+    ) -> SquadTask:
+        """See `SquadTask`."""
+        version = self._version(examples)
+        check_lengths(arguments["max_seq_length"], self.squad_settings.max_query_length)
+        if version == "1.1" and self.null_score_diff_threshold is not None:
+            text = "--null_score_diff_threshold has no effect in version 1.1: every question is answered"
+            warnings.warn(text, InputWarning, stacklevel=2)
+        return SquadTask(
+            version,
+            examples,
+            features,
+            settings=self.squad_settings,
+            null_score_diff_threshold=self.null_score_diff_threshold,
+            threshold_sweep=self.threshold_sweep,
+            weights_folder=self.weights_folder,
+            **arguments,
+        )

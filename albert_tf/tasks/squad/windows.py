@@ -1,4 +1,4 @@
-"""Questions and contexts as windows of ids, and where each piece of a window stands in its context."""
+"""Questions and contexts as windows of ids, with the place of each piece in its context."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.data.features import Features, Spans, concatenated, encode_column, join
 from albert_tf.errors import InputError
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -20,7 +21,7 @@ class WindowFeatures(Features):
     """Windows of contexts, each behind its question; the windows of a question follow one another.
 
     `labels`, in training, are int32 [windows, 3]: the positions of the answer's first and last piece and
-    whether the window is without the answer, in which case both positions are 0, that of [CLS].
+    whether the window is without the answer, in which case both positions are 0, the position of [CLS].
 
     Attributes:
       question_of: int32 [windows].
@@ -56,9 +57,9 @@ def window_features(
     tokenizer: Tokenizer,
     questions: SquadQuestions,
     *,
-    max_seq_length: int = 384,
-    doc_stride: int = 128,
-    max_query_length: int = 64,
+    max_seq_length: int,
+    doc_stride: int = SquadSettings.doc_stride,
+    max_query_length: int = SquadSettings.max_query_length,
     training: bool,
 ) -> WindowFeatures:
     """[CLS] question [SEP] window [SEP] for as many windows as a context needs.
@@ -126,7 +127,7 @@ def window_features(
 def is_max_context(features: WindowFeatures, windows: np.ndarray, pieces: np.ndarray) -> np.ndarray:
     """Whether a window shows a piece with more context around it than the question's other windows do.
 
-    The score of a window is that of the original: the smaller number of pieces to the left and to the right,
+    The score of a window, as in the original, is the smaller number of pieces to the left and to the right,
     plus 0.01 for each piece of the window; of equals the first is taken. The windows with the largest scores
     for a piece are neighbours, so that looking at the next on either side suffices.
 
@@ -166,7 +167,7 @@ def _answer_pieces(
     texts = [answers[0] if answers else "" for answers in questions.answers]
     starts = np.array([at[0] if at else 0 for at in questions.answer_starts], np.int64)
     stops = starts + np.fromiter(map(len, texts), np.int64, len(texts))
-    # All contexts in one: each begins where the characters of the one before can no longer reach.
+    # All contexts in one row: each begins beyond the last character of the one before it.
     reach = 1 + max(map(len, questions.contexts), default=0)
     shifts = np.repeat(np.arange(len(contexts.lengths)), contexts.lengths) * reach
     own = questions.context_of.astype(np.int64)

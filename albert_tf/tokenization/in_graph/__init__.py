@@ -7,6 +7,7 @@ from albert_tf.tokenization.in_graph.tokenizer_in_graph import InGraphTokenizer
 from albert_tf.tokenization.in_graph.wordpiece_in_graph import InGraphWordPiece
 from albert_tf.tokenization.sentencepiece import SentencePieceTokenizer
 from albert_tf.tokenization.tokenizer import Tokenizer
+from albert_tf.tokenization.wordpiece import WordPieceTokenizer
 
 __all__ = ["InGraphTokenizer", "in_graph_tokenizer"]
 
@@ -27,4 +28,5 @@ def in_graph_tokenizer(tokenizer: Tokenizer) -> InGraphTokenizer:
     with tf.init_scope():
         if isinstance(tokenizer, SentencePieceTokenizer):
             return InGraphSentencePiece(tokenizer)
+        assert isinstance(tokenizer, WordPieceTokenizer)
         return InGraphWordPiece(tokenizer)

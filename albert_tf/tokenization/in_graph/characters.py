@@ -33,11 +33,11 @@ class Characters(NamedTuple):
     rows: tf.Tensor
 
     def at(self, index: tf.Tensor) -> "Characters":
-        """Those at the given places; what is left out is in no range."""
+        """The characters at the given places; a character that is left out belongs to no range."""
         return Characters(*(tf.gather(field, index) for field in self))
 
     def absorbing(self, index: tf.Tensor) -> "Characters":
-        """Those at the given places; what is left out is in the range of the one before it."""
+        """The characters at the given places; one that is left out joins the range of the one before it."""
         last = tf.concat([index, [tf.size(self.codes, index.dtype)]], axis=0)[1:] - 1
         return self.at(index)._replace(ends=tf.gather(self.ends, last))
 
@@ -154,7 +154,7 @@ class SigmaLowering:
 
 @functools.cache
 def assigned_characters() -> list[str]:
-    """The characters that Python knows; others change in nothing."""
+    """The characters that Python knows; no others are ever changed."""
     characters = map(chr, range(CODES))
     return [c for c in characters if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
 

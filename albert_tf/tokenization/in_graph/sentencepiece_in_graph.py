@@ -4,6 +4,7 @@ import collections
 import functools
 import itertools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,13 +25,14 @@ from albert_tf.tokenization.in_graph.characters import (
 )
 from albert_tf.tokenization.in_graph.tokenizer_in_graph import InGraphTokenizer, Pieces
 from albert_tf.tokenization.preprocessing import preprocess_text
-from albert_tf.tokenization.sentencepiece import UNDERLINE, SentencePieceTokenizer
+from albert_tf.tokenization.sentencepiece import UNDERLINE, PieceParts, SentencePieceTokenizer
 
 _NO_RULES = bytes(4)  # a trie of no bytes; TF.Text does not take the empty string for it
 _NOTHING = CODES  # the code of a character that has become part of the one before; those of sequences follow
-_PLACES = [1 << 42, 1 << 21, 1]  # of the code points of a sequence in one number
+_PLACE = 1 << 21  # of the number of a state beside a code point in one number
 
-_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+_MESSAGES: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
+_Piece = _MESSAGES.ModelProto.SentencePiece
 
 
 class InGraphSentencePiece(InGraphTokenizer):
@@ -45,24 +47,24 @@ class InGraphSentencePiece(InGraphTokenizer):
     """
 
     def __init__(self, tokenizer: SentencePieceTokenizer):
-        """Takes the tokenizer; InputError where its model is of a kind that these tables do not cover."""
+        """Takes the tokenizer; raises InputError if these tables do not cover its kind of model."""
         super().__init__()
-        model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model)
+        model = _MESSAGES.ModelProto.FromString(tokenizer.model)
         _check_kind(model, tokenizer.source)
         findable = [p for p in model.pieces if p.type in (_Piece.NORMAL, _Piece.USER_DEFINED)]
         alphabet = set().union(*(piece.piece for piece in findable))
         if lone := alphabet - {piece.piece for piece in findable}:
             raise _unfit(tokenizer.source, f"needs a piece of its own for {min(lone)!r}, which is in others")
         unknown = next(c for c in map(chr, range(1, 128)) if c not in alphabet)
-        lower = tokenizer.do_lower_case
-        rules = _rules_that_apply(model, lower, tokenizer.source)
+        preprocessed = _preprocessed(tokenizer.do_lower_case, tokenizer.keep_accents)
+        rules = _rules_that_apply(model, preprocessed, tokenizer.source)
         codes = {key: _NOTHING + i for i, key in enumerate([key for key in rules if len(key) > 1], start=1)}
         known = alphabet | {" "}
         results = {_NOTHING: ""}
         for key, result in ({character: character for character in known} | rules).items():
             results[codes.get(key) or ord(key)] = "".join(c if c in known else unknown for c in result)
-        self._preprocess = Replacement(_preprocessed(lower))
-        self._lower_sigma = SigmaLowering() if lower else None
+        self._preprocess = Replacement(preprocessed)
+        self._lower_sigma = SigmaLowering() if tokenizer.do_lower_case else None
         self._join = _Sequences(codes) if codes else None
         self._normalize = Replacement(results, default=unknown, codes=_NOTHING + 1 + len(codes))
         self._unknown = ord(unknown)
@@ -70,7 +72,7 @@ class InGraphSentencePiece(InGraphTokenizer):
         sizes = np.array([len(piece) for piece in tokenizer.pieces], np.int32)
         sizes[tokenizer.unk_id] = 1
         self._sizes = tf.constant(sizes)
-        self._parts = tokenizer.parts._make(tf.constant(a.astype(np.int32)) for a in tokenizer.parts)
+        self._parts = PieceParts(*(tf.constant(a.astype(np.int32)) for a in tokenizer.parts))
 
     def _pieces(self, characters: Characters, batch: tf.Tensor) -> Pieces:
         characters = self._preprocess(characters)
@@ -99,51 +101,66 @@ class InGraphSentencePiece(InGraphTokenizer):
 
 
 class _Sequences:
-    """Makes one code of each sequence of characters that the model normalizes as one."""
+    """Makes one code of each sequence of characters that the model normalizes as a whole."""
 
     def __init__(self, codes: Mapping[str, int]):
-        """Takes sequences of two characters or three."""
-        keys, values = zip(*sorted((_key(sequence), code) for sequence, code in codes.items()), strict=True)
+        """Takes sequences of two characters or more."""
+        self._longest = max(map(len, codes))
+        # A state is what has been read of a sequence; reading one more character leads to the next state.
+        read = (sequence[:length] for sequence in codes for length in range(1, len(sequence) + 1))
+        states = {"": 0} | {start: i for i, start in enumerate(dict.fromkeys(read), start=1)}
+        steps = sorted((states[s[:-1]] * _PLACE + ord(s[-1]), state) for s, state in states.items() if s)
+        keys, targets = zip(*steps, strict=True)
         self._keys = tf.constant(keys, tf.int64)
-        self._codes = tf.constant(values, tf.int32)
+        self._targets = tf.constant(targets, tf.int64)
+        self._codes = tf.constant([codes.get(start, 0) for start in states], tf.int32)
         self._begins_one = Lookup.of_set({ord(sequence[0]) for sequence in codes})
 
     def __call__(self, characters: Characters) -> Characters:
         """The characters with the code in place of a sequence's first one, and nothing for the others."""
         codes = characters.codes
         starts = tf.where(self._begins_one(codes))[:, 0]
-        following = tf.gather(tf.concat([codes, [0, 0]], axis=0), starts[:, tf.newaxis] + [[0, 1, 2]])
-        keys = tf.cumsum((tf.cast(following, tf.int64) + 1) * [_PLACES], axis=1)
+        after_all = tf.fill([self._longest], _NOTHING)  # which no sequence holds
+        padded = tf.cast(tf.concat([codes, after_all], axis=0), tf.int64)
+        state = tf.zeros_like(starts)
         lengths = tf.zeros_like(starts)
-        found = tf.zeros_like(starts)
-        for length in (2, 3):
-            key = keys[:, length - 1]
+        found = tf.zeros_like(starts, tf.int32)
+        for length in range(1, self._longest + 1):
+            key = state * _PLACE + tf.gather(padded, starts + (length - 1))
             place = tf.minimum(
                 tf.searchsorted(self._keys, key, out_type=tf.int64), tf.size(self._keys, tf.int64) - 1
             )
-            hit = tf.gather(self._keys, place) == key
-            found = tf.where(hit, place, found)
-            lengths = tf.where(hit, np.int64(length), lengths)
+            state = tf.where(tf.gather(self._keys, place) == key, tf.gather(self._targets, place), -1)
+            code = tf.where(state > 0, tf.gather(self._codes, tf.maximum(state, 0)), 0)
+            found = tf.where(code > 0, code, found)
+            lengths = tf.where(code > 0, np.int64(length), lengths)
         hit = lengths > 0
         starts, lengths, found = (tf.boolean_mask(values, hit) for values in (starts, lengths, found))
-        taken = _first_come(starts, starts + lengths)
+        taken = _first_come(starts, starts + lengths, self._longest)
         starts, lengths, found = (tf.boolean_mask(values, taken) for values in (starts, lengths, found))
-        codes = tf.tensor_scatter_nd_update(codes, starts[:, tf.newaxis], tf.gather(self._codes, found))
+        codes = tf.tensor_scatter_nd_update(codes, starts[:, tf.newaxis], found)
         others = tf.ragged.range(starts + 1, starts + lengths).values
         nothing = tf.fill(tf.shape(others), _NOTHING)
         return characters._replace(codes=tf.tensor_scatter_nd_update(codes, others[:, tf.newaxis], nothing))
 
 
-def _first_come(starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
-    """Which of the ranges (int64 [ranges], in order) a reader takes who goes on where the last one ended.
+def _first_come(starts: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
+    """Which of the ranges a reader takes who goes on where the last range that was taken ended.
+
+    Args:
+      starts: int64 [ranges], increasing.
+      ends: int64 [ranges].
+      longest: no range is longer.
 
     Returns:
       bool [ranges].
     """
     size = tf.size(starts, tf.int64)
     follower = tf.concat([tf.searchsorted(starts, ends, out_type=tf.int64), [size]], axis=0)
-    # Sequences have two characters or three: a range that the one before leaves free is free of all before.
-    free = starts >= tf.concat([tf.zeros_like(ends[:1]), ends[:-1]], axis=0)
+    # A range that meets none of the `longest` ranges before it meets none at all, and so it is taken.
+    free = tf.ones_like(starts, tf.bool)
+    for distance in range(1, longest):
+        free &= starts >= tf.concat([tf.zeros_like(ends[:distance]), ends[:-distance]], axis=0)
     taken = tf.concat([free, [False]], axis=0)
 
     def follow(taken: tf.Tensor, follower: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -156,13 +173,8 @@ def _first_come(starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
     return taken[:-1]
 
 
-def _key(sequence: str) -> int:
-    """The code points side by side in one number; each counts one more, as zero is for none."""
-    return sum((ord(character) + 1) * place for character, place in zip(sequence, _PLACES, strict=False))
-
-
 def _with_underlines(characters: Characters) -> Characters:
-    """One underline before each word, for the space there; what is not before a visible character goes."""
+    """Puts one underline in place of the spaces before each word; drops spaces at the end."""
     codes, _, _, rows = characters
     space = codes == SPACE
     visible = tf.cast(~space & (codes != ord(UNDERLINE)), tf.int32)
@@ -176,7 +188,7 @@ def _with_underlines(characters: Characters) -> Characters:
 def _visible_ranges(
     characters: Characters, begins: tf.Tensor, ends: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What pieces from some place to another stand for: from their first visible character to the last."""
+    """The ranges of pieces between two places: from their first visible character to the last."""
     visible = characters.codes != ord(UNDERLINE)
     shown = characters.at(tf.where(visible)[:, 0])
     before = tf.concat([[0], tf.cumsum(tf.cast(visible, tf.int32))], axis=0)
@@ -193,14 +205,17 @@ def _texts_of(characters: Characters, batch: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _preprocessed(lower: bool) -> dict[int, str]:
-    """What `preprocess_text` changes, but for runs of white space and, where it lowers, Σ."""
+def _preprocessed(lower: bool, keep_accents: bool) -> dict[int, str]:
+    """What `preprocess_text` makes of the characters that it changes; without runs of white space.
+
+    If it lowers, Σ is left out as well.
+    """
     results = {}
     for character in assigned_characters():
         if character.isspace():
             result = " "
         else:
-            result = preprocess_text(character, lower=False)
+            result = preprocess_text(character, lower=False, keep_accents=keep_accents)
             if lower:
                 result = "".join(c if c == "Σ" else c.lower() for c in result)
         if result != character:
@@ -208,15 +223,15 @@ def _preprocessed(lower: bool) -> dict[int, str]:
     return results
 
 
-def _rules_that_apply(model: sentencepiece_model_pb2.ModelProto, lower: bool, source: str) -> dict[str, str]:
-    """The model's normalization rules for text that is preprocessed."""
-    gone = set(map(chr, _preprocessed(lower)))
+def _rules_that_apply(model: Any, preprocessed: Mapping[int, str], source: str) -> dict[str, str]:
+    """The model's normalization rules for text in which the `preprocessed` characters no longer occur."""
+    gone = set(map(chr, preprocessed))
     symbols = {piece.piece for piece in model.pieces if piece.type == _Piece.USER_DEFINED}
     rules = read_rules(model.normalizer_spec.precompiled_charsmap)
     for key in [key for key in rules if key[0] in symbols or not gone.isdisjoint(key)]:
         del rules[key]
     for key in rules:
-        if " " in key or len(key) > len(_PLACES):
+        if " " in key:
             raise _unfit(source, f"does not know its normalization of {key!r}")
     in_symbols = set(itertools.chain.from_iterable(symbol for symbol in symbols if len(symbol) > 1))
     if in_symbols & set(itertools.chain.from_iterable(rules)):
@@ -224,11 +239,9 @@ def _rules_that_apply(model: sentencepiece_model_pb2.ModelProto, lower: bool, so
     return rules
 
 
-def _piece_finder(
-    model: sentencepiece_model_pb2.ModelProto, unk_id: int
-) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+def _piece_finder(model: Any, unk_id: int) -> Callable[[tf.Tensor], tf.RaggedTensor]:
     """From normalized texts to the model's ids."""
-    bare = sentencepiece_model_pb2.ModelProto()
+    bare = _MESSAGES.ModelProto()
     bare.CopyFrom(model)
     bare.normalizer_spec.precompiled_charsmap = _NO_RULES
     bare.normalizer_spec.add_dummy_prefix = False
@@ -238,9 +251,9 @@ def _piece_finder(
     return tensorflow_text.FastSentencepieceTokenizer(bare.SerializeToString()).tokenize
 
 
-def _check_kind(model: sentencepiece_model_pb2.ModelProto, source: str) -> None:
+def _check_kind(model: Any, source: str) -> None:
     spec = model.normalizer_spec
-    if model.trainer_spec.model_type != sentencepiece_model_pb2.TrainerSpec.UNIGRAM:
+    if model.trainer_spec.model_type != _MESSAGES.TrainerSpec.UNIGRAM:
         raise _unfit(source, "needs a unigram model")
     if {piece.type for piece in model.pieces} & {_Piece.BYTE, _Piece.UNUSED}:
         raise _unfit(source, "needs a model without byte pieces and unused ones")

@@ -24,7 +24,7 @@ from albert_tf.tokenization.wordpiece import (
     WordPieceTokenizer,
     clean,
     is_punctuation,
-    lower_without_accents,
+    lower_case,
 )
 
 _BYTES = 4  # at most, of a character
@@ -37,13 +37,13 @@ class InGraphWordPiece(InGraphTokenizer):
     """`WordPieceTokenizer` in the graph: the words are made here, TF.Text finds their pieces."""
 
     def __init__(self, tokenizer: WordPieceTokenizer):
-        """Takes the tokenizer; InputError where TF.Text does not take its vocabulary."""
+        """Takes the tokenizer; raises InputError if TF.Text does not accept its vocabulary."""
         super().__init__()
         self._unk_id = tokenizer.unk_id
         self._unk = tokenizer.special.unk
         self._clean = Replacement(_cleaned())
         self._lower_sigma = SigmaLowering() if tokenizer.do_lower_case else None
-        lowered = _lowered() if tokenizer.do_lower_case else {}
+        lowered = _lowered(tokenizer.keep_accents) if tokenizer.do_lower_case else {}
         self._lower = Replacement(lowered | {ord(_HIDDEN): None})
         self._is_alone = Lookup.of_set(_alone())
         try:
@@ -87,7 +87,7 @@ class InGraphWordPiece(InGraphTokenizer):
 
 @functools.cache
 def _cleaned() -> dict[int, str]:
-    """What `clean` changes, but for the spaces around CJK characters."""
+    """What `clean` makes of the characters that it changes; without the spaces around CJK characters."""
     results = {}
     for character in assigned_characters():
         cleaned = clean(character)
@@ -99,14 +99,14 @@ def _cleaned() -> dict[int, str]:
 
 
 @functools.cache
-def _lowered() -> dict[int, str]:
-    """What `lower_without_accents` changes."""
-    results = {ord(c): lower_without_accents(c) for c in assigned_characters()}
+def _lowered(keep_accents: bool) -> dict[int, str]:
+    """What `lower_case` makes of the characters that it changes; Σ is lowered before."""
+    results = {ord(c): lower_case(c, keep_accents) for c in assigned_characters()}
     return {code: result for code, result in results.items() if result != chr(code)}
 
 
 @functools.cache
 def _alone() -> list[int]:
-    """The characters that are a word each."""
+    """The characters of which each is a word of its own."""
     cjk = [code for first, last in CJK_RANGES for code in range(first, last + 1)]
     return cjk + [ord(c) for c in assigned_characters() if is_punctuation(c)]

@@ -1,5 +1,6 @@
 """Question answering in the graph: what Python's path finds, for any text, saved and loaded again."""
 
+import dataclasses
 import functools
 import json
 
@@ -12,14 +13,15 @@ from hypothesis import strategies as st
 
 import run_squad
 from albert_tf import testing
+from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.export.serving import saved_model as kinds
-from albert_tf.export.serving import served_answers as question_answering
+from albert_tf.export.serving import saved_model
 from albert_tf.export.serving.answer_spans import cut_windows
 from albert_tf.export.serving.saved_model import write_saved_model
 from albert_tf.export.serving.served_answers import ServedQuestionAnswering
 from albert_tf.export.serving.text_inputs import TextInputs, strip, strip_ranges
 from albert_tf.export.trained_model import TrainedModel, open_trained_model
+from albert_tf.models.encoder import INPUT_NAMES
 from albert_tf.tasks.squad.decoding import find_answers
 from albert_tf.tasks.squad.span_measures import beam
 from albert_tf.tasks.squad.squad_task import NAMES, SquadTask
@@ -87,9 +89,15 @@ class PythonsPath:
 
     def __init__(self, model, tokenizer, version):
         self._tokenizer, self._version = tokenizer, version
-        names = ("input_ids", "input_mask", "segment_ids")
-        specs = {name: tf.TensorSpec([None, None], tf.int32) for name in names}
-        task = SquadTask(version, {}, {}, config=model.config, max_seq_length=MAX_SEQ_LENGTH, **CHOICE)
+        specs = {name: tf.TensorSpec([None, None], tf.int32) for name in INPUT_NAMES}
+        task = SquadTask(
+            version,
+            {},
+            {},
+            config=model.config,
+            max_seq_length=MAX_SEQ_LENGTH,
+            settings=SquadSettings(**CHOICE),
+        )
         self._outputs = tf.function(
             lambda batch: task.outputs(model, batch | {"example_index": tf.constant(0)}), [specs]
         )
@@ -189,21 +197,28 @@ def test_a_start_is_taken_from_the_window_that_python_takes():
         np.testing.assert_array_equal(found[:, 0], expected)
 
 
+class OfSmallBatches:
+    """A model that refuses batches of more than three sequences."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def __call__(self, inputs, training=False):
+        with tf.control_dependencies([tf.debugging.assert_less_equal(tf.shape(inputs["input_ids"])[0], 3)]):
+            return self._model({name: tf.identity(values) for name, values in inputs.items()}, training)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-def test_few_windows_go_at_once_and_the_answers_are_the_same(version, monkeypatch):
+def test_few_windows_go_at_once_and_the_answers_are_the_same(version):
     ask, _ = both(version)
     asked = ["What do they carry?", "Who?", "the boats"], [LONG, "Nobody.", LONG[100:]]
     expected = ask(*asked)
-    monkeypatch.setattr(question_answering, "_WINDOWS_AT_ONCE", 3)
-    served = serve(trained_model(version))
-    predict = served._predict
-
-    def predict_few(**inputs):
-        with tf.control_dependencies([tf.debugging.assert_less_equal(tf.shape(inputs["input_ids"])[0], 3)]):
-            return predict(**inputs)
-
-    served._predict = predict_few
-    found = asker(served)(*asked)
+    trained = trained_model(version)
+    trained = dataclasses.replace(trained, model=OfSmallBatches(trained.model))
+    found = asker(serve(trained, windows_at_once=3))(*asked)
     assert found.keys() == expected.keys()
     for name in ("answer", "begin", "end"):
         np.testing.assert_array_equal(found[name], expected[name])
@@ -245,14 +260,14 @@ def test_the_threshold_decides_whether_there_is_an_answer():
 
 
 def test_without_an_evaluation_the_threshold_is_0():
-    with pytest.warns(InputWarning, match="0 is taken for --null_score_diff_threshold"):
+    with pytest.warns(InputWarning, match="--null_score_diff_threshold is taken as 0"):
         serve(trained_model("2.0", metrics=None))
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="--max_query_length 21 leaves no room"):
         ServedQuestionAnswering(trained_model("1.1"), max_query_length=21)
-    with pytest.raises(InputError, match="--null_score_diff_threshold is of SQuAD 2"):
+    with pytest.raises(InputError, match="--null_score_diff_threshold is for SQuAD 2"):
         serve(trained_model("1.1"), null_score_diff_threshold=0.0)
 
 
@@ -311,7 +326,7 @@ def test_a_trained_folder_is_served_as_it_predicts(version, tmp_path):
         kept = {name for name in chosen if name in trained.task}
         assert kept >= {"doc_stride", "max_answer_length", "n_best_size", "start_n_top"}
         assert all(trained.task[name] == chosen[name] for name in kept)
-        found = asker(kinds.serve(trained, {}))([q for _, q, _ in asked], [c for c, _, _ in asked])
+        found = asker(saved_model.serve(trained, {}))([q for _, q, _ in asked], [c for c, _, _ in asked])
     folder = tmp_path / "run"
     best = json.loads((folder / "nbest_predictions.json").read_text()).values()
     texts = found.get("best_answer", found["answer"])

@@ -18,7 +18,7 @@ from albert_tf.files import appear_when_complete
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
-from data_prep.options import Options
+from data_prep.options import SIZES, Options, Sizes
 from data_prep.stages import Unit, bucket_examples, deal_unit, read_bucket, write_pairs
 from data_prep.statistics import ExampleStatistics
 from data_prep.text_files import TextRange
@@ -37,6 +37,7 @@ class Job:
     tokenizer: Tokenizer
     files: WorkFiles
     groups: Sequence[Sequence[TextRange]]
+    sizes: Sizes = SIZES
 
 
 # ---------------------------------------------------------------------------------------------- tokenizing
@@ -57,28 +58,25 @@ def tokenize_group(job: Job, group: int, on_progress: OnProgress) -> dict[str, A
 
 @dataclasses.dataclass(frozen=True)
 class DealTask:
-    """A unit (and its number), the files of its corpora, and which of all buckets are wanted now."""
+    """A unit (and its number), the files of its corpora, and the number of buckets."""
 
     number: int
     unit: Unit
     paths: tuple[str, ...]
     buckets: int
-    wanted: range
 
 
 def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, Any]:
-    """Deals a unit's pairs out over buckets; of all buckets, only the wanted ones are written.
+    """Deals a unit's pairs out over buckets.
 
     Returns:
       left_out: see `DealtPairs`.
     """
     corpus = Corpus.load(task.paths)
     dealt = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
-    begin, end = dealt.sizes[: task.wanted.start].sum(), dealt.sizes[: task.wanted.stop].sum()
-    path = job.files.dealt_pairs(task.number, task.wanted)
+    path = job.files.dealt_pairs(task.number)
     with _written(path) as file:
-        sizes = dealt.sizes[task.wanted.start : task.wanted.stop]
-        write_pairs(file, corpus.ids, dealt.pairs.take(slice(begin, end)), sizes)
+        write_pairs(file, corpus.ids, dealt.pairs, dealt.sizes)
     on_progress(0, corpus.ids.size * task.unit.passes)
     result = {"left_out": dealt.left_out}
     save_result(f"{path}.json", result)
@@ -90,10 +88,11 @@ def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, A
 
 @dataclasses.dataclass(frozen=True)
 class BucketTask:
-    """A bucket, the buckets that are dealt out in its round, and the part of a shard that it becomes."""
+    """A bucket, the numbers of all buckets and units, and the part of a shard that the bucket becomes."""
 
     bucket: int
-    round: range
+    buckets: int
+    units: int
     shard: int
     part: int
 
@@ -104,9 +103,8 @@ def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str,
     Returns:
       records, bytes: of the part; statistics: of its examples, None without any.
     """
-    paths = job.files.all_dealt_pairs(task.round)
-    bucket, buckets = task.bucket - task.round.start, len(task.round)
-    ids, pairs = read_bucket(paths, bucket, buckets, job.tokenizer.id_dtype)
+    paths = [job.files.dealt_pairs(unit) for unit in range(task.units)]
+    ids, pairs = read_bucket(paths, task.bucket, task.buckets, job.tokenizer.id_dtype)
     path = job.files.part(task.shard, task.part)
     total: ExampleStatistics | None = None
     with _written(path) as file:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.data import record_index as record_order
 from albert_tf.data.record_index import RecordIndex, index_records, shuffled_records
 from albert_tf.data.records import RecordWriter
 from albert_tf.data.tfrecord import framed, read_records
@@ -30,7 +29,13 @@ def index(tmp_path) -> RecordIndex:
 
 
 def steps(
-    index: RecordIndex, count: int, first_step: int = 0, seed: int = 1, batch_size: int = 24, **context
+    index: RecordIndex,
+    count: int,
+    first_step: int = 0,
+    seed: int = 1,
+    batch_size: int = 24,
+    blocks_of_a_pool: int = 320,
+    **context,
 ):
     dataset = shuffled_records(
         index,
@@ -38,6 +43,7 @@ def steps(
         seed=seed,
         first_step=first_step,
         context=tf.distribute.InputContext(**context),
+        blocks_of_a_pool=blocks_of_a_pool,
     )
     own = batch_size // context.get("num_input_pipelines", 1)
     elements = list(itertools.islice(dataset.as_numpy_iterator(), count * own))
@@ -67,11 +73,11 @@ def test_numbers_tell_records_apart_whatever_the_order(index):
 
 
 @pytest.mark.parametrize("blocks_of_a_pool", [1, 2, 320])
-def test_a_step_has_the_same_records_wherever_reading_begins(index, monkeypatch, blocks_of_a_pool):
-    monkeypatch.setattr(record_order, "_BLOCKS_OF_A_POOL", blocks_of_a_pool)
-    whole = steps(index, 30)
+def test_a_step_has_the_same_records_wherever_reading_begins(index, blocks_of_a_pool):
+    whole = steps(index, 30, blocks_of_a_pool=blocks_of_a_pool)
     for first_step in (1, 6, 7, 13, 29):  # 170 records are 7 batches and 2 records
-        assert steps(index, 30 - first_step, first_step) == whole[first_step:]
+        found = steps(index, 30 - first_step, first_step, blocks_of_a_pool=blocks_of_a_pool)
+        assert found == whole[first_step:]
 
 
 @pytest.mark.parametrize("workers", [2, 3, 8])
@@ -87,7 +93,6 @@ def test_workers_share_each_batch_without_overlap(index, workers):
 
 def test_what_was_consumed_is_not_read_again(tmp_path, monkeypatch):
     index = index_records([write_numbers(tmp_path / "many", 32 * 50)])
-    monkeypatch.setattr(record_order, "_BLOCKS_OF_A_POOL", 5)
     read, read_all = [], RecordIndex.read
 
     def counted(self, blocks):
@@ -95,9 +100,10 @@ def test_what_was_consumed_is_not_read_again(tmp_path, monkeypatch):
         return read_all(self, blocks)
 
     monkeypatch.setattr(RecordIndex, "read", counted)
-    pools = record_order._pools(index, seed=1, position=32 * 50 - 10)
-    assert [len(next(pools)[1]) for _ in range(3)] == [10, 160, 160]
-    assert read == [5, 5, 5]
+    [batch] = steps(index, 1, first_step=32 * 5 - 1, batch_size=10, blocks_of_a_pool=5)
+    assert [int(epoch) for epoch, _, _ in batch] == [0] * 10  # the last ten of the first round
+    assert set(read) == {5}
+    assert len(read) < 10  # some pools of the next round are read ahead
 
 
 def test_an_index_is_kept_while_the_files_are_the_same(tmp_path, monkeypatch):

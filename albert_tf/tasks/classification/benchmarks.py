@@ -1,0 +1,85 @@
+"""Where the texts of a task come from: GLUE's files, TensorFlow Datasets, or the user's files."""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from albert_tf.data.features import Features, text_features
+from albert_tf.tasks.benchmark import Benchmark
+from albert_tf.tasks.classification import custom, glue
+from albert_tf.tasks.classification.classification_task import ClassificationTask
+from albert_tf.tasks.classification.text_examples import Examples, GlueTask, TextTask
+from albert_tf.tasks.classification.tfds import read_tfds
+from albert_tf.tokenization import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class TextBenchmark(Benchmark[Examples], abc.ABC):
+    """Texts or pairs of texts with a class or a score.
+
+    Attributes:
+      text_task: the classes, metrics and file names.
+    """
+
+    text_task: TextTask
+
+    def task_name(self, examples: Mapping[str, Examples]) -> str:
+        """The name of `text_task`."""
+        return self.text_task.name
+
+    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
+        """The length."""
+        return {"max_seq_length": max_seq_length}
+
+    def features(self, tokenizer: Tokenizer, examples: Examples, **settings: Any) -> Features:
+        """See `text_features`."""
+        return text_features(tokenizer, examples.texts, examples.labels, **settings)
+
+    def task(
+        self, examples: Mapping[str, Examples], features: Mapping[str, Features], **arguments: Any
+    ) -> ClassificationTask:
+        """See `ClassificationTask`."""
+        return ClassificationTask(self.text_task, examples, features, **arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class GlueBenchmark(TextBenchmark):
+    """A task of GLUE, from the folder `data_dir` or from the TensorFlow data set `tfds_name`."""
+
+    text_task: GlueTask
+    data_dir: str | None = None
+    tfds_name: str | None = None
+
+    def read_split(self, split: str) -> Examples:
+        """See `read_split` in `glue`, and `read_tfds`."""
+        if self.tfds_name is not None:
+            return read_tfds(self.text_task, self.tfds_name, split)
+        return glue.read_split(self.text_task, self.data_dir or "", split)
+
+
+@dataclasses.dataclass(frozen=True)
+class CustomBenchmark(TextBenchmark):
+    """A task of the user's own.
+
+    Attributes:
+      files: split -> file.
+      text_columns, label_column, id_column: see `read_custom`; only "test" has ids and needs no labels.
+    """
+
+    files: Mapping[str, str]
+    text_columns: tuple[str, ...]
+    label_column: str
+    id_column: str | None
+
+    def read_split(self, split: str) -> Examples:
+        """See `read_custom`."""
+        is_test = split == "test"
+        return custom.read_custom(
+            self.files[split],
+            text_columns=self.text_columns,
+            label_column=None if is_test else self.label_column,
+            id_column=self.id_column if is_test else None,
+            label_names=self.text_task.label_names,
+            is_score=self.text_task.is_score,
+        )
