@@ -124,7 +124,7 @@ def main(options: SquadOptions) -> None:
     from albert_tf.tasks.squad.squad_task import VERSIONS, SquadBenchmark
 
     def squad(start: StartingPoint) -> SquadBenchmark:
-        kept, weights = start.kept or {}, start.options.init_checkpoint
+        kept, weights = start.kept, start.options.init_checkpoint
         return SquadBenchmark(
             version=options.version or VERSIONS.get(kept.get("task_name")),
             train_file=options.train_file,

@@ -215,9 +215,8 @@ class Assets:
         Raises:
           InputError: there is no vocabulary, it is broken, or it has more pieces than the config.
         """
-        more = {"keep_accents": True} if self.keep_accents and self.spm_model_file else {}
-        lower = self.do_lower_case is not False
-        tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, **more)
+        lower, keep_accents = self.do_lower_case is not False, bool(self.keep_accents)
+        tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, keep_accents)
         if self.config:
             check_vocabulary_fits(tokenizer.vocab_size, self.config, f"{self.vocabulary} has")
         capital = next(filter(_has_capital, tokenizer.pieces), None)

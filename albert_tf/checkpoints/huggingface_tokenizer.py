@@ -52,7 +52,8 @@ def read_casing(folder: str) -> dict[str, Any]:
         drops = any(step.get("content") == "" and "Regex" in (step.get("pattern") or {}) for step in steps)
         casing = {
             "do_lower_case": "Lowercase" in kinds or any(step.get("lowercase") is True for step in steps),
-            "keep_accents": not (drops or kinds & {"StripAccents", "BertNormalizer"}),
+            "keep_accents": not (drops or kinds & {"StripAccents", "BertNormalizer"})
+            or any(step.get("strip_accents") is False for step in steps),
         }
     if os.path.exists(settings):
         told: dict[str, Any] = dict(read_json(settings, _Settings))
@@ -93,7 +94,7 @@ def write_tokenizer(folder: str, assets: Assets) -> None:
     if assets.spm_model_file:
         parts = _unigram(vocabulary, lower, keep_accents)
     else:
-        parts = _wordpiece(tokenizer, lower)
+        parts = _wordpiece(tokenizer, lower, keep_accents)
     shutil.copyfile(
         vocabulary, os.path.join(folder, "spiece.model" if assets.spm_model_file else "vocab.txt")
     )
@@ -173,14 +174,14 @@ def _combining_marks() -> str:
     return "[" + "".join(rf"\x{{{run[0]:x}}}-\x{{{run[-1]:x}}}" for run in ranges) + "]"
 
 
-def _wordpiece(tokenizer: Tokenizer, lower: bool) -> dict[str, Any]:
+def _wordpiece(tokenizer: Tokenizer, lower: bool, keep_accents: bool) -> dict[str, Any]:
     """BERT's rules and the vocabulary."""
     return {
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": True,
             "handle_chinese_chars": True,
-            "strip_accents": lower,
+            "strip_accents": None if not keep_accents else False,
             "lowercase": lower,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},

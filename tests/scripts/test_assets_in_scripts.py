@@ -106,7 +106,7 @@ def test_labels_of_a_hugging_face_folder_are_known(texts, tmp_path):
     ("classification", 2, ["no", "yes"], "--labels=yes,no", "label_names no, yes, not yes, no (--labels)"),
     ("classification", 2, ["no", "yes"], "--is_score", "--is_score: the weights tell the classes no, yes"),
     ("classification", 1, None, "--labels=yes,no", "--labels: the weights predict a score, not classes"),
-    ("classification", 2, None, "", "--labels is needed: there are no weights that say which classes"),
+    ("classification", 2, None, "", "--labels is needed: no weights say which classes they know"),
 ])  # fmt: skip
 def test_weights_of_another_kind_are_refused(texts, tmp_path, capsys, head, labels, names, more, message):
     flags = texts | {"init_checkpoint": hf_folder(tmp_path / "hf", head, labels, names), "max_seq_length": 16}
