@@ -8,6 +8,7 @@ from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
 from albert_tf.errors import InputError
+from albert_tf.files import file_stem
 
 _CUSTOM_FLAGS = (
     "train_file",
@@ -54,7 +55,9 @@ class ClassifierOptions(FineTuningOptions):
         None, help="custom task: .tsv (with a header) or .jsonl (or .json, an object a line) to train on"
     )
     dev_file: str | None = option(None, help="custom task: to evaluate on")
-    test_file: str | None = option(None, help="custom task: to predict")
+    test_file: str | None = option(
+        None, help="custom task: to predict; also scored where it has the column of the label"
+    )
     text_columns: tuple[str, ...] = option(
         ("text",), help="custom task: the column of the text, or the two of a pair"
     )
@@ -127,6 +130,8 @@ def main(options: ClassifierOptions) -> None:
             for split, part in examples.items()
         }
         task = ClassificationTask(text_task, examples, features, **start.task_arguments(chosen))
+        if options.dev_file:
+            task.eval_name = file_stem(options.dev_file)
         run(task, start.options, chosen, strategy)
 
 
@@ -159,10 +164,12 @@ def _custom_source(options: ClassifierOptions, earlier: dict | None):
     files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
 
     def read(split: str):
+        # What is predicted is also scored where it has labels.
+        has_labels = split != "test" or custom.has_column(files[split], options.label_column)
         return custom.read_custom(
             files[split],
             text_columns=options.text_columns,
-            label_column=None if split == "test" else options.label_column,
+            label_column=options.label_column if has_labels else None,
             id_column=options.id_column if split == "test" else None,
             label_names=names,
             is_score=not names,

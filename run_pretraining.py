@@ -78,6 +78,7 @@ class PretrainingOptions(TrainingOptions):
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
+    from albert_tf.checkpoints.run_folder import RECORD_INDEX_FILE
     from albert_tf.cli.text import say
     from albert_tf.config import AlbertConfig
     from albert_tf.data.records import record_files
@@ -104,7 +105,7 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),
-        index_file=None if options.dry_run else os.path.join(options.output_dir, "record_index.npz"),
+        index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
     )
     loop.run(task, options)
 

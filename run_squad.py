@@ -9,6 +9,7 @@ from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import file_stem
 
 _KEPT = {
     "doc_stride": 128,
@@ -188,6 +189,8 @@ def main(options: SquadOptions) -> None:
             weights_folder=weights and folder_of(weights),
             **start.task_arguments(chosen),
         )
+        if options.predict_file:
+            task.eval_name = file_stem(options.predict_file)
         if options.interactive:
             training = start.options.training_options(chosen)
             question_prompt.run(task, start.tokenizer, lengths, training, strategy)

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import json
 import os
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete, has_scheme
+from albert_tf.files import appear_when_complete, files_that_begin_with, has_scheme
 
 _KEY = "made_for.json"
 
@@ -69,8 +68,7 @@ class WorkFiles:
 
     def all_dealt_pairs(self, buckets: range) -> list[str]:
         """The files of all units' pairs of some buckets, in the order of the units."""
-        pattern = os.path.join(glob.escape(self.dealt_folder(buckets)), "[0-9]" * 6)
-        return sorted(glob.glob(pattern))
+        return files_that_begin_with(os.path.join(self.dealt_folder(buckets), ""), "[0-9]" * 6)
 
     def part(self, shard: int, part: int) -> str:
         """A part of a shard."""
@@ -104,7 +102,7 @@ class WorkFiles:
             try:
                 yield
             finally:
-                if not glob.glob(os.path.join(glob.escape(self.tokens), "[0-9]*.json")):
+                if not files_that_begin_with(os.path.join(self.tokens, ""), "[0-9]*.json"):
                     self.remove()
 
     def keep_only(self, tokens_key: Mapping[str, Any], key: Mapping[str, Any]) -> None:

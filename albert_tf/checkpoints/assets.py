@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import tensorflow as tf
 
+from albert_tf.checkpoints.run_folder import TASK_FILE, TRAINING_FILE  # noqa: F401
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
@@ -119,9 +120,6 @@ def _copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-TASK_FILE = "task.json"
-
-
 class _Task(TypedDict):
     """What every `task.json` holds; most hold more."""
 
@@ -130,9 +128,6 @@ class _Task(TypedDict):
     max_seq_length: int
     do_lower_case: NotRequired[bool]
     num_texts: NotRequired[int]
-
-
-TRAINING_FILE = "training.json"  # the command, and the flags of the training loop
 
 
 def read_task(path: str) -> dict[str, Any] | None:

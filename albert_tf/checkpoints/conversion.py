@@ -18,6 +18,7 @@ from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
+from albert_tf.files import problem_for_tensorflow
 from albert_tf.layers.variables import variable_name
 from albert_tf.models import heads
 
@@ -37,7 +38,7 @@ class Conversion:
       spm_model_file: the SentencePiece model, likewise.
       vocab_file: the WordPiece vocabulary, likewise.
       head: which model the weights belong to, where names cannot tell (see `heads.SHARED_NAMES`).
-      best: of the folder of a training run, take the best checkpoint instead of the newest.
+      best: accepted and not needed: the folder of a run means its best checkpoint.
       overwrite: whether files that exist may be replaced.
     """
 
@@ -74,7 +75,7 @@ def convert(conversion: Conversion) -> Converted:
     """
     folder, _ = _folder_and_name(conversion)
     _check_output(conversion)
-    with open_source(conversion.input, conversion.best) as source:
+    with open_source(conversion.input) as source:
         config = config_for(source, conversion.albert_config_file)
         spm_model_file, vocab_file = vocabulary_for(
             source, conversion.spm_model_file, conversion.vocab_file, config
@@ -115,6 +116,9 @@ def _folder_and_name(conversion: Conversion) -> tuple[str, str]:
 
 
 def _check_output(conversion: Conversion) -> None:
+    problem = problem_for_tensorflow(conversion.output)
+    if problem and conversion.output_format != "huggingface":
+        raise InputError(f"--output={problem}")
     if conversion.overwrite:
         return
     taken = conversion.output

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from albert_tf.checkpoints.run_folder import STEP
 from albert_tf.checkpoints.weight_source import (
     NATIVE,
     ORIGINAL,
@@ -21,6 +22,7 @@ from albert_tf.checkpoints.weight_source import (
     without_hub_prefix,
 )
 from albert_tf.errors import InputError
+from albert_tf.files import files_that_begin_with, problem_for_tensorflow
 
 _ERRORS = (ValueError, RuntimeError, LookupError, tf.errors.OpError)
 
@@ -35,6 +37,8 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
     Raises:
       InputError: it is no checkpoint, or a file of it is missing or broken.
     """
+    if problem := problem_for_tensorflow(prefix, to_write=False):
+        raise InputError(problem)
     try:
         reader = tf.train.load_checkpoint(prefix)
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
@@ -58,6 +62,7 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         slots=slots,
         do_lower_case=do_lower_case,
         head=head,
+        step=int(get_tensor(STEP)) if STEP in shapes else None,
     )
     return with_our_names(source)
 
@@ -67,7 +72,7 @@ def _reader_of_tensors(reader, prefix: str) -> Callable[[str], np.ndarray]:
         try:
             return reader.get_tensor(key)
         except _ERRORS as error:
-            if not tf.io.gfile.glob(f"{prefix}.data-*"):
+            if not files_that_begin_with(prefix, ".data-*"):
                 raise InputError(
                     f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
                 ) from None

@@ -19,7 +19,8 @@ from albert_tf.checkpoints.assets import (
     vocabulary_for,
 )
 from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.sources import BEST_CHECKPOINT, open_source
+from albert_tf.checkpoints.run_folder import RESULTS_FILE, SEEDS_FILE, results_of
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.cli.flags import ScriptOptions
 from albert_tf.cli.options import TrainedModelOptions
@@ -33,7 +34,6 @@ from albert_tf.tasks.race import ANSWERS
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 
-RESULTS_FILE = "eval_results.json"
 _SENTENCE_ORDER_WEIGHTS = ("cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias")
 _MAX_SEQ_LENGTHS = {"question_answering": 384, "question_answering_v2": 384}
 _BEAM = ("start_n_top", "end_n_top")
@@ -114,8 +114,7 @@ def open_trained_model(
     """
     _refuse_folder_of_seeds(path)
     folder = folder_of(path)
-    is_best = folder == path and os.path.exists(os.path.join(path, f"{BEST_CHECKPOINT}.index"))
-    with open_source(path, best=is_best) as source:
+    with open_source(path) as source:
         config = config_for(source, albert_config_file)
         spm_model_file, vocab_file = vocabulary_for(source, spm_model_file, vocab_file, config)
         saved = read_task(path) or {}
@@ -152,7 +151,7 @@ def open_trained_model(
             vocab_file=None if spm_model_file else vocab_file,
             task=task,
             lacks_sentence_order=lacks_sentence_order,
-            metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
+            metrics=results_of(folder, source.step),
             training=training,
             path=path,
         )
@@ -219,7 +218,7 @@ def _check_classes(task: Mapping[str, Any], num_labels: int) -> None:
 
 
 def _refuse_folder_of_seeds(path: str) -> None:
-    if os.path.exists(os.path.join(path, "seeds.json")):
+    if os.path.exists(os.path.join(path, SEEDS_FILE)):
         best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
 

@@ -16,7 +16,8 @@ from albert_tf.tasks.squad.squad_task import SquadTask
 from albert_tf.tasks.squad.windows import window_features
 from albert_tf.tokenization import Tokenizer
 from albert_tf.training.evaluation import Predictor
-from albert_tf.training.loop import open_run
+from albert_tf.training.loop import open_session
+from albert_tf.training.workers import workers_of
 
 _SHOWN = 5  # answers to a question
 _BATCH_SIZE = 8
@@ -46,11 +47,10 @@ def run(
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
     task.check_inputs()
-    with open_run(task, options, strategy) as this_run:
-        this_run.find_weights()
-        this_run.restore_best()
-        threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
-        predictor = Predictor(task, this_run.model, strategy)
+    with open_session(task, options, strategy, workers_of(strategy)) as session:
+        session.find_weights()
+        threshold = task.known_threshold(session.folder) if task.version == "2.0" else None
+        predictor = Predictor(task, session.model, strategy)
         for paragraph, question in _typed():
             asked = _one_question(paragraph, question, task.version)
             features = window_features(tokenizer, asked, **lengths, training=False)

@@ -42,6 +42,7 @@ class Task(abc.ABC):
       config: the model's shape.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
       tokens_per_example: positions in one example, padding included; None where examples differ.
+      eval_name: what the evaluation data are called in the names of files; see `Session`.
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -53,6 +54,7 @@ class Task(abc.ABC):
     spm_model_file: str | None = None
     vocab_file: str | None = None
     tokens_per_example: int | None
+    eval_name: str = "evaluation"
 
     def describe(self) -> dict[str, Any]:
         """What is kept with the weights of a task of which there are many kinds, as JSON values.

@@ -9,6 +9,7 @@ import orbit
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.progress import progress_bar
 from albert_tf.data.batching import FILLER
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
@@ -192,3 +193,25 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
     def try_one_batch(self) -> None:
         """Runs the batch of the longest examples, for its time and memory."""
         self._predictor.try_one_batch("dev", self._batch_size)
+
+
+def make_evaluator(
+    task: Task, model: tf_keras.Model, strategy: tf.distribute.Strategy, options: TrainingOptions
+) -> orbit.AbstractEvaluator:
+    """What evaluates the task: over all examples of a benchmark, else by means over batches."""
+    if isinstance(task, BenchmarkTask):
+        predictor = Predictor(task, model, strategy, options.jit_compile)
+        return BenchmarkEvaluator(task, predictor, options.eval_batch_size)
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: task.eval_dataset(options.eval_batch_size, context)
+    )
+    return Evaluator(
+        task=task, model=model, strategy=strategy, batches=batches, jit_compile=options.jit_compile
+    )
+
+
+def evaluated_data(task: Task, options: TrainingOptions) -> str:
+    """What tells evaluations from those that are not to be compared with them."""
+    if not options.do_eval or options.max_eval_steps is None:
+        return task.eval_data()
+    return f"{task.eval_data()}, {options.max_eval_steps * options.eval_batch_size} examples at most"

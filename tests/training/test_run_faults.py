@@ -15,7 +15,7 @@ import tensorflow as tf
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.training import loop
 from albert_tf.training.folder import own_folder
-from albert_tf.training.workers import interruptible
+from albert_tf.training.workers import Workers
 from tests.support.pretraining_records import CONFIG, write_records
 from tests.training.test_training import options, saved_steps, task, weights_at
 
@@ -67,6 +67,25 @@ def test_torn_checkpoints_are_left_alone_where_there_is_no_other(trained, tmp_pa
     with pytest.raises(InputError, match=r"model\.ckpt-9 cannot be read, and there is no other checkpoint"):
         go_on(tmp_path)
     assert saved_steps(tmp_path) == [3, 6, 9]
+
+
+@pytest.mark.parametrize("kept", [["9", "best"], ["9"], ["best"], ["3", "6", "9", "best"]])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_nothing_is_touched_where_all_that_is_there_is_damaged(trained, tmp_path, kept, is_listed):
+    for path in trained.glob("model.ckpt-*"):
+        if path.name.partition(".")[2].partition("-")[2].partition(".")[0] not in kept:
+            path.unlink()
+    if not is_listed:
+        (trained / "checkpoint").unlink()
+    for name in kept:
+        tear(trained / f"model.ckpt-{name}")
+    before = {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    for do_train in (True, False):
+        with pytest.raises(InputError, match=r"model\.ckpt-\w+ cannot be read"):
+            go_on(tmp_path, do_train=do_train)
+    del before[".lock"]
+    for name, content in before.items():
+        assert (trained / name).read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage", b"\xff\xfe"])
@@ -214,10 +233,11 @@ def test_a_folder_that_does_not_say_how_it_was_made_continues(trained, tmp_path)
 
 
 def test_a_signal_that_tensorflow_swallows_ends_the_run_after_the_step():
-    with interruptible(tf.distribute.get_strategy()) as check_interrupted:
+    before = signal.getsignal(signal.SIGINT)
+    with Workers().interruptible() as check_interrupted:
         check_interrupted()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             check_interrupted()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before

@@ -8,14 +8,15 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from albert_tf.checkpoints.assets import TASK_FILE, TRAINING_FILE, write_sidecars
+from albert_tf.checkpoints.assets import write_sidecars
+from albert_tf.checkpoints.run_folder import RESULTS_FILE, TASK_FILE, TRAINING_FILE
 from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
 from albert_tf.export.serving.served_answers import ServedQuestionAnswering
 from albert_tf.export.serving.served_classes import ServedClassification, ServedMultipleChoice
 from albert_tf.export.serving.served_model import ServedModel, Signature
 from albert_tf.export.serving.served_pretraining import ServedPretraining
-from albert_tf.export.trained_model import RESULTS_FILE, TrainedModel
+from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import folder_appears_when_complete, write_json
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.checkpoints.run_folder import RESULTS_FILE
 from albert_tf.errors import InputWarning
 from albert_tf.files import appear_when_complete, read_json
 from albert_tf.html_report import Section
@@ -81,7 +82,7 @@ class SquadTask(BenchmarkTask):
     ):
         super().__init__(features, **kwargs)
         self.version = version
-        self.name = self.head_name = NAMES[version]
+        self.name = self.head_name = self.eval_name = NAMES[version]
         self.questions = questions
         self._windows = {"doc_stride": doc_stride, "max_query_length": max_query_length}
         self._n_best_size = n_best_size
@@ -212,7 +213,7 @@ class SquadTask(BenchmarkTask):
         if self._threshold is not None:
             return self._threshold
         folders = [folder, self._weights_folder] if self._weights_folder else [folder]
-        paths = [os.path.join(folder, "eval_results.json") for folder in folders]
+        paths = [os.path.join(folder, RESULTS_FILE) for folder in folders]
         path = next(filter(os.path.exists, paths), None)
         if path is None:
             text = (
