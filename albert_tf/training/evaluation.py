@@ -44,7 +44,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self.batches = batches
         with strategy.scope():
             self._metrics = Means(task, strategy)
-        self._run_replica = device_step(self._replica_step, jit_compile)
+        self._run_replica = device_step(self.replica_step, jit_compile)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Means over the evaluation examples, `loss` among them."""
@@ -63,7 +63,8 @@ class Evaluator(orbit.AbstractEvaluator):
     def _step(self, batch):
         self.strategy.run(self._run_replica, args=(batch,))
 
-    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+    def replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+        """What a device does in a step, with its share of the batch."""
         self._metrics.update(self.task.measure(self.model, batch, training=False))
 
 
@@ -122,7 +123,7 @@ class Predictor:
         self._task = task
         self._model = model
         self._strategy = strategy
-        self._run_replica = device_step(self._replica_step, jit_compile)
+        self._run_replica = device_step(self.replica_step, jit_compile)
 
     def try_one_batch(self, split: str, batch_size: int) -> None:
         """Runs the batch of the longest examples, for its time and memory."""
@@ -162,7 +163,8 @@ class Predictor:
     def _step(self, batch):
         return self._strategy.run(self._run_replica, args=(batch,))
 
-    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What a device does in a step: the outputs for its share of the batch."""
         return self._task.outputs(self._model, batch)
 
 

@@ -38,8 +38,8 @@ from albert_tf.training.workers import Workers
 class Session:
     """The objects of one run and what they do.
 
-    What training chose as the best stays chosen: an evaluation alone, if it is not on the data of the history,
-    scores the weights that the folder means, and writes what it finds under a name of its own.
+    What training chose as the best stays chosen: an evaluation alone, if it is not on the data of the
+    history, scores the weights that the folder means, and writes what it finds under a name of its own.
 
     Args:
       task: what is trained.

@@ -68,7 +68,7 @@ def test_whole_step_compiles_with_xla_and_does_the_same(name):
             seed=1,
             after_step=lambda steps: None,
         )
-        tf.function(trainer._replica_step, jit_compile=compiled)(batch)
+        tf.function(trainer.replica_step, jit_compile=compiled)(batch)
         weights.append(model.get_weights())
     for plain, compiled in zip(*weights, strict=True):
         np.testing.assert_allclose(compiled, plain, atol=1e-7)
