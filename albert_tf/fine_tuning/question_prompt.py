@@ -63,7 +63,7 @@ def _typed() -> Iterator[tuple[str, str]]:
     """Pairs of paragraph and question; both are left out where they are blank."""
     while True:
         say("\nParagraph, ended by an empty line (Ctrl-D to stop):")
-        lines = []
+        lines: list[str] = []
         for line in sys.stdin:
             if not line.strip() and lines:
                 break

@@ -166,7 +166,8 @@ class Session:
                 f"{self._best.path} would be overwritten, and there is no checkpoint beside it to continue "
                 "from: choose another --output_dir"
             )
-        where, differences = "fresh weights", {}
+        where = "fresh weights"
+        differences: dict[str, str] = {}
         if options.init_checkpoint:
             report, differences = load_initial_weights(
                 self.task,

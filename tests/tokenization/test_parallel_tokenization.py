@@ -99,10 +99,11 @@ def test_a_process_does_not_import_tensorflow_and_needs_no_script(tmp_path):
 def test_ctrl_c_ends_all_processes_quietly(tmp_path):
     script = tmp_path / "encode.py"
     script.write_text(
-        "import os, sys\n"
+        "import os, signal, sys\n"
         "from albert_tf import testing\n"
         "from albert_tf.tokenization import SentencePieceTokenizer, parallel\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored where tests run
         "    os.sched_getaffinity = lambda _: {0, 1}; parallel._SILENT_SECONDS = 0\n"
         "    tokenizer = SentencePieceTokenizer(testing.SPM_MODEL_FILE)\n"
         "    texts = ['The boats, walking' * 20] * 2_000_000\n"
