@@ -10,14 +10,7 @@ import orbit
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.run_folder import (
-    BEST_CHECKPOINT,
-    RESULTS,
-    Saved,
-    best_checkpoint,
-    meant_checkpoint,
-    newest_whole_checkpoint,
-)
+from albert_tf.checkpoints import run_folder
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
@@ -88,8 +81,8 @@ class Session:
             self.optimizer.build(self.model.trainable_variables)
             self.loss_scale = LossScale() if precision == "float16" else None
         repair = not options.dry_run
-        self._newest = newest_whole_checkpoint(folder, repair)
-        self._best = best_checkpoint(folder, repair)
+        self._newest = run_folder.newest_whole_checkpoint(folder, repair)
+        self._best = run_folder.best_checkpoint(folder, repair)
         self.checkpoints = Checkpoints(
             folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max, self.loss_scale
         )
@@ -138,7 +131,7 @@ class Session:
           InputError: there are no weights, they do not fit, or other workers have others.
         """
         options = self.options
-        found = self._newest if options.do_train else meant_checkpoint(self.folder)
+        found = self._newest if options.do_train else run_folder.meant_checkpoint(self.folder)
         if found:
             provenance.check(self.folder, self.task, options, found.step)
             self.checkpoints.restore(found.path)
@@ -149,7 +142,7 @@ class Session:
             self._start()
         self.workers.check_same_weights(self.variables)
 
-    def _described(self, found: Saved) -> str:
+    def _described(self, found: run_folder.Saved) -> str:
         """What the summary says of the weights in the folder."""
         if self.options.do_train:
             return f"{found} of {self.options.num_train_steps:,}"
@@ -192,11 +185,11 @@ class Session:
 
     def say_where_all_is(self, *more: str) -> None:
         """Shows the paths of checkpoints and results; `more` are those that only the caller knows of."""
-        kept, best = self.checkpoints.kept(), best_checkpoint(self.folder)
+        kept, best = self.checkpoints.kept(), run_folder.best_checkpoint(self.folder)
         results, metric = self.history.of(best.step) if best else None, self.task.best_metric
         result = f"{metric} {results[metric]:.4f}" if results else ""
         if self.suffix:
-            more = (*(self.path_of(RESULTS, ending) for ending in (".txt", ".json")), *more)
+            more = (*(self.path_of(run_folder.RESULTS, ending) for ending in (".txt", ".json")), *more)
         say(f"\n{summary.after(self.folder, kept[-1] if kept else None, best, result, more)}")
 
     def path_of(self, name: str, ending: str) -> str:
@@ -309,12 +302,12 @@ class Session:
 
     def restore_best(self) -> None:
         """Takes the best checkpoint, if there is one, and says which it is."""
-        saved = meant_checkpoint(self.folder)
-        if saved and os.path.basename(saved.path) == BEST_CHECKPOINT:
+        saved = run_folder.meant_checkpoint(self.folder)
+        if saved and os.path.basename(saved.path) == run_folder.BEST_CHECKPOINT:
             self.checkpoints.restore(saved.path)
             say(f"best by {self.task.best_metric}: step {self.step}")
 
-    def _match_history(self, found: Saved) -> None:
+    def _match_history(self, found: run_folder.Saved) -> None:
         """Makes history and best checkpoint fit the checkpoints that are there; leaves the weights `found`.
 
         They do not fit where the run was killed between recording an evaluation and keeping the best weights,
@@ -401,7 +394,7 @@ class Session:
                 self.history.add(results)
                 if is_best:
                     self.checkpoints.save_best()
-        write_results(self.folder, results, f"{RESULTS}{self.suffix}")
+        write_results(self.folder, results, f"{run_folder.RESULTS}{self.suffix}")
         names = self.task.headline or [name for name in results if name != "global_step"]
         shown = " ".join(f"{name} {results[name]:.4f}" for name in names if name in results)
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
