@@ -61,10 +61,10 @@ def run(
             return {}
         if options.do_train:
             session.train()
-            if options.do_eval and not session.results:
-                session.evaluate()
-        else:
+        if options.do_eval and (session.suffix or not options.do_train):
             session.evaluate_saved()
+        elif options.do_eval and not session.results:
+            session.evaluate()
         session.say_where_all_is()
         if session.results:
             print(format_results(session.results), end="")

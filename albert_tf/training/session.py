@@ -45,8 +45,7 @@ class Session:
     Attributes:
       results: of the last evaluation in this process, `global_step` among them; empty if there was none.
       history: all evaluations in the folder.
-      suffix: of the names of what an evaluation writes: empty, or what tells other data from those by which
-        the best weights were chosen.
+      suffix: of the names of what an evaluation writes; empty if the data are those of the history.
     """
 
     def __init__(
@@ -88,9 +87,10 @@ class Session:
         )
         self.rollbacks = Rollbacks(folder)
         self.history = History(folder, task.best_metric, evaluated_data(task, options))
-        is_chosen_elsewhere = self.history.is_of_other_data or (self._best and not self.history.evaluations)
-        is_beside = options.do_eval and not options.do_train and is_chosen_elsewhere
-        self.suffix = self.history.name_of_data(task.eval_name) if is_beside else ""
+        is_trained = self._newest and self._newest.step >= options.num_train_steps
+        is_lost = not options.do_train and self._best and not self.history.evaluations
+        is_beside = (self.history.is_of_other_data and (is_trained or not options.do_train)) or is_lost
+        self.suffix = self.history.name_of_data(task.eval_name) if options.do_eval and is_beside else ""
         self.evaluator = make_evaluator(task, self.model, strategy, options) if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
         if (self.trainer or self.evaluator) and not options.dry_run:
@@ -201,7 +201,7 @@ class Session:
         options, last = self.options, self.options.num_train_steps
         self.rollbacks.forget_after(self.step)
         is_stop = self.step and (self.step % options.save_checkpoints_steps == 0 or self.step == last)
-        if options.do_eval and is_stop and not self.history.of(self.step):
+        if options.do_eval and is_stop and not (self.suffix or self.history.of(self.step)):
             self.evaluate()  # it was interrupted between saving and recording
         if self.step >= last:
             say(f"nothing left to train: {self.step} of {last} steps done")
@@ -297,7 +297,7 @@ class Session:
                 if not self.history.of(saved.step):
                     self.checkpoints.restore(saved.path)
                     self.evaluate()
-            self.restore_best()
+        self.restore_best()
         self.evaluate_chosen()
 
     def restore_best(self) -> None:

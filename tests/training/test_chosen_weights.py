@@ -54,6 +54,11 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def finished_on(folder: pathlib.Path) -> pathlib.Path:
+    """The file that the run was trained on, written anew."""
+    return custom_file(folder.parent / "train.tsv", 24)
+
+
 def exported_results(version: pathlib.Path) -> dict[str, float]:
     [path] = version.rglob("eval_results.json")
     return json.loads(path.read_text())
@@ -95,8 +100,12 @@ def test_another_file_is_scored_with_the_chosen_weights_and_written_beside(finis
     assert exported_results(version)["global_step"] == 2
     assert exported_results(version)["eval_accuracy"] == 1.0
 
-    assert run(flags, "--do_eval") == 0  # again: nothing is chosen now either
-    assert {name: contents(folder)[name] for name in before} == before
+    # Again, also with the command that trained: nothing is chosen now either.
+    for more in ([], ["--do_train", f"--train_file={finished_on(folder)}", "--allow_changed_flags"]):
+        assert run(flags | {"train_step": 4}, "--do_eval", *more) == 0
+        chosen = ("history.json", "eval_results.json", "report.html", "model.ckpt-best.index")
+        assert all(contents(folder)[name] == before[name] for name in chosen)
+        assert json.loads((folder / f"{stem}.json").read_text())["global_step"] == 2
 
 
 def test_the_same_file_gives_the_same_files(finished, tmp_path):
