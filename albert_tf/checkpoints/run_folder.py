@@ -22,6 +22,17 @@ SEEDS_FILE = "seeds.json"
 REPORT = "report"  # .html
 RECORD_INDEX_FILE = "record_index.npz"
 LOCK_FILE = ".lock"
+# How the names of small files begin that a run writes while it holds the lock.
+FILES_OF_A_RUN = (
+    HISTORY_FILE,
+    ROLLBACKS_FILE,
+    TASK_FILE,
+    TRAINING_FILE,
+    RESULTS,
+    PREDICTION_RESULTS,
+    REPORT,
+    RECORD_INDEX_FILE,
+)
 
 STEP = "optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"  # the tensor of a checkpoint that holds its step
 _UNREADABLE = (tf.errors.OpError, ValueError, IndexError)  # what TensorFlow raises for damaged files

@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from albert_tf.checkpoints.run_folder import BEST_CHECKPOINT, CHECKPOINT_NAME, Saved
+from albert_tf.checkpoints.run_folder import BEST_CHECKPOINT, CHECKPOINT_NAME, FILES_OF_A_RUN, Saved
 from albert_tf.errors import InputError
 from albert_tf.files import files_that_begin_with
 
@@ -98,11 +98,14 @@ class Checkpoints:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what is left of checkpoints, and of their list, that were not written to the end."""
+    """Removes what is left of checkpoints, their list, and other files that were not written to the end."""
     for name in files_that_begin_with(os.path.join(folder, f"{CHECKPOINT_NAME}-"), "*_temp"):
         tf.io.gfile.rmtree(name)
     for name in files_that_begin_with(os.path.join(folder, "checkpoint.tmp")):
         tf.io.gfile.remove(name)
+    for start in FILES_OF_A_RUN:
+        for name in files_that_begin_with(os.path.join(folder, f".{start}"), "*.incomplete"):
+            tf.io.gfile.remove(name)
 
 
 def _flush(path: str) -> None:

@@ -136,9 +136,13 @@ def test_what_killed_processes_left_is_removed(trained, tmp_path):
         (trained / name).mkdir()
         (trained / name / "part-00000-of-00001.index").write_bytes(b"half")
     (trained / "checkpoint.tmp1ecb83").write_text("model_checkpoint_path")
+    for name in ("eval_results.json", "history.json", "report-dev-12345678.html"):
+        (trained / f".{name}.host.1.incomplete").write_text("half")
+    (trained / ".features.tf_record.host.2.incomplete").touch()  # of a run that has not come to the lock
     go_on(tmp_path)
     assert not list(trained.glob("*_temp"))
     assert not list(trained.glob("checkpoint.tmp*"))
+    assert [path.name for path in trained.glob(".*.incomplete")] == [".features.tf_record.host.2.incomplete"]
 
 
 def test_a_full_disk_leaves_the_checkpoints_before_as_they_are(trained, tmp_path):
