@@ -16,6 +16,7 @@ lint: $(VENV)/installed
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
 	$(RUN)lint-imports
+	$(RUN)mypy
 	$(RUN)python docs/draw_architecture.py --check
 
 architecture: $(VENV)/installed

@@ -25,7 +25,7 @@ class ConversionOptions(flags.ScriptOptions):
     albert_config_file: str | None = option(None, help="the config, where the input carries none")
     spm_model_file: str | None = option(None, help="SentencePiece model, where the input carries none")
     vocab_file: str | None = option(None, help="WordPiece vocabulary, where the input carries none")
-    best: bool = option(False, help="take the best checkpoint of a training script's folder, not the newest")
+    best: bool = option(False, help="accepted and not needed: the folder of a run means its best checkpoint")
     do_lower_case: bool | None = option(
         None, help="whether text is lower-cased (default: as the input says, else yes)"
     )

@@ -57,7 +57,9 @@ class ClassifierOptions(FineTuningOptions):
         help="custom task: file to train on: .tsv with a header, or .jsonl or .json with one object a line",
     )
     dev_file: str | None = option(None, help="custom task: file to evaluate on")
-    test_file: str | None = option(None, help="custom task: file to predict")
+    test_file: str | None = option(
+        None, help="custom task: file to predict; it is also scored if it has the column of the label"
+    )
     text_columns: tuple[str, ...] | None = option(
         None,
         help="custom task: the column of the text, or the two columns of a pair of texts (default: as "

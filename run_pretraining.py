@@ -125,6 +125,7 @@ class PretrainingOptions(TrainingOptions):
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
     from albert_tf.checkpoints.assets import Assets
+    from albert_tf.checkpoints.run_folder import RECORD_INDEX_FILE
     from albert_tf.config import AlbertConfig
     from albert_tf.data.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
@@ -151,7 +152,7 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(
             input_files + eval_files, {name: value for name, value in given.items() if value is not None}
         ),
-        index_file=None if options.dry_run else os.path.join(options.output_dir, "record_index.npz"),
+        index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
         text=text,
     )
     loop.run(task, options)

@@ -4,10 +4,12 @@ A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imp
 """
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +20,35 @@ import msgspec
 from albert_tf.errors import InputError
 
 _T = TypeVar("_T")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def has_scheme(path: str) -> bool:
     """Whether a path names its file system, as gs://bucket/name does."""
-    return "://" in path
+    return bool(_SCHEME.match(path))
+
+
+def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
+    r"""Why TensorFlow cannot keep checkpoints and SavedModels at a path, with the path; None if it can.
+
+    TensorFlow takes the path of a checkpoint for a pattern: where it has a `[` or a `\`, it finds nothing
+    when it reads; where it has a `*` or a `?`, it removes old checkpoints of other folders too.
+
+    Args:
+      path: of a folder or a checkpoint.
+      to_write: whether a run writes there; for reading, `*` and `?` do no harm.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="backslashreplace").decode()
+        return f"{shown}: the name is not UTF-8, as TensorFlow needs it"
+    for character in "[\\*?" if to_write else "[\\":
+        if character in path:
+            return (
+                f"{path}: TensorFlow takes the character {character} for a pattern; choose a name without it"
+            )
+    return None
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -32,6 +58,11 @@ def open_file(path: str) -> IO[bytes]:
 
         return tf.io.gfile.GFile(path, "rb")
     return open(path, "rb")
+
+
+def file_stem(path: str) -> str:
+    """The name of a file without its folder and ending."""
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def file_exists(path: str) -> bool:
@@ -71,6 +102,29 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     if not found:
         raise InputError("no input files were named")
     return list(found)
+
+
+def files_that_begin_with(prefix: str, rest: str = "*") -> list[str]:
+    """The paths that begin with `prefix`, taken literally, and go on as the glob `rest` says; sorted."""
+    folder, start = os.path.split(prefix)
+    return sorted(
+        os.path.join(folder, name)
+        for name in _names_in(folder or ".")
+        if name.startswith(start) and fnmatch.fnmatchcase(name[len(start) :], rest)
+    )
+
+
+def _names_in(folder: str) -> list[str]:
+    """The names of what is in a folder; none if it is not there."""
+    if has_scheme(folder):
+        import tensorflow as tf
+
+        with contextlib.suppress(tf.errors.NotFoundError):
+            return [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
+        return []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.listdir(folder)
+    return []
 
 
 def move_file(name: str, path: str) -> None:
@@ -244,8 +298,10 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
       overwrite: whether it may also hold something, which is then replaced.
 
     Raises:
-      InputError: it holds something, is a file, or cannot be written.
+      InputError: it holds something, is a file, cannot be written, or has a name that TensorFlow cannot read.
     """
+    if problem := problem_for_tensorflow(path):
+        raise InputError(problem)
     path = os.path.abspath(path)
     if os.path.isfile(path):
         raise InputError(f"{path} is a file; the output is a folder")

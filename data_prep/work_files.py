@@ -1,7 +1,6 @@
 """Where a run keeps its unfinished work, so that the same command continues after an interruption."""
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from typing import Any
 import filelock
 
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete, has_scheme
+from albert_tf.files import appear_when_complete, files_that_begin_with, has_scheme
 
 _KEY = "made_for.json"
 
@@ -101,7 +100,7 @@ class WorkFiles:
         try:
             yield
         finally:
-            if not glob.glob(os.path.join(glob.escape(self.tokens), "[0-9]*.json")):
+            if not files_that_begin_with(os.path.join(self.tokens, ""), "[0-9]*.json"):
                 self.remove()
             lock.release()
 

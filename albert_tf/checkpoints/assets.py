@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 import tensorflow as tf
 
+from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.config import AlbertConfig
 from albert_tf.data.records import read_metadata
 from albert_tf.errors import InputError, InputWarning
@@ -21,8 +22,6 @@ from albert_tf.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceT
 from albert_tf.tokenization.sentencepiece_training import vocabulary_listing
 
 CONFIG_FILE = "albert_config.json"
-TASK_FILE = "task.json"
-TRAINING_FILE = "training.json"  # the command, and the flags of the training loop
 
 _LARGEST = 1 << 26  # bytes; a larger file is a corpus, not a vocabulary
 _FUNCTIONAL = re.compile(r"\[.*\]|<.*>")  # pieces such as [CLS], which no text becomes

@@ -11,13 +11,15 @@ import numpy as np
 import tf_keras
 
 from albert_tf.checkpoints import huggingface
-from albert_tf.checkpoints.assets import TASK_FILE, Assets, vocabularies_in
+from albert_tf.checkpoints.assets import Assets, vocabularies_in
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
+from albert_tf.files import problem_for_tensorflow
 from albert_tf.layers.variables import variable_name
 from albert_tf.models import heads
 from albert_tf.tokenization import Tokenizer
@@ -44,7 +46,7 @@ class Conversion:
       vocab_file: the WordPiece vocabulary, likewise.
       do_lower_case: whether text is lower-cased, likewise.
       head: which model the weights belong to, where names cannot tell (see `heads.SHARED_NAMES`).
-      best: of the folder of a training run, take the best checkpoint instead of the newest.
+      best: accepted and not needed: the folder of a run means its best checkpoint.
       overwrite: whether files that exist may be replaced.
     """
 
@@ -83,7 +85,7 @@ def convert(conversion: Conversion) -> Converted:
     """
     folder, _ = _folder_and_name(conversion)
     _check_output(conversion)
-    with open_source(conversion.input, conversion.best) as source:
+    with open_source(conversion.input) as source:
         assets = source.assets.overridden(
             albert_config_file=conversion.albert_config_file,
             spm_model_file=conversion.spm_model_file,
@@ -132,6 +134,9 @@ def _folder_and_name(conversion: Conversion) -> tuple[str, str]:
 
 
 def _check_output(conversion: Conversion) -> None:
+    problem = problem_for_tensorflow(conversion.output)
+    if problem and conversion.output_format != "huggingface":
+        raise InputError(f"--output={problem}")
     if conversion.overwrite:
         return
     taken = conversion.output

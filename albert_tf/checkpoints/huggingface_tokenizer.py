@@ -130,7 +130,8 @@ def write_tokenizer(folder: str, assets: Assets) -> None:
 
 def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, Any]:
     """`preprocess_text` and the SentencePiece model."""
-    model = sentencepiece_model_pb2.ModelProto()
+    messages: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
+    model = messages.ModelProto()
     with open(spm_model_file, "rb") as file:
         model.ParseFromString(file.read())
     normal = [piece.score for piece in model.pieces if piece.type == piece.NORMAL]

@@ -40,7 +40,8 @@ def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) ->
     Args:
       model: an encoder, or a model with a head.
       path: a checkpoint of the original or of this package (prefix, `.index` file or folder), a released
-        archive (`.tar.gz`, or unpacked), a Hugging Face folder, or a TF-Hub module (TF1 or TF2 format).
+        archive (`.tar.gz`, or unpacked), a Hugging Face folder, or a TF-Hub module (TF1 or TF2 format). The
+        folder of a run means its best checkpoint, else its newest whole one.
       init_from_group0: every group of layers gets the weights of group 0.
 
     Returns:
@@ -94,7 +95,16 @@ def assign(
         *config_notes(model.config, source.assets.config, any_depth),
         *name_notes(missing, unexpected),
     ]
-    return LoadReport(source.path, source.kind, tuple(found), missing, unexpected, source.slots, tuple(notes))
+    return LoadReport(
+        source.path,
+        source.kind,
+        tuple(found),
+        missing,
+        unexpected,
+        source.slots,
+        tuple(notes),
+        source.step,
+    )
 
 
 def _check_shapes(found: dict[str, str], variables: dict[str, tf.Variable], source: WeightSource) -> None:

@@ -18,6 +18,7 @@ class LoadReport:
       unexpected: weights of the source that the model has no variable for.
       slots: optimizer state and counters in the source, not meant for a model.
       notes: what to look at, such as a value that shapes cannot show; they were issued as warnings.
+      step: of the training, where a checkpoint of a run says it.
     """
 
     path: str
@@ -27,10 +28,17 @@ class LoadReport:
     unexpected: tuple[str, ...]
     slots: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    step: int | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the weights came from: path, kind and step."""
+        step = "" if self.step is None else f", step {self.step:,}"
+        return f"{self.path} ({self.kind}{step})"
 
     def __str__(self) -> str:
         lines = [
-            f"{self.path} ({self.kind}): {len(self.loaded)} variables loaded, {len(self.missing)} missing, "
+            f"{self.origin}: {len(self.loaded)} variables loaded, {len(self.missing)} missing, "
             f"{len(self.unexpected)} unexpected, {len(self.slots)} of an optimizer"
         ]
         if self.missing:

@@ -14,22 +14,23 @@ import tensorflow as tf
 
 from albert_tf.checkpoints import hub, huggingface
 from albert_tf.checkpoints.assets import Assets
+from albert_tf.checkpoints.run_folder import meant_checkpoint
 from albert_tf.checkpoints.tensorflow import read_checkpoint
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
+from albert_tf.files import files_that_begin_with
 from albert_tf.models.heads import head_of_task
 
-BEST_CHECKPOINT = "model.ckpt-best"
 _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 
 
 @contextlib.contextmanager
-def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
+def open_source(path: str) -> Iterator[WeightSource]:
     """Opens weights of any kind; an archive is extracted to a temporary folder until the block ends.
 
     Args:
-      path: see `albert_tf.load_weights`.
-      best: of the folder of a training run, take the best checkpoint instead of the newest.
+      path: see `albert_tf.load_weights`. The folder of a run means its best checkpoint, else its newest whole
+        one.
 
     Raises:
       InputError: there are no weights, or a file is damaged or not to be trusted.
@@ -37,28 +38,24 @@ def open_source(path: str, best: bool = False) -> Iterator[WeightSource]:
     if is_archive(path):
         with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
             extract(path, folder)
-            yield _open_folder(folder, path, best)
+            yield _open_folder(folder, path)
     elif tf.io.gfile.isdir(path):
-        yield _open_folder(path.rstrip("/") or path, path, best)
-    elif best:
-        raise InputError(f"{path} is one file; the best checkpoint is that of a training run's folder")
+        yield _open_folder(path.rstrip("/") or path, path)
     else:
         yield _open_file(path)
 
 
-def _open_folder(folder: str, path: str, best: bool) -> WeightSource:
-    if not best:
-        if hub.is_module(folder):
-            return _with_sidecars(hub.read_module(folder, path), folder)
-        if huggingface.is_folder(folder):
-            return huggingface.read_folder(folder, path)
-    prefix = _checkpoint_in(folder, path, best)
-    if prefix:
-        return _with_sidecars(read_checkpoint(prefix, path), folder)
+def _open_folder(folder: str, path: str) -> WeightSource:
+    if hub.is_module(folder):
+        return _with_sidecars(hub.read_module(folder, path), folder)
+    if huggingface.is_folder(folder):
+        return huggingface.read_folder(folder, path)
+    if checkpoint := _checkpoint_in(folder, path):
+        return _with_sidecars(read_checkpoint(checkpoint, checkpoint), folder)
     inside = [os.path.join(folder, name.rstrip("/")) for name in _visible(folder)]
     folders = [name for name in inside if tf.io.gfile.isdir(name)]
     if len(folders) == 1:  # as in the released archives
-        return _open_folder(folders[0], path, best)
+        return _open_folder(folders[0], path)
     raise InputError(
         f"{path} holds no weights: neither a checkpoint (*.index), nor saved_model.pb, nor model.safetensors"
     )
@@ -68,7 +65,7 @@ def _open_file(path: str) -> WeightSource:
     prefix = _CHECKPOINT_FILE.sub("", path)
     if tf.io.gfile.exists(f"{prefix}.index"):
         return _with_sidecars(read_checkpoint(prefix, path), os.path.dirname(prefix) or ".")
-    if tf.io.gfile.glob(f"{prefix}.data-*"):
+    if files_that_begin_with(prefix, ".data-*"):
         raise InputError(f"{prefix} has data files but no {prefix}.index: half of the checkpoint is missing")
     if not tf.io.gfile.exists(path):
         raise InputError(f"{path} does not exist (nor does {prefix}.index): no weights to load")
@@ -78,26 +75,15 @@ def _open_file(path: str) -> WeightSource:
     raise InputError(f"{path} is neither a checkpoint, an archive nor safetensors")
 
 
-def _checkpoint_in(folder: str, path: str, best: bool) -> str | None:
-    """The prefix of the checkpoint that a folder means: the best if asked for, the newest, or the only."""
+def _checkpoint_in(folder: str, path: str) -> str | None:
+    """The prefix of the checkpoint that a run's folder means, else of the only one that is there."""
+    if checkpoint := meant_checkpoint(folder):
+        return checkpoint.path
     names = [name.removesuffix(".index") for name in _visible(folder) if name.endswith(".index")]
-    if best:
-        if BEST_CHECKPOINT not in names:
-            raise InputError(
-                f"{path} has no best checkpoint ({BEST_CHECKPOINT}.index): it appears when a run evaluates"
-            )
-        return os.path.join(folder, BEST_CHECKPOINT)
-    state = tf.train.get_checkpoint_state(folder)
-    if state:
-        # By its last part: folders move.
-        newest = os.path.basename(state.model_checkpoint_path)
-        if newest not in names:
-            raise InputError(f"{path}: the file `checkpoint` names {newest}, but {newest}.index is not there")
-        return os.path.join(folder, newest)
-    if len(names) > 1 and BEST_CHECKPOINT not in names:
+    if len(names) > 1:
         raise InputError(f"{path} has several checkpoints; name one of {', '.join(names)}")
     if names:
-        return os.path.join(folder, BEST_CHECKPOINT if BEST_CHECKPOINT in names else names[0])
+        return os.path.join(folder, names[0])
     if any(re.search(r"\.data-\d+-of-\d+$", name) for name in _visible(folder)):
         raise InputError(f"{path} has data files of a checkpoint but no .index: half of it is missing")
     return None

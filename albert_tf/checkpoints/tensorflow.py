@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from albert_tf.checkpoints.assets import Assets
+from albert_tf.checkpoints.run_folder import STEP
 from albert_tf.checkpoints.weight_source import (
     NATIVE,
     ORIGINAL,
@@ -22,6 +23,7 @@ from albert_tf.checkpoints.weight_source import (
     without_hub_prefix,
 )
 from albert_tf.errors import InputError
+from albert_tf.files import files_that_begin_with, problem_for_tensorflow
 from albert_tf.models.heads import HEADS
 
 _ERRORS = (ValueError, RuntimeError, LookupError, tf.errors.OpError)
@@ -37,6 +39,8 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
     Raises:
       InputError: it is no checkpoint, or a file of it is missing or broken.
     """
+    if problem := problem_for_tensorflow(prefix, to_write=False):
+        raise InputError(problem)
     try:
         reader = tf.train.load_checkpoint(prefix)
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
@@ -44,7 +48,7 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         raise InputError(f"{prefix} is no checkpoint that can be read: {_one_line(error)}") from None
     get_tensor = _reader_of_tensors(reader, prefix)
     if OBJECT_GRAPH in shapes:
-        graph = read_object_graph(get_tensor(OBJECT_GRAPH))
+        graph = read_object_graph(bytes(get_tensor(OBJECT_GRAPH)))
         weights = {name: shapes[key] for name, key in graph.weights.items()}
         slots, keys, kind, head = graph.state, graph.weights, NATIVE, graph.head
         do_lower_case = bool(get_tensor(CASING)) if CASING in shapes else None
@@ -60,6 +64,7 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         slots=slots,
         assets=Assets(do_lower_case=do_lower_case),
         head=head,
+        step=int(get_tensor(STEP)) if STEP in shapes else None,
     )
     return with_our_names(source)
 
@@ -69,7 +74,7 @@ def _reader_of_tensors(reader, prefix: str) -> Callable[[str], np.ndarray]:
         try:
             return reader.get_tensor(key)
         except _ERRORS as error:
-            if not tf.io.gfile.glob(f"{prefix}.data-*"):
+            if not files_that_begin_with(prefix, ".data-*"):
                 raise InputError(
                     f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
                 ) from None

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -76,8 +77,8 @@ def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) ->
     names = {"input_ids": "input_ids", "attention_mask": "input_mask", "token_type_ids": "segment_ids"}
     tensors = {theirs: torch.tensor(batch[ours].numpy().astype(np.int64)) for theirs, ours in names.items()}
     with torch.no_grad():
-        outputs = dict(model(**tensors))
-    renamed = {theirs: ours for ours, theirs in heads.HEADS[head].outputs.items()}
+        outputs: dict[str, Any] = dict(model(**tensors))
+    renamed: dict[str, str] = {theirs: ours for ours, theirs in heads.HEADS[head].outputs.items()}
     return {renamed.get(name, name): value.numpy() for name, value in outputs.items() if value is not None}
 
 

@@ -18,7 +18,7 @@ class WeightSource:
     """Weights that can be read by name.
 
     Attributes:
-      path: where they are, as the user gave it.
+      path: where they are: as the user gave it, or the checkpoint that a folder means.
       kind: one of the constants above.
       shapes: of each weight, by the original's name.
       read: the value of a weight by that name; raises `InputError` if the file is broken.
@@ -27,6 +27,7 @@ class WeightSource:
       head: which model the weights belong to (see `albert_tf.models.heads`), where that can be told.
       num_attention_heads: where shapes tell it, as the original's do not.
       notes: what the user should know.
+      step: of the training, where a checkpoint of a run says it.
     """
 
     path: str
@@ -38,6 +39,7 @@ class WeightSource:
     head: str | None = None
     num_attention_heads: int | None = None
     notes: tuple[str, ...] = ()
+    step: int | None = None
 
 
 def without_hub_prefix(names: Iterable[str]) -> dict[str, str]:

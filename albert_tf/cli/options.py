@@ -9,6 +9,7 @@ import warnings
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
 from albert_tf.cli.text import say
 from albert_tf.errors import InputWarning
+from albert_tf.files import problem_for_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,7 @@ class RunOptions(ScriptOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_path("output_dir")
         if self.init_from_group0 and not self._starts_from_weights:
             raise UsageError("--init_from_group0 needs --init_checkpoint")
         if self.early_stopping_patience and self.do_train and not self.do_eval:
@@ -123,6 +125,10 @@ class RunOptions(ScriptOptions):
             raise UsageError(
                 "--mixed_precision=float16 is not for TPUs: --mixed_precision=bfloat16 for a TPU"
             )
+
+    def _check_path(self, flag: str) -> None:
+        if problem := problem_for_tensorflow(getattr(self, flag) or ""):
+            raise UsageError(f"--{flag}={problem}")
 
     @property
     def _starts_from_weights(self) -> bool:
@@ -282,6 +288,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_path("export_dir")
         if not self._has_work:
             raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or --export_dir")
         if self.dry_run and not self.splits:

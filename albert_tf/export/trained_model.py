@@ -10,9 +10,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.assets import TRAINING_FILE, Assets, folder_of
+from albert_tf.checkpoints.assets import Assets, folder_of
 from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.sources import BEST_CHECKPOINT, open_source
+from albert_tf.checkpoints.run_folder import RESULTS_FILE, SEEDS_FILE, TRAINING_FILE, results_of
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.cli.flags import ScriptOptions
 from albert_tf.cli.options import TrainedModelOptions
@@ -26,7 +27,6 @@ from albert_tf.tasks.race import ANSWERS
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer
 
-RESULTS_FILE = "eval_results.json"
 _SENTENCE_ORDER_WEIGHTS = ("cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias")
 
 
@@ -100,8 +100,7 @@ def open_trained_model(
     """
     _refuse_folder_of_seeds(path)
     folder = folder_of(path)
-    is_best = folder == path and os.path.exists(os.path.join(path, f"{BEST_CHECKPOINT}.index"))
-    with open_source(path, best=is_best) as source:
+    with open_source(path) as source:
         task_name, head = _task_and_head(path, source, (task_name or "").lower())
         saved = source.assets.task
         if saved.get("task_name", task_name) != task_name:
@@ -142,7 +141,7 @@ def open_trained_model(
             tokenizer=tokenizer,
             assets=dataclasses.replace(assets, do_lower_case=tokenizer.do_lower_case, task=task),
             lacks_sentence_order=lacks_sentence_order,
-            metrics=_read_json(os.path.join(folder, RESULTS_FILE)),
+            metrics=results_of(folder, source.step),
             training=training,
             path=path,
         )
@@ -206,7 +205,7 @@ def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
 
 
 def _refuse_folder_of_seeds(path: str) -> None:
-    if os.path.exists(os.path.join(path, "seeds.json")):
+    if os.path.exists(os.path.join(path, SEEDS_FILE)):
         best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
 

@@ -4,29 +4,38 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from albert_tf import html_report
+from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, REPORT, RESULTS, RESULTS_FILE, SEEDS_FILE
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.cli.text import aligned, results_table, say
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
-from albert_tf.export.trained_model import RESULTS_FILE, open_trained_model
+from albert_tf.export.trained_model import open_trained_model
 from albert_tf.files import read_json, write_json
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, under_one_name
 from albert_tf.tasks.overview import with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.evaluation import Predictor
-from albert_tf.training.loop import open_run, try_steps
+from albert_tf.training.history import rank
+from albert_tf.training.loop import open_session, try_steps
 from albert_tf.training.report import write_results
-from albert_tf.training.session import Run
-from albert_tf.training.workers import check_same_flags, check_same_weights, is_first, words
+from albert_tf.training.session import Session
+from albert_tf.training.workers import Workers, workers_of
+
+
+class _BestOfSeeds(TypedDict):
+    """What `eval_results.json` of several seeds holds of the best."""
+
+    best_seed: str
+    num_seeds: int
 
 
 def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoint], Benchmark]) -> None:
@@ -75,21 +84,23 @@ def run(
             f"{-(-task.max_seq_length // LENGTHS_MULTIPLE)} of them; with --pad_to_max_length there is one"
         )
         warnings.warn(text, InputWarning, stacklevel=2)
-    with words(options.output_dir, strategy, options.dry_run):
+    workers = workers_of(strategy)
+    with workers.words(options.output_dir, options.dry_run):
         if options.do_train:
             print(task.overview(), flush=True)
             if options.hparams:
                 say("hyperparameters: the paper's, Table 14, but for those that flags give")
         if options.dry_run:
-            return {"": _run_once(task, options.training_options(chosen), options, strategy)}
-        results = {}
+            _run_once(task, options.training_options(chosen), options, strategy, workers)
+            return {"": {}}
+        results, suffix = {}, ""
         for number in range(options.num_seeds):
             training = options.training_options(chosen, number)
             name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
-            results[name] = _run_once(task, training, options, strategy)
-    if is_first(strategy):
+            results[name], suffix = _run_once(task, training, options, strategy, workers)
+    if workers.is_chief:
         if options.num_seeds > 1 and options.do_eval:
-            _summarize(task, options.output_dir, results)
+            _summarize(task, options.output_dir, results, suffix)
         if options.export_dir:
             export(options)
     return results
@@ -101,15 +112,15 @@ def export(options: FineTuningOptions) -> None:
     Raises:
       InputError: there are no weights, or several seeds of which none is known to be the best.
     """
+    assert options.export_dir
     folder = options.output_dir
     if options.num_seeds > 1:
         path = os.path.join(folder, RESULTS_FILE)
         if not os.path.exists(path):
             raise InputError("--export_dir needs --do_eval, which finds the best of the seeds")
-        results = read_json(path, dict[str, Any])
-        if "best_seed" not in results:
+        if "best_seed" not in read_json(path, dict[str, Any]):
             raise InputError(f"{path} is of one run, but --num_seeds is {options.num_seeds}")
-        folder = os.path.join(folder, str(results["best_seed"]))
+        folder = os.path.join(folder, read_json(path, _BestOfSeeds)["best_seed"])
     with open_trained_model(folder) as trained:
         target = write_saved_model(serve(trained, options.export_settings), trained, options.export_dir)
     say(f"exported to {target}")
@@ -120,61 +131,66 @@ def _run_once(
     training: TrainingOptions,
     options: FineTuningOptions,
     strategy: tf.distribute.Strategy,
-) -> dict[str, float]:
-    with open_run(task, training, strategy) as this_run:
+    workers: Workers,
+) -> tuple[dict[str, float], str]:
+    """Does what the options ask for with one seed.
+
+    Returns:
+      The results on the dev split, and the suffix under which they were written (see `Session`).
+    """
+    with open_session(task, training, strategy, workers) as session:
         prediction = ("do_predict", "predict_batch_size")
-        check_same_flags(strategy, {name: getattr(options, name) for name in prediction})
-        predictor = Predictor(task, this_run.model, strategy, options.jit_compile)
+        workers.check_same_flags({name: getattr(options, name) for name in prediction})
+        predictor = Predictor(task, session.model, strategy, options.jit_compile)
         if options.do_predict:
             check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
-        this_run.find_weights()
-        check_same_weights(strategy, this_run.variables)
+        session.find_weights()
         if options.dry_run:
             predict = {"prediction step": lambda: predictor.try_one_batch("test", options.predict_batch_size)}
-            say(aligned(try_steps(this_run, predict if options.do_predict else None)))
-            return {}
+            say(aligned(try_steps(session, predict if options.do_predict else None)))
+            return {}, ""
         if options.do_train:
-            this_run.train()
+            session.train()
+            if options.do_eval:  # else what was just trained would be passed over for something older
+                session.restore_best()
         elif options.do_eval:
-            this_run.evaluate_saved()
-        # What was just trained without being evaluated is not passed over for something older.
-        if (options.do_eval or not options.do_train) and this_run.restore_best():
-            say(f"best by {task.best_metric}: step {this_run.step}")
+            session.evaluate_saved()
         results, paths = {}, []
         if options.do_eval:
-            results = _evaluate(task, this_run)
-            paths.append(_write_report(task, this_run))
+            results = _evaluate(task, session)
+            paths.append(_write_report(task, session))
         if options.do_predict:
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
-            if is_evaluated:
-                outputs = this_run.evaluator.outputs
+            if is_evaluated and session.evaluator:
+                outputs = session.evaluator.outputs
             else:
                 outputs = predictor.predict("test", options.predict_batch_size, "predicting")
-            paths += task.write_predictions(this_run.folder, outputs)
+            paths += task.write_predictions(session.folder, outputs)
             if task.has_labels("test") and not is_evaluated:
                 by_part = task.results_by_part("test", outputs)
-                write_results(this_run.folder, under_one_name(by_part), "predict_results")
-                _print_results(task, "test", this_run.step, by_part, outputs)
-        this_run.say_where_all_is(*paths)
-    return results
+                write_results(session.folder, under_one_name(by_part), PREDICTION_RESULTS)
+                _print_results(task, "test", session.step, by_part, outputs)
+        session.say_where_all_is(*paths)
+    return results, session.suffix
 
 
-def _evaluate(task: BenchmarkTask, this_run: Run) -> dict[str, float]:
+def _evaluate(task: BenchmarkTask, session: Session) -> dict[str, float]:
     """Evaluates the current weights, if that was not the last thing done, and shows the results."""
-    if this_run.results.get("global_step") != this_run.step:
-        this_run.evaluate()
-    by_part = this_run.evaluator.results_by_part
-    _print_results(task, "dev", this_run.step, by_part, this_run.evaluator.outputs)
-    return this_run.results
+    session.evaluate_chosen()
+    assert session.evaluator
+    by_part = session.evaluator.results_by_part
+    _print_results(task, "dev", session.step, by_part, session.evaluator.outputs)
+    return session.results
 
 
-def _write_report(task: BenchmarkTask, this_run: Run) -> str:
-    path = os.path.join(this_run.folder, "report.html")
+def _write_report(task: BenchmarkTask, session: Session) -> str:
+    path = session.path_of(REPORT, ".html")
+    assert session.evaluator
     sections = [
-        html_report.results(this_run.evaluator.results_by_part),
-        *_curves(this_run),
-        *task.report_sections(this_run.evaluator.outputs),
-        html_report.facts(_facts(task, this_run)),
+        html_report.results(session.evaluator.results_by_part),
+        *_curves(session),
+        *task.report_sections(session.evaluator.outputs),
+        html_report.facts(_facts(task, session)),
     ]
     html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
     return path
@@ -193,22 +209,22 @@ def _print_results(
         print(f"\n{title}{only}\n{results_table(rows)}", flush=True)
 
 
-def _curves(this_run: Run) -> list[html_report.Section]:
-    evaluations = this_run.history.evaluations
-    if not evaluations:
+def _curves(session: Session) -> list[html_report.Section]:
+    evaluations, best = session.history.evaluations, session.history.best()
+    if not best:
         return []
     history = [{"step": results["global_step"], **results} for results in evaluations]
     metrics = [name for name in evaluations[-1] if name != "global_step"]
-    return [html_report.curves(history, metrics, this_run.history.best()["global_step"])]
+    return [html_report.curves(history, metrics, int(best["global_step"]))]
 
 
-def _facts(task: BenchmarkTask, this_run: Run) -> Mapping[str, object]:
-    options = this_run.options
+def _facts(task: BenchmarkTask, session: Session) -> Mapping[str, object]:
+    options = session.options
     facts = {
         "task": task.name,
-        "folder": this_run.folder,
-        "step": this_run.step,
-        "parameters": f"{this_run.model.count_params():,}",
+        "folder": session.folder,
+        "step": session.step,
+        "parameters": f"{session.model.count_params():,}",
         "longest sequence": task.max_seq_length,
         "precision": options.mixed_precision,
     }
@@ -224,17 +240,24 @@ def _facts(task: BenchmarkTask, this_run: Run) -> Mapping[str, object]:
     return facts | {"versions": f"TensorFlow {tf.__version__}, tf_keras {tf_keras.__version__}"}
 
 
-def _summarize(task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[str, float]]) -> None:
-    """Prints and writes the results of all seeds with their mean and deviation."""
+def _summarize(
+    task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[str, float]], suffix: str
+) -> None:
+    """Prints and writes the results of all seeds with their mean and deviation.
+
+    With a suffix (see `Session`) the best seed stays the one that was chosen before.
+    """
     rows = {
         name: {key: value for key, value in row.items() if key != "global_step"}
         for name, row in results.items()
     }
     rows = with_mean_and_deviation(rows)
     print(f"\n{task.name}, dev split, {len(results)} seeds\n{results_table(rows)}", flush=True)
-    best = max(results, key=lambda name: results[name][task.best_metric])
     flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}
-    write_results(folder, {**flat, "best_seed": best, "num_seeds": len(results)})
-    path = os.path.join(folder, "seeds.json")
+    best = max(results, key=lambda name: rank(results[name], task.best_metric))
+    chosen = {} if suffix else {"best_seed": best}
+    write_results(folder, {**flat, **chosen, "num_seeds": len(results)}, f"{RESULTS}{suffix}")
+    stem, ending = os.path.splitext(SEEDS_FILE)
+    path = os.path.join(folder, f"{stem}{suffix}{ending}")
     write_json(path, rows)
-    say(f"the best is {best}; all results are in {path}")
+    say(f"{'all' if suffix else f'the best is {best}; all'} results are in {path}")

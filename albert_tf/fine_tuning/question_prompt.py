@@ -15,7 +15,8 @@ from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.squad_task import SquadBenchmark, SquadTask
 from albert_tf.training.distribution import make_strategy
 from albert_tf.training.evaluation import Predictor
-from albert_tf.training.loop import open_run
+from albert_tf.training.loop import open_session
+from albert_tf.training.workers import workers_of
 
 _SHOWN = 5  # answers to a question
 _BATCH_SIZE = 8
@@ -45,11 +46,10 @@ def answer_questions(
         task.check_inputs()
         training = start.options.training_options(chosen)
         settings = benchmark.settings("test", chosen.max_seq_length)
-        with open_run(task, training, strategy) as this_run:
-            this_run.find_weights()
-            this_run.restore_best()
-            threshold = task.known_threshold(this_run.folder) if task.version == "2.0" else None
-            predictor = Predictor(task, this_run.model, strategy)
+        with open_session(task, training, strategy, workers_of(strategy)) as session:
+            session.find_weights()
+            threshold = task.known_threshold(session.folder) if task.version == "2.0" else None
+            predictor = Predictor(task, session.model, strategy)
             for paragraph, question in _typed():
                 asked = _one_question(paragraph, question, task.version)
                 features = benchmark.features(start.tokenizer, asked, **settings)

@@ -18,7 +18,7 @@ from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
-from albert_tf.files import file_digest
+from albert_tf.files import file_digest, file_stem
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, ExamplesOfSplit
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer
@@ -67,7 +67,10 @@ class StartingPoint:
             settings = benchmark.settings(split, chosen.max_seq_length)
             file = benchmark.feature_files.get(split) or f"{name}_{split}"
             features[split] = same[0] if same else self._features(benchmark, part, settings, file)
-        return benchmark.task(examples, features, **self.task_arguments(chosen)), chosen
+        task = benchmark.task(examples, features, **self.task_arguments(chosen))
+        if benchmark.eval_file:
+            task.eval_name = file_stem(benchmark.eval_file)
+        return task, chosen
 
     def _features(
         self, benchmark: Benchmark, examples: ExamplesOfSplit, settings: Mapping[str, Any], file: str

@@ -47,6 +47,11 @@ class Benchmark(abc.ABC, Generic[_Examples]):
     features_class: ClassVar[type[Features]] = Features
     feature_files: Mapping[str, str | None] = {}
 
+    @property
+    def eval_file(self) -> str | None:
+        """The file of the split "dev", if it is one file that the user named."""
+        return None
+
     def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
         """The examples of the given splits, in this order; some benchmarks add a split."""
         return {split: self.read_split(split) for split in splits}

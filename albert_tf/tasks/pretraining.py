@@ -21,6 +21,7 @@ from albert_tf.data.dynamic_masking import draw_chance, draw_masks
 from albert_tf.data.masking import MaskingOptions
 from albert_tf.data.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records, shuffled_records
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import file_stem
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.task import (
     Task,
@@ -74,6 +75,8 @@ class PretrainingTask(Task):
         self.masking = masking or MaskingOptions()
         self.index_file = index_file
         self.tokens_per_example = max_seq_length
+        if self.eval_files:
+            self.eval_name = file_stem(self.eval_files[0])
         if text:
             self.spm_model_file, self.vocab_file = text.spm_model_file, text.vocab_file
             self.do_lower_case, self.keep_accents = text.do_lower_case, text.keep_accents
@@ -110,6 +113,12 @@ class PretrainingTask(Task):
             "max_seq_length": self.max_seq_length,
             **masking,
         }
+
+    def eval_data(self) -> str:
+        """A digest of the names and sizes of the evaluation files, and of how they are masked."""
+        files = [[os.path.basename(path), os.path.getsize(path)] for path in self.eval_files]
+        masking = dataclasses.asdict(self.masking) if self._are_unmasked else {}
+        return hashlib.sha256(json.dumps([files, masking]).encode()).hexdigest()[:16]
 
     def training_data(self) -> TrainingData:
         """The records, all of one length."""

@@ -223,7 +223,7 @@ class RaceTask(BenchmarkTask):
       **kwargs: see `BenchmarkTask`.
     """
 
-    name = head_name = "race"
+    name = head_name = eval_name = "race"
     label_names = ANSWERS
     best_metric = "eval_accuracy"
 

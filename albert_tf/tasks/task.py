@@ -44,6 +44,7 @@ class Task(abc.ABC):
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
       do_lower_case, keep_accents: whether text is lower-cased and keeps its accents; None if not known.
       tokens_per_example: positions in one example, padding included; None if examples differ.
+      eval_name: what the evaluation data are called in the names of files; see `Session`.
     """
 
     metrics: tuple[str, ...]
@@ -57,6 +58,7 @@ class Task(abc.ABC):
     do_lower_case: bool | None = None
     keep_accents: bool | None = None
     tokens_per_example: int | None
+    eval_name: str = "evaluation"
 
     def describe(self) -> dict[str, Any]:
         """What is kept with the weights, as JSON values; {} if there is only one task of this class.

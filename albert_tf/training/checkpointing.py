@@ -4,9 +4,9 @@ import os
 
 import tensorflow as tf
 
-from albert_tf.checkpoints.run_folder import CHECKPOINT_NAME, Saved
-from albert_tf.checkpoints.sources import BEST_CHECKPOINT
+from albert_tf.checkpoints.run_folder import BEST_CHECKPOINT, CHECKPOINT_NAME, FILES_OF_A_RUN, Saved
 from albert_tf.errors import InputError
+from albert_tf.files import files_that_begin_with
 
 
 class Checkpoints:
@@ -74,7 +74,7 @@ class Checkpoints:
         new = f"{path}_temp/new"
         try:
             tf.train.Checkpoint(**self._parts).write(new)
-            for written in sorted(tf.io.gfile.glob(f"{new}.*")):  # the data, then the index
+            for written in files_that_begin_with(new, ".*"):  # the data, then the index
                 os.replace(written, path + written.removeprefix(new))
         except (tf.errors.OpError, OSError) as error:
             raise InputError(f"{path} could not be saved ({_reason(error)})") from error
@@ -98,16 +98,19 @@ class Checkpoints:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what is left of checkpoints, and of their list, that were not written to the end."""
-    for name in tf.io.gfile.glob(os.path.join(folder, f"{CHECKPOINT_NAME}-*_temp")):
+    """Removes what is left of checkpoints, their list, and other files that were not written to the end."""
+    for name in files_that_begin_with(os.path.join(folder, f"{CHECKPOINT_NAME}-"), "*_temp"):
         tf.io.gfile.rmtree(name)
-    for name in tf.io.gfile.glob(os.path.join(folder, "checkpoint.tmp*")):
+    for name in files_that_begin_with(os.path.join(folder, "checkpoint.tmp")):
         tf.io.gfile.remove(name)
+    for start in FILES_OF_A_RUN:
+        for name in files_that_begin_with(os.path.join(folder, f".{start}"), "*.incomplete"):
+            tf.io.gfile.remove(name)
 
 
 def _flush(path: str) -> None:
     """Has the system write a checkpoint to the disk, so that it outlives the machine's power."""
-    for name in [*tf.io.gfile.glob(f"{path}.*"), os.path.dirname(path)]:
+    for name in [*files_that_begin_with(path, ".*"), os.path.dirname(path) or "."]:
         descriptor = os.open(name, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -50,14 +50,6 @@ def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
         raise InputError(f"--distribution_strategy={name}: {error}") from error
 
 
-def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
-    """The workers over which a strategy spreads training; None if there are not several."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return None
-    resolver = strategy.cluster_resolver
-    return Cluster(tuple(resolver.cluster_spec().as_dict()["worker"]), resolver.task_id)
-
-
 def check_batch_size(
     flag: str, batch_size: int, strategy: tf.distribute.Strategy, micro_batches: int = 1
 ) -> None:

@@ -6,11 +6,11 @@ from typing import TypedDict
 
 import numpy as np
 
+from albert_tf.checkpoints.run_folder import ROLLBACKS_FILE
 from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
 
 MOST_ROLLBACKS = 3
-_ROLLBACKS_FILE = "rollbacks.json"
 
 
 class Diverged(InputError):
@@ -68,7 +68,7 @@ class Rollbacks:
     """
 
     def __init__(self, folder: str):
-        self._path = os.path.join(folder, _ROLLBACKS_FILE)
+        self._path = os.path.join(folder, ROLLBACKS_FILE)
         self._done: list[_Rollback] = []
         if os.path.exists(self._path):
             self._done = read_json(self._path, list[_Rollback])

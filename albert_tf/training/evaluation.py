@@ -9,6 +9,7 @@ import orbit
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.progress import progress_bar
 from albert_tf.data.batching import FILLER
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
@@ -43,7 +44,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self.batches = batches
         with strategy.scope():
             self._metrics = Means(task, strategy)
-        self._run_replica = device_step(self._replica_step, jit_compile)
+        self._run_replica = device_step(self.replica_step, jit_compile)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Means over the evaluation examples, `loss` among them."""
@@ -62,7 +63,8 @@ class Evaluator(orbit.AbstractEvaluator):
     def _step(self, batch):
         self.strategy.run(self._run_replica, args=(batch,))
 
-    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+    def replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+        """What a device does in a step, with its share of the batch."""
         self._metrics.update(self.task.measure(self.model, batch, training=False))
 
 
@@ -121,7 +123,7 @@ class Predictor:
         self._task = task
         self._model = model
         self._strategy = strategy
-        self._run_replica = device_step(self._replica_step, jit_compile)
+        self._run_replica = device_step(self.replica_step, jit_compile)
 
     def try_one_batch(self, split: str, batch_size: int) -> None:
         """Runs the batch of the longest examples, for its time and memory."""
@@ -161,7 +163,8 @@ class Predictor:
     def _step(self, batch):
         return self._strategy.run(self._run_replica, args=(batch,))
 
-    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What a device does in a step: the outputs for its share of the batch."""
         return self._task.outputs(self._model, batch)
 
 
@@ -192,3 +195,25 @@ class BenchmarkEvaluator(orbit.AbstractEvaluator):
     def try_one_batch(self) -> None:
         """Runs the batch of the longest examples, for its time and memory."""
         self._predictor.try_one_batch("dev", self._batch_size)
+
+
+def make_evaluator(
+    task: Task, model: tf_keras.Model, strategy: tf.distribute.Strategy, options: TrainingOptions
+) -> orbit.AbstractEvaluator:
+    """What evaluates the task: over all examples of a benchmark, else by means over batches."""
+    if isinstance(task, BenchmarkTask):
+        predictor = Predictor(task, model, strategy, options.jit_compile)
+        return BenchmarkEvaluator(task, predictor, options.eval_batch_size)
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: task.eval_dataset(options.eval_batch_size, context)
+    )
+    return Evaluator(
+        task=task, model=model, strategy=strategy, batches=batches, jit_compile=options.jit_compile
+    )
+
+
+def evaluated_data(task: Task, options: TrainingOptions) -> str:
+    """What tells evaluations from those that are not to be compared with them."""
+    if not options.do_eval or options.max_eval_steps is None:
+        return task.eval_data()
+    return f"{task.eval_data()}, {options.max_eval_steps * options.eval_batch_size} examples at most"

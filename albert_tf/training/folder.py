@@ -1,19 +1,18 @@
 """The folder of a run: there, writable, and of one process at a time."""
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
+import filelock
 import tensorflow as tf
 
+from albert_tf.checkpoints.run_folder import LOCK_FILE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.training.checkpointing import remove_unfinished
-
-LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
@@ -61,13 +60,15 @@ def folder_of_others(folder: str) -> Iterator[None]:
 
 
 def _take(lock: TextIO, folder: str) -> None:
+    """Locks an open file until it is closed; of a file that a process holds, the text names the process."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise InputError(f"process {lock.read().strip()} is at work in {folder}") from None
+        is_ours = filelock.lock_descriptor(lock.fileno(), blocking=False)
     except OSError as error:  # some network file systems have no locks
         warnings.warn(f"{folder} is not locked against other runs: {error}", InputWarning, stacklevel=4)
+        return
+    if not is_ours:
+        lock.seek(0)
+        raise InputError(f"process {lock.read().strip()} is at work in {folder}")
 
 
 def _cannot_be_written(folder: str, error: tf.errors.OpError | OSError) -> InputError:

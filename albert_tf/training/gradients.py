@@ -68,8 +68,9 @@ class GroupNorms:
     def __init__(self, variables: Sequence[tf.Variable]):
         self._groups: dict[str, list[int]] = {}
         for i, variable in enumerate(variables):
-            group = _GROUP.match(variable_name(variable)).group()
-            self._groups.setdefault(group, []).append(i)
+            name = variable_name(variable)
+            group = _GROUP.match(name)
+            self._groups.setdefault(group[0] if group else name, []).append(i)
 
     def scalars(self, gradients: np.ndarray, updates: np.ndarray, weights: np.ndarray) -> dict[str, float]:
         """TensorBoard scalars by name, of norms that are float32 [variables]."""

@@ -1,13 +1,16 @@
-"""`History`: what the evaluations of a run gave, kept in its folder."""
+"""`History`: what the evaluations of a run gave, kept in its folder, and which of them is the best."""
 
+import hashlib
 import math
 import os
+from collections.abc import Mapping
 from typing import TypedDict
 
+from albert_tf.checkpoints.run_folder import HISTORY_FILE
 from albert_tf.errors import InputError
 from albert_tf.files import file_exists, read_json, write_json
 
-HISTORY_FILE = "history.json"
+_LONGEST_NAME = 60  # characters; names of files have a limit
 
 
 class _Stored(TypedDict):
@@ -17,16 +20,36 @@ class _Stored(TypedDict):
     evaluations: list[dict[str, float]]
 
 
+def loss_of(results: Mapping[str, float]) -> float:
+    """The loss of an evaluation; 0 where it has none, as SQuAD's."""
+    return results.get("loss", results.get("eval_loss", 0.0))
+
+
+def rank(results: Mapping[str, float], metric: str) -> tuple[float, ...]:
+    """What tells which of several results is the best: the largest is.
+
+    The metric decides; of equal ones the lower loss, then the later step. What is not a number is the worst.
+    """
+    value, loss = results[metric], loss_of(results)
+    return (
+        -math.inf if math.isnan(value) else value,
+        -math.inf if math.isnan(loss) else -loss,
+        results.get("global_step", 0),
+    )
+
+
 class History:
     """The evaluations of a run by step, in `<folder>/history.json`.
 
     Args:
       folder: the run's.
-      metric: the result, higher is better, that decides which evaluation is best.
-      data: what is evaluated on; evaluations on other data are left out.
+      metric: the result, higher is better, that decides which evaluation is the best.
+      data: what is evaluated on, and how answers are chosen; evaluations on other data are left out. Those of
+        early versions of pretraining do not say what they were made on, and count.
 
     Attributes:
       evaluations: their results in order of `global_step`.
+      is_of_other_data: whether the folder holds evaluations, and they are on other data.
     """
 
     def __init__(self, folder: str, metric: str, data: str):
@@ -34,38 +57,50 @@ class History:
         self._metric = metric
         self._data = data
         self.evaluations: list[dict[str, float]] = []
+        self.is_of_other_data = False
         if file_exists(self._path):
             stored = self._read()
-            self.evaluations = stored["evaluations"] if stored["data"] == data else []
+            self.is_of_other_data = bool(stored["evaluations"]) and stored["data"] not in ("", data)
+            self.evaluations = [] if self.is_of_other_data else stored["evaluations"]
 
     def best(self) -> dict[str, float] | None:
-        """The best evaluation, the first of equals; None if there was none."""
-        return max(self.evaluations, key=lambda results: results[self._metric], default=None)
+        """The best evaluation; None if there was none."""
+        return max(self.evaluations, key=lambda results: rank(results, self._metric), default=None)
 
-    def holds(self, step: int) -> bool:
-        """Whether the weights of that step were evaluated."""
-        return any(results["global_step"] == step for results in self.evaluations)
+    def of(self, step: int) -> dict[str, float] | None:
+        """The evaluation of the weights of that step; None if there was none."""
+        return next((results for results in self.evaluations if results["global_step"] == step), None)
 
     def evaluations_since_best(self) -> int:
-        """How many evaluations in a row brought nothing better."""
-        best = self.best()
-        return len(self.evaluations) - 1 - self.evaluations.index(best) if best else 0
+        """How many evaluations in a row brought nothing better; a later step alone is nothing better."""
+        ranks = [rank(results, self._metric)[:2] for results in self.evaluations]
+        return len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0
 
     def would_be_best(self, results: dict[str, float]) -> bool:
-        """Whether these results are better than all before; not a number is never."""
-        best = self.best()
-        value = results[self._metric]
-        return not math.isnan(value) and (best is None or value > best[self._metric])
+        """Whether these results are better than those of all other steps; not a number is never."""
+        if math.isnan(results[self._metric]):
+            return False
+        others = [old for old in self.evaluations if old["global_step"] != results["global_step"]]
+        ours = rank(results, self._metric)
+        return all(ours > rank(old, self._metric) for old in others)
 
     def forget_after(self, step: int) -> None:
         """Drops evaluations of weights that are lost."""
         self.evaluations = [results for results in self.evaluations if results["global_step"] <= step]
 
+    def forget(self, step: int) -> None:
+        """Drops the evaluation of that step, whose weights are lost."""
+        self.evaluations = [results for results in self.evaluations if results["global_step"] != step]
+
     def add(self, results: dict[str, float]) -> None:
         """Adds an evaluation and writes the file, whole or not at all."""
-        others = [old for old in self.evaluations if old["global_step"] != results["global_step"]]
-        self.evaluations = sorted([*others, results], key=lambda old: old["global_step"])
+        self.forget(int(results["global_step"]))
+        self.evaluations = sorted([*self.evaluations, results], key=lambda old: old["global_step"])
         write_json(self._path, {"data": self._data, "evaluations": self.evaluations})
+
+    def name_of_data(self, name: str) -> str:
+        """What tells the files about an evaluation on other data: `-<name>-<8 digits of a digest>`."""
+        return f"-{name[:_LONGEST_NAME]}-{hashlib.sha256(self._data.encode()).hexdigest()[:8]}"
 
     def _read(self) -> _Stored:
         stored = read_json(self._path, _Stored)

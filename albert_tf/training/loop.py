@@ -14,16 +14,8 @@ from albert_tf.cli.text import aligned, duration, format_results, say
 from albert_tf.errors import InputError
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
-from albert_tf.training.session import Run
-from albert_tf.training.workers import (
-    check_same_flags,
-    check_same_weights,
-    interruptible,
-    lost_workers,
-    run_folder,
-    watched,
-    words,
-)
+from albert_tf.training.session import Session
+from albert_tf.training.workers import Workers, workers_of
 
 # What TensorFlow raises for records that it cannot read or use.
 _READING_ERRORS = (
@@ -39,7 +31,8 @@ def run(
 ) -> dict[str, float]:
     """Trains and evaluates a task as the options say.
 
-    Weights come from the newest checkpoint in `output_dir`, else from `init_checkpoint`, else fresh.
+    Weights come from the folder `output_dir`: training continues from the newest checkpoint, an evaluation
+    takes the best one, else the newest. If there is none they come from `init_checkpoint`, or are fresh.
     Checkpoints are `output_dir`/model.ckpt-<step>; the best by the task's metric is model.ckpt-best.
 
     Args:
@@ -57,28 +50,32 @@ def run(
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
     task.check_inputs()
     strategy = strategy or make_strategy(options)
+    workers = workers_of(strategy)
     with (
-        words(options.output_dir, strategy, options.dry_run),
-        open_run(task, options, strategy) as this_run,
+        workers.words(options.output_dir, options.dry_run),
+        open_session(task, options, strategy, workers) as session,
     ):
-        this_run.find_weights()
-        check_same_weights(strategy, this_run.variables)
+        session.find_weights()
         if options.dry_run:
-            say(aligned(try_steps(this_run)))
+            say(aligned(try_steps(session)))
             return {}
         if options.do_train:
-            this_run.train()
-        if options.do_eval and not this_run.results:
-            this_run.evaluate()
-        this_run.say_where_all_is()
-        if this_run.results:
-            print(format_results(this_run.results), end="")
-    return this_run.results
+            session.train()
+        if options.do_eval and (session.suffix or not options.do_train):
+            session.evaluate_saved()
+        elif options.do_eval and not session.results:
+            session.evaluate()
+        session.say_where_all_is()
+        if session.results:
+            print(format_results(session.results), end="")
+    return session.results
 
 
 @contextlib.contextmanager
-def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy) -> Iterator[Run]:
-    """Checks flags and folder, and gives the `Run`; errors of TensorFlow in the block get one line."""
+def open_session(
+    task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, workers: Workers
+) -> Iterator[Session]:
+    """Checks flags and folder, and gives the `Session`; errors of TensorFlow in the block get one line."""
     if options.do_train:
         check_batch_size(
             "train_batch_size", options.train_batch_size, strategy, options.gradient_accumulation_steps
@@ -87,19 +84,21 @@ def open_run(task: Task, options: TrainingOptions, strategy: tf.distribute.Strat
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
         with (
-            watched(strategy),
-            interruptible(strategy) as check_interrupted,
-            run_folder(options.output_dir, strategy, options.dry_run) as folder,
+            workers.watched(),
+            workers.interruptible() as check_interrupted,
+            workers.run_folder(options.output_dir, options.dry_run) as folder,
         ):
             settings = task.training_settings() if options.do_train else {}
-            check_same_flags(strategy, flags_of(options) | settings)
-            with contextlib.closing(Run(task, options, strategy, folder, check_interrupted)) as this_run:
-                yield this_run
-                check_same_weights(strategy, this_run.variables)
+            workers.check_same_flags(flags_of(options) | settings)
+            with contextlib.closing(
+                Session(task, options, strategy, workers, folder, check_interrupted)
+            ) as session:
+                yield session
+                workers.check_same_weights(session.variables)
                 check_interrupted()
     except tf.errors.OpError as error:
         is_of_reading = isinstance(error, _READING_ERRORS)
-        lost = "" if is_of_reading else lost_workers(strategy)
+        lost = "" if is_of_reading else workers.lost()
         if lost:
             raise InputError(
                 f"no answer any more from {lost}; the same command for all workers continues from the last "
@@ -127,26 +126,25 @@ def _reason(error: tf.errors.OpError) -> str:
     return told[-1] if told else error.message
 
 
-def try_steps(run: Run, others: Mapping[str, Callable[[], Any]] | None = None) -> dict[str, str]:
+def try_steps(session: Session, others: Mapping[str, Callable[[], Any]] | None = None) -> dict[str, str]:
     """Runs the steps that a run would run, each kind on the largest batch that it can come to.
 
     Args:
-      run: made with `dry_run`, with its weights; those in memory change, nothing is written.
+      session: made with `dry_run`, with its weights; those in memory change, nothing is written.
       others: what else is to be tried, by name.
 
     Returns:
       What the steps took, by name.
     """
-    options, facts = run.options, {"dry run": f"nothing is written to {run.folder}"}
-    left = options.num_train_steps - run.step
-    if run.trainer and left > 0:
-        first = _seconds(lambda: run.trainer.train(tf.constant(1)))
-        second = _seconds(lambda: run.trainer.train(tf.constant(1)))
+    options, facts = session.options, {"dry run": f"nothing is written to {session.folder}"}
+    left = options.num_train_steps - session.step
+    if (trainer := session.trainer) and left > 0:
+        first, second = (_seconds(lambda: trainer.train(tf.constant(1))) for _ in range(2))
         facts["training step"] = f"{duration(second)}, the first one {duration(first)}"
         without = ", without evaluations" if options.do_eval else ""
         facts["training"] = f"at most {duration(left * second)} for {left:,} steps{without}"
-    if run.evaluator:
-        facts["evaluation step"] = duration(_seconds(run.evaluator.try_one_batch))
+    if session.evaluator:
+        facts["evaluation step"] = duration(_seconds(session.evaluator.try_one_batch))
     for name, step in (others or {}).items():
         facts[name] = duration(_seconds(step))
     return facts | _peak_memory()

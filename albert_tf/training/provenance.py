@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from albert_tf.checkpoints.assets import CONFIG_FILE, TRAINING_FILE, Assets, differences
+from albert_tf.checkpoints.assets import CONFIG_FILE, Assets, differences
+from albert_tf.checkpoints.run_folder import TRAINING_FILE
 from albert_tf.cli.flags import flags_of
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say

@@ -1,6 +1,8 @@
 """What the user sees of training: the progress line, how long it will take, the result files."""
 
+import contextlib
 import datetime
+import io
 import json
 import math
 import os
@@ -11,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from albert_tf.checkpoints.run_folder import RESULTS
 from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.text import duration, format_results, per_second
 from albert_tf.files import appear_when_complete
@@ -75,7 +78,14 @@ class TrainingProgress:
         self._bar.close()
 
 
-def write_results(folder: str, results: Mapping[str, Any], name: str = "eval_results") -> None:
+def without_orbits_prints(verbosity: str) -> contextlib.AbstractContextManager:
+    """Orbit prints each of its loops to standard output; our progress line says the same."""
+    if verbosity == "info":
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def write_results(folder: str, results: Mapping[str, Any], name: str = RESULTS) -> None:
     """Writes `<name>.txt` and the same as `<name>.json`, each whole or not at all."""
     paths = [os.path.join(folder, f"{name}{suffix}") for suffix in (".txt", ".json")]
     texts = [format_results(results), json.dumps(results, indent=2, sort_keys=True) + "\n"]

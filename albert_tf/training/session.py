@@ -1,7 +1,6 @@
-"""`Run`: a model in training, its checkpoints and its history in one folder."""
+"""`Session`: a model in training or evaluation, its checkpoints and its history in one folder."""
 
 import contextlib
-import io
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -11,38 +10,42 @@ import orbit
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.run_folder import best_checkpoint, newest_whole_checkpoint
+from albert_tf.checkpoints import run_folder
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
-from albert_tf.tasks.benchmark import BenchmarkTask
 from albert_tf.tasks.task import Task
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
-from albert_tf.training.distribution import cluster_of
 from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
-from albert_tf.training.evaluation import BenchmarkEvaluator, Evaluator, Predictor
+from albert_tf.training.evaluation import evaluated_data, make_evaluator
 from albert_tf.training.gradients import LossScale
-from albert_tf.training.history import History
+from albert_tf.training.history import History, loss_of
 from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
-from albert_tf.training.report import Forecast, TrainingProgress, write_results
+from albert_tf.training.report import Forecast, TrainingProgress, without_orbits_prints, write_results
 from albert_tf.training.train_step import Trainer
+from albert_tf.training.workers import Workers
 
 
-class Run:
+class Session:
     """The objects of one run and what they do.
+
+    What training chose as the best stays chosen: an evaluation alone, if it is not on the data of the
+    history, scores the weights that the folder means, and writes what it finds under a name of its own.
 
     Args:
       task: what is trained.
       options: how.
       strategy: the devices.
+      workers: the processes.
       folder: where this process writes.
-      check_interrupted: called after each step; see `interruptible`.
+      check_interrupted: called after each step; see `Workers.interruptible`.
 
     Attributes:
       results: of the last evaluation in this process, `global_step` among them; empty if there was none.
       history: all evaluations in the folder.
+      suffix: of the names of what an evaluation writes; empty if the data are those of the history.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class Run:
         task: Task,
         options: TrainingOptions,
         strategy: tf.distribute.Strategy,
+        workers: Workers,
         folder: str,
         check_interrupted: Callable[[], None],
     ):
         self.task = task
         self.options = options
         self.strategy = strategy
+        self.workers = workers
         self.folder = folder
         self._check_interrupted = check_interrupted
         self.results: dict[str, float] = {}
@@ -75,14 +80,18 @@ class Run:
             self.optimizer.build(self.model.trainable_variables)
             self.loss_scale = LossScale() if precision == "float16" else None
         repair = not options.dry_run
-        self._newest = newest_whole_checkpoint(folder, repair)
-        self._best = best_checkpoint(folder, repair)
+        self._newest = run_folder.newest_whole_checkpoint(folder, repair)
+        self._best = run_folder.best_checkpoint(folder, repair)
         self.checkpoints = Checkpoints(
             folder, self.model, self.optimizer, strategy, options.keep_checkpoint_max, self.loss_scale
         )
         self.rollbacks = Rollbacks(folder)
-        self.history = History(folder, task.best_metric, task.eval_data())
-        self.evaluator = self._make_evaluator() if options.do_eval else None
+        self.history = History(folder, task.best_metric, evaluated_data(task, options))
+        is_trained = self._newest and self._newest.step >= options.num_train_steps
+        is_lost = not options.do_train and self._best and not self.history.evaluations
+        is_beside = (self.history.is_of_other_data and (is_trained or not options.do_train)) or is_lost
+        self.suffix = self.history.name_of_data(task.eval_name) if options.do_eval and is_beside else ""
+        self.evaluator = make_evaluator(task, self.model, strategy, options) if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
         if (self.trainer or self.evaluator) and not options.dry_run:
             self.controller = orbit.Controller(
@@ -94,7 +103,7 @@ class Run:
                 # To each multiple, wherever the run begins, so that the means are over the same steps.
                 steps_per_loop=lambda step: options.iterations_per_loop - step % options.iterations_per_loop,
                 summary_dir=folder,
-                eval_summary_dir=os.path.join(folder, "eval"),
+                eval_summary_dir=os.path.join(folder, f"eval{self.suffix}"),
             )
 
     def close(self) -> None:
@@ -113,27 +122,45 @@ class Run:
         return [*self.model.variables, *self.optimizer.variables]
 
     def find_weights(self) -> None:
-        """Takes the newest checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights.
+        """Takes a checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights.
 
-        Shows the summary of what is going to happen.
+        Training continues from the newest checkpoint; all else takes the one that the folder means. Shows the
+        summary of what is going to happen.
+
+        Raises:
+          InputError: there are no weights, they do not fit, or other workers have others.
         """
-        options, newest = self.options, self._newest
-        if self._best and not newest and not options.do_train:
-            newest = self._best  # all that was kept of a run
-        if newest:
-            provenance.check(self.folder, self.task, options, newest.step)
-            self.checkpoints.restore(newest.path)
-            of_last = f" of {options.num_train_steps:,}" if options.do_train else ""
-            self._say_what_happens("continues from", f"{newest.path}, step {newest.step:,}{of_last}")
-            if not options.dry_run:
-                self._match_history()
-            return
+        options = self.options
+        found = self._newest if options.do_train else run_folder.meant_checkpoint(self.folder)
+        if found:
+            provenance.check(self.folder, self.task, options, found.step)
+            self.checkpoints.restore(found.path)
+            self._say_what_happens("continues from", self._described(found))
+            if not (options.dry_run or self.suffix):
+                self._match_history(found)
+        else:
+            self._start()
+        self.workers.check_same_weights(self.variables)
+
+    def _described(self, found: run_folder.Saved) -> str:
+        """What the summary says of the weights in the folder."""
+        if self.options.do_train:
+            return f"{found} of {self.options.num_train_steps:,}"
+        kept = self.checkpoints.kept()
+        if self.options.do_eval and not self.suffix and len(kept) > 1 and not self._best:
+            return f"the best by {self.task.best_metric} of {len(kept)} checkpoints in {self.folder}"
+        return str(found)
+
+    def _start(self) -> None:
+        """Begins with `--init_checkpoint` or fresh weights."""
+        options = self.options
         if options.do_train and self._best:
             raise InputError(
                 f"{self._best.path} would be overwritten, and there is no checkpoint beside it to continue "
                 "from: choose another --output_dir"
             )
-        where, differences = "fresh weights", {}
+        where = "fresh weights"
+        differences: dict[str, str] = {}
         if options.init_checkpoint:
             report, differences = load_initial_weights(
                 self.task,
@@ -143,7 +170,7 @@ class Run:
                 with_head=not options.do_train,
             )
             say(f"{report}\n{report.listing()}" if options.verbosity == "info" else str(report))
-            where = f"{report.path} ({report.kind})"
+            where = report.origin
         elif not options.do_train:
             raise InputError(f"no checkpoint in {self.folder}: train first, or give --init_checkpoint")
         self._say_what_happens("starts from", where, differences)
@@ -158,18 +185,23 @@ class Run:
 
     def say_where_all_is(self, *more: str) -> None:
         """Shows the paths of checkpoints and results; `more` are those that only the caller knows of."""
-        kept, best = self.checkpoints.kept(), best_checkpoint(self.folder)
-        results, metric = self.history.best(), self.task.best_metric
-        is_of_best = best and results and results["global_step"] == best.step
-        result = f"{metric} {results[metric]:.4f}" if is_of_best else ""
+        kept, best = self.checkpoints.kept(), run_folder.best_checkpoint(self.folder)
+        results, metric = self.history.of(best.step) if best else None, self.task.best_metric
+        result = f"{metric} {results[metric]:.4f}" if results else ""
+        if self.suffix:
+            more = (*(self.path_of(run_folder.RESULTS, ending) for ending in (".txt", ".json")), *more)
         say(f"\n{summary.after(self.folder, kept[-1] if kept else None, best, result, more)}")
+
+    def path_of(self, name: str, ending: str) -> str:
+        """Where results or the report of an evaluation are written."""
+        return os.path.join(self.folder, f"{name}{self.suffix}{ending}")
 
     def train(self) -> None:
         """Trains to the last step; where training diverges and it is wanted, past the data that did it."""
         options, last = self.options, self.options.num_train_steps
         self.rollbacks.forget_after(self.step)
         is_stop = self.step and (self.step % options.save_checkpoints_steps == 0 or self.step == last)
-        if options.do_eval and is_stop and not self.history.holds(self.step):
+        if options.do_eval and is_stop and not (self.suffix or self.history.of(self.step)):
             self.evaluate()  # it was interrupted between saving and recording
         if self.step >= last:
             say(f"nothing left to train: {self.step} of {last} steps done")
@@ -186,6 +218,7 @@ class Run:
         """Trains to each multiple of `save_checkpoints_steps`, evaluates there if asked, and saves."""
         options, first = self.options, self.step
         interval, last = options.save_checkpoints_steps, options.num_train_steps
+        assert self.trainer
         self.forecast = Forecast(last - first)
         self.progress = TrainingProgress(
             first_step=first,
@@ -199,7 +232,7 @@ class Run:
             with contextlib.closing(self.progress):
                 while self.step < last and not self._should_stop_early():
                     next_stop = (self.step // interval + 1) * interval
-                    with _without_orbits_prints(options.verbosity):
+                    with without_orbits_prints(options.verbosity):
                         self.controller.train(min(next_stop, last))
                     # Evaluated before it is saved: weights that are ruined must not be the newest ones.
                     if options.do_eval:
@@ -214,6 +247,7 @@ class Run:
 
     def _save_interrupted(self) -> None:
         newest = self.checkpoints.newest()
+        assert self.trainer
         if not (newest and newest.endswith(f"-{self.step}")):
             try:
                 self.trainer.check()
@@ -236,6 +270,8 @@ class Run:
                 "--train_batch_size. "
                 + (f"The last checkpoint is {kept}" if kept else "No checkpoint was saved before")
             ) from diverged
+        assert kept
+        assert self.trainer
         self.checkpoints.restore(kept)
         self.rollbacks.add(self.step, diverged)
         self.trainer.start_over()
@@ -249,44 +285,54 @@ class Run:
         self._run_evaluation()
         self._record_evaluation()
 
+    def evaluate_chosen(self) -> None:
+        """Evaluates the current weights, if that was not the last thing done."""
+        if self.results.get("global_step") != self.step:
+            self.evaluate()
+
     def evaluate_saved(self) -> None:
-        """Evaluates those kept checkpoints that were not; leaves the newest weights."""
-        kept = self.checkpoints.kept()
-        for saved in kept:
-            if not self.history.holds(saved.step):
-                self.checkpoints.restore(saved.path)
-                self.evaluate()
-        if kept:
-            self.checkpoints.restore(kept[-1].path)
+        """Evaluates without training, and leaves the weights that are chosen.
 
-    def restore_best(self) -> bool:
-        """Takes the best checkpoint, if there is one; returns whether there was."""
-        saved, best = best_checkpoint(self.folder), self.history.best()
-        if saved is None or saved.step > self.step or (best and best["global_step"] != saved.step):
-            return False
-        self.checkpoints.restore(saved.path)
-        return True
+        Kept checkpoints that were not evaluated are, and one of them may become the best, unless the data are
+        others than those by which the best was chosen.
+        """
+        if not self.suffix:
+            for saved in self.checkpoints.kept():
+                if not self.history.of(saved.step):
+                    self.checkpoints.restore(saved.path)
+                    self.evaluate()
+        self.restore_best()
+        self.evaluate_chosen()
 
-    def _match_history(self) -> None:
-        """Makes the history fit the checkpoints that are there.
+    def restore_best(self) -> None:
+        """Takes the best checkpoint, if there is one, and says which it is."""
+        saved = run_folder.meant_checkpoint(self.folder)
+        if saved and os.path.basename(saved.path) == run_folder.BEST_CHECKPOINT:
+            self.checkpoints.restore(saved.path)
+            say(f"best by {self.task.best_metric}: step {self.step}")
 
-        It does not where the run was killed between recording an evaluation and keeping the best weights,
+    def _match_history(self, found: run_folder.Saved) -> None:
+        """Makes history and best checkpoint fit the checkpoints that are there; leaves the weights `found`.
+
+        They do not fit where the run was killed between recording an evaluation and keeping the best weights,
         where the user went back to an older checkpoint, or where the history is lost or of other data.
         """
         if self.options.do_train:
-            self.history.forget_after(self.step)
-        saved = self._best if self._best and self._best.step <= self.step else None
-        if self.options.do_eval and saved and not self.history.holds(saved.step):
-            newest = self.step
+            self.history.forget_after(found.step)
+        saved = self._best if self._best and self._best.step <= found.step else None
+        if self.options.do_eval and saved and not self.history.of(saved.step):
             self.checkpoints.restore(saved.path)
             self.evaluate()
-            if newest != self.step:
-                self.checkpoints.restore(self._newest.path)
-        best = self.history.best()
-        if best and best["global_step"] == self.step and not (saved and saved.step == self.step):
-            self.checkpoints.save_best()
-        elif best and not (saved and best["global_step"] == saved.step):
-            self.history.forget_after(-1)
+        kept = {checkpoint.step: checkpoint.path for checkpoint in self.checkpoints.kept()}
+        while (best := self.history.best()) and not (saved and best["global_step"] == saved.step):
+            step = int(best["global_step"])
+            if step in kept:
+                self.checkpoints.restore(kept[step])
+                self.checkpoints.save_best()
+                break
+            self.history.forget(step)
+        if self.step != found.step:
+            self.checkpoints.restore(found.path)
 
     def _make_trainer(self) -> Trainer:
         options = self.options
@@ -314,18 +360,6 @@ class Run:
             jit_compile=options.jit_compile,
         )
 
-    def _make_evaluator(self) -> orbit.AbstractEvaluator:
-        task, batch_size, jit_compile = self.task, self.options.eval_batch_size, self.options.jit_compile
-        if isinstance(task, BenchmarkTask):
-            predictor = Predictor(task, self.model, self.strategy, jit_compile)
-            return BenchmarkEvaluator(task, predictor, batch_size)
-        batches = self.strategy.distribute_datasets_from_function(
-            lambda context: task.eval_dataset(batch_size, context)
-        )
-        return Evaluator(
-            task=task, model=self.model, strategy=self.strategy, batches=batches, jit_compile=jit_compile
-        )
-
     def _after_step(self, steps: int) -> None:
         if self.options.dry_run:
             return
@@ -334,7 +368,7 @@ class Run:
         is_due = self.progress.advance(steps)
         self._check_interrupted()
         # Workers of a cluster must stop at the same step; their lines are due at different ones.
-        if is_due and cluster_of(self.strategy) is None:
+        if is_due and self.workers.is_alone and self.trainer:
             self.trainer.check_steps()
 
     def _should_stop_early(self) -> bool:
@@ -346,32 +380,25 @@ class Run:
         return True
 
     def _run_evaluation(self) -> None:
-        with _without_orbits_prints(self.options.verbosity):
+        with without_orbits_prints(self.options.verbosity):
             self.controller.evaluate(self.options.max_eval_steps or -1)
 
     def _keep_results(self, output: dict[str, Any]) -> None:
         results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
-        loss = results.get("loss", results.get("eval_loss", 0.0))
-        if not math.isfinite(loss):
+        if not math.isfinite(loss := loss_of(results)):
             raise Diverged(f"the loss of the evaluation at step {self.step} is {loss}", self.step - 1)
         self.results = results
 
     def _record_evaluation(self) -> None:
         """Keeps what the evaluation gave, then weights that are better than all before."""
-        results = self.results
-        is_best = self.history.would_be_best(results)
-        if self.step:  # weights of this run, not what it started from
-            self.history.add(results)
-            if is_best:
-                self.checkpoints.save_best()
-        write_results(self.folder, results)
+        results, is_best = self.results, False
+        if not self.suffix and (self.options.do_train or not self.history.of(self.step)):
+            is_best = self.history.would_be_best(results)
+            if self.step:  # weights of this run, not what it started from
+                self.history.add(results)
+                if is_best:
+                    self.checkpoints.save_best()
+        write_results(self.folder, results, f"{run_folder.RESULTS}{self.suffix}")
         names = self.task.headline or [name for name in results if name != "global_step"]
         shown = " ".join(f"{name} {results[name]:.4f}" for name in names if name in results)
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")
-
-
-def _without_orbits_prints(verbosity: str) -> contextlib.AbstractContextManager:
-    """Orbit prints each of its loops to standard output; our progress line says the same."""
-    if verbosity == "info":
-        return contextlib.nullcontext()
-    return contextlib.redirect_stdout(io.StringIO())

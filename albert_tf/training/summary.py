@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.run_folder import Saved
-from albert_tf.checkpoints.sources import BEST_CHECKPOINT
+from albert_tf.checkpoints.run_folder import (
+    BEST_CHECKPOINT,
+    HISTORY_FILE,
+    PREDICTION_RESULTS,
+    RESULTS,
+    Saved,
+)
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import aligned
 from albert_tf.tasks.task import Task, TrainingData
-from albert_tf.training.history import HISTORY_FILE
-
-_RESULT_FILES = ("eval_results", "predict_results")
 
 
 def before(
@@ -69,7 +71,7 @@ def after(folder: str, newest: Saved | None, best: Saved | None, result: str, mo
         facts["best checkpoint"] = f"{BEST_CHECKPOINT} ({why})"
     if newest:
         facts["newest checkpoint"] = os.path.basename(newest.path)
-    names = [f"{name}{suffix}" for name in _RESULT_FILES for suffix in (".txt", ".json")]
+    names = [f"{name}{suffix}" for name in (RESULTS, PREDICTION_RESULTS) for suffix in (".txt", ".json")]
     there = [name for name in (*names, HISTORY_FILE) if os.path.exists(os.path.join(folder, name))]
     there += [os.path.relpath(path, folder) for path in more]
     if there:
@@ -116,10 +118,10 @@ def _batch(options: TrainingOptions, strategy: tf.distribute.Strategy, data: Tra
 def _amount(options: TrainingOptions, data: TrainingData) -> str:
     examples = options.num_train_steps * options.train_batch_size
     passes = examples / max(1, data.examples)
-    passes = f"{passes:,.0f}" if passes >= 100 else f"{passes:.2g}"
+    shown = f"{passes:,.0f}" if passes >= 100 else f"{passes:.2g}"
     return (
         f"{options.num_train_steps:,} steps, {_tokens(examples * data.tokens_per_example, data)}, "
-        f"the data {passes} times"
+        f"the data {shown} times"
     )
 
 

@@ -35,6 +35,9 @@ class Trainer(orbit.AbstractTrainer):
       micro_batches: into how many parts a device's batch is cut, processed one after another.
       loss_scale: for float16; steps that overflow are then left out, until the scale is at its least.
       jit_compile: whether XLA compiles the step; for one device (a TPU compiles it anyway).
+
+    Attributes:
+      loops_on_device: whether `train` is one loop on the device, as it is on a TPU.
     """
 
     def __init__(
@@ -73,8 +76,8 @@ class Trainer(orbit.AbstractTrainer):
             )
         self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
-        self._loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
-        self._run_replica = device_step(self._replica_step, jit_compile)
+        self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
+        self._run_replica = device_step(self.replica_step, jit_compile)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs steps; returns the means over them, and the sizes of the last one (see `GroupNorms`).
@@ -86,7 +89,7 @@ class Trainer(orbit.AbstractTrainer):
             self._batches = iter(self._make_batches())
         self._metrics.reset()
         self._gradient_norm.reset_state()
-        if self._loops_on_device:
+        if self.loops_on_device:
             self._device_loop(self._batches, num_steps)
             self.after_step(int(num_steps))
         else:
@@ -165,7 +168,8 @@ class Trainer(orbit.AbstractTrainer):
         for _ in tf.range(num_steps):
             self.strategy.run(self._run_replica, args=(next(batches),))
 
-    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+    def replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+        """What a device does in a step, with its share of the global batch."""
         replica = tf.distribute.get_replica_context()
         step = self.optimizer.iterations
         weights = replica.all_reduce(tf.distribute.ReduceOp.SUM, self.task.loss_weights(batch))

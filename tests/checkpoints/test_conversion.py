@@ -131,7 +131,7 @@ def test_the_script_prints_notes_as_warnings(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-def test_the_best_checkpoint_of_a_run_is_taken_on_request(tmp_path):
+def test_the_best_checkpoint_of_a_run_is_taken_with_or_without_the_flag(tmp_path):
     model = randomize(heads.build_model("pretraining", tiny_config(), {}))
     tf.train.Checkpoint(model=model).write(str(tmp_path / "model.ckpt-best"))
     best = weights_of(model)
@@ -139,25 +139,12 @@ def test_the_best_checkpoint_of_a_run_is_taken_on_request(tmp_path):
     randomize(model, seed=1)
     manager.save(9)
     tiny_config().to_json_file(str(tmp_path / "config.here"))
-    for option, expected in ((True, best), (False, weights_of(model))):
+    for option in (True, False):
         output = tmp_path / f"out_{option}" / "m"
         files = {"albert_config_file": str(tmp_path / "config.here"), "spm_model_file": SPM_MODEL_FILE}
         run(tmp_path, output, "original", best=option, **files)
-        for name, value in expected.items():
+        for name, value in best.items():
             np.testing.assert_array_equal(tensors_in(str(output))[name], value)
-
-
-def test_best_is_refused_where_there_can_be_none(tmp_path):
-    (tmp_path / "hf").mkdir()
-    (tmp_path / "hf" / "model.safetensors").write_bytes(b"")
-    with (
-        pytest.raises(InputError, match="has no best checkpoint"),
-        open_source(str(tmp_path / "hf"), best=True),
-    ):
-        pass
-    file = str(tmp_path / "hf" / "model.safetensors")
-    with pytest.raises(InputError, match="is one file"), open_source(file, best=True):
-        pass
 
 
 def test_a_chinese_vocabulary_goes_along(tmp_path):

@@ -157,7 +157,7 @@ def test_the_best_checkpoint_by_f1_is_used_and_a_run_continues(flags, tmp_path, 
     assert "continues from" in capsys.readouterr().err
     evaluations = read(tmp_path / "run" / "history.json")["evaluations"]
     assert [past["global_step"] for past in evaluations] == [2, 4, 6]
-    best = max(evaluations, key=lambda past: past["f1"])
+    best = max(evaluations, key=lambda past: (past["f1"], past["global_step"]))
     assert read(tmp_path / "run" / "eval_results.json") == best
     assert not (tmp_path / "run" / "predictions.json").exists()
 

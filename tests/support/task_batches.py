@@ -72,7 +72,7 @@ def make_trainer(
 ) -> Trainer:
     """A trainer whose every step sees the batch; epsilon is 1, so that gradients near 0 are not blown up.
 
-    Its `_replica_step(batch)` runs a step of one device without the time that a graph takes to be built.
+    Its `replica_step(batch)` runs a step of one device without the time that a graph takes to be built.
     """
     strategy = strategy or tf.distribute.get_strategy()
     tf_keras.utils.set_random_seed(1)

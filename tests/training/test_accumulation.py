@@ -24,7 +24,7 @@ def test_parts_of_a_batch_give_its_gradients_and_metrics(name):
     # Of the records of pretraining every third has fewer predictions, so that the parts differ in weight.
     whole, parts = make_trainer(task, batch), make_trainer(task, batch, micro_batches=4)
     for trainer in (whole, parts):
-        trainer._replica_step(batch)
+        trainer.replica_step(batch)
     assert_same_steps(whole, parts)
 
 
@@ -33,7 +33,7 @@ def test_neither_the_device_that_has_a_part_nor_recomputing_it_matters(two_devic
     one = make_trainer(task, batch, micro_batches=4)
     two = make_trainer(task, batch, micro_batches=2, strategy=two_devices, recompute=True)
     for _ in range(2):
-        one._replica_step(batch)
+        one.replica_step(batch)
     two.train(tf.constant(2))
     assert_same_steps(one, two)
 
@@ -52,7 +52,7 @@ def test_each_part_of_each_step_has_dropout_of_its_own():
     draws = {float(draw(tf.random.fold_in([1, step], part))) for step in range(2) for part in range(2)}
     assert len(draws) == 4
     for _ in range(2):
-        trainer._replica_step(batch)
+        trainer.replica_step(batch)
     assert float(trainer.results()["accuracy"]) == pytest.approx(np.mean(list(draws)))
 
 

@@ -54,7 +54,7 @@ def test_loss_and_gradients_come_close_to_those_of_float32(name, policy):
         trainer = make_trainer(job, batch, precision=precision)
         if trainer.loss_scale:
             trainer.loss_scale.scale.assign(2.0**12)
-        trainer._replica_step(batch)
+        trainer.replica_step(batch)
         found.append(
             (
                 float(trainer.results()["loss"]),
@@ -119,9 +119,9 @@ def test_a_run_that_only_overflows_has_diverged_when_the_scale_is_at_its_least()
     job, batch = overflowing(np.inf)
     trainer = make_trainer(job, batch, precision="mixed_float16")
     for _ in range(15):
-        trainer._replica_step(batch)
+        trainer.replica_step(batch)
     trainer.check_steps()
-    trainer._replica_step(batch)
+    trainer.replica_step(batch)
     with pytest.raises(Diverged, match="the loss is not finite at step 15") as raised:
         trainer.check_steps()
     assert raised.value.step == 15
@@ -137,11 +137,11 @@ def test_training_continues_with_its_scale_and_ends_in_the_same_bits(tmp_path):
     for step in range(8):
         if step == 3:
             saved = checkpoints_of(whole, tmp_path).save(step)
-        whole._replica_step(batch)
+        whole.replica_step(batch)
     checkpoints_of(rest, tmp_path).restore(saved)
     assert int(rest.loss_scale.skipped_steps) == 3
     for _ in range(3, 8):
-        rest._replica_step(batch)
+        rest.replica_step(batch)
     assert 3 < int(rest.loss_scale.skipped_steps) < 8
     states = [[*t.model.variables, *t.optimizer.variables, *t.loss_scale.variables] for t in (whole, rest)]
     for theirs, ours in zip(*states, strict=True):
@@ -184,7 +184,7 @@ def test_a_run_compiled_with_xla_trains_and_evaluates(tmp_path, monkeypatch):
     monkeypatch.setattr(tf, "function", function)
     flags = {"num_train_steps": 2, "gradient_accumulation_steps": 2, "recompute": True, "jit_compile": True}
     results = loop.run(task(tmp_path), options(tmp_path, **flags))
-    assert sorted(compiled) == ["Evaluator._replica_step", "Trainer._replica_step"]
+    assert sorted(compiled) == ["Evaluator.replica_step", "Trainer.replica_step"]
     assert results == pytest.approx(loop.run(task(tmp_path), options(tmp_path, do_train=False)), rel=1e-5)
 
 

@@ -16,7 +16,7 @@ def test_steps_are_the_same_with_dropout(precision):
         make_trainer(task, batch, recompute=recompute, precision=precision) for recompute in (False, True)
     )
     for trainer in (kept, recomputed):
-        trainer._replica_step(batch)
+        trainer.replica_step(batch)
     for name, value in moments_of(kept).items():
         np.testing.assert_allclose(moments_of(recomputed)[name], value, atol=1e-6, err_msg=name)
 

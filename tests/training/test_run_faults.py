@@ -15,7 +15,8 @@ import tensorflow as tf
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.training import loop
 from albert_tf.training.folder import own_folder
-from albert_tf.training.workers import interruptible
+from albert_tf.training.history import rank
+from albert_tf.training.workers import Workers
 from tests.support.pretraining_records import CONFIG, write_records
 from tests.training.test_training import options, saved_steps, task, weights_at
 
@@ -69,6 +70,25 @@ def test_torn_checkpoints_are_left_alone_where_there_is_no_other(trained, tmp_pa
     assert saved_steps(tmp_path) == [3, 6, 9]
 
 
+@pytest.mark.parametrize("kept", [["9", "best"], ["9"], ["best"], ["3", "6", "9", "best"]])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_nothing_is_touched_where_all_that_is_there_is_damaged(trained, tmp_path, kept, is_listed):
+    for path in trained.glob("model.ckpt-*"):
+        if path.name.partition(".")[2].partition("-")[2].partition(".")[0] not in kept:
+            path.unlink()
+    if not is_listed:
+        (trained / "checkpoint").unlink()
+    for name in kept:
+        tear(trained / f"model.ckpt-{name}")
+    before = {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    for do_train in (True, False):
+        with pytest.raises(InputError, match=r"model\.ckpt-\w+ cannot be read"):
+            go_on(tmp_path, do_train=do_train)
+    del before[".lock"]
+    for name, content in before.items():
+        assert (trained / name).read_bytes() == content
+
+
 @pytest.mark.parametrize("content", [None, b"", b"garbage", b"\xff\xfe"])
 def test_a_lost_list_of_checkpoints_is_made_anew(trained, tmp_path, capsys, content):
     if content is None:
@@ -94,7 +114,7 @@ def test_a_first_checkpoint_that_was_never_finished_is_no_obstacle(trained, tmp_
 
 def test_the_best_weights_are_kept_again_if_the_run_died_before_it_could(trained, tmp_path):
     history = json.loads((trained / "history.json").read_text())
-    best = max(history["evaluations"], key=lambda results: results["masked_lm_accuracy"])
+    best = max(history["evaluations"], key=lambda results: rank(results, "masked_lm_accuracy"))
     history["evaluations"][-1]["masked_lm_accuracy"] = 1.0  # as if the last one had been the best
     (trained / "history.json").write_text(json.dumps(history))
     assert best["global_step"] != 9
@@ -102,10 +122,13 @@ def test_the_best_weights_are_kept_again_if_the_run_died_before_it_could(trained
     assert_same_weights(weights_at(trained / "model.ckpt-best"), weights_at(trained / "model.ckpt-9"))
     assert json.loads((trained / "history.json").read_text())["evaluations"][0] == history["evaluations"][0]
 
+    evaluations = json.loads((trained / "history.json").read_text())["evaluations"]
+    best = max(evaluations, key=lambda results: rank(results, "masked_lm_accuracy"))
     tear(trained / "model.ckpt-best")
     with pytest.warns(InputWarning, match=r"model\.ckpt-best is torn"):
         go_on(tmp_path)
-    assert_same_weights(weights_at(trained / "model.ckpt-best"), weights_at(trained / "model.ckpt-9"))
+    expected = weights_at(trained / f"model.ckpt-{best['global_step']:.0f}")
+    assert_same_weights(weights_at(trained / "model.ckpt-best"), expected)
 
 
 def test_what_killed_processes_left_is_removed(trained, tmp_path):
@@ -113,9 +136,13 @@ def test_what_killed_processes_left_is_removed(trained, tmp_path):
         (trained / name).mkdir()
         (trained / name / "part-00000-of-00001.index").write_bytes(b"half")
     (trained / "checkpoint.tmp1ecb83").write_text("model_checkpoint_path")
+    for name in ("eval_results.json", "history.json", "report-dev-12345678.html"):
+        (trained / f".{name}.host.1.incomplete").write_text("half")
+    (trained / ".features.tf_record.host.2.incomplete").touch()  # of a run that has not come to the lock
     go_on(tmp_path)
     assert not list(trained.glob("*_temp"))
     assert not list(trained.glob("checkpoint.tmp*"))
+    assert [path.name for path in trained.glob(".*.incomplete")] == [".features.tf_record.host.2.incomplete"]
 
 
 def test_a_full_disk_leaves_the_checkpoints_before_as_they_are(trained, tmp_path):
@@ -214,10 +241,11 @@ def test_a_folder_that_does_not_say_how_it_was_made_continues(trained, tmp_path)
 
 
 def test_a_signal_that_tensorflow_swallows_ends_the_run_after_the_step():
-    with interruptible(tf.distribute.get_strategy()) as check_interrupted:
+    before = signal.getsignal(signal.SIGINT)
+    with Workers().interruptible() as check_interrupted:
         check_interrupted()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             check_interrupted()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before

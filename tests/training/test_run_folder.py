@@ -19,6 +19,14 @@ def glue(tmp_path_factory) -> pathlib.Path:
     return write_glue(tmp_path_factory.mktemp("glue"))
 
 
+@pytest.fixture(scope="module")
+def once_trained(glue, tmp_path_factory) -> tuple[pathlib.Path, dict[str, object]]:
+    folder = tmp_path_factory.mktemp("trained")
+    flags = mrpc_flags(glue, folder)
+    assert run(flags, "--do_train", "--do_eval") == 0
+    return folder / "run", flags
+
+
 @pytest.fixture
 def flags(glue, tmp_path) -> dict[str, object]:
     return mrpc_flags(glue, tmp_path)
@@ -81,11 +89,15 @@ def test_going_back_to_an_older_checkpoint_forgets_what_came_after(flags, tmp_pa
 
 
 def test_a_lost_history_does_not_lose_the_best_checkpoint(flags, tmp_path):
-    flags |= {"learning_rate": 0.0, "save_checkpoints_steps": 1}  # the first evaluation stays the best
     assert run(flags, "--do_train", "--do_eval") == 0
     (tmp_path / "run" / "history.json").unlink()
+    best = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("model.ckpt-best*")}
+    results = results_in(tmp_path / "run")
     assert run(flags, "--do_eval") == 0
-    assert results_in(tmp_path / "run")["global_step"] == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("model.ckpt-best*")} == best
+    assert results_in(tmp_path / "run") == results
+    [beside] = (tmp_path / "run").glob("eval_results-mrpc-*.json")
+    assert json.loads(beside.read_text())["global_step"] == results["global_step"]
 
 
 def test_the_best_checkpoint_alone_is_enough_to_predict_with(flags, tmp_path, capsys):
@@ -100,12 +112,14 @@ def test_the_best_checkpoint_alone_is_enough_to_predict_with(flags, tmp_path, ca
     assert "would be overwritten" in refusal(capsys, run({**flags, "output_dir": copy}, "--do_train"))
 
 
-def test_results_on_other_data_are_not_compared(flags, tmp_path):
+def test_results_on_other_data_are_written_beside(flags, tmp_path):
     flags |= {"task_name": "mnli"}
     assert run(flags, "--do_train", "--do_eval") == 0
+    history = (tmp_path / "run" / "history.json").read_bytes()
     assert run({**flags, "task_name": "mismnli"}, "--do_eval") == 0
-    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
-    assert all(set(past) == {"global_step", "eval_accuracy", "eval_loss"} for past in history)
+    assert (tmp_path / "run" / "history.json").read_bytes() == history
+    [beside] = (tmp_path / "run").glob("eval_results-mismnli-*.json")
+    assert set(json.loads(beside.read_text())) == {"global_step", "eval_accuracy", "eval_loss"}
 
 
 def test_seeds_and_single_runs_are_not_mixed(flags, tmp_path, capsys):
@@ -131,16 +145,23 @@ def test_a_pretraining_folder_is_no_output_folder(flags, tmp_path, capsys):
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("history.json", "[{}]", "expected `object`"),
-    ("history.json", '{"data": "", "evaluations": [{"eval_accuracy": 1}]}', "lacks global_step"),
-    ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "label_names[0]: expected `str`"),
+    ("history.json", '{"data": "", "evaluations": [{"eval_accuracy": 1}]}', "[0] lacks global_step"),
+    ("rollbacks.json", "{}", "expected `array`, got `object`"),
+    ("rollbacks.json", "null", "expected `array`, got `null`"),
+    ("rollbacks.json", '[{"to_step": "2", "batches": 1, "why": ""}]', "to_step: expected `int`, got `str`"),
+    ("rollbacks.json", '[{"to_step": 2, "why": ""}]', "missing required field `batches`"),
+    ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "[0]: expected `str`, got `int`"),
     ("task.json", "{", "is not JSON"),
     ("training.json", "{", "is not JSON"),
     ("training.json", '{"flags": []}', "flags: expected `object`, got `array`"),
 ])  # fmt: skip
-def test_damaged_files_of_a_run_are_named(flags, tmp_path, capsys, name, content, message):
-    assert run(flags, "--do_train", "--do_eval") == 0
+def test_damaged_files_of_a_run_are_named(once_trained, tmp_path, capsys, name, content, message):
+    folder, flags = once_trained
+    shutil.copytree(folder, tmp_path / "run")
     (tmp_path / "run" / name).write_text(content)
-    assert message in refusal(capsys, run(flags, "--do_train", "--do_eval"))
+    refused = refusal(capsys, run(flags | {"output_dir": tmp_path / "run"}, "--do_train", "--do_eval"))
+    assert str(tmp_path / "run" / name) in refused
+    assert message in refused
 
 
 def test_an_interrupted_run_saves_and_continues(flags, tmp_path, monkeypatch, capsys):

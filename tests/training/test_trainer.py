@@ -211,7 +211,7 @@ def test_whole_step_compiles_with_xla_and_does_the_same():
     for compiled in (False, True):
         tf_keras.utils.set_random_seed(1)
         steps = trainer(task, lambda: LAMB(0.01))
-        step = tf.function(steps._replica_step, jit_compile=compiled)
+        step = tf.function(steps.replica_step, jit_compile=compiled)
         for _ in range(2):
             step(batch)
         weights.append(steps.model.get_weights())
@@ -225,9 +225,11 @@ def test_whole_evaluation_step_compiles_with_xla_and_gives_the_same():
     model, strategy = task.build_model(), tf.distribute.get_strategy()
     results = []
     for compiled in (False, True):
-        evaluator = Evaluator(task=task, model=model, strategy=strategy, batches=None)
-        tf.function(evaluator._replica_step, jit_compile=compiled)(batch)
-        results.append({name: float(value) for name, value in evaluator._metrics.results().items()})
+        evaluator = Evaluator(
+            task=task, model=model, strategy=strategy, batches=[batch], jit_compile=compiled
+        )
+        measured = evaluator.evaluate(tf.constant(1))
+        results.append({name: float(value) for name, value in measured.items()})
     assert results[1] == pytest.approx(results[0], rel=1e-5)
 
 
@@ -239,7 +241,7 @@ def test_the_loop_of_a_tpu_trains_what_single_steps_train():
         task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
         batch = tf.data.Dataset.from_tensors(training_batch()).repeat()
         steps = trainer(task, lambda: AdamW(0.01), make_batches=lambda context, batch=batch: batch)
-        steps._loops_on_device = loops_on_device
+        steps.loops_on_device = loops_on_device
         told = []
         steps.after_step = told.append
         steps.train(tf.constant(3))

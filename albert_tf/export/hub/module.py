@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +12,7 @@ from albert_tf.checkpoints.assets import Assets, vocabularies_in
 from albert_tf.models.pretraining import AlbertForPreTraining
 
 _Outputs = dict[str, Any]  # of tensors, and a list of them
-_Function = Callable[..., _Outputs]
+_Function = Any  # a tf.function that returns `_Outputs`
 
 _POSITIONS = "masked_lm_positions"
 

@@ -4,12 +4,10 @@ import contextlib
 import dataclasses
 import os
 
-import tensorflow as tf
-
 from albert_tf.checkpoints.hub import is_module
 from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.sources import BEST_CHECKPOINT, open_source
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.errors import InputError
 from albert_tf.export.hub.module import save_hub_module
 from albert_tf.export.hub.preprocessing_module import save_hub_preprocessing
@@ -103,8 +101,7 @@ def export_to_tfhub(export: HubExport) -> HubExported:
 def _weights(export: HubExport) -> str:
     if export.checkpoint_name:
         return os.path.join(export.albert_directory, export.checkpoint_name)
-    best = os.path.join(export.albert_directory, BEST_CHECKPOINT)
-    return best if tf.io.gfile.exists(f"{best}.index") else export.albert_directory
+    return export.albert_directory
 
 
 def _lacking(report: LoadReport, part: str) -> list[str]:

@@ -8,14 +8,14 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from albert_tf.checkpoints.assets import TRAINING_FILE
+from albert_tf.checkpoints.run_folder import RESULTS_FILE, TRAINING_FILE
 from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
 from albert_tf.export.serving.served_answers import ServedQuestionAnswering
 from albert_tf.export.serving.served_classes import ServedClassification, ServedMultipleChoice
 from albert_tf.export.serving.served_model import ServedModel, Signature
 from albert_tf.export.serving.served_pretraining import ServedPretraining
-from albert_tf.export.trained_model import RESULTS_FILE, TrainedModel
+from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import folder_appears_when_complete, write_json
 from albert_tf.models.heads import of_exported
 
@@ -128,7 +128,7 @@ def serve(trained: TrainedModel, settings: Mapping[str, Any]) -> ServedModel:
         if name not in kind.settings:
             raise UsageError(f"--{name} does not belong to a model for {trained.task['task_name']}")
     kept = {name: trained.task[name] for name in kind.settings if name in trained.task}
-    return kind(trained, **kept | settings)
+    return kind(trained, **{**kept, **settings})
 
 
 WARMUP_FILE = "tf_serving_warmup_requests"

@@ -70,13 +70,20 @@ class CustomBenchmark(TextBenchmark):
     files: Mapping[str, str | None]
     id_column: str | None
 
+    @property
+    def eval_file(self) -> str | None:
+        """The file of the split "dev"."""
+        return self.files["dev"]
+
     def read_split(self, split: str) -> Examples:
         """See `read_custom`."""
-        is_test = split == "test"
+        is_test, path, label_column = split == "test", self.files[split] or "", self.text_task.label_column
+        # A file to predict is also scored if it has labels.
+        has_labels = not is_test or custom.has_column(path, label_column)
         return custom.read_custom(
-            self.files[split] or "",
+            path,
             text_columns=self.text_task.text_columns,
-            label_column=None if is_test else self.text_task.label_column,
+            label_column=label_column if has_labels else None,
             id_column=self.id_column if is_test else None,
             label_names=self.text_task.label_names,
             is_score=self.text_task.is_score,

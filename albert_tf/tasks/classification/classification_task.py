@@ -46,7 +46,7 @@ class ClassificationTask(BenchmarkTask):
         super().__init__(features, **kwargs)
         self.text_task = text_task
         self.examples = examples
-        self.name = text_task.name
+        self.name = self.eval_name = text_task.name
         self.head_name = HEADS_OF_OTHERS.get(text_task.name, text_task.name)
         self.label_names = text_task.label_names
         self.best_metric = text_task.metrics[0]

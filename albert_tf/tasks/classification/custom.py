@@ -1,7 +1,8 @@
 """A task of the user's own: columns of a TSV file with a header, or keys of a JSON-lines file."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
@@ -96,6 +97,29 @@ def find_labels(path: str, label_column: str) -> tuple[str, ...]:
     if all(re.fullmatch(r"[-+]?\d+(\.\d+)?", label) for label in labels):
         return tuple(sorted(labels, key=lambda label: (float(label), label)))
     return tuple(sorted(labels))
+
+
+def has_column(path: str, column: str) -> bool:
+    """Whether a file has a column: in the header of a `.tsv` file, or as a key of an object of the others.
+
+    A file that cannot be read has none; `read_custom` says why.
+    """
+    try:
+        with open(path, "rb") as file:
+            if path.lower().endswith(".tsv"):
+                return column in file.readline().decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
+            return any(column in _keys(line) for line in file)
+    except OSError:
+        return False
+
+
+def _keys(line: bytes) -> Collection[str]:
+    """The keys of the JSON object in a line; none if it holds no object."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return ()
+    return record if isinstance(record, dict) else ()
 
 
 def read_custom(

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.checkpoints.run_folder import RESULTS_FILE
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.cli.text import bar_lines
 from albert_tf.data.features import required
@@ -78,7 +79,7 @@ class SquadTask(BenchmarkTask):
     ):
         super().__init__(features, **kwargs)
         self.version = version
-        self.name = self.head_name = NAMES[version]
+        self.name = self.head_name = self.eval_name = NAMES[version]
         self.questions = questions
         self.settings = settings or SquadSettings()
         self._threshold = null_score_diff_threshold
@@ -209,7 +210,7 @@ class SquadTask(BenchmarkTask):
         if self._threshold is not None:
             return self._threshold
         folders = [folder, self._weights_folder] if self._weights_folder else [folder]
-        paths = [os.path.join(folder, "eval_results.json") for folder in folders]
+        paths = [os.path.join(folder, RESULTS_FILE) for folder in folders]
         path = next(filter(os.path.exists, paths), None)
         if path is None:
             text = (
@@ -290,6 +291,11 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
     weights_folder: str | None = None
     feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     features_class = WindowFeatures
+
+    @property
+    def eval_file(self) -> str | None:
+        """The file to predict; it is also evaluated if it has answers."""
+        return self.predict_file
 
     def read(self, splits: Sequence[str]) -> dict[str, SquadQuestions]:
         """The questions of each split; "dev" and "test" are the same object.

@@ -34,8 +34,8 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     def __init__(self):
         """Makes functions of the methods, which a SavedModel keeps; a decorator would not keep the object."""
         super().__init__()
-        self.tokenize = tf.function(self.tokenize, _TEXTS, autograph=False)
-        self.tokenize_with_offsets = tf.function(self.tokenize_with_offsets, _TEXTS, autograph=False)
+        for name in ("tokenize", "tokenize_with_offsets"):
+            setattr(self, name, tf.function(getattr(self, name), _TEXTS, autograph=False))
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The ids of the pieces.
