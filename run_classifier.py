@@ -124,7 +124,7 @@ def main(options: ClassifierOptions) -> None:
         if options.task_name.lower() != "custom":
             return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
         task = choose_task(
-            start.kept or {},
+            start.kept,
             train_file=options.train_file if options.do_train else None,
             text_columns=options.text_columns,
             label_column=options.label_column,
