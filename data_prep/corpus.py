@@ -10,17 +10,17 @@ import numpy as np
 from albert_tf.tokenization import Tokenizer
 from data_prep.text_files import LineBlock
 
-LONGEST_DOCUMENT = 1 << 22  # pieces; what is longer goes on as another document
+LONGEST_DOCUMENT = 1 << 22  # pieces; the rest of a longer document becomes another document
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Documents of segments of pieces; a segment is what one line of text holds.
+    """Documents of segments of pieces; a segment is a line of text.
 
     Attributes:
       ids: unsigned [pieces].
       segment_starts: int64 [segments + 1]. Segment s is ids[segment_starts[s] : segment_starts[s + 1]].
-      document_starts: int64 [documents + 1]. The same, of documents in segments.
+      document_starts: int64 [documents + 1]. The first segment of each document, and the number of segments.
     """
 
     ids: np.ndarray
@@ -53,7 +53,7 @@ class Corpus:
 
     @classmethod
     def load(cls, paths: Sequence[str]) -> "Corpus":
-        """The corpora of files that `save` has written, one after another."""
+        """Joins the corpora of files that `save` has written."""
         parts = []
         for path in paths:
             with np.load(path) as arrays:
@@ -62,7 +62,7 @@ class Corpus:
 
     @classmethod
     def joined(cls, parts: Sequence["Corpus"]) -> "Corpus":
-        """One corpus of several, one after another."""
+        """Joins several corpora, one after another."""
         ids, segments, documents = ([getattr(p, f.name) for p in parts] for f in dataclasses.fields(cls))
         return cls(np.concatenate(ids), _joined(segments), _joined(documents))
 
@@ -74,14 +74,14 @@ def _joined(starts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 class LocatedCorpus(NamedTuple):
-    """A corpus, and where its documents begin: int64 [documents, 2], source and line, counted from 0."""
+    """A corpus; `places`: int64 [documents, 2], the source and the line (from 0) where a document begins."""
 
     corpus: Corpus
     places: np.ndarray
 
 
 class _Segments(NamedTuple):
-    """Segments of pieces, each with the number of its document, its source and its line."""
+    """Segments of pieces; each has the number of its document, and its place (source and line)."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -102,17 +102,16 @@ def tokenize(
     sources: Iterable[Iterable[LineBlock]],
     tokenizer: Tokenizer,
     on_progress: Callable[[int, int], None] = lambda size, pieces: None,
+    longest: int = LONGEST_DOCUMENT,
 ) -> Iterator[LocatedCorpus]:
-    """Encodes lines; those without pieces are dropped, and so are documents without lines.
+    """Encodes lines into corpora of whole documents; none is empty.
+
+    Lines without pieces are dropped, and so are documents without lines.
 
     Args:
-      sources: consecutive lines of each source; its end also ends its last document.
-      tokenizer: makes the ids.
+      sources: consecutive lines of each source. The end of a source ends its last document.
       on_progress: called with the bytes and the pieces of each block.
-
-    Yields:
-      Corpora of whole documents, of about `LONGEST_DOCUMENT` pieces; the last one may be smaller, none is
-      empty.
+      longest: about how many pieces a corpus has, except the last one. A longer document is divided.
     """
     parts: list[_Segments] = []
     document = 0  # counts the breaks so far
@@ -140,7 +139,7 @@ def tokenize(
             elif len(filled) > 1 or not block.continues:
                 open_lengths = None
             on_progress(block.size, ids.size)
-            if sum(part.ids.size for part in parts) >= LONGEST_DOCUMENT:
+            if sum(part.ids.size for part in parts) >= longest:
                 whole, parts = _divide(parts)
                 yield whole.located_corpus()
                 open_lengths = parts[-1].lengths if parts and open_lengths is not None else None

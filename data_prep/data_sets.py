@@ -81,9 +81,6 @@ def _tensorflow(name: str, *, split: str) -> list[str]:
 _KINDS = {"hf": _hugging_face, "tfds": _tensorflow}
 
 
-# ---------------------------------------------------------------------------------------------- files of rows
-
-
 def is_table(path: str) -> bool:
     """Whether a file has rows, by its name."""
     return os.path.splitext(path)[1] in (".arrow", ".parquet") or bool(_TFRECORD.search(path))

@@ -19,7 +19,7 @@ from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import tokenize
 from data_prep.options import Options
-from data_prep.stages import PAIR_BYTES, Unit, bucket_examples, deal_unit
+from data_prep.stages import PAIR, Unit, bucket_examples, deal_unit
 from data_prep.text_files import LineBlock, TextRange, read_lines
 
 _SAMPLES = 8
@@ -31,13 +31,11 @@ _COMPLETING_SPEED = 9e8  # bytes a second that a core adds to a file and hashes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Estimates of a run.
+    """Estimates of a run; `files` and `input_bytes` are exact.
 
     Attributes:
-      files, input_bytes: what is read; exact.
-      pieces: of the text, once.
-      examples, output_bytes: what is written.
-      temporary_bytes: what temporary files need at once.
+      pieces: in one pass over the text.
+      temporary_bytes: the most bytes of temporary files.
       seconds: stage -> seconds of one core.
     """
 
@@ -52,16 +50,14 @@ class Plan:
     def describe(self, options: Options) -> str:
         """The plan as text."""
         output = _files(len(options.shards))
-        seconds = sum(self.seconds.values()) / options.workers
         rows = {
             "input": f"{megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
             "output": f"about {self.examples:,} examples, {megabytes(self.output_bytes)} in {output}",
         }
         if options.is_local:
-            rows |= {
-                "temporary": f"about {megabytes(self.temporary_bytes)}",
-                "time": f"about {duration(seconds)}, {options.workers} at work",
-            }
+            seconds = sum(self.seconds.values()) / options.workers
+            rows["temporary"] = f"about {megabytes(self.temporary_bytes)}"
+            rows["time"] = f"about {duration(seconds)}, {options.workers} at work"
         else:
             rows["runner"] = options.runner
         return "\n".join(f"{name:>22}  {text}" for name, text in rows.items())
@@ -75,11 +71,8 @@ class Plan:
         for folder, needed in needs.items():
             free = shutil.disk_usage(folder).free
             if needed > free:
-                warnings.warn(
-                    f"{folder} has {megabytes(free)} free, but about {megabytes(needed)} are needed",
-                    InputWarning,
-                    stacklevel=2,
-                )
+                text = f"{folder} has {megabytes(free)} free, but about {megabytes(needed)} are needed"
+                warnings.warn(text, InputWarning, stacklevel=2)
 
 
 def _files(count: int) -> str:
@@ -92,7 +85,7 @@ def make_plan(
     tokenizer: Tokenizer,
     options: Options,
 ) -> Plan:
-    """Takes a sample of the text through all stages and multiplies the figures."""
+    """Takes a sample of the text through all stages and scales the figures up."""
     input_bytes = sum(file["bytes"] for file in inputs)
     blocks = _sample(groups, options)
     clock = [time.perf_counter()]
@@ -111,7 +104,9 @@ def make_plan(
     scale = input_bytes / max(1, sum(block.size for block in blocks))
     passes = scale * options.passes
     pieces = round(pieces * scale)
-    temporary = pieces * _TOKENIZED_BYTES + _dealt_bytes(pieces, tokenizer, options)
+    row_bytes = PAIR.itemsize / (options.budget / 2)  # of a piece; pairs are rarely less than half full
+    dealt_bytes = options.passes * (np.dtype(tokenizer.id_dtype).itemsize + row_bytes)
+    temporary = pieces * (_TOKENIZED_BYTES + dealt_bytes)
     tokenizing, shuffling, writing = np.append(np.diff(clock), [0, 0])[:3].tolist()
     seconds = {
         "tokenizing": tokenizing * scale,
@@ -126,26 +121,20 @@ def make_plan(
 
 
 def _sample(groups: Sequence[Sequence[TextRange]], options: Options) -> list[LineBlock]:
-    """The beginnings of some evenly spaced ranges, without lines that cannot be used."""
+    """The beginnings of some evenly spaced ranges, without unusable lines."""
     ranges = [text_range for group in groups for text_range in group]
     return [
         _beginning(block)
         for text_range in ranges[:: max(1, len(ranges) // _SAMPLES)][:_SAMPLES]
-        for block in itertools.islice(read_lines(text_range, options, lambda bad: None), 1)
+        for block in itertools.islice(read_lines(text_range, options, lambda *bad: None), 1)
     ]
 
 
 def _beginning(block: LineBlock) -> LineBlock:
-    """The first lines, with their share of the bytes."""
+    """The first lines of a block, with their share of its bytes."""
     ends = np.cumsum([len(line) + 1 for line in block.lines])
     count = min(int(np.searchsorted(ends, _SAMPLE_CHARACTERS)) + 1, len(ends))
     share = ends[count - 1] / ends[-1] if count else 1
     return block._replace(
         lines=block.lines[:count], numbers=block.numbers[:count], size=round(block.size * share)
     )
-
-
-def _dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
-    """About the most bytes that the dealt pairs of all passes take, for a text of so many pieces."""
-    of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
-    return pieces * options.passes * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)

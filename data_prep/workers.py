@@ -30,12 +30,12 @@ class Workers:
     Example:
       with Workers(8) as workers:
           workers.start_for(1000)
-          ...  # the processes import what they need meanwhile
+          ...  # meanwhile the processes import what they need
           for task, result in workers.run(function, context, tasks, on_progress):
               ...
 
     Args:
-      count: the most processes. With 1, and for a single task, the work is done in this process.
+      count: the most processes. If it is 1, or if there is a single task, this process does the work.
     """
 
     def __init__(self, count: int):
@@ -68,12 +68,10 @@ class Workers:
         Args:
           function: importable by name.
           context: what every task needs; each process unpickles it once.
-          tasks: what the function is called with.
-          on_progress: called with what running tasks report.
 
         Raises:
           InputError: a process ended before its task did; the message has its exit status.
-          Exception: what a task raised.
+          Exception: the error of a task.
         """
         if min(self._count, len(tasks)) <= 1:
             for task in tasks:
@@ -93,7 +91,7 @@ class Workers:
     def _submit(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Future]:
         """Hands calls to the pool, which may start processes for them."""
         others = set(multiprocessing.active_children()) - self._processes
-        with ctrl_c_blocked():  # for good in the processes that start here: this process ends them
+        with ctrl_c_blocked():  # the processes that start here never see Ctrl-C; this process ends them
             futures = [self._pool.submit(function, *each) for each in arguments]
         self._processes |= set(multiprocessing.active_children()) - others
         return futures
@@ -117,9 +115,6 @@ def _status(process: BaseProcess) -> str:
     if code == -signal.SIGKILL:
         return f"exit status {code} (SIGKILL: killed, perhaps for want of memory)"
     return f"exit status {code}" + (f" ({signal.Signals(-code).name})" if code < 0 else "")
-
-
-# ------------------------------------------------------------------------------------------ in the processes
 
 
 _progress_here: SimpleQueue  # of a worker
