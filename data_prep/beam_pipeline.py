@@ -1,7 +1,7 @@
 """The stages of a run as an Apache Beam pipeline, which writes the same bytes as `data_prep.execution`.
 
-Groups of text become corpora, the corpora of a unit become pairs, the pairs of a bucket a part of a shard, and
-the parts of a shard the shard. A local run has files between the stages; here Beam groups what belongs together.
+Groups of text become corpora, the corpora of a unit become pairs, the pairs of a bucket become a part of a
+shard, and the parts become the shard. Beam groups what belongs together; a local run has files for that.
 """
 
 import contextlib
@@ -200,12 +200,9 @@ class _Plan:
 
 
 def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options) -> _Plan:
-    corpora, pieces, documents = [], [], []
-    for group, of_group in sorted(figures):
-        for number, (of_corpus, in_corpus) in enumerate(of_group):
-            corpora.append((group, number))
-            pieces.append(of_corpus)
-            documents.append(in_corpus)
+    groups = sorted(figures)
+    corpora = [(group, number) for group, of_group in groups for number in range(len(of_group))]
+    pieces, documents = ([figures[i] for _, of_group in groups for figures in of_group] for i in (0, 1))
     group_of: dict[tuple[int, int], int] = {}
     units: dict[int, list[tuple[int, Unit]]] = {}
     for number, unit in enumerate(plan_units(pieces, documents, options)):
@@ -215,11 +212,8 @@ def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Op
 
 
 def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics | None:
-    total = None
-    for one in statistics:
-        if one is not None:
-            total = one if total is None else total + one
-    return total
+    found = [one for one in statistics if one is not None]
+    return sum(found[1:], found[0]) if found else None
 
 
 def _write_outcome(
@@ -255,10 +249,8 @@ class _Step:
 def _tokenize(element: tuple[int, list[tuple[str, int, int]]], step: _Step) -> Iterator[Any]:
     """(number, ranges) of a group -> ((group, number), corpus) of each of its corpora."""
     group, ranges = element
-    text_ranges = [TextRange(*text_range) for text_range in ranges]
-    corpora = TokenizedGroup(
-        text_ranges, step.tokenizer, step.options, lambda size, pieces: _PIECES.inc(pieces)
-    )
+    places = [TextRange(*text_range) for text_range in ranges]
+    corpora = TokenizedGroup(places, step.tokenizer, step.options, lambda size, pieces: _PIECES.inc(pieces))
     for number, corpus in enumerate(corpora):
         yield (group, number), corpus
     yield beam.pvalue.TaggedOutput(_RESULTS, (group, corpora.result))

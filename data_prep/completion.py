@@ -49,7 +49,7 @@ class Completion:
     def results(self, on_progress: Callable[[int], None]) -> list[dict[str, Any]]:
         """Waits until all shards are complete; returns the bytes and sha256 of each shard.
 
-        `on_progress` is called now and then with the bytes completed since the last call, first with all so far.
+        `on_progress` is called now and then with the bytes that were completed since the last call.
         """
         shown = 0
         others = set(self._shards)
@@ -70,7 +70,8 @@ class Completion:
         """The bytes of each part of the shard, as soon as the part is written."""
         for bucket in range(shard * self._parts, (shard + 1) * self._parts):
             with self._changed:
-                self._changed.wait_for(lambda bucket=bucket: self._ended or bucket in self._sizes)
+                while not (self._ended or bucket in self._sizes):
+                    self._changed.wait()
                 if self._ended:
                     raise CancelledError
                 size = self._sizes[bucket]

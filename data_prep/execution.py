@@ -20,16 +20,7 @@ _Task = TypeVar("_Task")
 
 
 class RunProgress:
-    """A bar in seconds of expected work, which stages of different speed share.
-
-    Example:
-      with RunProgress({"tokenizing": 120.0, "writing": 30.0}) as progress:
-          progress.begin("tokenizing", total=size)
-          progress.advance(1 << 20, pieces=250_000)
-
-    Args:
-      seconds: stage -> how long it is expected to take.
-    """
+    """A bar that stages of different speed share; `seconds` is the time that each is expected to take."""
 
     def __init__(self, seconds: dict[str, float]):
         self._seconds = {stage: max(time, 1e-3) for stage, time in seconds.items()}
@@ -119,7 +110,7 @@ class Execution:
         )
 
     def _tokenize(self) -> tuple[list[tuple[str, int, int]], TokenizedText]:
-        """Tokenizes all groups of text; returns the file, pieces and documents of each corpus, and a summary."""
+        """Returns the file, pieces and documents of each corpus, and what is known of the whole text."""
         files, groups = self._job.files, self._job.groups
         sizes = [sum(text_range.end - text_range.begin for text_range in group) for group in groups]
         self._progress.begin("tokenizing", sum(sizes))

@@ -74,15 +74,10 @@ class TextStatistics:
         return dataclasses.replace(self, longest=longest, shortest=shortest)
 
     def __add__(self, other: "TextStatistics") -> "TextStatistics":
-        return TextStatistics(
-            self.documents + other.documents,
-            self.segments + other.segments,
-            self.pieces + other.pieces,
-            self.unknown + other.unknown,
-            self.segment_pieces + other.segment_pieces,
-            self.document_segments + other.document_segments,
-            heapq.nlargest(_NAMED_DOCUMENTS, self.longest + other.longest),
-            heapq.nsmallest(_NAMED_DOCUMENTS, self.shortest + other.shortest),
+        total = _sum(self, other)
+        longest = heapq.nlargest(_NAMED_DOCUMENTS, total.longest)
+        return dataclasses.replace(
+            total, longest=longest, shortest=heapq.nsmallest(_NAMED_DOCUMENTS, total.shortest)
         )
 
 
@@ -129,9 +124,11 @@ class ExampleStatistics:
         return int(self.lengths @ np.arange(len(self.lengths)))
 
     def __add__(self, other: "ExampleStatistics") -> "ExampleStatistics":
-        return ExampleStatistics(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
-        )
+        return _sum(self, other)
+
+
+def _sum(one: _Statistics, other: _Statistics) -> _Statistics:
+    return type(one)(*(getattr(one, f.name) + getattr(other, f.name) for f in dataclasses.fields(one)))
 
 
 def to_json(statistics: TextStatistics | ExampleStatistics) -> dict[str, Any]:

@@ -185,9 +185,9 @@ def _text_of_row(row: str | bytes | None) -> str:
 def _text_of_json(line: bytes, field: str) -> str:
     if line.isspace():
         return ""
-    text = _decoded(line)
+    data = _decoded(line)
     try:
-        document = json.loads(text)
+        document = json.loads(data)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON ({getattr(error, 'msg', error)})") from None
     text = document.get(field) if isinstance(document, dict) else None
