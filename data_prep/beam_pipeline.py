@@ -24,33 +24,15 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from albert_tf.cli.flags import UsageError
 from albert_tf.data.tfrecord import framed
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import (
-    has_scheme,
-    open_file,
-    read_json,
-    remove_folder,
-    write_bytes,
-    write_json,
-    write_text,
-)
+from albert_tf.files import has_scheme, open_file, read_json, remove_folder, write_bytes, write_json
 from albert_tf.tokenization import Tokenizer
+from data_prep import stages
 from data_prep.corpus import Corpus
 from data_prep.jobs import Job
 from data_prep.options import Options
-from data_prep.stages import (
-    PAIR,
-    Unit,
-    bucket_examples,
-    buckets_per_shard,
-    deal_unit,
-    joined_pairs,
-    pair_ids,
-    pair_rows,
-    plan_units,
-)
 from data_prep.statistics import ExampleStatistics, from_json, to_json
 from data_prep.text_files import TextRange
-from data_prep.text_groups import Outcome, TokenizedGroup, joined_results, require_examples, require_text
+from data_prep.text_groups import Outcome, TextGroup, joined_results, require_examples, require_text
 
 _COPIED_BYTES = 1 << 20
 _RESULTS = "results"  # the output of a step besides its elements
@@ -74,7 +56,7 @@ def done_by_runner(job: Job) -> Iterator[Outcome]:
     step = _Step(options, job.tokenizer, folder)
     beam_options = _pipeline_options(options)
     try:
-        write_text(os.path.join(folder, "runner"), options.runner)  # says at once whether it can be written
+        write_json(os.path.join(folder, "runner"), options.runner)  # says at once whether it can be written
         with _errors_as_lines(options.runner):
             # By its name, the DirectRunner would download another runner when it starts.
             runner = FnApiRunner() if options.runner == "DirectRunner" else options.runner
@@ -194,7 +176,7 @@ class _Plan:
     """
 
     group_of: dict[tuple[int, int], int]
-    units: dict[int, list[tuple[int, Unit]]]
+    units: dict[int, list[tuple[int, stages.Unit]]]
     corpora: list[tuple[int, int]]
     parts: int
 
@@ -204,11 +186,11 @@ def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Op
     corpora = [(group, number) for group, of_group in groups for number in range(len(of_group))]
     pieces, documents = ([figures[i] for _, of_group in groups for figures in of_group] for i in (0, 1))
     group_of: dict[tuple[int, int], int] = {}
-    units: dict[int, list[tuple[int, Unit]]] = {}
-    for number, unit in enumerate(plan_units(pieces, documents, options)):
+    units: dict[int, list[tuple[int, stages.Unit]]] = {}
+    for number, unit in enumerate(stages.plan_units(pieces, documents, options)):
         units.setdefault(unit.group, []).append((number, unit))
         group_of |= {corpora[corpus]: unit.group for corpus in unit.corpora}
-    return _Plan(group_of, units, corpora, buckets_per_shard(sum(pieces), options))
+    return _Plan(group_of, units, corpora, stages.buckets_per_shard(sum(pieces), options))
 
 
 def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics | None:
@@ -249,11 +231,11 @@ class _Step:
 def _tokenize(element: tuple[int, list[tuple[str, int, int]]], step: _Step) -> Iterator[Any]:
     """(number, ranges) of a group -> ((group, number), corpus) of each of its corpora."""
     group, ranges = element
-    places = [TextRange(*text_range) for text_range in ranges]
-    corpora = TokenizedGroup(places, step.tokenizer, step.options, lambda size, pieces: _PIECES.inc(pieces))
+    text = TextGroup([TextRange(*text_range) for text_range in ranges], step.options)
+    corpora = text.tokenize(step.tokenizer, lambda size, pieces: _PIECES.inc(pieces))
     for number, corpus in enumerate(corpora):
         yield (group, number), corpus
-    yield beam.pvalue.TaggedOutput(_RESULTS, (group, corpora.result))
+    yield beam.pvalue.TaggedOutput(_RESULTS, (group, text.result))
 
 
 def _deal_pairs(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) -> Iterator[Any]:
@@ -264,24 +246,26 @@ def _deal_pairs(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) ->
     corpus = Corpus.joined([by_place[plan.corpora[place]] for place in units[0][1].corpora])
     buckets = len(step.options.shards) * plan.parts
     for unit_number, unit in units:
-        dealt = deal_unit(corpus, unit, buckets, step.tokenizer, step.options)
-        ends = np.cumsum(dealt.sizes)
-        for bucket in np.flatnonzero(dealt.sizes).tolist():
-            pairs = dealt.pairs.take(slice(ends[bucket] - dealt.sizes[bucket], ends[bucket]))
-            yield bucket, (unit_number, pair_rows(pairs).tobytes(), pair_ids(corpus.ids, pairs).tobytes())
-        yield beam.pvalue.TaggedOutput(_RESULTS, dealt.left_out)
+        all_pairs, sizes, left_out = stages.deal_unit(corpus, unit, buckets, step.tokenizer, step.options)
+        ends = np.cumsum(sizes)
+        for bucket in np.flatnonzero(sizes).tolist():
+            pairs = all_pairs.take(slice(ends[bucket] - sizes[bucket], ends[bucket]))
+            rows, ids = stages.pair_rows(pairs), stages.pair_ids(corpus.ids, pairs)
+            yield bucket, (unit_number, rows.tobytes(), ids.tobytes())
+        yield beam.pvalue.TaggedOutput(_RESULTS, left_out)
 
 
 def _write_part(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) -> Iterator[Any]:
     """The pairs of a bucket -> (shard, (bucket, records)) of the part of a shard that they become."""
     bucket, dealt = element
     _, rows, ids = zip(*sorted(dealt), strict=True)
-    bucket_ids, pairs = joined_pairs(
-        [np.frombuffer(data, PAIR) for data in rows],
+    bucket_ids, pairs = stages.joined_pairs(
+        [np.frombuffer(data, stages.PAIR) for data in rows],
         [np.frombuffer(data, step.tokenizer.id_dtype) for data in ids],
     )
     with write_bytes(step.part(bucket)) as file:
-        for serialized, counted in bucket_examples(bucket_ids, pairs, bucket, step.tokenizer, step.options):
+        examples = stages.bucket_examples(bucket_ids, pairs, bucket, step.tokenizer, step.options)
+        for serialized, counted in examples:
             file.write(b"".join(part for record in serialized for part in framed(record)))
             yield beam.pvalue.TaggedOutput(_RESULTS, counted)
     _EXAMPLES.inc(len(pairs))

@@ -32,21 +32,6 @@ class Corpus:
         """The number of documents."""
         return len(self.document_starts) - 1
 
-    @property
-    def segments(self) -> int:
-        """The number of segments."""
-        return len(self.segment_starts) - 1
-
-    @property
-    def segment_pieces(self) -> np.ndarray:
-        """int64 [segments]. The pieces of each segment."""
-        return np.diff(self.segment_starts)
-
-    @property
-    def document_pieces(self) -> np.ndarray:
-        """int64 [documents]. The pieces of each document."""
-        return np.diff(self.segment_starts[self.document_starts])
-
     def save(self, file: IO[bytes]) -> None:
         """Writes the corpus to an open file."""
         np.savez(file, **dataclasses.asdict(self))

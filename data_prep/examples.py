@@ -1,6 +1,6 @@
 """Pairs of texts into the arrays of pretraining records: [CLS] A [SEP] B [SEP], masked or not."""
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def make_examples(
     positions[rows, nth] = cells % max_seq_length
     labels[rows, nth] = ids[masked.predicted]
     weights[rows, nth] = 1
-    features = _features(dataclasses.replace(layout, ids=masked.ids), pairs, tokenizer, max_seq_length) | {
+    features = _features(layout._replace(ids=masked.ids), pairs, tokenizer, max_seq_length) | {
         "masked_lm_positions": positions,
         "masked_lm_ids": labels,
         "masked_lm_weights": weights,
@@ -60,8 +60,7 @@ def make_unmasked_examples(
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Layout:
+class _Layout(NamedTuple):
     """The pieces of A, B, A, B, ... of a batch end to end, without special pieces.
 
     Attributes:

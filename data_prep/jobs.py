@@ -22,7 +22,7 @@ from data_prep.options import Options
 from data_prep.stages import Unit, bucket_examples, deal_unit, read_bucket, write_pairs
 from data_prep.statistics import ExampleStatistics
 from data_prep.text_files import TextRange
-from data_prep.text_groups import TokenizedGroup
+from data_prep.text_groups import TextGroup
 from data_prep.work_files import WorkFiles, save_result
 from data_prep.workers import OnProgress
 
@@ -40,12 +40,12 @@ class Job:
 
 
 def tokenize_group(job: Job, group: int, on_progress: OnProgress) -> dict[str, Any]:
-    """Tokenizes a group of text; returns `TokenizedGroup.result`."""
-    corpora = TokenizedGroup(job.groups[group], job.tokenizer, job.options, on_progress)
-    for number, corpus in enumerate(corpora):
+    """Tokenizes a group of text; returns `TextGroup.result`."""
+    text = TextGroup(job.groups[group], job.options)
+    for number, corpus in enumerate(text.tokenize(job.tokenizer, on_progress)):
         with _written(job.files.tokenized(group, number)) as file:
             corpus.save(file)
-    return save_result(job.files.tokenized_group(group), corpora.result)
+    return save_result(job.files.tokenized_group(group), text.result)
 
 
 class DealTask(NamedTuple):
@@ -58,14 +58,14 @@ class DealTask(NamedTuple):
 
 
 def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, Any]:
-    """Deals a unit's pairs out over buckets; returns `left_out`, see `DealtPairs`."""
+    """Deals a unit's pairs out over buckets; returns `left_out`, see `plan_pairs`."""
     corpus = Corpus.load(task.paths)
-    dealt = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
+    pairs, sizes, left_out = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
     path = job.files.dealt_pairs(task.number)
     with _written(path) as file:
-        write_pairs(file, corpus.ids, dealt.pairs, dealt.sizes)
+        write_pairs(file, corpus.ids, pairs, sizes)
     on_progress(0, corpus.ids.size * task.unit.passes)
-    return save_result(path, {"left_out": dealt.left_out})
+    return save_result(path, {"left_out": left_out})
 
 
 class BucketTask(NamedTuple):

@@ -29,6 +29,7 @@ from albert_tf.files import (
 )
 from data_prep.data_sets import matching_text_files
 from data_prep.options import Options
+from data_prep.text_groups import Outcome
 
 FORMAT = "albert_tf pretraining data 1"
 
@@ -92,25 +93,20 @@ class _Manifest(TypedDict):
 
 
 def publish(
-    complete: Sequence[str],
-    shards: Sequence[Mapping[str, Any]],
-    description: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    options: Options,
+    outcome: Outcome, description: Mapping[str, Any], manifest: Mapping[str, Any], options: Options
 ) -> dict[str, Any]:
     """Gives complete files their names, descriptions and manifest, in this order; returns the manifest.
 
+    A file that does not exist any more has its name already, from an interrupted run.
+
     Args:
-      complete: names of the files so far; a file that does not exist has its final name already.
-      shards: records, bytes and sha256 of each file.
       description: what all files have in common, see `records.read_metadata`.
       manifest: everything except format and shards.
-      options: has the final names.
     """
     path = records.manifest_path(options.output_file[0])
     folder = os.path.dirname(path) or "."
     named = []
-    for name, shard, figures in zip(complete, options.shards, shards, strict=True):
+    for name, shard, figures in zip(outcome.complete, options.shards, outcome.shards, strict=True):
         if file_exists(name):
             move_file(name, shard)
         write_json(records.metadata_path(shard), {"format": records.FORMAT, **figures, **description})
@@ -133,12 +129,6 @@ def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
     """The record files that a manifest describes."""
     folder = os.path.dirname(output_file)
     return [os.path.join(folder, shard["name"]) for shard in manifest["shards"]]
-
-
-def is_complete(output_file: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether all files of a manifest exist and have their full size."""
-    pairs = zip(shard_paths(output_file, manifest), manifest["shards"], strict=True)
-    return all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs)
 
 
 def verify(output_file: str) -> dict[str, Any]:
@@ -209,8 +199,10 @@ def finished_manifest(key: Mapping[str, Any], continues: bool, options: Options)
         return None
     output = options.output_file[0]
     manifest = read_manifest(output)
-    if manifest and manifest["key"] == key and is_complete(output, manifest):
-        return manifest
+    if manifest and manifest["key"] == key:
+        pairs = zip(shard_paths(output, manifest), manifest["shards"], strict=True)
+        if all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs):
+            return manifest
     there = next(filter(file_exists, options.shards), None)
     if there is None or continues:
         return None

@@ -33,9 +33,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         help="TFRecord files; examples are dealt out over them in random order"
     )
     num_shards: int | None = flags.option(
-        None,
-        at_least=1,
-        help="write the one --output_file F as so many files, F-00000-of-00016 and so on",
+        None, at_least=1, help="write the one --output_file F as so many files, F-00000-of-00016 and so on"
     )
     spm_model_file: str | None = flags.option(None, help="SentencePiece model")
     vocab_file: str | None = flags.option(

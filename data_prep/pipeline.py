@@ -69,8 +69,7 @@ def _publish(outcome: Outcome, job: Job, made_of: Mapping[str, Any], seconds: fl
     left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": outcome.left_out}
     summary = summarize(text.statistics, examples, left_out, seconds, options)
     return manifests.publish(
-        outcome.complete,
-        outcome.shards,
+        outcome,
         description={
             "vocab_size": job.tokenizer.vocab_size,
             "max_seq_length": options.max_seq_length,

@@ -95,9 +95,9 @@ def make_plan(
     if located:
         corpus = located.corpus
         pieces = corpus.ids.size
-        dealt = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
+        pairs, *_ = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
         clock.append(time.perf_counter())
-        for serialized, counted in bucket_examples(corpus.ids, dealt.pairs, 0, tokenizer, options):
+        for serialized, counted in bucket_examples(corpus.ids, pairs, 0, tokenizer, options):
             record_bytes += sum(map(len, serialized)) + _FRAME_BYTES * len(serialized)
             examples += counted.examples
         clock.append(time.perf_counter())

@@ -94,7 +94,7 @@ def plan_pairs(
     """All pairs of some passes, not shuffled; `is_word_start` is bool [vocab_size].
 
     Returns:
-      The pairs, and the number of chunks that are left out because they are one single word.
+      The pairs, and how many chunks are left out because they are one single word.
     """
     documents = np.tile(np.arange(corpus.documents), passes)
     targets = np.full(documents.size, options.budget)
@@ -102,10 +102,9 @@ def plan_pairs(
     targets[short] = rng.integers(2, options.budget, np.count_nonzero(short), endpoint=True)
 
     chunks = _divide_into_chunks(corpus, documents, targets, options.random_next_sentence, rng)
-    documents, targets = documents[chunks.row], targets[chunks.row]
-    pieces = corpus.segment_starts
-    begin, cut, end = pieces[chunks.begin], pieces[chunks.cut], pieces[chunks.end]
-    from_elsewhere = chunks.b_elsewhere
+    row, *borders, from_elsewhere = chunks
+    documents, targets = documents[row], targets[row]
+    begin, cut, end = (corpus.segment_starts[border] for border in borders)
     left_out = 0
     if not options.random_next_sentence and options.single_segment_chunks == "split":
         cut = _cut_between_words(corpus, is_word_start, begin, cut, end, rng)
@@ -131,23 +130,16 @@ def plan_pairs(
     return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), left_out
 
 
-@dataclasses.dataclass(frozen=True)
-class _Chunks:
-    """Runs of segments of one document; `cut` is the first segment after A, `end` the first after B."""
-
-    row: np.ndarray
-    begin: np.ndarray
-    cut: np.ndarray
-    end: np.ndarray
-    b_elsewhere: np.ndarray
-
-
 def _divide_into_chunks(
     corpus: Corpus, documents: np.ndarray, targets: np.ndarray, random_next: bool, rng: np.random.Generator
-) -> _Chunks:
+) -> list[np.ndarray]:
     """Takes segments until a chunk has its target of pieces or the document ends.
 
     Each step of the loop finds the next chunk of every document in every pass.
+
+    Returns:
+      For each chunk: the index in `documents`; the first segment of A, after A and after B; whether B comes
+      from elsewhere.
     """
     pieces = corpus.segment_starts
     row = np.arange(documents.size)
@@ -166,7 +158,7 @@ def _divide_into_chunks(
         row, begin, last, targets = row[more], begin[more], last[more], targets[more]
     columns = [np.concatenate(column) for column in zip(*found, strict=True)]
     order = np.argsort(columns[0], kind="stable")
-    return _Chunks(*(column[order] for column in columns))
+    return [column[order] for column in columns]
 
 
 def _cut_between_words(

@@ -71,27 +71,20 @@ def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options
     return units
 
 
-class DealtPairs(NamedTuple):
-    """The pairs of a unit, sorted by bucket.
+def deal_unit(
+    corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, options: Options
+) -> tuple[Pairs, np.ndarray, int]:
+    """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora.
 
-    Attributes:
-      sizes: int64 [buckets]. The number of pairs in each bucket.
-      left_out: the number of chunks that make no pair because they are one single word.
+    Returns:
+      The pairs, sorted by bucket; int64 [buckets], the number in each bucket; `left_out` of `plan_pairs`.
     """
-
-    pairs: Pairs
-    sizes: np.ndarray
-    left_out: int
-
-
-def deal_unit(corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, options: Options) -> DealtPairs:
-    """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora."""
     rng = np.random.default_rng([options.random_seed, _PAIRS, unit.group, unit.first_pass])
     pairs, left_out = plan_pairs(corpus, tokenizer.is_word_start, unit.passes, options, rng)
     if options.is_dynamic:
         pairs = pairs.in_text_order()
     order, sizes = deal(len(pairs), buckets, rng)
-    return DealtPairs(pairs.take(order), sizes, left_out)
+    return pairs.take(order), sizes, left_out
 
 
 def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 No loop runs over pieces or n-grams: each step of the one loop here makes the next choice of every example.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,8 +81,7 @@ def choose_units(
     return chosen
 
 
-@dataclasses.dataclass(frozen=True)
-class Masked:
+class Masked(NamedTuple):
     """A batch of examples whose pieces lie end to end.
 
     Attributes:

@@ -46,15 +46,15 @@ class TextStatistics:
     def of(cls, located: LocatedCorpus, unknown_id: int) -> "TextStatistics":
         """The statistics of a corpus."""
         corpus = located.corpus
-        pieces = corpus.document_pieces
+        pieces = np.diff(corpus.segment_starts[corpus.document_starts])
         order = np.argsort(pieces, kind="stable")
         documents = np.column_stack([pieces, located.places])
         return cls(
             corpus.documents,
-            corpus.segments,
+            len(corpus.segment_starts) - 1,
             corpus.ids.size,
             int(np.count_nonzero(corpus.ids == unknown_id)),
-            _powers_of_two(corpus.segment_pieces),
+            _powers_of_two(np.diff(corpus.segment_starts)),
             _powers_of_two(np.diff(corpus.document_starts)),
             [tuple(document) for document in documents[order[: -_NAMED_DOCUMENTS - 1 : -1]].tolist()],
             [tuple(document) for document in documents[order[:_NAMED_DOCUMENTS]].tolist()],

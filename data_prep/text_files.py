@@ -8,6 +8,7 @@ import importlib
 import io
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
@@ -91,10 +92,7 @@ def lines_before(text_range: TextRange) -> int:
 
 
 def read_lines(
-    text_range: TextRange,
-    options: TextOptions,
-    on_bad_line: OnBadLine,
-    block: int = _BLOCK,
+    text_range: TextRange, options: TextOptions, on_bad_line: OnBadLine, block: int = _BLOCK
 ) -> Iterator[LineBlock]:
     """The lines of a range, or the sentences of its JSON documents or rows, without unusable lines.
 
@@ -233,7 +231,7 @@ def _blocks(
         if begin:
             file.seek(begin)
         done, rest = begin, bytearray()
-        for data in _read(path, file, None if is_compressed(path) else end - begin, block):
+        for data in _read(path, file, math.inf if is_compressed(path) else end - begin, block):
             if not done and not rest:
                 data = data.removeprefix(codecs.BOM_UTF8)
             cut = data.rfind(b"\n") + 1
@@ -257,19 +255,18 @@ def _decompressed(path: str, raw: IO[bytes]) -> contextlib.AbstractContextManage
     return importlib.import_module(module).open(raw) if module else contextlib.nullcontext(raw)
 
 
-def _read(path: str, file: IO[bytes], left: int | None, block: int) -> Iterator[bytes]:
-    """The next `left` bytes of a file in blocks, or all bytes."""
-    while left is None or left:
+def _read(path: str, file: IO[bytes], left: float, block: int) -> Iterator[bytes]:
+    """The next `left` bytes of a file in blocks."""
+    while left:
         try:
-            data = file.read(block if left is None else min(block, left))
-        except Exception as error:  # each compression has its own
+            data = file.read(int(min(block, left)))
+        except Exception as error:  # each compression has its own errors
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise InputError(f"{path} cannot be decompressed ({error}): damaged, or cut short") from None
         if not data:
             return
-        if left is not None:
-            left -= len(data)
+        left -= len(data)
         yield data
 
 

@@ -93,6 +93,8 @@ class TextGroup:
     def __init__(self, ranges: Sequence[TextRange], options: TextOptions):
         self._ranges = ranges
         self._options = options
+        self._corpora: list[tuple[int, int]] = []
+        self._statistics = TextStatistics.empty()
         self.lines = [0] * len(ranges)
         self.skipped_lines = 0
         self.skipped: list[tuple[int, int, str]] = []
@@ -118,30 +120,11 @@ class TextGroup:
             yield block
             self.lines[source] = block.next_number
 
-
-class TokenizedGroup:
-    """The corpora of a group of text, which are made while a caller iterates over them.
-
-    `on_progress` is called with the bytes and the pieces of each block.
-    """
-
-    def __init__(
-        self,
-        ranges: Sequence[TextRange],
-        tokenizer: Tokenizer,
-        options: TextOptions,
-        on_progress: Callable[[int, int], None],
-    ):
-        self._text = TextGroup(ranges, options)
-        self._tokenizer = tokenizer
-        self._on_progress = on_progress
-        self._statistics = TextStatistics.empty()
-        self._corpora: list[tuple[int, int]] = []
-
-    def __iter__(self) -> Iterator[Corpus]:
-        for located in tokenize(self._text.read(), self._tokenizer, self._on_progress):
+    def tokenize(self, tokenizer: Tokenizer, on_progress: Callable[[int, int], None]) -> Iterator[Corpus]:
+        """Yields the corpora; `on_progress` is called with the bytes and the pieces of each block."""
+        for located in tokenize(self.read(), tokenizer, on_progress):
             self._corpora.append((located.corpus.ids.size, located.corpus.documents))
-            self._statistics += TextStatistics.of(located, self._tokenizer.unk_id)
+            self._statistics += TextStatistics.of(located, tokenizer.unk_id)
             yield located.corpus
 
     @property
@@ -150,9 +133,9 @@ class TokenizedGroup:
         return {
             "statistics": statistics.to_json(self._statistics),
             "corpora": self._corpora,
-            "lines": self._text.lines,
-            "skipped_lines": self._text.skipped_lines,
-            "skipped": self._text.skipped,
+            "lines": self.lines,
+            "skipped_lines": self.skipped_lines,
+            "skipped": self.skipped,
         }
 
 

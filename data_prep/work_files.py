@@ -21,6 +21,10 @@ class WorkFiles:
 
     Tokenized text and dealt pairs lie in `temp_dir` (default: beside the first shard). The parts of a shard
     lie beside the shard, because they become it.
+
+    Attributes:
+      dealt_totals: the name by which the totals of dealing are saved.
+      all_dealt_pairs: the folder of the pairs of all units.
     """
 
     def __init__(self, shards: Sequence[str], temp_dir: str | None = None):
@@ -32,6 +36,8 @@ class WorkFiles:
         temporary = os.path.join(temp_dir or home, name)
         self._tokens = os.path.join(temporary, "tokens")
         self._dealt = os.path.join(temporary, "dealt")
+        self.dealt_totals = os.path.join(self._dealt, "totals")
+        self.all_dealt_pairs = os.path.join(self._dealt, "pairs")
         self._shard_folders = [
             temporary if has_scheme(shard) else os.path.join(os.path.dirname(shard), name) for shard in shards
         ]
@@ -44,16 +50,6 @@ class WorkFiles:
     def tokenized(self, group: int, corpus: int) -> str:
         """The file of a corpus of a group."""
         return f"{self.tokenized_group(group)}-{corpus:04}.npz"
-
-    @property
-    def dealt_totals(self) -> str:
-        """The name by which the totals of dealing are saved."""
-        return os.path.join(self._dealt, "totals")
-
-    @property
-    def all_dealt_pairs(self) -> str:
-        """The folder of the pairs of all units."""
-        return os.path.join(self._dealt, "pairs")
 
     def dealt_pairs(self, unit: int) -> str:
         """The file of a unit's pairs."""

@@ -23,19 +23,10 @@ _PROGRESS_SECONDS = 0.2
 
 
 class Workers:
-    """Processes that work on tasks until the `with` block ends.
+    """At most `count` processes that work on tasks until the `with` block ends.
 
-    The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
-
-    Example:
-      with Workers(8) as workers:
-          workers.start_for(1000)
-          ...  # meanwhile the processes import what they need
-          for task, result in workers.run(function, context, tasks, on_progress):
-              ...
-
-    Args:
-      count: the most processes. If it is 1, or if there is a single task, this process does the work.
+    If `count` is 1, or if there is a single task, this process does the work. The processes are spawned: a
+    script of your own needs its `if __name__ == "__main__":`.
     """
 
     def __init__(self, count: int):
@@ -54,7 +45,7 @@ class Workers:
         self._progress.close()
 
     def start_for(self, tasks: int) -> None:
-        """Starts the processes that so many tasks can use, unless they run already."""
+        """Starts the processes that so many tasks can use; they import what they need in the meantime."""
         wanted = min(self._count, tasks)
         if wanted > 1:
             with self._early_ends_as_errors():
@@ -65,13 +56,8 @@ class Workers:
     ) -> Iterator[tuple[Any, Any]]:
         """Yields each task with its result, in the order in which the tasks are done.
 
-        Args:
-          function: importable by name.
-          context: what every task needs; each process unpickles it once.
-
-        Raises:
-          InputError: a process ended before its task did; the message has its exit status.
-          Exception: the error of a task.
+        A process imports `function` by its name, and unpickles `context` once. The error of a task is raised;
+        if a process ends early, InputError gives its exit status.
         """
         if min(self._count, len(tasks)) <= 1:
             for task in tasks:
