@@ -44,11 +44,7 @@ _PIECES, _EXAMPLES = (
 
 @contextlib.contextmanager
 def done_by_runner(job: Job) -> Iterator[Outcome]:
-    """Lets a Beam runner do the stages; removes its files when the outcome has been used.
-
-    Raises:
-      InputError: a stage or the runner failed.
-    """
+    """Lets a Beam runner do the stages; removes its files when the outcome has been used."""
     options = job.options
     output = options.shards[0]
     home, name = os.path.split(output if has_scheme(output) else os.path.abspath(output))

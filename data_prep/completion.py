@@ -47,10 +47,7 @@ class Completion:
             shard.result()
 
     def results(self, on_progress: Callable[[int], None]) -> list[dict[str, Any]]:
-        """Waits until all shards are complete; returns the bytes and sha256 of each shard.
-
-        `on_progress` is called now and then with the bytes that were completed since the last call.
-        """
+        """Waits for all shards and returns bytes and sha256 of each; `on_progress` takes bytes now and then."""
         shown = 0
         others = set(self._shards)
         while others:

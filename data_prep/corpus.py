@@ -89,12 +89,11 @@ def tokenize(
     on_progress: Callable[[int, int], None] = lambda size, pieces: None,
     longest: int = LONGEST_DOCUMENT,
 ) -> Iterator[LocatedCorpus]:
-    """Encodes lines into corpora of whole documents; none is empty.
+    """Encodes the lines of each source into corpora of whole documents; none is empty.
 
-    Lines without pieces are dropped, and so are documents without lines.
+    Lines without pieces are dropped, and so are documents without lines. The end of a source ends a document.
 
     Args:
-      sources: consecutive lines of each source. The end of a source ends its last document.
       on_progress: called with the bytes and the pieces of each block.
       longest: about how many pieces a corpus has, except the last one. A longer document is divided.
     """

@@ -20,12 +20,8 @@ def readable_records(
 ) -> Iterator[str]:
     """The first `count` records of an output as text; a piece to predict stands as [what is seen|its label].
 
-    Args:
-      output_file: an output that has a manifest, or a single record file.
-      spm_model_file, vocab_file: the vocabulary. If neither is given, the description of the file names it.
-
-    Raises:
-      InputError: there are no such records, or no vocabulary for them.
+    The output has a manifest, or is a single record file. If no vocabulary is given, the description of the
+    file names it. Raises InputError if there are no records or no vocabulary.
     """
     manifest = read_manifest(output_file)
     paths = shard_paths(output_file, manifest) if manifest else [output_file]

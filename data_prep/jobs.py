@@ -99,11 +99,8 @@ def complete_shard(
 ) -> dict[str, Any]:
     """Adds all parts of a shard to the first one; returns the bytes and sha256 of the shard.
 
-    A part is removed when it has been added. So a part that does not exist has been added before.
-
-    Args:
-      sizes: the bytes of each part; yields a size when the part is written.
-      on_progress: called with numbers of bytes.
+    `sizes` yields the bytes of each part when the part is written. A part is removed when it has been added.
+    So a part that does not exist has been added before.
     """
     path = job.files.part(shard, 0)
     digest = hashlib.sha256()

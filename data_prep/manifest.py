@@ -97,11 +97,8 @@ def publish(
 ) -> dict[str, Any]:
     """Gives complete files their names, descriptions and manifest, in this order; returns the manifest.
 
-    A file that does not exist any more has its name already, from an interrupted run.
-
-    Args:
-      description: what all files have in common, see `records.read_metadata`.
-      manifest: everything except format and shards.
+    A file that does not exist any more got its name in an interrupted run. `description` is what all files have
+    in common, see `records.read_metadata`; `manifest` lacks format and shards.
     """
     path = records.manifest_path(options.output_file[0])
     folder = os.path.dirname(path) or "."
@@ -155,8 +152,7 @@ def verify(output_file: str) -> dict[str, Any]:
 def input_files(options: Options) -> list[str]:
     """The files that --input_file names, without the output of an earlier run that a glob finds.
 
-    Raises:
-      InputError: a file is missing, an output would replace an input, or a name of an output is impossible.
+    Raises InputError if a file is missing, if an output would replace an input, or if it cannot have its name.
     """
     options.require_input()
     check_output_names(options.shards)
@@ -186,14 +182,9 @@ def describe_inputs(paths: Sequence[str], threads: int) -> list[dict[str, Any]]:
 
 
 def finished_manifest(key: Mapping[str, Any], continues: bool, options: Options) -> dict[str, Any] | None:
-    """The manifest of the output if the same command made it; None if it is to be made.
+    """The manifest of the output if the command with this key made it; None if the run may write the output.
 
-    Args:
-      key: see `make_key`.
-      continues: whether there is unfinished work of the same command.
-
-    Raises:
-      InputError: there is other output, and --overwrite is not given.
+    A run may continue unfinished work of the same command. Other output is an InputError without --overwrite.
     """
     if options.overwrite:
         return None

@@ -12,9 +12,7 @@ LOCAL = "local"
 _STATIC_PASSES = 40
 _BEAM_RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
 _LOCAL_FLAGS = ("num_workers", "temp_dir")
-
-
-GROUP_BYTES = (1 << 20, 1 << 24)
+GROUP_BYTES = (1 << 20, 1 << 24)  # the least and the most bytes of a group of text, about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +64,10 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
     inspect: int | None = flags.option(
         None, at_least=1, help="only print so many examples of the output as text with masks and labels"
     )
-    # These three are no flags. They say how much is worked on together; the bytes of the output depend on it.
-    # The least and the most bytes of a group of text, about:
+    # These three are no flags; the bytes of the output depend on them. A unit has the pieces whose pairs are
+    # planned together, in all passes. A small bucket is a bucket of a small text.
     group_bytes: tuple[int, int] = dataclasses.field(default=GROUP_BYTES, kw_only=True)
-    # Pieces whose pairs are planned together, all passes counted:
     unit_pieces: int = dataclasses.field(default=1 << 24, kw_only=True)
-    # Pieces of a bucket if the whole text is small:
     small_bucket_pieces: int = dataclasses.field(default=1 << 20, kw_only=True)
 
     def __post_init__(self):

@@ -31,13 +31,7 @@ _COMPLETING_SPEED = 9e8  # bytes a second that a core adds to a file and hashes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Estimates of a run; `files` and `input_bytes` are exact.
-
-    Attributes:
-      pieces: in one pass over the text.
-      temporary_bytes: the most bytes of temporary files.
-      seconds: stage -> seconds of one core.
-    """
+    """Estimates of a run; `pieces` are those of one pass, `seconds` those of one core for each stage."""
 
     files: int
     input_bytes: int

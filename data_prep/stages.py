@@ -34,12 +34,7 @@ _CORPUS_ORDER, _PAIRS, _EXAMPLES = range(3)  # the streams of chance
 
 
 class Unit(NamedTuple):
-    """Corpora whose pairs are planned together for some passes.
-
-    Attributes:
-      group: the same number for all units of the same corpora.
-      corpora: indices of tokenized corpora.
-    """
+    """Indices of corpora whose pairs are planned together for some passes; `group` numbers these corpora."""
 
     group: int
     corpora: tuple[int, ...]
@@ -126,12 +121,9 @@ def bucket_examples(
 def write_pairs(
     file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarray, together: int = 1 << 20
 ) -> None:
-    """Writes pairs that are sorted by bucket, and their pieces.
+    """Writes pairs that are sorted by bucket, and their pieces, about `together` pieces at a time.
 
-    Args:
-      ids: unsigned. The pairs lie in it.
-      sizes: int64 [buckets]. The number of pairs in each bucket.
-      together: pieces that are copied at a time.
+    `sizes` is int64 [buckets], the number of pairs in each bucket.
     """
     pair_ends = np.append(0, np.cumsum(sizes))
     piece_ends = np.append(0, np.cumsum(pairs.lengths.sum(axis=1, dtype=np.int64)))

@@ -23,7 +23,6 @@ from data_prep.data_sets import is_table, read_rows
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "backports.zstd"}  # modules
 
 _BLOCK = 1 << 20  # bytes
-
 OnBadLine = Callable[
     [int, str], None
 ]  # takes a line's number in its range, from 0, and what is wrong with it
@@ -98,8 +97,7 @@ def read_lines(
 
     Args:
       on_bad_line: called with each line that is left out; may raise instead.
-      block: bytes that are read together. A longer line of text comes in parts, which end at white space
-        if there is any.
+      block: bytes that are read together. A longer line comes in parts, which end at white space if possible.
 
     Raises:
       InputError: a compressed file or a table is damaged, or has no such column.
@@ -123,12 +121,13 @@ def _read_text(text_range: TextRange, on_bad_line: OnBadLine, block: int) -> Ite
 
 def _decode(data: bytes, first: int, on_bad_line: OnBadLine) -> tuple[list[str], np.ndarray]:
     """The lines of a block that are text, and their numbers."""
-    with contextlib.suppress(ValueError):
-        lines = _text_of_row(data).split("\n")
+    text, reason = _text_of_row(data)
+    if not reason:
+        lines = text.split("\n")
         return lines, np.arange(first, first + len(lines))
     lines, numbers = [], []
     for number, line in enumerate(data.split(b"\n"), first):
-        text, reason = _text_or_reason(_text_of_row, line)
+        text, reason = _text_of_row(line)
         if reason:
             on_bad_line(number, reason)
         else:
@@ -154,7 +153,7 @@ def _read_documents(
         numbers: list[int] = []
         characters = 0
         for document in together:
-            text, reason = _text_or_reason(text_of, document)
+            text, reason = text_of(document)
             if reason:
                 on_bad_line(number, reason)
             for sentence in itertools.chain(_sentences(text, options.sentence_language, block), [""]):
@@ -168,43 +167,31 @@ def _read_documents(
         yield LineBlock(lines, np.array(numbers, np.int64), False, number, size)
 
 
-def _text_or_reason(text_of: Callable[[Any], str], document: Any) -> tuple[str, str]:
-    """The text of a document, or "" and the reason why it has none."""
+def _text_of_row(row: str | bytes | None) -> tuple[str, str]:
+    """The text of a row or a line, or "" and the reason why it has none."""
     try:
-        return text_of(document), ""
-    except ValueError as error:
-        return "", str(error)
+        text = row.decode() if isinstance(row, bytes) else row or ""
+    except UnicodeDecodeError as error:
+        return "", f"not UTF-8 ({error.reason})"
+    return ("", "a NUL byte, which is no text") if "\0" in text else (text, "")
 
 
-def _text_of_row(row: str | bytes | None) -> str:
-    return _without_nul(_decoded(row) if isinstance(row, bytes) else row or "")
-
-
-def _text_of_json(line: bytes, field: str) -> str:
+def _text_of_json(line: bytes, field: str) -> tuple[str, str]:
+    """The text of a JSON document, or "" and the reason why it has none."""
     if line.isspace():
-        return ""
-    data = _decoded(line)
+        return "", ""
     try:
-        document = json.loads(data)
+        document = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return "", f"not UTF-8 ({error.reason})"
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON ({getattr(error, 'msg', error)})") from None
+        return "", f"not JSON ({getattr(error, 'msg', error)})"
+    except ValueError as error:  # a number of thousands of digits
+        return "", str(error)
     text = document.get(field) if isinstance(document, dict) else None
     if not isinstance(text, str):
-        raise ValueError(f'no JSON object with a text in its field "{field}" (--text_field)')
-    return _without_nul(text)
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason})") from None
-
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("a NUL byte, which is no text")
-    return text
+        return "", f'no JSON object with a text in its field "{field}" (--text_field)'
+    return _text_of_row(text)
 
 
 def _sentences(text: str, language: str, longest: int) -> Iterator[str]:

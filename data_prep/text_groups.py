@@ -32,12 +32,8 @@ def divide_into_groups(
 ) -> list[list[TextRange]]:
     """Divides files into groups of ranges that can be read independently, in order.
 
-    A plain file is divided after blank lines, a JSON file after any line, a compressed file or a table not
-    at all.
-
-    Args:
-      group_bytes: the least and the most bytes of a group, about.
-      window: bytes that are searched for a border at a time.
+    A plain file is divided after blank lines, a JSON file after any line; compressed files and tables stay
+    whole. `window` bytes are searched for a border at a time.
     """
     file_sizes = [file_size(path) for path in paths]
     least, most = group_bytes
@@ -140,13 +136,7 @@ class TextGroup:
 
 
 class TokenizedText(NamedTuple):
-    """What is known of all groups.
-
-    Attributes:
-      statistics: name documents by path and line of the file.
-      skipped_lines: how many lines were left out.
-      skipped: some of these lines.
-    """
+    """What is known of all groups; `skipped` names some of the skipped lines."""
 
     statistics: TextStatistics
     skipped_lines: int
@@ -176,12 +166,9 @@ def joined_results(
 
 
 class Outcome(NamedTuple):
-    """Complete files that do not have their own names yet.
+    """Files with all examples: names so far (`complete`), and records, bytes and sha256 of each (`shards`).
 
-    Attributes:
-      left_out: how many chunks made no example because they are one single word.
-      shards: records, bytes and sha256 of each file.
-      complete: the names that the files have so far.
+    `left_out` is the number of chunks that made no example because they are one single word.
     """
 
     text: TokenizedText

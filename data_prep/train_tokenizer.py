@@ -50,8 +50,7 @@ class Options(TextOptions):
 def train_tokenizer(options: Options) -> dict[str, Any]:
     """Trains, checks and writes the model and its listing; returns the figures of the run.
 
-    Raises:
-      InputError: the text is missing, is not UTF-8, or does not fit the vocabulary size.
+    Raises InputError if the text is missing, is not UTF-8, or does not fit the vocabulary size.
     """
     started = time.perf_counter()
     options.require_input()
@@ -63,10 +62,8 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
             sentences = _sentences(text, options.do_lower_case, bar.update)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
-        print(
-            f"training on {used:,} of {lines:,} lines, silently (--verbosity=info shows SentencePiece's log)",
-            file=sys.stderr,
-        )
+        log = "silently (--verbosity=info shows SentencePiece's log)"
+        print(f"training on {used:,} of {lines:,} lines, {log}", file=sys.stderr)
         model = train_sentencepiece(
             (sample.pop() for _ in range(used)),  # because SentencePiece keeps its own copy
             options.vocab_size,

@@ -65,10 +65,9 @@ class WorkFiles:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other runs from the files; removes the files at the end if no group of text is finished.
+        """Keeps other runs from the files, or raises InputError if another run uses them.
 
-        Raises:
-          InputError: another run uses the files.
+        At the end, removes the files if no group of text is finished.
         """
         for folder, wanted in self._folders.items():
             try:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import multiprocessing
+import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ class Workers:
         wanted = min(self._count, tasks)
         if wanted > 1:
             with self._early_ends_as_errors():
-                self._submit(_do_nothing, [()] * (wanted - len(self._processes)))
+                self._submit(os.getpid, [()] * (wanted - len(self._processes)))
 
     def run(
         self, function: TaskFunction, context: Any, tasks: Sequence[Any], on_progress: OnProgress
@@ -109,10 +110,6 @@ _progress_here: SimpleQueue  # of a worker
 def _start_worker(progress: SimpleQueue) -> None:
     global _progress_here
     _progress_here = progress
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def _do(function: TaskFunction, pickled: bytes, task: Any) -> Any:
