@@ -5,7 +5,6 @@ shard, and the parts become the shard. Beam groups what belongs together; a loca
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import io
 import os
@@ -14,7 +13,7 @@ import shlex
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -160,8 +159,7 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
+class _Plan(NamedTuple):
     """Units of planning.
 
     Attributes:
@@ -195,18 +193,13 @@ def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics 
 
 
 def _write_outcome(
-    path: str,
-    groups: list[tuple[int, dict[str, Any]]],
-    examples: ExampleStatistics | None,
-    left_out: int,
-    shards: list[tuple[int, dict[str, Any]]],
+    path: str, groups: list[Any], examples: ExampleStatistics | None, left_out: int, shards: list[Any]
 ) -> None:
-    outcome = {"groups": groups, "left_out": left_out, "shards": shards}
-    write_json(path, outcome | {"examples": to_json(examples) if examples else None})
+    counted = to_json(examples) if examples else None
+    write_json(path, {"groups": groups, "left_out": left_out, "shards": shards, "examples": counted})
 
 
-@dataclasses.dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """What every step needs to know; all workers can reach `folder`."""
 
     options: Options

@@ -47,7 +47,7 @@ class Completion:
             shard.result()
 
     def results(self, on_progress: Callable[[int], None]) -> list[dict[str, Any]]:
-        """Waits for all shards and returns bytes and sha256 of each; `on_progress` takes bytes now and then."""
+        """Waits for all shards; returns bytes and sha256 of each. `on_progress` takes numbers of bytes."""
         shown = 0
         others = set(self._shards)
         while others:

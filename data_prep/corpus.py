@@ -1,6 +1,5 @@
 """Lines of text as arrays of ids: documents of segments of pieces."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
@@ -13,8 +12,7 @@ from data_prep.text_files import LineBlock
 LONGEST_DOCUMENT = 1 << 22  # pieces; the rest of a longer document becomes another document
 
 
-@dataclasses.dataclass(frozen=True)
-class Corpus:
+class Corpus(NamedTuple):
     """Documents of segments of pieces; a segment is a line of text.
 
     Attributes:
@@ -34,7 +32,7 @@ class Corpus:
 
     def save(self, file: IO[bytes]) -> None:
         """Writes the corpus to an open file."""
-        np.savez(file, **dataclasses.asdict(self))
+        np.savez(file, **self._asdict())
 
     @classmethod
     def load(cls, paths: Sequence[str]) -> "Corpus":
@@ -48,7 +46,7 @@ class Corpus:
     @classmethod
     def joined(cls, parts: Sequence["Corpus"]) -> "Corpus":
         """Joins several corpora, one after another."""
-        ids, segments, documents = ([getattr(p, f.name) for p in parts] for f in dataclasses.fields(cls))
+        ids, segments, documents = zip(*parts, strict=True)
         return cls(np.concatenate(ids), _joined(segments), _joined(documents))
 
 
@@ -92,10 +90,8 @@ def tokenize(
     """Encodes the lines of each source into corpora of whole documents; none is empty.
 
     Lines without pieces are dropped, and so are documents without lines. The end of a source ends a document.
-
-    Args:
-      on_progress: called with the bytes and the pieces of each block.
-      longest: about how many pieces a corpus has, except the last one. A longer document is divided.
+    A corpus has about `longest` pieces (the last one may have fewer); a longer document is divided.
+    `on_progress` is called with the bytes and the pieces of each block.
     """
     parts: list[_Segments] = []
     document = 0  # counts the breaks so far

@@ -84,10 +84,7 @@ def is_table(path: str) -> bool:
 def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[list[str | bytes | None], int]]:
     """The texts of `together` rows (or of an Arrow batch) at a time, and the bytes that were read for them.
 
-    The text of a row may be None.
-
-    Raises:
-      InputError: the file is damaged, or `field` is no column of text.
+    The text of a row may be None. Raises InputError if the file is damaged or `field` is no column of text.
     """
     if _TFRECORD.search(path):
         yield from _record_rows(path, field, together)

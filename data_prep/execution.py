@@ -120,11 +120,9 @@ class Execution:
         )
         text = joined_results(groups, results)
         require_text(text, self._job.options)
-        corpora = [
-            (files.tokenized(group, number), *figures)
-            for group in range(len(groups))
-            for number, figures in enumerate(results[group]["corpora"])
-        ]
+        corpora: list[tuple[str, int, int]] = []
+        for group in range(len(groups)):
+            corpora += [(files.tokenized(group, n), *row) for n, row in enumerate(results[group]["corpora"])]
         return corpora, text
 
     def _results(

@@ -38,10 +38,7 @@ def _features(record: bytes) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     features = tf.train.Example.FromString(record).features.feature
-    return {
-        name: np.array(getattr(feature, feature.WhichOneof("kind")).value)
-        for name, feature in features.items()
-    }
+    return {name: np.array(getattr(f, f.WhichOneof("kind")).value) for name, f in features.items()}
 
 
 def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:

@@ -1,11 +1,6 @@
-"""The stages as tasks between files.
-
-A task saves its result when all else of it is written; a run that continues loads the result instead of doing
-the task again.
-"""
+"""The stages as tasks between files; a task saves its result at its end, and is then not done again."""
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import shutil
@@ -29,8 +24,7 @@ from data_prep.workers import OnProgress
 _COPIED_BYTES = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What every task needs to know; `groups` has the ranges of text files that are tokenized together."""
 
     options: Options

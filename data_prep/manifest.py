@@ -97,8 +97,8 @@ def publish(
 ) -> dict[str, Any]:
     """Gives complete files their names, descriptions and manifest, in this order; returns the manifest.
 
-    A file that does not exist any more got its name in an interrupted run. `description` is what all files have
-    in common, see `records.read_metadata`; `manifest` lacks format and shards.
+    A file that does not exist any more got its name in an interrupted run. `description` is what all files
+    have in common, see `records.read_metadata`; `manifest` lacks format and shards.
     """
     path = records.manifest_path(options.output_file[0])
     folder = os.path.dirname(path) or "."
@@ -152,7 +152,7 @@ def verify(output_file: str) -> dict[str, Any]:
 def input_files(options: Options) -> list[str]:
     """The files that --input_file names, without the output of an earlier run that a glob finds.
 
-    Raises InputError if a file is missing, if an output would replace an input, or if it cannot have its name.
+    Raises InputError if a file is missing, or if an output would replace an input or cannot have its name.
     """
     options.require_input()
     check_output_names(options.shards)

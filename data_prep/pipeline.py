@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from albert_tf.cli.flags import flags_of
@@ -15,7 +15,7 @@ from data_prep.execution import Execution, RunProgress
 from data_prep.jobs import Job
 from data_prep.options import Options
 from data_prep.plan import Plan, make_plan
-from data_prep.statistics import Document, histograms, summarize
+from data_prep.statistics import histograms, summarize
 from data_prep.text_groups import Outcome, PointlessRunError, divide_into_groups
 from data_prep.work_files import WorkFiles
 from data_prep.workers import Workers
@@ -67,6 +67,10 @@ def create_pretraining_data(
 def _publish(outcome: Outcome, job: Job, made_of: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     text, examples, options = outcome.text, outcome.examples, job.options
     left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": outcome.left_out}
+    longest, shortest = (
+        [{"at": f"{path}:{line + 1}", "pieces": pieces} for pieces, path, line in documents]
+        for documents in (text.statistics.longest, text.statistics.shortest)
+    )
     summary = summarize(text.statistics, examples, left_out, seconds, options)
     return manifests.publish(
         outcome,
@@ -82,8 +86,8 @@ def _publish(outcome: Outcome, job: Job, made_of: Mapping[str, Any], seconds: fl
             **made_of,
             "summary": summary,
             "histograms": histograms(text.statistics, examples),
-            "longest_documents": _named(text.statistics.longest),
-            "shortest_documents": _named(text.statistics.shortest),
+            "longest_documents": longest,
+            "shortest_documents": shortest,
             "skipped": text.skipped,
         },
         options=options,
@@ -135,7 +139,3 @@ def _quiet_beam(options: Options) -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-def _named(documents: Sequence[Document]) -> list[dict[str, Any]]:
-    return [{"at": f"{path}:{line + 1}", "pieces": pieces} for pieces, path, line in documents]

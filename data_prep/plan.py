@@ -1,7 +1,6 @@
 """What a run will read, make and need, estimated from a sample of the text."""
 
 import collections
-import dataclasses
 import itertools
 import os
 import shutil
@@ -9,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ _FRAME_BYTES = 16  # of a TFRecord around each record
 _COMPLETING_SPEED = 9e8  # bytes a second that a core adds to a file and hashes
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Estimates of a run; `pieces` are those of one pass, `seconds` those of one core for each stage."""
 
     files: int

@@ -135,11 +135,8 @@ def _divide_into_chunks(
 ) -> list[np.ndarray]:
     """Takes segments until a chunk has its target of pieces or the document ends.
 
-    Each step of the loop finds the next chunk of every document in every pass.
-
-    Returns:
-      For each chunk: the index in `documents`; the first segment of A, after A and after B; whether B comes
-      from elsewhere.
+    Each step of the loop finds the next chunk of every document in every pass. Returns for each chunk: the
+    index in `documents`; the first segment of A, after A and after B; whether B comes from elsewhere.
     """
     pieces = corpus.segment_starts
     row = np.arange(documents.size)

@@ -1,11 +1,8 @@
 """The stages from tokenized text to records, as functions of their input and the seed alone.
 
-Pairs of texts are planned for every pass and dealt out over buckets. The pairs of a bucket are put in random
-order, masked and serialized. Each unit and each bucket has its own stream of random numbers, so the caller,
-the place and the order of the calls change nothing.
-
-The shuffle is external: a task deals its pairs out in random order and writes them sorted by bucket, after an
-index. So a bucket is one slice of each file, and small enough to be put in random order in memory.
+Each unit and each bucket has its own stream of random numbers; so the caller, the place and the order of the
+calls change nothing. The shuffle is external: a task deals its pairs out in random order and writes them,
+sorted by bucket, after an index. So a bucket is one slice of each file, and is shuffled in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -85,8 +82,7 @@ def deal_unit(
 def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Deals pairs out over buckets in turn, in random order, beginning with a random bucket.
 
-    Returns:
-      int64 [pairs], the indices of all pairs, sorted by bucket; int64 [buckets], the number in each bucket.
+    Returns int64 [pairs], the indices of pairs sorted by bucket; int64 [buckets], the number in each bucket.
     """
     order = rng.permutation(pairs)
     bucket = (np.arange(pairs) + rng.integers(buckets)) % buckets
@@ -96,9 +92,8 @@ def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray
 def buckets_per_shard(pieces: int, options: Options) -> int:
     """The number of buckets of each output file; `pieces` are those of one pass over the text."""
     pieces *= options.passes
-    small = min(_BUCKETS_WANTED, -(-pieces // options.small_bucket_pieces))
-    wanted = max(-(-pieces // BUCKET_PIECES), small)
-    return -(-wanted // len(options.shards))
+    if_small = min(_BUCKETS_WANTED, -(-pieces // options.small_bucket_pieces))
+    return -(-max(-(-pieces // BUCKET_PIECES), if_small) // len(options.shards))
 
 
 def bucket_examples(

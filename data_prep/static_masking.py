@@ -7,13 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from albert_tf.data.masking import (
-    MASKED_SHARE,
-    SPECIAL_PIECES,
-    UNCHANGED_SHARE,
-    MaskingOptions,
-    ngram_probabilities,
-)
+from albert_tf.data import masking
+from albert_tf.data.masking import MaskingOptions
 
 
 def numbers_to_predict(pieces: np.ndarray, options: MaskingOptions) -> np.ndarray:
@@ -21,7 +16,7 @@ def numbers_to_predict(pieces: np.ndarray, options: MaskingOptions) -> np.ndarra
     if not options.masked_lm_prob:
         return np.zeros_like(pieces)
     # Halves go to the even number, as with Python's round in the original.
-    wanted = np.rint((pieces + SPECIAL_PIECES) * options.masked_lm_prob).astype(pieces.dtype)
+    wanted = np.rint((pieces + masking.SPECIAL_PIECES) * options.masked_lm_prob).astype(pieces.dtype)
     return np.minimum(np.maximum(wanted, 1), options.max_predictions_per_seq)
 
 
@@ -50,7 +45,7 @@ def choose_units(
     """
     # A Fisher-Yates shuffle within each example, carried only as far as it is needed.
     order = np.arange(len(unit_starts) - 1)
-    cumulative = np.cumsum(ngram_probabilities(options))[:-1]
+    cumulative = np.cumsum(masking.ngram_probabilities(options))[:-1]
     chosen = np.zeros(taken.shape, np.int64)
     taken = taken.copy()
     active = np.flatnonzero((quota > 0) & (np.diff(example_starts) > 0))
@@ -122,8 +117,8 @@ def mask(
     predicted = _pieces(chosen, unit_starts)
     result = ids.copy()
     chance = rng.random(predicted.size)
-    result[predicted[chance < MASKED_SHARE]] = mask_id
-    randomized = predicted[chance >= MASKED_SHARE + UNCHANGED_SHARE]
+    result[predicted[chance < masking.MASKED_SHARE]] = mask_id
+    randomized = predicted[chance >= masking.MASKED_SHARE + masking.UNCHANGED_SHARE]
     result[randomized] = rng.integers(0, vocab_size, randomized.size)
 
     ngrams = _count_ngrams(chosen, options)

@@ -95,12 +95,9 @@ def read_lines(
 ) -> Iterator[LineBlock]:
     """The lines of a range, or the sentences of its JSON documents or rows, without unusable lines.
 
-    Args:
-      on_bad_line: called with each line that is left out; may raise instead.
-      block: bytes that are read together. A longer line comes in parts, which end at white space if possible.
-
-    Raises:
-      InputError: a compressed file or a table is damaged, or has no such column.
+    `block` bytes are read together; a longer line comes in parts, which end at white space if possible.
+    `on_bad_line` is called with each line that is left out; it may raise instead. Raises InputError if a
+    compressed file or a table is damaged, or if a table has no such column.
     """
     if is_json(text_range.path) or is_table(text_range.path):
         yield from _read_documents(text_range, options, on_bad_line, block)

@@ -7,20 +7,12 @@ from typing import IO, Any, NamedTuple
 from albert_tf.errors import InputError
 from albert_tf.files import file_size, open_file
 from albert_tf.tokenization import Tokenizer
-from data_prep import statistics
+from data_prep import statistics, text_files
 from data_prep.corpus import Corpus, tokenize
 from data_prep.data_sets import is_table
 from data_prep.options import GROUP_BYTES, Options
 from data_prep.statistics import ExampleStatistics, TextStatistics
-from data_prep.text_files import (
-    LineBlock,
-    TextOptions,
-    TextRange,
-    is_compressed,
-    is_json,
-    lines_before,
-    read_lines,
-)
+from data_prep.text_files import LineBlock, TextOptions, TextRange, is_compressed, is_json
 
 _GROUPS_WANTED = 64  # of a small corpus, so that workers have something to share
 _LONGEST_BLANK_LINE = 256  # bytes; a file is not divided after a longer one
@@ -104,7 +96,7 @@ class TextGroup:
 
         def on_bad_line(number: int, reason: str) -> None:
             if self._options.on_error == "fail":
-                line = lines_before(text_range) + number + 1
+                line = text_files.lines_before(text_range) + number + 1
                 raise InputError(
                     f"{text_range.path}, line {line}: {reason} (--on_error=skip leaves such lines out)"
                 )
@@ -112,7 +104,7 @@ class TextGroup:
             if len(self.skipped) < _NAMED_IN_A_GROUP:
                 self.skipped.append((source, number, reason))
 
-        for block in read_lines(text_range, self._options, on_bad_line):
+        for block in text_files.read_lines(text_range, self._options, on_bad_line):
             yield block
             self.lines[source] = block.next_number
 

@@ -77,7 +77,6 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
         "lines": lines,
         "lines_used": used,
         "skipped_lines": text.skipped_lines,
-        "vocab_size": options.vocab_size,
         "seconds": time.perf_counter() - started,
     }
 
@@ -111,7 +110,7 @@ def main(options: Options) -> None:
     if figures["skipped_lines"]:
         print(f"{figures['skipped_lines']:,} lines skipped: not UTF-8, or not what they should be")
     print(
-        f"{figures['vocab_size']:,} pieces from {figures['lines_used']:,} lines "
+        f"{options.vocab_size:,} pieces from {figures['lines_used']:,} lines "
         f"in {figures['seconds']:.1f} s: {options.output_prefix}.model and .vocab"
     )
 

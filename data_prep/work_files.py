@@ -21,10 +21,6 @@ class WorkFiles:
 
     Tokenized text and dealt pairs lie in `temp_dir` (default: beside the first shard). The parts of a shard
     lie beside the shard, because they become it.
-
-    Attributes:
-      dealt_totals: the name by which the totals of dealing are saved.
-      all_dealt_pairs: the folder of the pairs of all units.
     """
 
     def __init__(self, shards: Sequence[str], temp_dir: str | None = None):
@@ -36,8 +32,8 @@ class WorkFiles:
         temporary = os.path.join(temp_dir or home, name)
         self._tokens = os.path.join(temporary, "tokens")
         self._dealt = os.path.join(temporary, "dealt")
-        self.dealt_totals = os.path.join(self._dealt, "totals")
-        self.all_dealt_pairs = os.path.join(self._dealt, "pairs")
+        self.dealt_totals = os.path.join(self._dealt, "totals")  # the name by which they are saved
+        self.all_dealt_pairs = os.path.join(self._dealt, "pairs")  # a folder
         self._shard_folders = [
             temporary if has_scheme(shard) else os.path.join(os.path.dirname(shard), name) for shard in shards
         ]
