@@ -35,10 +35,8 @@ from data_prep.text_groups import Outcome, TextGroup, joined_results, require_ex
 
 _COPIED_BYTES = 1 << 20
 _RESULTS = "results"  # the output of a step besides its elements
-_PIECES, _EXAMPLES = (
-    beam.metrics.Metrics.counter("pretraining_data", name)
-    for name in ("pieces_tokenized", "examples_written")
-)
+_PIECES = beam.metrics.Metrics.counter("pretraining_data", "pieces_tokenized")
+_EXAMPLES = beam.metrics.Metrics.counter("pretraining_data", "examples_written")
 
 
 @contextlib.contextmanager
@@ -51,7 +49,7 @@ def done_by_runner(job: Job) -> Iterator[Outcome]:
     step = _Step(options, job.tokenizer, folder)
     beam_options = _pipeline_options(options)
     try:
-        write_json(os.path.join(folder, "runner"), options.runner)  # says at once whether it can be written
+        write_json(os.path.join(folder, "runner"), options.runner)  # fails at once if it cannot be written
         with _errors_as_lines(options.runner):
             # By its name, the DirectRunner would download another runner when it starts.
             runner = FnApiRunner() if options.runner == "DirectRunner" else options.runner
@@ -160,7 +158,7 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
 
 
 class _Plan(NamedTuple):
-    """Units of planning.
+    """How corpora become units, and units parts.
 
     Attributes:
       group_of: (group of text, number in it) of a corpus -> `Unit.group`.

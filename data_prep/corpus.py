@@ -128,7 +128,7 @@ def tokenize(
 
 
 def _divide(parts: Sequence[_Segments]) -> tuple[_Segments, list[_Segments]]:
-    """All documents but the last one, and the last one; if there is only one, that one and nothing."""
+    """Takes the last document apart from the others; a single document stays whole, with no second part."""
     everything = _concatenated(parts)
     first = np.searchsorted(everything.documents, everything.documents[-1])
     if not first:

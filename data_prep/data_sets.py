@@ -13,7 +13,7 @@ from albert_tf.errors import InputError
 from albert_tf.files import matching_files, open_file
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
-_ARROW_FILE = b"ARROW1"  # begins an Arrow file that is no stream
+_ARROW_FILE = b"ARROW1"  # the start of an Arrow file that is not a stream
 _TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$")
 
 

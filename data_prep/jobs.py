@@ -1,4 +1,4 @@
-"""The stages as tasks between files; a task saves its result at its end, and is then not done again."""
+"""The stages as tasks between files; a task whose result is saved is not done again."""
 
 import contextlib
 import hashlib

@@ -64,7 +64,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
     inspect: int | None = flags.option(
         None, at_least=1, help="only print so many examples of the output as text with masks and labels"
     )
-    # These three are no flags; the bytes of the output depend on them. A unit has the pieces whose pairs are
+    # These three are not flags; the bytes of the output depend on them. A unit has the pieces whose pairs are
     # planned together, in all passes. A small bucket is a bucket of a small text.
     group_bytes: tuple[int, int] = dataclasses.field(default=GROUP_BYTES, kw_only=True)
     unit_pieces: int = dataclasses.field(default=1 << 24, kw_only=True)

@@ -43,7 +43,7 @@ def choose_units(
     Returns:
       int64 [units]. The number of units in the n-gram with which each unit was chosen; 0 if it was not.
     """
-    # A Fisher-Yates shuffle within each example, carried only as far as it is needed.
+    # A Fisher-Yates shuffle within each example; it stops when the quota is filled.
     order = np.arange(len(unit_starts) - 1)
     cumulative = np.cumsum(masking.ngram_probabilities(options))[:-1]
     chosen = np.zeros(taken.shape, np.int64)

@@ -1,4 +1,4 @@
-"""What is counted while records are made, in parts that add up, and the figures of a run as text."""
+"""Statistics of text and of examples, which add up, and the figures of a run as text."""
 
 import dataclasses
 import heapq
@@ -76,9 +76,8 @@ class TextStatistics:
     def __add__(self, other: "TextStatistics") -> "TextStatistics":
         total = _sum(self, other)
         longest = heapq.nlargest(_NAMED_DOCUMENTS, total.longest)
-        return dataclasses.replace(
-            total, longest=longest, shortest=heapq.nsmallest(_NAMED_DOCUMENTS, total.shortest)
-        )
+        shortest = heapq.nsmallest(_NAMED_DOCUMENTS, total.shortest)
+        return dataclasses.replace(total, longest=longest, shortest=shortest)
 
 
 def _powers_of_two(values: np.ndarray) -> np.ndarray:

@@ -23,9 +23,8 @@ from data_prep.data_sets import is_table, read_rows
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "backports.zstd"}  # modules
 
 _BLOCK = 1 << 20  # bytes
-OnBadLine = Callable[
-    [int, str], None
-]  # takes a line's number in its range, from 0, and what is wrong with it
+# It takes the number of a line in its range (from 0), and what is wrong with the line.
+OnBadLine = Callable[[int, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _text_of_json(line: bytes, field: str) -> tuple[str, str]:
         return "", f"not UTF-8 ({error.reason})"
     except (json.JSONDecodeError, RecursionError) as error:
         return "", f"not JSON ({getattr(error, 'msg', error)})"
-    except ValueError as error:  # a number of thousands of digits
+    except ValueError as error:  # a number has thousands of digits
         return "", str(error)
     text = document.get(field) if isinstance(document, dict) else None
     if not isinstance(text, str):

@@ -105,7 +105,7 @@ def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[s
 
 @script(Options)
 def main(options: Options) -> None:
-    """The command."""
+    """Trains a model and prints the figures."""
     figures = train_tokenizer(options)
     if figures["skipped_lines"]:
         print(f"{figures['skipped_lines']:,} lines skipped: not UTF-8, or not what they should be")

@@ -40,7 +40,7 @@ class WorkFiles:
         self._folders = {temporary: temporary} | dict(zip(self._shard_folders, shards, strict=True))
 
     def tokenized_group(self, group: int) -> str:
-        """What the names of the files of a group of text begin with."""
+        """The beginning of the names of all files of a group of text."""
         return os.path.join(self._tokens, f"{group:06}")
 
     def tokenized(self, group: int, corpus: int) -> str:
