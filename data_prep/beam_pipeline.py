@@ -1,21 +1,19 @@
 """The stages of a run as an Apache Beam pipeline, which writes the same bytes as `data_prep.execution`.
 
-Groups of text become corpora, the corpora of a unit pairs, the pairs of a bucket a part of a shard, and the
-parts of a shard the shard. Where a local run has files in between, Beam groups what belongs together.
+Groups of text become corpora, the corpora of a unit become pairs, the pairs of a bucket become a part of a
+shard, and the parts become the shard. Beam groups what belongs together; a local run has files for that.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import io
-import json
 import os
 import re
 import shlex
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -25,53 +23,47 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from albert_tf.cli.flags import UsageError
 from albert_tf.data.tfrecord import framed
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import has_scheme, open_file, remove_folder, write_bytes, write_text
+from albert_tf.files import has_scheme, open_file, read_json, remove_folder, write_bytes, write_json
 from albert_tf.tokenization import Tokenizer
+from data_prep import stages
 from data_prep.corpus import Corpus
 from data_prep.jobs import Job
-from data_prep.options import Options, Sizes
-from data_prep.stages import (
-    PAIR,
-    Unit,
-    bucket_examples,
-    buckets_per_shard,
-    deal_unit,
-    joined_pairs,
-    pair_ids,
-    pair_rows,
-    plan_units,
-)
+from data_prep.options import Options
 from data_prep.statistics import ExampleStatistics, from_json, to_json
 from data_prep.text_files import TextRange
-from data_prep.text_groups import Outcome, TokenizedGroup, joined_results, require_examples, require_text
+from data_prep.text_groups import Outcome, TextGroup, joined_results, require_examples, require_text
 
 _COPIED_BYTES = 1 << 20
-_RESULTS = "results"  # what a step tells besides its elements
+_RESULTS = "results"  # the output of a step besides its elements
+_PIECES = beam.metrics.Metrics.counter("pretraining_data", "pieces_tokenized")
+_EXAMPLES = beam.metrics.Metrics.counter("pretraining_data", "examples_written")
 
 
 @contextlib.contextmanager
 def done_by_runner(job: Job) -> Iterator[Outcome]:
-    """Has a Beam runner do the stages; its files are removed when the outcome has been used.
-
-    Raises:
-      InputError: what a stage has found; or the runner failed.
-    """
+    """Lets a Beam runner do the stages; removes its files when the outcome has been used."""
     options = job.options
     output = options.shards[0]
     home, name = os.path.split(output if has_scheme(output) else os.path.abspath(output))
     folder = os.path.join(home, f".{name}.{uuid.uuid4().hex[:8]}.beam")
-    step = _Step(options, job.tokenizer, folder, job.sizes)
+    step = _Step(options, job.tokenizer, folder)
     beam_options = _pipeline_options(options)
     try:
-        write_text(os.path.join(folder, "runner"), options.runner)  # says at once whether it can be written
+        write_json(os.path.join(folder, "runner"), options.runner)  # fails at once if it cannot be written
         with _errors_as_lines(options.runner):
-            pipeline = beam.Pipeline(runner=_runner(options), options=beam_options)
+            # By its name, the DirectRunner would download another runner when it starts.
+            runner = FnApiRunner() if options.runner == "DirectRunner" else options.runner
+            pipeline = beam.Pipeline(runner=runner, options=beam_options)
             _build(pipeline, job.groups, step)
-            _run(pipeline)
-        with open_file(step.outcome) as file:
-            outcome = json.loads(file.read())
+            result = pipeline.run()
+            try:
+                result.wait_until_finish()
+            except KeyboardInterrupt:
+                result.cancel()
+                raise
+        outcome = read_json(step.outcome, dict[str, Any])
         text = joined_results(job.groups, dict(outcome["groups"]))
-        require_text(text.statistics.pieces, options)
+        require_text(text, options)
         shards = dict(outcome["shards"])
         counts = [shards[n]["records"] if n in shards else 0 for n in range(len(options.shards))]
         require_examples(counts, options)
@@ -84,11 +76,6 @@ def done_by_runner(job: Job) -> Iterator[Outcome]:
         )
     finally:
         remove_folder(folder)
-
-
-def _runner(options: Options) -> Any:
-    # Beam's own DirectRunner downloads another one when it starts.
-    return FnApiRunner() if options.runner == "DirectRunner" else options.runner
 
 
 def _pipeline_options(options: Options) -> PipelineOptions:
@@ -104,21 +91,9 @@ def _pipeline_options(options: Options) -> PipelineOptions:
         reason = refusal.getvalue().strip().rpartition("error: ")[2]
         raise UsageError(f"--beam_options: {reason}") from None
     for name in sorted(unknown):
-        warnings.warn(
-            f"--beam_options: Apache Beam does not know --{name}; only the runner may",
-            InputWarning,
-            stacklevel=2,
-        )
+        text = f"--beam_options: Apache Beam does not know --{name}; only the runner may"
+        warnings.warn(text, InputWarning, stacklevel=2)
     return parsed
-
-
-def _run(pipeline: beam.Pipeline) -> None:
-    result = pipeline.run()
-    try:
-        result.wait_until_finish()
-    except KeyboardInterrupt:
-        result.cancel()
-        raise
 
 
 @contextlib.contextmanager
@@ -136,38 +111,35 @@ def _errors_as_lines(runner: str) -> Iterator[None]:
         raise InputError(f"--runner={runner}: {text}") from error
 
 
-# ------------------------------------------------------------------------------------------------- pipeline
-
-
 def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step: "_Step") -> None:
     numbered = [(number, [tuple(text_range) for text_range in group]) for number, group in enumerate(groups)]
     tokenized = (
         pipeline
         | "groups of text" >> beam.Create(numbered)
         | "spread out" >> beam.Reshuffle()
-        | "tokenize" >> beam.ParDo(_Tokenize(step)).with_outputs(_RESULTS, main="corpora")
+        | "tokenize" >> beam.FlatMap(_tokenize, step).with_outputs(_RESULTS, main="corpora")
     )
     plan = beam.pvalue.AsSingleton(
         tokenized[_RESULTS]
         | "figures" >> beam.Map(lambda result: (result[0], result[1]["corpora"]))
         | "all figures" >> beam.combiners.ToList()
-        | "plan units" >> beam.Map(_make_plan, step.options, step.sizes)
+        | "plan units" >> beam.Map(_make_plan, step.options)
     )
     dealt = (
         tokenized.corpora
         | "unit of corpus" >> beam.Map(lambda corpus, plan: (plan.group_of[corpus[0]], corpus), plan)
         | "corpora of a unit" >> beam.GroupByKey()
-        | "deal pairs" >> beam.ParDo(_DealPairs(step), plan).with_outputs(_RESULTS, main="pairs")
+        | "deal pairs" >> beam.FlatMap(_deal_pairs, step, plan).with_outputs(_RESULTS, main="pairs")
     )
     parts = (
         dealt.pairs
         | "pairs of a bucket" >> beam.GroupByKey()
-        | "write part" >> beam.ParDo(_WritePart(step), plan).with_outputs(_RESULTS, main="parts")
+        | "write part" >> beam.FlatMap(_write_part, step, plan).with_outputs(_RESULTS, main="parts")
     )
     shards = (
         parts.parts
         | "parts of a shard" >> beam.GroupByKey()
-        | "complete shard" >> beam.ParDo(_CompleteShard(step))
+        | "complete shard" >> beam.Map(_complete_shard, step)
     )
     examples = parts[_RESULTS] | "all examples" >> beam.CombineGlobally(_added)
     left_out = dealt[_RESULTS] | "all left out" >> beam.CombineGlobally(sum)
@@ -185,68 +157,52 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """Units of planning.
+class _Plan(NamedTuple):
+    """How corpora become units, and units parts.
 
     Attributes:
-      group_of: (group of text, number in it) of a corpus -> the number of its units' corpora.
-      units: number of corpora -> their units, with the number of each among all.
-      corpora: all (group of text, number in it), in their order.
-      parts: of a shard.
+      group_of: (group of text, number in it) of a corpus -> `Unit.group`.
+      units: `Unit.group` -> its units, with the number of each among all units.
+      corpora: (group of text, number in it) of all corpora, in their order.
+      parts: the number of parts of a shard.
     """
 
     group_of: dict[tuple[int, int], int]
-    units: dict[int, list[tuple[int, Unit]]]
+    units: dict[int, list[tuple[int, stages.Unit]]]
     corpora: list[tuple[int, int]]
     parts: int
 
 
-def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options, sizes: Sizes) -> _Plan:
-    corpora, pieces, documents = [], [], []
-    for group, of_group in sorted(figures):
-        for number, (of_corpus, in_corpus) in enumerate(of_group):
-            corpora.append((group, number))
-            pieces.append(of_corpus)
-            documents.append(in_corpus)
+def _make_plan(figures: Iterable[tuple[int, list[tuple[int, int]]]], options: Options) -> _Plan:
+    groups = sorted(figures)
+    corpora = [(group, number) for group, of_group in groups for number in range(len(of_group))]
+    pieces, documents = ([figures[i] for _, of_group in groups for figures in of_group] for i in (0, 1))
     group_of: dict[tuple[int, int], int] = {}
-    units: dict[int, list[tuple[int, Unit]]] = {}
-    for number, unit in enumerate(plan_units(pieces, documents, options, sizes)):
+    units: dict[int, list[tuple[int, stages.Unit]]] = {}
+    for number, unit in enumerate(stages.plan_units(pieces, documents, options)):
         units.setdefault(unit.group, []).append((number, unit))
         group_of |= {corpora[corpus]: unit.group for corpus in unit.corpora}
-    return _Plan(group_of, units, corpora, buckets_per_shard(sum(pieces), options, sizes))
+    return _Plan(group_of, units, corpora, stages.buckets_per_shard(sum(pieces), options))
 
 
 def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics | None:
-    total = None
-    for one in statistics:
-        if one is not None:
-            total = one if total is None else total + one
-    return total
+    found = [one for one in statistics if one is not None]
+    return sum(found[1:], found[0]) if found else None
 
 
 def _write_outcome(
-    path: str,
-    groups: list[tuple[int, dict[str, Any]]],
-    examples: ExampleStatistics | None,
-    left_out: int,
-    shards: list[tuple[int, dict[str, Any]]],
+    path: str, groups: list[Any], examples: ExampleStatistics | None, left_out: int, shards: list[Any]
 ) -> None:
-    outcome = {"groups": groups, "left_out": left_out, "shards": shards}
-    write_text(path, json.dumps(outcome | {"examples": to_json(examples) if examples else None}))
+    counted = to_json(examples) if examples else None
+    write_json(path, {"groups": groups, "left_out": left_out, "shards": shards, "examples": counted})
 
 
-# --------------------------------------------------------------------------------------------------- steps
-
-
-@dataclasses.dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """What every step needs to know; all workers can reach `folder`."""
 
     options: Options
     tokenizer: Tokenizer
     folder: str
-    sizes: Sizes
 
     @property
     def outcome(self) -> str:
@@ -259,89 +215,60 @@ class _Step:
         return os.path.join(self.folder, f"shard-{shard:05}")
 
 
-class _Tokenize(beam.DoFn):
+def _tokenize(element: tuple[int, list[tuple[str, int, int]]], step: _Step) -> Iterator[Any]:
     """(number, ranges) of a group -> ((group, number), corpus) of each of its corpora."""
-
-    def __init__(self, step: _Step):
-        self._step = step
-        self._pieces = beam.metrics.Metrics.counter("pretraining_data", "pieces_tokenized")
-
-    def process(self, element):
-        group, ranges = element
-        corpora = TokenizedGroup(
-            [TextRange(*text_range) for text_range in ranges],
-            self._step.tokenizer,
-            self._step.options,
-            lambda size, pieces: self._pieces.inc(pieces),
-        )
-        for number, corpus in enumerate(corpora):
-            yield (group, number), corpus
-        yield beam.pvalue.TaggedOutput(_RESULTS, (group, corpora.result))
+    group, ranges = element
+    text = TextGroup([TextRange(*text_range) for text_range in ranges], step.options)
+    corpora = text.tokenize(step.tokenizer, lambda size, pieces: _PIECES.inc(pieces))
+    for number, corpus in enumerate(corpora):
+        yield (group, number), corpus
+    yield beam.pvalue.TaggedOutput(_RESULTS, (group, text.result))
 
 
-class _DealPairs(beam.DoFn):
+def _deal_pairs(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) -> Iterator[Any]:
     """The corpora of a unit -> (bucket, (unit, rows, ids)) of the pairs of each of its buckets and passes."""
-
-    def __init__(self, step: _Step):
-        self._step = step
-
-    def process(self, element, plan: _Plan):
-        options = self._step.options
-        number, corpora = element
-        units = plan.units[number]
-        by_place = dict(corpora)
-        corpus = Corpus.joined([by_place[plan.corpora[place]] for place in units[0][1].corpora])
-        buckets = len(options.shards) * plan.parts
-        for unit_number, unit in units:
-            dealt = deal_unit(corpus, unit, buckets, self._step.tokenizer, options)
-            ends = np.cumsum(dealt.sizes)
-            for bucket in np.flatnonzero(dealt.sizes).tolist():
-                pairs = dealt.pairs.take(slice(ends[bucket] - dealt.sizes[bucket], ends[bucket]))
-                ids = pair_ids(corpus.ids, pairs)
-                yield bucket, (unit_number, pair_rows(pairs).tobytes(), ids.tobytes())
-            yield beam.pvalue.TaggedOutput(_RESULTS, dealt.left_out)
+    number, corpora = element
+    units = plan.units[number]
+    by_place = dict(corpora)
+    corpus = Corpus.joined([by_place[plan.corpora[place]] for place in units[0][1].corpora])
+    buckets = len(step.options.shards) * plan.parts
+    for unit_number, unit in units:
+        all_pairs, sizes, left_out = stages.deal_unit(corpus, unit, buckets, step.tokenizer, step.options)
+        ends = np.cumsum(sizes)
+        for bucket in np.flatnonzero(sizes).tolist():
+            pairs = all_pairs.take(slice(ends[bucket] - sizes[bucket], ends[bucket]))
+            rows, ids = stages.pair_rows(pairs), stages.pair_ids(corpus.ids, pairs)
+            yield bucket, (unit_number, rows.tobytes(), ids.tobytes())
+        yield beam.pvalue.TaggedOutput(_RESULTS, left_out)
 
 
-class _WritePart(beam.DoFn):
+def _write_part(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) -> Iterator[Any]:
     """The pairs of a bucket -> (shard, (bucket, records)) of the part of a shard that they become."""
-
-    def __init__(self, step: _Step):
-        self._step = step
-        self._examples = beam.metrics.Metrics.counter("pretraining_data", "examples_written")
-
-    def process(self, element, plan: _Plan):
-        bucket, dealt = element
-        tokenizer = self._step.tokenizer
-        _, rows, ids = zip(*sorted(dealt), strict=True)
-        bucket_ids, pairs = joined_pairs(
-            [np.frombuffer(data, PAIR) for data in rows],
-            [np.frombuffer(data, tokenizer.id_dtype) for data in ids],
-        )
-        with write_bytes(self._step.part(bucket)) as file:
-            for serialized, counted in bucket_examples(
-                bucket_ids, pairs, bucket, tokenizer, self._step.options
-            ):
-                file.write(b"".join(part for record in serialized for part in framed(record)))
-                yield beam.pvalue.TaggedOutput(_RESULTS, counted)
-        self._examples.inc(len(pairs))
-        yield bucket // plan.parts, (bucket, len(pairs))
+    bucket, dealt = element
+    _, rows, ids = zip(*sorted(dealt), strict=True)
+    bucket_ids, pairs = stages.joined_pairs(
+        [np.frombuffer(data, stages.PAIR) for data in rows],
+        [np.frombuffer(data, step.tokenizer.id_dtype) for data in ids],
+    )
+    with write_bytes(step.part(bucket)) as file:
+        examples = stages.bucket_examples(bucket_ids, pairs, bucket, step.tokenizer, step.options)
+        for serialized, counted in examples:
+            file.write(b"".join(part for record in serialized for part in framed(record)))
+            yield beam.pvalue.TaggedOutput(_RESULTS, counted)
+    _EXAMPLES.inc(len(pairs))
+    yield bucket // plan.parts, (bucket, len(pairs))
 
 
-class _CompleteShard(beam.DoFn):
+def _complete_shard(element: tuple[int, Iterable[Any]], step: _Step) -> tuple[int, dict[str, Any]]:
     """The parts of a shard -> (shard, its records, bytes and sha256)."""
-
-    def __init__(self, step: _Step):
-        self._step = step
-
-    def process(self, element):
-        shard, parts = element
-        digest, size, count = hashlib.sha256(), 0, 0
-        with write_bytes(self._step.shard(shard)) as file:
-            for bucket, in_part in sorted(parts):
-                count += in_part
-                with open_file(self._step.part(bucket)) as part:
-                    while data := part.read(_COPIED_BYTES):
-                        file.write(data)
-                        digest.update(data)
-                        size += len(data)
-        yield shard, {"records": count, "bytes": size, "sha256": digest.hexdigest()}
+    shard, parts = element
+    digest, size, count = hashlib.sha256(), 0, 0
+    with write_bytes(step.shard(shard)) as file:
+        for bucket, in_part in sorted(parts):
+            count += in_part
+            with open_file(step.part(bucket)) as part:
+                while data := part.read(_COPIED_BYTES):
+                    file.write(data)
+                    digest.update(data)
+                    size += len(data)
+    return shard, {"records": count, "bytes": size, "sha256": digest.hexdigest()}

@@ -12,13 +12,9 @@ _PROGRESS_SECONDS = 0.5
 
 
 class Completion:
-    """Completes all shards of a job; what is not done when the `with` block ends is left as it is.
+    """Completes all shards of a job, of `parts` parts each; the end of the `with` block interrupts it.
 
     The shards are done in their order, several at a time. Copying and checksums let other threads run.
-
-    Args:
-      job: what it is for.
-      parts: how many each shard has.
     """
 
     def __init__(self, job: jobs.Job, parts: int):
@@ -42,7 +38,7 @@ class Completion:
         self._threads.shutdown(cancel_futures=True)
 
     def add(self, bucket: int, size: int) -> None:
-        """Takes the size in bytes of the part that a bucket became; raises the error of its shard, if any."""
+        """Takes the bytes of the part that a bucket became; raises the error of its shard, if any."""
         with self._changed:
             self._sizes[bucket] = size
             self._changed.notify_all()
@@ -51,11 +47,7 @@ class Completion:
             shard.result()
 
     def results(self, on_progress: Callable[[int], None]) -> list[dict[str, Any]]:
-        """Bytes and sha256 of each shard, when all are complete.
-
-        Args:
-          on_progress: called now and then with the bytes completed since, at first with all until now.
-        """
+        """Waits for all shards; returns bytes and sha256 of each. `on_progress` takes numbers of bytes."""
         shown = 0
         others = set(self._shards)
         while others:
@@ -67,12 +59,12 @@ class Completion:
         return [shard.result() for shard in self._shards]
 
     def _complete(self, shard: int) -> dict[str, Any]:
-        return load_result(self._job.files.completed_result(shard)) or jobs.complete_shard(
+        return load_result(self._job.files.completed(shard)) or jobs.complete_shard(
             self._job, shard, self._sizes_of(shard), self._count
         )
 
     def _sizes_of(self, shard: int) -> Iterator[int]:
-        """The size in bytes of each part of the shard, as soon as the part is written."""
+        """The bytes of each part of the shard, as soon as the part is written."""
         for bucket in range(shard * self._parts, (shard + 1) * self._parts):
             with self._changed:
                 while not (self._ended or bucket in self._sizes):

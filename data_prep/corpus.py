@@ -1,6 +1,5 @@
 """Lines of text as arrays of ids: documents of segments of pieces."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
@@ -10,17 +9,16 @@ import numpy as np
 from albert_tf.tokenization import Tokenizer
 from data_prep.text_files import LineBlock
 
-LONGEST_DOCUMENT = 1 << 22  # pieces; what is longer goes on as another document
+LONGEST_DOCUMENT = 1 << 22  # pieces; the rest of a longer document becomes another document
 
 
-@dataclasses.dataclass(frozen=True)
-class Corpus:
-    """Documents of segments of pieces; a segment is what one line of text holds.
+class Corpus(NamedTuple):
+    """Documents of segments of pieces; a segment is a line of text.
 
     Attributes:
       ids: unsigned [pieces].
       segment_starts: int64 [segments + 1]. Segment s is ids[segment_starts[s] : segment_starts[s + 1]].
-      document_starts: int64 [documents + 1]. The same, of documents in segments.
+      document_starts: int64 [documents + 1]. The first segment of each document, and the number of segments.
     """
 
     ids: np.ndarray
@@ -32,28 +30,13 @@ class Corpus:
         """The number of documents."""
         return len(self.document_starts) - 1
 
-    @property
-    def segments(self) -> int:
-        """The number of segments."""
-        return len(self.segment_starts) - 1
-
-    @property
-    def segment_pieces(self) -> np.ndarray:
-        """int64 [segments]. The pieces of each segment."""
-        return np.diff(self.segment_starts)
-
-    @property
-    def document_pieces(self) -> np.ndarray:
-        """int64 [documents]. The pieces of each document."""
-        return np.diff(self.segment_starts[self.document_starts])
-
     def save(self, file: IO[bytes]) -> None:
         """Writes the corpus to an open file."""
-        np.savez(file, **dataclasses.asdict(self))
+        np.savez(file, **self._asdict())
 
     @classmethod
     def load(cls, paths: Sequence[str]) -> "Corpus":
-        """The corpora of files that `save` has written, one after another."""
+        """Joins the corpora of files that `save` has written."""
         parts = []
         for path in paths:
             with np.load(path) as arrays:
@@ -62,8 +45,8 @@ class Corpus:
 
     @classmethod
     def joined(cls, parts: Sequence["Corpus"]) -> "Corpus":
-        """One corpus of several, one after another."""
-        ids, segments, documents = ([getattr(p, f.name) for p in parts] for f in dataclasses.fields(cls))
+        """Joins several corpora, one after another."""
+        ids, segments, documents = zip(*parts, strict=True)
         return cls(np.concatenate(ids), _joined(segments), _joined(documents))
 
 
@@ -74,14 +57,14 @@ def _joined(starts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 class LocatedCorpus(NamedTuple):
-    """A corpus, and where its documents begin: int64 [documents, 2], source and line, counted from 0."""
+    """A corpus; `places`: int64 [documents, 2], the source and the line (from 0) where a document begins."""
 
     corpus: Corpus
     places: np.ndarray
 
 
 class _Segments(NamedTuple):
-    """Segments of pieces, each with the number of its document, its source and its line."""
+    """Segments of pieces; each has the number of its document, and its place (source and line)."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -102,17 +85,13 @@ def tokenize(
     sources: Iterable[Iterable[LineBlock]],
     tokenizer: Tokenizer,
     on_progress: Callable[[int, int], None] = lambda size, pieces: None,
+    longest: int = LONGEST_DOCUMENT,
 ) -> Iterator[LocatedCorpus]:
-    """Encodes lines; those without pieces are dropped, and so are documents without lines.
+    """Encodes the lines of each source into corpora of whole documents; none is empty.
 
-    Args:
-      sources: consecutive lines of each source; its end also ends its last document.
-      tokenizer: makes the ids.
-      on_progress: called with the bytes and the pieces of each block.
-
-    Yields:
-      Corpora of whole documents, of about `LONGEST_DOCUMENT` pieces; the last one may be smaller, none is
-      empty.
+    Lines without pieces are dropped, and so are documents without lines. The end of a source ends a document.
+    A corpus has about `longest` pieces (the last one may have fewer); a longer document is divided.
+    `on_progress` is called with the bytes and the pieces of each block.
     """
     parts: list[_Segments] = []
     document = 0  # counts the breaks so far
@@ -140,7 +119,7 @@ def tokenize(
             elif len(filled) > 1 or not block.continues:
                 open_lengths = None
             on_progress(block.size, ids.size)
-            if sum(part.ids.size for part in parts) >= LONGEST_DOCUMENT:
+            if sum(part.ids.size for part in parts) >= longest:
                 whole, parts = _divide(parts)
                 yield whole.located_corpus()
                 open_lengths = parts[-1].lengths if parts and open_lengths is not None else None
@@ -149,7 +128,7 @@ def tokenize(
 
 
 def _divide(parts: Sequence[_Segments]) -> tuple[_Segments, list[_Segments]]:
-    """All documents but the last one, and the last one; if there is only one, that one and nothing."""
+    """Takes the last document apart from the others; a single document stays whole, with no second part."""
     everything = _concatenated(parts)
     first = np.searchsorted(everything.documents, everything.documents[-1])
     if not first:

@@ -6,12 +6,12 @@ from albert_tf.cli.script import script
 from albert_tf.data.records import manifest_path
 from data_prep.inspection import readable_records
 from data_prep.manifest import verify
-from data_prep.options import SIZES, Options, Sizes
+from data_prep.options import Options
 from data_prep.pipeline import create_pretraining_data
 from data_prep.statistics import render
 
 
-def run(options: Options, sizes: Sizes = SIZES) -> None:
+def run(options: Options) -> None:
     """Makes the records, or verifies or shows them, as the flags say."""
     if options.verify:
         manifest = verify(options.output_file[0])
@@ -22,16 +22,12 @@ def run(options: Options, sizes: Sizes = SIZES) -> None:
         for text in readable_records(options.output_file[0], options.inspect, *vocabulary):
             print(text)
     if not (options.verify or options.inspect):
-        manifest = create_pretraining_data(options, lambda text: print(text, flush=True), sizes)
+        manifest = create_pretraining_data(options, lambda text: print(text, flush=True))
         print(render(manifest))
         print(f"{'output':>22}  {', '.join(options.output_file)}, {manifest_path(options.output_file[0])}")
 
 
-@script(Options)
-def main(options: Options) -> None:
-    """The command."""
-    run(options)
-
+main = script(Options)(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,4 @@
-"""Data sets by name, and files of rows with a text each.
-
-Names are those of Hugging Face `datasets` and TensorFlow Datasets; the files are Parquet, Arrow (Hugging
-Face) and TFRecords (TensorFlow Datasets).
-"""
+"""Data sets by name (of Hugging Face and of TensorFlow), and their files of rows with a text each."""
 
 import contextlib
 import io
@@ -17,15 +13,14 @@ from albert_tf.errors import InputError
 from albert_tf.files import matching_files, open_file
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
-_ROWS = 1000  # read together
-_ARROW_FILE = b"ARROW1"  # how an Arrow file begins that is no stream
+_ARROW_FILE = b"ARROW1"  # the start of an Arrow file that is not a stream
 _TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$")
 
 
 def matching_text_files(names: Sequence[str]) -> list[str]:
     """The files that names, globs and data sets (as hf:NAME:SPLIT, tfds:NAME:SPLIT) stand for, each once.
 
-    What is not there yet is downloaded by the library of the data set, to where it keeps such.
+    The library of a data set downloads files that are missing, into its own cache.
 
     Raises:
       InputError: there is no such file or data set, or its library is not installed.
@@ -49,7 +44,7 @@ def _files_of(name: str, kind: str, source: str) -> list[str]:
             files = _KINDS[kind](*words, split=split)
     except ImportError as error:
         raise InputError(f"{name}: {error}; pip install 'albert-tf[datasets]' brings it") from None
-    except Exception as error:  # each library, and each script of a data set, has its own
+    except Exception as error:  # each library, and each script of a data set, has its own errors
         raise InputError(f"{name} cannot be had: {type(error).__name__}: {error}") from None
     other = next((file for file in files if not is_table(file)), None)
     if other or not files:
@@ -81,22 +76,18 @@ def _tensorflow(name: str, *, split: str) -> list[str]:
 _KINDS = {"hf": _hugging_face, "tfds": _tensorflow}
 
 
-# ---------------------------------------------------------------------------------------------- files of rows
-
-
 def is_table(path: str) -> bool:
     """Whether a file has rows, by its name."""
     return os.path.splitext(path)[1] in (".arrow", ".parquet") or bool(_TFRECORD.search(path))
 
 
-def read_rows(path: str, field: str) -> Iterator[tuple[list[str | bytes | None], int]]:
-    """The texts of some rows, None where a row has none, with the bytes of the file that were read for them.
+def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[list[str | bytes | None], int]]:
+    """The texts of `together` rows (or of an Arrow batch) at a time, and the bytes that were read for them.
 
-    Raises:
-      InputError: the file is damaged, or `field` is no column of text.
+    The text of a row may be None. Raises InputError if the file is damaged or `field` is no column of text.
     """
     if _TFRECORD.search(path):
-        yield from _record_rows(path, field)
+        yield from _record_rows(path, field, together)
         return
     try:
         import pyarrow as pa
@@ -105,7 +96,7 @@ def read_rows(path: str, field: str) -> Iterator[tuple[list[str | bytes | None],
     read = _parquet_rows if path.endswith(".parquet") else _arrow_rows
     with open_file(path) as file:
         try:
-            for column, size in read(path, file, field):
+            for column, size in read(path, file, field, together):
                 if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
                     raise InputError(f'{path}: column "{field}" is {column.type}, no text (--text_field)')
                 yield column.to_pylist(), size
@@ -113,17 +104,17 @@ def read_rows(path: str, field: str) -> Iterator[tuple[list[str | bytes | None],
             raise InputError(f"{path} cannot be read ({error}): damaged, or cut short") from None
 
 
-def _parquet_rows(path: str, file: IO[bytes], field: str) -> Iterator[tuple[Any, int]]:
+def _parquet_rows(path: str, file: IO[bytes], field: str, together: int) -> Iterator[tuple[Any, int]]:
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(file)
     _require_column(path, table.schema_arrow.names, field)
     size = file.seek(0, os.SEEK_END)
-    for batch in table.iter_batches(_ROWS, columns=[field]):
+    for batch in table.iter_batches(together, columns=[field]):
         yield batch.column(0), size * len(batch) // table.metadata.num_rows
 
 
-def _arrow_rows(path: str, file: IO[bytes], field: str) -> Iterator[tuple[Any, int]]:
+def _arrow_rows(path: str, file: IO[bytes], field: str, _: int) -> Iterator[tuple[Any, int]]:
     import pyarrow as pa
 
     start = file.read(len(_ARROW_FILE))
@@ -140,18 +131,18 @@ def _arrow_rows(path: str, file: IO[bytes], field: str) -> Iterator[tuple[Any, i
         yield batch.column(field), done - before
 
 
-def _record_rows(path: str, field: str) -> Iterator[tuple[list[str | bytes | None], int]]:
+def _record_rows(path: str, field: str, together: int) -> Iterator[tuple[list[str | bytes | None], int]]:
     import tensorflow as tf
 
     records = read_records(path)
-    while together := list(itertools.islice(records, _ROWS)):
+    while rows := list(itertools.islice(records, together)):
         texts: list[str | bytes | None] = []
-        for record in together:
+        for record in rows:
             features = tf.train.Example.FromString(record).features.feature
             _require_column(path, sorted(features), field)
             values = features[field].bytes_list.value
             texts.append(values[0] if values else None)
-        yield texts, sum(map(len, together))
+        yield texts, sum(map(len, rows))
 
 
 def _require_column(path: str, names: list[str], field: str) -> None:

@@ -1,6 +1,6 @@
 """Pairs of texts into the arrays of pretraining records: [CLS] A [SEP] B [SEP], masked or not."""
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,13 +18,10 @@ def make_examples(
     options: MaskingOptions,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The features of a batch of examples (see `albert_tf.data.records`), one row for each pair in `ids`.
+    """The features of a batch of examples (see `albert_tf.data.records`), and `Masked.ngrams`.
 
-    A and B each begin a masking unit, also where truncation left the rest of a word at their front. So no
-    unit reaches across [SEP], while an n-gram may.
-
-    Returns:
-      The features, and int64 [ngram + 1], how many n-grams of each n are masked.
+    A and B each begin a masking unit, even if truncation left the rest of a word at their front. So no unit
+    crosses [SEP]; an n-gram may.
     """
     layout = _lay_out(ids, pairs, tokenizer, max_seq_length)
     ids, is_word_start = layout.ids, layout.is_word_start
@@ -43,7 +40,7 @@ def make_examples(
     positions[rows, nth] = cells % max_seq_length
     labels[rows, nth] = ids[masked.predicted]
     weights[rows, nth] = 1
-    features = _features(dataclasses.replace(layout, ids=masked.ids), pairs, tokenizer, max_seq_length) | {
+    features = _features(layout._replace(ids=masked.ids), pairs, tokenizer, max_seq_length) | {
         "masked_lm_positions": positions,
         "masked_lm_ids": labels,
         "masked_lm_weights": weights,
@@ -54,7 +51,7 @@ def make_examples(
 def make_unmasked_examples(
     ids: np.ndarray, pairs: Pairs, tokenizer: Tokenizer, max_seq_length: int
 ) -> dict[str, np.ndarray]:
-    """The features of a batch of unmasked examples (see `albert_tf.data.records`), one row for each pair."""
+    """The features of a batch of unmasked examples, see `albert_tf.data.records`."""
     features = _features(_lay_out(ids, pairs, tokenizer, max_seq_length), pairs, tokenizer, max_seq_length)
     del features["input_mask"]  # `segment_ids` tells where the padding begins
     return features | {
@@ -63,14 +60,13 @@ def make_unmasked_examples(
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-    """The pieces of A, B, A, B, ... of a batch end to end, without special ones.
+class _Layout(NamedTuple):
+    """The pieces of A, B, A, B, ... of a batch end to end, without special pieces.
 
     Attributes:
       ids: unsigned [pieces].
       is_word_start: bool [pieces].
-      cells: int64 [pieces]. Their places in the flat array of [examples * max_seq_length].
+      cells: int64 [pieces]. The place of each piece in the flat array of [examples * max_seq_length].
       text_starts: int64 [examples * 2]. The first piece of each A and B.
     """
 

@@ -1,4 +1,4 @@
-"""Records as readable text: both texts of an example, in which the pieces to predict are marked."""
+"""Records as readable text: A and B of each example, with marks at the pieces to predict."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -18,15 +18,10 @@ _LABELS = {0: "in order", 1: "swapped, or B from another text"}
 def readable_records(
     output_file: str, count: int, spm_model_file: str | None = None, vocab_file: str | None = None
 ) -> Iterator[str]:
-    """The first records of an output as text, in which a predicted piece stands as [what is seen|its label].
+    """The first `count` records of an output as text; a piece to predict stands as [what is seen|its label].
 
-    Args:
-      output_file: an output that has a manifest, or a single record file.
-      count: how many records.
-      spm_model_file, vocab_file: the vocabulary; where neither is given, that which the description names.
-
-    Raises:
-      InputError: there are no such records, or no vocabulary for them.
+    The output has a manifest, or is a single record file. If no vocabulary is given, the description of the
+    file names it. Raises InputError if there are no records or no vocabulary.
     """
     manifest = read_manifest(output_file)
     paths = shard_paths(output_file, manifest) if manifest else [output_file]
@@ -43,23 +38,21 @@ def _features(record: bytes) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     features = tf.train.Example.FromString(record).features.feature
-    return {
-        name: np.array(getattr(feature, feature.WhichOneof("kind")).value)
-        for name, feature in features.items()
-    }
+    return {name: np.array(getattr(f, f.WhichOneof("kind")).value) for name, f in features.items()}
 
 
 def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:
     real = int(np.flatnonzero(features["segment_ids"])[-1]) + 1
     texts = [_spelled(piece, tokenizer) for piece in tokenizer.ids_to_pieces(features["input_ids"][:real])]
-    predictions = _predictions(features)
-    for position, id in predictions:
+    count = np.count_nonzero(features.get("masked_lm_weights", ()))  # unmasked records have none
+    predictions = [features[name][:count] for name in ("masked_lm_positions", "masked_lm_ids") if count]
+    for position, id in zip(*predictions, strict=True):
         seen, label = texts[position], _spelled(tokenizer.pieces[id], tokenizer)
         space = " " if label.startswith(" ") else ""
         texts[position] = f"{space}[{seen.strip()}|{label.strip()}]"
     a_end = int(np.count_nonzero(features["segment_ids"][:real] == 0)) - 1  # where the first [SEP] is
     [label] = features["next_sentence_labels"]
-    masks = f"{len(predictions)} to predict"
+    masks = f"{count} to predict"
     if "may_swap" in features:
         order = "masks and order" if features["may_swap"][0] else "masks"
         masks = f"{order} drawn while training"
@@ -69,16 +62,8 @@ def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:
     )
 
 
-def _predictions(features: Mapping[str, np.ndarray]) -> list[tuple[int, int]]:
-    """Positions and labels of the predictions; unmasked records have none."""
-    if "masked_lm_weights" not in features:
-        return []
-    count = np.count_nonzero(features["masked_lm_weights"])
-    return list(zip(features["masked_lm_positions"][:count], features["masked_lm_ids"][:count], strict=True))
-
-
 def _spelled(piece: str, tokenizer: Tokenizer) -> str:
-    """A piece as it stands in text, with the space before a word."""
+    """A piece as part of a text, with a space before a word."""
     if isinstance(tokenizer, WordPieceTokenizer):
         return piece.removeprefix(CONTINUATION) if piece.startswith(CONTINUATION) else f" {piece}"
     return piece.replace(UNDERLINE, " ")

@@ -1,16 +1,11 @@
-"""The stages as tasks between files: what a worker does in one go, and does not do again.
-
-A task's result is a JSON file that is written when all else of the task is; a run that continues reads it
-instead.
-"""
+"""The stages as tasks between files; a task whose result is saved is not done again."""
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from albert_tf.data.tfrecord import framed
 from albert_tf.errors import InputError
@@ -18,46 +13,36 @@ from albert_tf.files import appear_when_complete
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
-from data_prep.options import SIZES, Options, Sizes
+from data_prep.options import Options
 from data_prep.stages import Unit, bucket_examples, deal_unit, read_bucket, write_pairs
 from data_prep.statistics import ExampleStatistics
 from data_prep.text_files import TextRange
-from data_prep.text_groups import TokenizedGroup
+from data_prep.text_groups import TextGroup
 from data_prep.work_files import WorkFiles, save_result
 from data_prep.workers import OnProgress
 
 _COPIED_BYTES = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What every task needs to know."""
+class Job(NamedTuple):
+    """What every task needs to know; `groups` has the ranges of text files that are tokenized together."""
 
     options: Options
     tokenizer: Tokenizer
     files: WorkFiles
     groups: Sequence[Sequence[TextRange]]
-    sizes: Sizes = SIZES
-
-
-# ---------------------------------------------------------------------------------------------- tokenizing
 
 
 def tokenize_group(job: Job, group: int, on_progress: OnProgress) -> dict[str, Any]:
-    """Tokenizes a group of text; returns `TokenizedGroup.result`."""
-    corpora = TokenizedGroup(job.groups[group], job.tokenizer, job.options, on_progress)
-    for number, corpus in enumerate(corpora):
+    """Tokenizes a group of text; returns `TextGroup.result`."""
+    text = TextGroup(job.groups[group], job.options)
+    for number, corpus in enumerate(text.tokenize(job.tokenizer, on_progress)):
         with _written(job.files.tokenized(group, number)) as file:
             corpus.save(file)
-    save_result(job.files.tokenized_result(group), corpora.result)
-    return corpora.result
+    return save_result(job.files.tokenized_group(group), text.result)
 
 
-# ------------------------------------------------------------------------------------------------- dealing
-
-
-@dataclasses.dataclass(frozen=True)
-class DealTask:
+class DealTask(NamedTuple):
     """A unit (and its number), the files of its corpora, and the number of buckets."""
 
     number: int
@@ -67,27 +52,17 @@ class DealTask:
 
 
 def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, Any]:
-    """Deals a unit's pairs out over buckets.
-
-    Returns:
-      left_out: see `DealtPairs`.
-    """
+    """Deals a unit's pairs out over buckets; returns `left_out`, see `plan_pairs`."""
     corpus = Corpus.load(task.paths)
-    dealt = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
+    pairs, sizes, left_out = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
     path = job.files.dealt_pairs(task.number)
     with _written(path) as file:
-        write_pairs(file, corpus.ids, dealt.pairs, dealt.sizes)
+        write_pairs(file, corpus.ids, pairs, sizes)
     on_progress(0, corpus.ids.size * task.unit.passes)
-    result = {"left_out": dealt.left_out}
-    save_result(f"{path}.json", result)
-    return result
+    return save_result(path, {"left_out": left_out})
 
 
-# ------------------------------------------------------------------------------------------------- writing
-
-
-@dataclasses.dataclass(frozen=True)
-class BucketTask:
+class BucketTask(NamedTuple):
     """A bucket, the numbers of all buckets and units, and the part of a shard that the bucket becomes."""
 
     bucket: int
@@ -98,11 +73,7 @@ class BucketTask:
 
 
 def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str, Any]:
-    """Writes the records of a bucket.
-
-    Returns:
-      records, bytes: of the part; statistics: of its examples, None without any.
-    """
+    """Writes the records of a bucket; returns the number of records, the bytes and the statistics, if any."""
     paths = [job.files.dealt_pairs(unit) for unit in range(task.units)]
     ids, pairs = read_bucket(paths, task.bucket, task.buckets, job.tokenizer.id_dtype)
     path = job.files.part(task.shard, task.part)
@@ -113,35 +84,19 @@ def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str,
             total = total + counted if total else counted
             on_progress(0, counted.pieces)
         size = file.tell()
-    result = {
-        "records": len(pairs),
-        "bytes": size,
-        "statistics": statistics.to_json(total) if total else None,
-    }
-    save_result(f"{path}.json", result)
-    return result
-
-
-# ---------------------------------------------------------------------------------------------- completing
+    counts = statistics.to_json(total) if total else None
+    return save_result(path, {"records": len(pairs), "bytes": size, "statistics": counts})
 
 
 def complete_shard(
     job: Job, shard: int, sizes: Iterable[int], on_progress: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Puts the parts of a shard together.
+    """Adds all parts of a shard to the first one; returns the bytes and sha256 of the shard.
 
-    Each part is removed when it has been added to the first, and a part that is not there has been.
-
-    Args:
-      job: what it is for.
-      shard: its number.
-      sizes: the bytes of each part, told when it is written.
-      on_progress: called with numbers of bytes.
-
-    Returns:
-      bytes, sha256: of the shard.
+    `sizes` yields the bytes of each part when the part is written. A part is removed when it has been added.
+    So a part that does not exist has been added before.
     """
-    path = job.files.complete(shard)
+    path = job.files.part(shard, 0)
     digest = hashlib.sha256()
     end = 0
     for part, size in enumerate(sizes):
@@ -158,16 +113,14 @@ def complete_shard(
             while data := file.read(min(_COPIED_BYTES, end - file.tell())):
                 digest.update(data)
                 on_progress(len(data))
-    result = {"bytes": end, "sha256": digest.hexdigest()}
-    save_result(job.files.completed_result(shard), result)
-    return result
+    return save_result(job.files.completed(shard), {"bytes": end, "sha256": digest.hexdigest()})
 
 
 @contextlib.contextmanager
 def _written(path: str) -> Iterator[IO[bytes]]:
     """A file that appears when it is complete."""
-    # "wb" would empty the file that is there by now, which makes ext4 write it to the disk as soon as it is
-    # closed; most of these are removed before they need to get there.
+    # "wb" would empty the file, which exists by now; ext4 would then write it to the disk as soon as it is
+    # closed. Most of these files are removed before they need to get there.
     with _explained(path), appear_when_complete([path]) as [name], open(name, "r+b") as file:
         yield file
 

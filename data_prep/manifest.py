@@ -1,11 +1,11 @@
 """What a run reads, whether it may write, and the manifest beside the output.
 
-A manifest `F.manifest.json` belongs to the output file F, or to F-00000-of-00016 and so on, and has: format,
+The manifest `F.manifest.json` belongs to the output file F, or to F-00000-of-00016 and so on. It has: format,
 key (what decides the bytes), versions, inputs (path, bytes, sha256), settings (the flags), shards (name,
-records, bytes, sha256), summary and histograms. By it a later run knows whether the records are what was
-written.
+records, bytes, sha256), summary and histograms. A later run compares the records with it.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -29,6 +29,7 @@ from albert_tf.files import (
 )
 from data_prep.data_sets import matching_text_files
 from data_prep.options import Options
+from data_prep.text_groups import Outcome
 
 FORMAT = "albert_tf pretraining data 1"
 
@@ -43,11 +44,8 @@ _DECIDES_NOTHING = (
 
 def make_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
     """What decides the bytes of the output: digests of input and vocabulary, the number of files, flags."""
-    settings = flags_of(options)
-    return _digests(input_digests, options) | {
-        "num_shards": len(options.shards),
-        **{name: value for name, value in settings.items() if name not in _DECIDES_NOTHING},
-    }
+    flags = {name: value for name, value in flags_of(options).items() if name not in _DECIDES_NOTHING}
+    return _digests(input_digests, options) | {"num_shards": len(options.shards)} | flags
 
 
 def make_tokens_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
@@ -57,7 +55,7 @@ def make_tokens_key(input_digests: Sequence[str], options: Options) -> dict[str,
 
 def _digests(input_digests: Sequence[str], options: Options) -> dict[str, str]:
     vocabulary = options.spm_model_file or options.vocab_file
-    assert vocabulary  # `load_tokenizer` has said so
+    assert vocabulary  # otherwise `load_tokenizer` raised an error
     return {
         "input_file": hashlib.sha256("".join(input_digests).encode()).hexdigest(),
         "vocabulary": file_digest(vocabulary),
@@ -66,11 +64,8 @@ def _digests(input_digests: Sequence[str], options: Options) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that influence the output."""
-    packages = ("numpy", "sentencepiece", "sentencex")
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
+    packages = {name: importlib.metadata.version(name) for name in ("numpy", "sentencepiece", "sentencex")}
+    return {"python": platform.python_version(), **packages}
 
 
 def differences(key: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -97,53 +92,34 @@ class _Manifest(TypedDict):
     shards: list[_Shard]
 
 
-# ------------------------------------------------------------------------------------------------- writing
-
-
 def publish(
-    complete: Sequence[str],
-    shards: Sequence[Mapping[str, Any]],
-    description: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    options: Options,
+    outcome: Outcome, description: Mapping[str, Any], manifest: Mapping[str, Any], options: Options
 ) -> dict[str, Any]:
     """Gives complete files their names, descriptions and manifest, in this order; returns the manifest.
 
-    Args:
-      complete: names of the files so far; one that is gone has its name already.
-      shards: records, bytes and sha256 of each.
-      description: of all of them, see `records.read_metadata`.
-      manifest: all but format and shards.
-      options: the names.
+    A file that does not exist any more got its name in an interrupted run. `description` is what all files
+    have in common, see `records.read_metadata`; `manifest` lacks format and shards.
     """
     path = records.manifest_path(options.output_file[0])
     folder = os.path.dirname(path) or "."
-    for name, shard, figures in zip(complete, options.shards, shards, strict=True):
+    named = []
+    for name, shard, figures in zip(outcome.complete, options.shards, outcome.shards, strict=True):
         if file_exists(name):
             move_file(name, shard)
         write_json(records.metadata_path(shard), {"format": records.FORMAT, **figures, **description})
-    named = [
-        {"name": os.path.relpath(shard, folder), **figures}
-        for shard, figures in zip(options.shards, shards, strict=True)
-    ]
+        named.append({"name": os.path.relpath(shard, folder), **figures})
     whole = {"format": FORMAT, **manifest, "shards": named}
     write_json(path, whole)
     return whole
 
 
-# ------------------------------------------------------------------------------------------------- reading
-
-
 def read_manifest(output_file: str) -> Any:
-    """The manifest of the output; None if there is none, or none that this version reads."""
+    """The manifest of the output; None if there is none that this version can read."""
     path = records.manifest_path(output_file)
-    if not file_exists(path):
-        return None
-    try:
-        manifest = read_json(path, _Manifest)
-    except InputError:
-        return None
-    return manifest if manifest["format"] == FORMAT else None
+    with contextlib.suppress(InputError):
+        manifest = read_json(path, _Manifest) if file_exists(path) else None
+        return manifest if manifest and manifest["format"] == FORMAT else None
+    return None
 
 
 def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
@@ -152,18 +128,8 @@ def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
     return [os.path.join(folder, shard["name"]) for shard in manifest["shards"]]
 
 
-def is_complete(output_file: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether all files of a manifest exist and have their full size."""
-    pairs = zip(shard_paths(output_file, manifest), manifest["shards"], strict=True)
-    return all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs)
-
-
 def verify(output_file: str) -> dict[str, Any]:
-    """Reads all files of the output and compares them with the manifest, which is returned.
-
-    Raises:
-      InputError: a file is not there, or not what was written; or there is no manifest.
-    """
+    """Compares all files of the output with the manifest, and returns it; InputError names a wrong file."""
     manifest = read_manifest(output_file)
     if manifest is None:
         raise InputError(f"{records.manifest_path(output_file)}: no manifest there to verify the output by")
@@ -183,14 +149,10 @@ def verify(output_file: str) -> dict[str, Any]:
     return manifest
 
 
-# -------------------------------------------------------------------------------------------------- beginning
-
-
 def input_files(options: Options) -> list[str]:
     """The files that --input_file names, without the output of an earlier run that a glob finds.
 
-    Raises:
-      InputError: a file is missing, an output would replace an input, or outputs cannot have their names.
+    Raises InputError if a file is missing, or if an output would replace an input or cannot have its name.
     """
     options.require_input()
     check_output_names(options.shards)
@@ -212,34 +174,26 @@ def input_files(options: Options) -> list[str]:
 def describe_inputs(paths: Sequence[str], threads: int) -> list[dict[str, Any]]:
     """Path, bytes and sha256 of each file."""
     sizes = list(map(file_size, paths))
-    with (
-        progress_bar(
-            total=sum(sizes), desc="checksums", unit="B", unit_scale=True, delay=_SILENT_SECONDS
-        ) as bar,
-        ThreadPoolExecutor(threads) as pool,
-    ):
+    bar = progress_bar(total=sum(sizes), desc="checksums", unit="B", unit_scale=True, delay=_SILENT_SECONDS)
+    with bar, ThreadPoolExecutor(threads) as pool:
         digests = list(pool.map(lambda path: file_digest(path, bar.update), paths))
     columns = zip(paths, sizes, digests, strict=True)
     return [{"path": path, "bytes": size, "sha256": digest} for path, size, digest in columns]
 
 
 def finished_manifest(key: Mapping[str, Any], continues: bool, options: Options) -> dict[str, Any] | None:
-    """The manifest of the output if the same command made it; None if it is to be made.
+    """The manifest of the output if the command with this key made it; None if the run may write the output.
 
-    Args:
-      key: what decides the output.
-      continues: whether there is unfinished work for it.
-      options: of the run.
-
-    Raises:
-      InputError: there is other output, and no --overwrite.
+    A run may continue unfinished work of the same command. Other output is an InputError without --overwrite.
     """
     if options.overwrite:
         return None
     output = options.output_file[0]
     manifest = read_manifest(output)
-    if manifest and manifest["key"] == key and is_complete(output, manifest):
-        return manifest
+    if manifest and manifest["key"] == key:
+        pairs = zip(shard_paths(output, manifest), manifest["shards"], strict=True)
+        if all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs):
+            return manifest
     there = next(filter(file_exists, options.shards), None)
     if there is None or continues:
         return None

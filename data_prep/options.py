@@ -12,24 +12,7 @@ LOCAL = "local"
 _STATIC_PASSES = 40
 _BEAM_RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
 _LOCAL_FLAGS = ("num_workers", "temp_dir")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """How much is worked on together; the bytes of the output depend on it.
-
-    Attributes:
-      group_bytes: the least and the most bytes of a group of text, about.
-      unit_pieces: pieces whose pairs are planned together, all passes counted.
-      small_bucket_pieces: pieces of a bucket if the whole text is small.
-    """
-
-    group_bytes: tuple[int, int] = (1 << 20, 1 << 24)
-    unit_pieces: int = 1 << 24
-    small_bucket_pieces: int = 1 << 20
-
-
-SIZES = Sizes()
+GROUP_BYTES = (1 << 20, 1 << 24)  # the least and the most bytes of a group of text, about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +31,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         help="TFRecord files; examples are dealt out over them in random order"
     )
     num_shards: int | None = flags.option(
-        None,
-        at_least=1,
-        help="write the one --output_file F as so many files, F-00000-of-00016 and so on",
+        None, at_least=1, help="write the one --output_file F as so many files, F-00000-of-00016 and so on"
     )
     spm_model_file: str | None = flags.option(None, help="SentencePiece model")
     vocab_file: str | None = flags.option(
@@ -83,6 +64,11 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
     inspect: int | None = flags.option(
         None, at_least=1, help="only print so many examples of the output as text with masks and labels"
     )
+    # These three are not flags; the bytes of the output depend on them. A unit has the pieces whose pairs are
+    # planned together, in all passes. A small bucket is a bucket of a small text.
+    group_bytes: tuple[int, int] = dataclasses.field(default=GROUP_BYTES, kw_only=True)
+    unit_pieces: int = dataclasses.field(default=1 << 24, kw_only=True)
+    small_bucket_pieces: int = dataclasses.field(default=1 << 20, kw_only=True)
 
     def __post_init__(self):
         super().__post_init__()
@@ -99,12 +85,12 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether records are written without masks."""
+        """Whether training draws the masks."""
         return self.masking == "dynamic"
 
     @property
     def passes(self) -> int:
-        """How often the run goes through the text."""
+        """How often a run goes through the text."""
         return self.dupe_factor or (1 if self.is_dynamic else _STATIC_PASSES)
 
     @property

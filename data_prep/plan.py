@@ -1,7 +1,6 @@
 """What a run will read, make and need, estimated from a sample of the text."""
 
 import collections
-import dataclasses
 import itertools
 import os
 import shutil
@@ -9,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import tokenize
 from data_prep.options import Options
-from data_prep.stages import PAIR_BYTES, Unit, bucket_examples, deal_unit
+from data_prep.stages import PAIR, Unit, bucket_examples, deal_unit
 from data_prep.text_files import LineBlock, TextRange, read_lines
 
 _SAMPLES = 8
@@ -29,17 +28,8 @@ _FRAME_BYTES = 16  # of a TFRecord around each record
 _COMPLETING_SPEED = 9e8  # bytes a second that a core adds to a file and hashes
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Estimates of a run.
-
-    Attributes:
-      files, input_bytes: what is read; exact.
-      pieces: of the text, once.
-      examples, output_bytes: what is written.
-      temporary_bytes: what temporary files need at once.
-      seconds: stage -> seconds of one core.
-    """
+class Plan(NamedTuple):
+    """Estimates of a run; `pieces` are those of one pass, `seconds` those of one core for each stage."""
 
     files: int
     input_bytes: int
@@ -52,16 +42,14 @@ class Plan:
     def describe(self, options: Options) -> str:
         """The plan as text."""
         output = _files(len(options.shards))
-        seconds = sum(self.seconds.values()) / options.workers
         rows = {
             "input": f"{megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
             "output": f"about {self.examples:,} examples, {megabytes(self.output_bytes)} in {output}",
         }
         if options.is_local:
-            rows |= {
-                "temporary": f"about {megabytes(self.temporary_bytes)}",
-                "time": f"about {duration(seconds)}, {options.workers} at work",
-            }
+            seconds = sum(self.seconds.values()) / options.workers
+            rows["temporary"] = f"about {megabytes(self.temporary_bytes)}"
+            rows["time"] = f"about {duration(seconds)}, {options.workers} at work"
         else:
             rows["runner"] = options.runner
         return "\n".join(f"{name:>22}  {text}" for name, text in rows.items())
@@ -75,11 +63,8 @@ class Plan:
         for folder, needed in needs.items():
             free = shutil.disk_usage(folder).free
             if needed > free:
-                warnings.warn(
-                    f"{folder} has {megabytes(free)} free, but about {megabytes(needed)} are needed",
-                    InputWarning,
-                    stacklevel=2,
-                )
+                text = f"{folder} has {megabytes(free)} free, but about {megabytes(needed)} are needed"
+                warnings.warn(text, InputWarning, stacklevel=2)
 
 
 def _files(count: int) -> str:
@@ -92,7 +77,7 @@ def make_plan(
     tokenizer: Tokenizer,
     options: Options,
 ) -> Plan:
-    """Takes a sample of the text through all stages and multiplies the figures."""
+    """Takes a sample of the text through all stages and scales the figures up."""
     input_bytes = sum(file["bytes"] for file in inputs)
     blocks = _sample(groups, options)
     clock = [time.perf_counter()]
@@ -102,16 +87,18 @@ def make_plan(
     if located:
         corpus = located.corpus
         pieces = corpus.ids.size
-        dealt = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
+        pairs, *_ = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
         clock.append(time.perf_counter())
-        for serialized, counted in bucket_examples(corpus.ids, dealt.pairs, 0, tokenizer, options):
+        for serialized, counted in bucket_examples(corpus.ids, pairs, 0, tokenizer, options):
             record_bytes += sum(map(len, serialized)) + _FRAME_BYTES * len(serialized)
             examples += counted.examples
         clock.append(time.perf_counter())
     scale = input_bytes / max(1, sum(block.size for block in blocks))
     passes = scale * options.passes
     pieces = round(pieces * scale)
-    temporary = pieces * _TOKENIZED_BYTES + _dealt_bytes(pieces, tokenizer, options)
+    row_bytes = PAIR.itemsize / (options.budget / 2)  # of a piece; pairs are rarely less than half full
+    dealt_bytes = options.passes * (np.dtype(tokenizer.id_dtype).itemsize + row_bytes)
+    temporary = pieces * (_TOKENIZED_BYTES + dealt_bytes)
     tokenizing, shuffling, writing = np.append(np.diff(clock), [0, 0])[:3].tolist()
     seconds = {
         "tokenizing": tokenizing * scale,
@@ -126,26 +113,20 @@ def make_plan(
 
 
 def _sample(groups: Sequence[Sequence[TextRange]], options: Options) -> list[LineBlock]:
-    """The beginnings of some evenly spaced ranges, without lines that cannot be used."""
+    """The beginnings of some evenly spaced ranges, without unusable lines."""
     ranges = [text_range for group in groups for text_range in group]
     return [
         _beginning(block)
         for text_range in ranges[:: max(1, len(ranges) // _SAMPLES)][:_SAMPLES]
-        for block in itertools.islice(read_lines(text_range, options, lambda bad: None), 1)
+        for block in itertools.islice(read_lines(text_range, options, lambda *bad: None), 1)
     ]
 
 
 def _beginning(block: LineBlock) -> LineBlock:
-    """The first lines, with their share of the bytes."""
+    """The first lines of a block, with their share of its bytes."""
     ends = np.cumsum([len(line) + 1 for line in block.lines])
     count = min(int(np.searchsorted(ends, _SAMPLE_CHARACTERS)) + 1, len(ends))
     share = ends[count - 1] / ends[-1] if count else 1
     return block._replace(
         lines=block.lines[:count], numbers=block.numbers[:count], size=round(block.size * share)
     )
-
-
-def _dealt_bytes(pieces: int, tokenizer: Tokenizer, options: Options) -> float:
-    """About the most bytes that the dealt pairs of all passes take, for a text of so many pieces."""
-    of_a_pair = PAIR_BYTES / (options.budget / 2)  # pairs are rarely less than half full
-    return pieces * options.passes * (np.dtype(tokenizer.id_dtype).itemsize + of_a_pair)

@@ -50,13 +50,13 @@ class SegmentOptions(flags.ScriptOptions):
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Where A and B of each example lie in `Corpus.ids`; every array is int [pairs].
+    """Where A and B of each example lie in `Corpus.ids`.
 
     Attributes:
       starts: int64 [pairs, 2]. The first piece of A and of B.
-      lengths: int32 [pairs, 2]. Their pieces, at least one each.
+      lengths: int32 [pairs, 2]. The pieces of A and of B, at least one each.
       labels: uint8 [pairs]. 0 in order, 1 swapped (SOP) or from another document.
-      may_swap: uint8 [pairs]. 1 where the label is about the order of A and B, which are of one text.
+      may_swap: uint8 [pairs]. 1 if the label is about the order of A and B, which are of one text.
     """
 
     starts: np.ndarray
@@ -91,17 +91,10 @@ def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def plan_pairs(
     corpus: Corpus, is_word_start: np.ndarray, passes: int, options: SegmentOptions, rng: np.random.Generator
 ) -> tuple[Pairs, int]:
-    """All pairs of some passes, in the order of the text (not shuffled).
-
-    Args:
-      corpus: the text.
-      is_word_start: bool [vocab_size].
-      passes: how often the text is gone through.
-      options: what pairs are wanted.
-      rng: the only source of chance.
+    """All pairs of some passes, not shuffled; `is_word_start` is bool [vocab_size].
 
     Returns:
-      The pairs, and the number of chunks left out because they are one single word.
+      The pairs, and how many chunks are left out because they are one single word.
     """
     documents = np.tile(np.arange(corpus.documents), passes)
     targets = np.full(documents.size, options.budget)
@@ -109,10 +102,9 @@ def plan_pairs(
     targets[short] = rng.integers(2, options.budget, np.count_nonzero(short), endpoint=True)
 
     chunks = _divide_into_chunks(corpus, documents, targets, options.random_next_sentence, rng)
-    documents, targets = documents[chunks.row], targets[chunks.row]
-    pieces = corpus.segment_starts
-    begin, cut, end = pieces[chunks.begin], pieces[chunks.cut], pieces[chunks.end]
-    from_elsewhere = chunks.b_elsewhere
+    row, *borders, from_elsewhere = chunks
+    documents, targets = documents[row], targets[row]
+    begin, cut, end = (corpus.segment_starts[border] for border in borders)
     left_out = 0
     if not options.random_next_sentence and options.single_segment_chunks == "split":
         cut = _cut_between_words(corpus, is_word_start, begin, cut, end, rng)
@@ -134,30 +126,17 @@ def plan_pairs(
         swapped = may_swap & (rng.random(len(starts)) < 0.5)
     starts[swapped], ends[swapped] = starts[swapped, ::-1], ends[swapped, ::-1]
     starts, lengths = _truncate(starts, ends - starts, options.budget, rng)
-    labels = from_elsewhere | swapped
-    return (
-        Pairs(starts, lengths.astype(np.int32), labels.astype(np.uint8), may_swap.astype(np.uint8)),
-        left_out,
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Chunks:
-    """Runs of segments of one document; `cut` is the first segment after A, `end` the first after B."""
-
-    row: np.ndarray
-    begin: np.ndarray
-    cut: np.ndarray
-    end: np.ndarray
-    b_elsewhere: np.ndarray
+    labels = (from_elsewhere | swapped).astype(np.uint8)
+    return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), left_out
 
 
 def _divide_into_chunks(
     corpus: Corpus, documents: np.ndarray, targets: np.ndarray, random_next: bool, rng: np.random.Generator
-) -> _Chunks:
+) -> list[np.ndarray]:
     """Takes segments until a chunk has its target of pieces or the document ends.
 
-    The first chunks of all documents and passes are found together, then all second ones, and so on.
+    Each step of the loop finds the next chunk of every document in every pass. Returns for each chunk: the
+    index in `documents`; the first segment of A, after A and after B; whether B comes from elsewhere.
     """
     pieces = corpus.segment_starts
     row = np.arange(documents.size)
@@ -176,7 +155,7 @@ def _divide_into_chunks(
         row, begin, last, targets = row[more], begin[more], last[more], targets[more]
     columns = [np.concatenate(column) for column in zip(*found, strict=True)]
     order = np.argsort(columns[0], kind="stable")
-    return _Chunks(*(column[order] for column in columns))
+    return [column[order] for column in columns]
 
 
 def _cut_between_words(
@@ -187,7 +166,7 @@ def _cut_between_words(
     end: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Moves the cut of single-segment chunks to a random word inside; it stays at `end` if there is none."""
+    """Moves the cut of a single-segment chunk to the start of a random word inside, if there is one."""
     single = np.flatnonzero(cut == end)
     if not single.size:
         return cut
@@ -204,7 +183,7 @@ def _cut_between_words(
 def _other_texts(
     corpus: Corpus, documents: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From a random segment of another document (of the same if it is the only one) to `wanted` pieces."""
+    """Starts and ends of texts of `wanted` pieces at random segments of other documents, if there are any."""
     chance = rng.random((2, documents.size))
     if corpus.documents > 1:
         other = (chance[0] * (corpus.documents - 1)).astype(np.int64)
@@ -221,8 +200,8 @@ def _truncate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Drops pieces until A and B have `budget` together.
 
-    One after the other, a piece of the longer goes (of B where they are equal), from its front or its back
-    with equal chance. How many go from each is thus certain, and how many of them from the front binomial.
+    The original drops one piece after the other from the longer text (from B if they are equal), at its front
+    or its back with equal chance. So the number from each text is certain; that from its front is binomial.
     """
     excess = np.maximum(lengths.sum(axis=1) - budget, 0)
     difference = lengths[:, 0] - lengths[:, 1]

@@ -1,15 +1,10 @@
-"""The stages of making records of tokenized text, functions of their input and the seed alone.
+"""The stages from tokenized text to records, as functions of their input and the seed alone.
 
-Pairs of texts are planned for every pass and dealt out over buckets; the pairs of a bucket are put in random
-order, masked and serialized. Who calls the functions, where and in which order changes nothing: chance comes
-from streams that belong to what is worked on.
-
-The shuffle is external: a task deals its pairs in random order and writes them sorted by bucket, with an
-index in front, so that a bucket is one slice of each of the files. A bucket is then small enough to be put in
-random order in memory.
+Each unit and each bucket has its own stream of random numbers; so the caller, the place and the order of the
+calls change nothing. The shuffle is external: a task deals its pairs out in random order and writes them,
+sorted by bucket, after an index. So a bucket is one slice of each file, and is shuffled in memory.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
@@ -20,34 +15,23 @@ from albert_tf.data import records
 from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples, make_unmasked_examples
-from data_prep.options import SIZES, Options, Sizes
+from data_prep.options import Options
 from data_prep.segments import Pairs, plan_pairs, span_indices
 from data_prep.statistics import ExampleStatistics
 
 _UNIT_PAIRS = 1 << 19
 BUCKET_PIECES = 1 << 25
-_BUCKETS_WANTED = 32  # where the pieces are few, so that workers have something to share
+_BUCKETS_WANTED = 32  # if there are few pieces, so that workers have something to share
 _BATCH_PIECES = 1 << 18  # pieces, padding included, that are masked and written together
 
 PAIR = np.dtype([("lengths", "<i4", 2), ("label", "u1"), ("may_swap", "u1")])
-PAIR_BYTES = PAIR.itemsize  # of a pair in a file, besides its pieces
 _INDEX_ENTRY = 16  # bytes, of two int64
-_TOGETHER = 1 << 20  # pieces copied at a time
 
 _CORPUS_ORDER, _PAIRS, _EXAMPLES = range(3)  # the streams of chance
 
 
-# ------------------------------------------------------------------------------------------------- dealing
-
-
 class Unit(NamedTuple):
-    """Corpora whose pairs are planned together for some passes.
-
-    Attributes:
-      group: number of the corpora among all units'.
-      corpora: indices of tokenized corpora.
-      first_pass, passes: which passes.
-    """
+    """Indices of corpora whose pairs are planned together for some passes; `group` numbers these corpora."""
 
     group: int
     corpora: tuple[int, ...]
@@ -55,12 +39,10 @@ class Unit(NamedTuple):
     passes: int
 
 
-def plan_units(
-    pieces: Sequence[int], documents: Sequence[int], options: Options, sizes: Sizes = SIZES
-) -> list[Unit]:
-    """Groups corpora in random order, of which pieces and documents are given, until a group is large enough.
+def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options) -> list[Unit]:
+    """Puts corpora in random order and divides them into groups; the numbers are those of each corpus.
 
-    Small groups are planned for several passes at once, large ones for one after the other.
+    Small groups are planned for several passes at once, large groups for one pass after the other.
     """
     order = np.random.default_rng([options.random_seed, _CORPUS_ORDER]).permutation(len(pieces)).tolist()
     groups: list[list[int]] = []
@@ -68,77 +50,56 @@ def plan_units(
     for corpus in order:
         if room < pieces[corpus]:
             groups.append([])
-            room = max(sizes.unit_pieces, pieces[corpus])
+            room = max(options.unit_pieces, pieces[corpus])
         groups[-1].append(corpus)
         room -= pieces[corpus]
     units = []
     for number, group in enumerate(groups):
         group_pieces = sum(pieces[corpus] for corpus in group)
         pairs = group_pieces // options.budget + sum(documents[corpus] for corpus in group)
-        together = max(1, min(sizes.unit_pieces // group_pieces, _UNIT_PAIRS // pairs))
+        together = max(1, min(options.unit_pieces // group_pieces, _UNIT_PAIRS // pairs))
         for first in range(0, options.passes, together):
             units.append(Unit(number, tuple(group), first, min(together, options.passes - first)))
     return units
 
 
-@dataclasses.dataclass(frozen=True)
-class DealtPairs:
-    """The pairs of a unit, sorted by bucket.
+def deal_unit(
+    corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, options: Options
+) -> tuple[Pairs, np.ndarray, int]:
+    """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora.
 
-    Attributes:
-      pairs: the pairs.
-      sizes: int64 [buckets]. How many are in each bucket.
-      left_out: chunks that make no pair because they are one single word.
+    Returns:
+      The pairs, sorted by bucket; int64 [buckets], the number in each bucket; `left_out` of `plan_pairs`.
     """
-
-    pairs: Pairs
-    sizes: np.ndarray
-    left_out: int
-
-
-def deal_unit(corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, options: Options) -> DealtPairs:
-    """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora."""
     rng = np.random.default_rng([options.random_seed, _PAIRS, unit.group, unit.first_pass])
     pairs, left_out = plan_pairs(corpus, tokenizer.is_word_start, unit.passes, options, rng)
     if options.is_dynamic:
         pairs = pairs.in_text_order()
     order, sizes = deal(len(pairs), buckets, rng)
-    return DealtPairs(pairs.take(order), sizes, left_out)
+    return pairs.take(order), sizes, left_out
 
 
 def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Deals pairs out over buckets in turn, in random order, beginning with a random bucket.
 
-    Returns:
-      int64 [pairs], all pairs sorted by bucket; int64 [buckets], the number of pairs in each.
+    Returns int64 [pairs], the indices of pairs sorted by bucket; int64 [buckets], the number in each bucket.
     """
     order = rng.permutation(pairs)
     bucket = (np.arange(pairs) + rng.integers(buckets)) % buckets
     return order[np.argsort(bucket, kind="stable")], np.bincount(bucket, minlength=buckets)
 
 
-def buckets_per_shard(pieces: int, options: Options, sizes: Sizes = SIZES) -> int:
-    """Into how many buckets each output file is divided; `pieces` are those of one pass over the text."""
+def buckets_per_shard(pieces: int, options: Options) -> int:
+    """The number of buckets of each output file; `pieces` are those of one pass over the text."""
     pieces *= options.passes
-    wanted = max(-(-pieces // BUCKET_PIECES), min(_BUCKETS_WANTED, -(-pieces // sizes.small_bucket_pieces)))
-    return -(-wanted // len(options.shards))
-
-
-# ------------------------------------------------------------------------------------------------- writing
+    if_small = min(_BUCKETS_WANTED, -(-pieces // options.small_bucket_pieces))
+    return -(-max(-(-pieces // BUCKET_PIECES), if_small) // len(options.shards))
 
 
 def bucket_examples(
     ids: np.ndarray, pairs: Pairs, bucket: int, tokenizer: Tokenizer, options: Options
 ) -> Iterator[tuple[list[bytes], ExampleStatistics]]:
-    """The records of a bucket in their final order, in batches.
-
-    Args:
-      ids: unsigned, in which the pairs lie.
-      pairs: those of the bucket, unit by unit.
-      bucket: its number.
-      tokenizer: of the ids.
-      options: what is wanted.
-    """
+    """The records of a bucket in their final order, in batches; `pairs` lie in `ids`, unit by unit."""
     rng = np.random.default_rng([options.random_seed, _EXAMPLES, bucket])
     order = rng.permutation(len(pairs))
     rows = max(1, _BATCH_PIECES // options.max_seq_length)
@@ -152,23 +113,18 @@ def bucket_examples(
         yield records.serialize_examples(features), ExampleStatistics.of(features, ngrams)
 
 
-# --------------------------------------------------------------------------------------- files of dealt pairs
+def write_pairs(
+    file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarray, together: int = 1 << 20
+) -> None:
+    """Writes pairs that are sorted by bucket, and their pieces, about `together` pieces at a time.
 
-
-def write_pairs(file: IO[bytes], ids: np.ndarray, pairs: Pairs, sizes: np.ndarray) -> None:
-    """Writes pairs that are sorted by bucket, and their pieces.
-
-    Args:
-      file: open for writing.
-      ids: unsigned, in which the pairs lie.
-      pairs: what to write.
-      sizes: int64 [buckets]. The number of pairs in each bucket.
+    `sizes` is int64 [buckets], the number of pairs in each bucket.
     """
     pair_ends = np.append(0, np.cumsum(sizes))
     piece_ends = np.append(0, np.cumsum(pairs.lengths.sum(axis=1, dtype=np.int64)))
     file.write(np.stack([pair_ends, piece_ends[pair_ends]], axis=1).tobytes())
     file.write(pair_rows(pairs).tobytes())
-    borders = np.searchsorted(piece_ends, np.arange(0, max(1, piece_ends[-1]), _TOGETHER))
+    borders = np.searchsorted(piece_ends, np.arange(0, max(1, piece_ends[-1]), together))
     for begin, end in zip(borders, [*borders[1:], len(pairs)], strict=True):
         file.write(pair_ids(ids, pairs.take(slice(begin, end))).tobytes())
 
@@ -181,12 +137,12 @@ def pair_rows(pairs: Pairs) -> np.ndarray:
 
 
 def pair_ids(ids: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """unsigned [pieces]. The pieces of A, B, A, B, ... end to end; `ids` is what the pairs lie in."""
+    """unsigned [pieces]. The pieces of A, B, A, B, ... end to end; the pairs lie in `ids`."""
     return ids[span_indices(pairs.starts.ravel(), pairs.lengths.ravel())]
 
 
 def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple[np.ndarray, Pairs]:
-    """The array of ids that separate rows and ids make together, and the pairs in it."""
+    """Joins what `pair_ids` and `pair_rows` gave for several `Pairs`: the ids, and the pairs in them."""
     row = np.concatenate(rows)
     ends = np.cumsum(row["lengths"].ravel(), dtype=np.int64).reshape(-1, 2)
     pairs = Pairs(ends - row["lengths"], row["lengths"], row["label"], row["may_swap"])
@@ -196,22 +152,15 @@ def joined_pairs(rows: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> tuple
 def read_bucket(
     paths: Sequence[str], bucket: int, buckets: int, id_dtype: DTypeLike
 ) -> tuple[np.ndarray, Pairs]:
-    """The pairs of a bucket in the order of the files, and the array of ids in which they lie.
-
-    Args:
-      paths: files of `write_pairs`.
-      bucket: counted from 0.
-      buckets: how many each of the files has.
-      id_dtype: of the ids.
-    """
+    """Reads a bucket, counted from 0, of files of `write_pairs`: an array of ids, and the pairs in it."""
     rows, ids = [], []
-    row_size, id_size = PAIR.itemsize, np.dtype(id_dtype).itemsize
+    id_size = np.dtype(id_dtype).itemsize
     for path in paths:
         (pair, piece), (next_pair, next_piece) = _index(path, bucket, 2)
         [[pairs, _]] = _index(path, buckets, 1)
         rows_at = (buckets + 1) * _INDEX_ENTRY
-        ids_at = rows_at + pairs * row_size
-        rows.append(np.fromfile(path, PAIR, next_pair - pair, offset=rows_at + pair * row_size))
+        ids_at = rows_at + pairs * PAIR.itemsize
+        rows.append(np.fromfile(path, PAIR, next_pair - pair, offset=rows_at + pair * PAIR.itemsize))
         ids.append(np.fromfile(path, id_dtype, next_piece - piece, offset=ids_at + piece * id_size))
     return joined_pairs(rows, ids)
 

@@ -3,25 +3,20 @@
 No loop runs over pieces or n-grams: each step of the one loop here makes the next choice of every example.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
-from albert_tf.data.masking import (
-    MASKED_SHARE,
-    SPECIAL_PIECES,
-    UNCHANGED_SHARE,
-    MaskingOptions,
-    ngram_probabilities,
-)
+from albert_tf.data import masking
+from albert_tf.data.masking import MaskingOptions
 
 
 def numbers_to_predict(pieces: np.ndarray, options: MaskingOptions) -> np.ndarray:
-    """How many pieces of each example are chosen at most; `pieces` int [examples] counts no special ones."""
+    """The most pieces to choose in each example; `pieces` int [examples] counts no special pieces."""
     if not options.masked_lm_prob:
         return np.zeros_like(pieces)
     # Halves go to the even number, as with Python's round in the original.
-    wanted = np.rint((pieces + SPECIAL_PIECES) * options.masked_lm_prob).astype(pieces.dtype)
+    wanted = np.rint((pieces + masking.SPECIAL_PIECES) * options.masked_lm_prob).astype(pieces.dtype)
     return np.minimum(np.maximum(wanted, 1), options.max_predictions_per_seq)
 
 
@@ -35,24 +30,22 @@ def choose_units(
 ) -> np.ndarray:
     """Chooses n-grams of units for each example until its quota of pieces is filled.
 
-    For an example: its units come as first units of n-grams in random order. For each, n is drawn; the
-    n-gram (shorter at the end of the example) loses last units until it fits what is left of the quota,
-    and is chosen unless it is empty or has a unit already taken.
+    The units of an example are tried in random order as first units of n-grams, and n is drawn for each. The
+    n-gram loses last units until it fits the example and the rest of the quota. It is chosen unless it is
+    empty or has a unit that is taken already.
 
     Args:
       unit_starts: int [units + 1]. The piece at which each unit of the batch begins, and the end.
       example_starts: int [examples + 1]. The unit at which each example begins, and the end.
-      quota: int [examples]. Pieces to choose at most.
+      quota: int [examples]. The most pieces to choose.
       taken: bool [units]. Units that must not be chosen.
-      options: `ngram` and `favor_shorter_ngram` count here.
-      rng: the only source of chance.
 
     Returns:
-      int64 [units]. How many units were chosen together with a unit, itself included; 0 where it was not.
+      int64 [units]. The number of units in the n-gram with which each unit was chosen; 0 if it was not.
     """
-    # A Fisher-Yates shuffle within each example, carried only as far as it is needed.
+    # A Fisher-Yates shuffle within each example; it stops when the quota is filled.
     order = np.arange(len(unit_starts) - 1)
-    cumulative = np.cumsum(ngram_probabilities(options))[:-1]
+    cumulative = np.cumsum(masking.ngram_probabilities(options))[:-1]
     chosen = np.zeros(taken.shape, np.int64)
     taken = taken.copy()
     active = np.flatnonzero((quota > 0) & (np.diff(example_starts) > 0))
@@ -83,13 +76,12 @@ def choose_units(
     return chosen
 
 
-@dataclasses.dataclass(frozen=True)
-class Masked:
-    """The outcome for a batch of examples whose pieces lie end to end.
+class Masked(NamedTuple):
+    """A batch of examples whose pieces lie end to end.
 
     Attributes:
       ids: unsigned [pieces]. What the model sees.
-      predicted: int64 [predictions]. Which of the pieces are to be predicted, ascending.
+      predicted: int64 [predictions]. The pieces to predict, ascending.
       ngrams: int64 [ngram + 1]. How many n-grams of each n were chosen.
     """
 
@@ -113,10 +105,7 @@ def mask(
       ids: unsigned [pieces]. The pieces of all examples end to end, without special ones.
       is_unit_start: bool [pieces]. Where a masking unit begins; true at the first piece of each example.
       example_lengths: int64 [examples].
-      mask_id: the id of [MASK].
       vocab_size: random pieces are drawn from the whole vocabulary, as in the original.
-      options: what is wanted.
-      rng: the only source of chance.
     """
     ends = np.cumsum(example_lengths)
     unit_starts = np.append(np.flatnonzero(is_unit_start), ids.size)
@@ -128,8 +117,8 @@ def mask(
     predicted = _pieces(chosen, unit_starts)
     result = ids.copy()
     chance = rng.random(predicted.size)
-    result[predicted[chance < MASKED_SHARE]] = mask_id
-    randomized = predicted[chance >= MASKED_SHARE + UNCHANGED_SHARE]
+    result[predicted[chance < masking.MASKED_SHARE]] = mask_id
+    randomized = predicted[chance >= masking.MASKED_SHARE + masking.UNCHANGED_SHARE]
     result[randomized] = rng.integers(0, vocab_size, randomized.size)
 
     ngrams = _count_ngrams(chosen, options)

@@ -1,9 +1,9 @@
-"""What is counted while records are made, in parts that add up, and the figures of a run as text."""
+"""Statistics of text and of examples, which add up, and the figures of a run as text."""
 
 import dataclasses
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ _BINS = 10  # of the lengths of examples
 
 _Statistics = TypeVar("_Statistics", "TextStatistics", "ExampleStatistics")
 
-# A document by its pieces, and by source and line (from 0) where it begins; sources are numbers or names.
+# The pieces of a document, and the source (a number or a name) and the line (from 0) where it begins.
 Document = tuple[int, Any, int]
 
 
@@ -27,9 +27,9 @@ class TextStatistics:
     """The statistics of tokenized text.
 
     Attributes:
-      documents, segments, pieces, unknown: how many; unknown pieces are among the pieces.
+      pieces: the number of all pieces, with the unknown ones.
       segment_pieces: int64 [32]. How many segments have 1, 2 to 3, 4 to 7, ... pieces.
-      document_segments: int64 [32]. The same, of documents in segments.
+      document_segments: int64 [32]. How many documents have 1, 2 to 3, 4 to 7, ... segments.
       longest, shortest: the documents with the most and the fewest pieces.
     """
 
@@ -46,15 +46,15 @@ class TextStatistics:
     def of(cls, located: LocatedCorpus, unknown_id: int) -> "TextStatistics":
         """The statistics of a corpus."""
         corpus = located.corpus
-        pieces = corpus.document_pieces
+        pieces = np.diff(corpus.segment_starts[corpus.document_starts])
         order = np.argsort(pieces, kind="stable")
         documents = np.column_stack([pieces, located.places])
         return cls(
             corpus.documents,
-            corpus.segments,
+            len(corpus.segment_starts) - 1,
             corpus.ids.size,
             int(np.count_nonzero(corpus.ids == unknown_id)),
-            _powers_of_two(corpus.segment_pieces),
+            _powers_of_two(np.diff(corpus.segment_starts)),
             _powers_of_two(np.diff(corpus.document_starts)),
             [tuple(document) for document in documents[order[: -_NAMED_DOCUMENTS - 1 : -1]].tolist()],
             [tuple(document) for document in documents[order[:_NAMED_DOCUMENTS]].tolist()],
@@ -66,28 +66,18 @@ class TextStatistics:
         return cls(0, 0, 0, 0, np.zeros(_POWERS, np.int64), np.zeros(_POWERS, np.int64), [], [])
 
     def placed(self, begins: Sequence[tuple[str, int]]) -> "TextStatistics":
-        """The same statistics with names of sources; `begins` has each source's name and first line."""
-
-        def place(document: Document) -> Document:
-            pieces, source, line = document
-            name, first_line = begins[source]
-            return pieces, name, first_line + line
-
-        return dataclasses.replace(
-            self, longest=list(map(place, self.longest)), shortest=list(map(place, self.shortest))
+        """The same statistics with names of sources; `begins` has the name and first line of each source."""
+        longest, shortest = (
+            [(pieces, begins[source][0], begins[source][1] + line) for pieces, source, line in documents]
+            for documents in (self.longest, self.shortest)
         )
+        return dataclasses.replace(self, longest=longest, shortest=shortest)
 
     def __add__(self, other: "TextStatistics") -> "TextStatistics":
-        return TextStatistics(
-            self.documents + other.documents,
-            self.segments + other.segments,
-            self.pieces + other.pieces,
-            self.unknown + other.unknown,
-            self.segment_pieces + other.segment_pieces,
-            self.document_segments + other.document_segments,
-            heapq.nlargest(_NAMED_DOCUMENTS, self.longest + other.longest),
-            heapq.nsmallest(_NAMED_DOCUMENTS, self.shortest + other.shortest),
-        )
+        total = _sum(self, other)
+        longest = heapq.nlargest(_NAMED_DOCUMENTS, total.longest)
+        shortest = heapq.nsmallest(_NAMED_DOCUMENTS, total.shortest)
+        return dataclasses.replace(total, longest=longest, shortest=shortest)
 
 
 def _powers_of_two(values: np.ndarray) -> np.ndarray:
@@ -99,9 +89,9 @@ class ExampleStatistics:
     """The statistics of written examples.
 
     Attributes:
-      swapped: how many have label 1.
-      masked: how many pieces are to be predicted.
-      lengths: int64 [max_seq_length + 1]. How many examples have so many pieces, special ones included.
+      swapped: the number of examples with label 1.
+      masked: the number of pieces to predict.
+      lengths: int64 [max_seq_length + 1]. How many examples have each number of pieces, with special pieces.
       ngrams: int64 [ngram + 1]. How many n-grams of n words are masked.
     """
 
@@ -133,25 +123,24 @@ class ExampleStatistics:
         return int(self.lengths @ np.arange(len(self.lengths)))
 
     def __add__(self, other: "ExampleStatistics") -> "ExampleStatistics":
-        return ExampleStatistics(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
-        )
+        return _sum(self, other)
+
+
+def _sum(one: _Statistics, other: _Statistics) -> _Statistics:
+    return type(one)(*(getattr(one, f.name) + getattr(other, f.name) for f in dataclasses.fields(one)))
 
 
 def to_json(statistics: TextStatistics | ExampleStatistics) -> dict[str, Any]:
-    """The fields of statistics, arrays as lists."""
+    """The fields of statistics, with lists instead of arrays."""
     fields = dataclasses.asdict(statistics)
     return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in fields.items()}
 
 
 def from_json(kind: type[_Statistics], fields: Mapping[str, Any]) -> _Statistics:
-    """The statistics whose fields `to_json` has made."""
+    """Makes statistics of what `to_json` returned."""
     arrays = {field.name for field in dataclasses.fields(kind) if field.type is np.ndarray}
     values: dict[str, Any] = {n: np.array(v) if n in arrays else v for n, v in fields.items()}
     return kind(**values)
-
-
-# ------------------------------------------------------------------------------------------- figures of a run
 
 
 def summarize(
@@ -161,7 +150,7 @@ def summarize(
     seconds: float,
     options: Options,
 ) -> dict[str, Any]:
-    """The figures of a run by name; a figure about masks is None if training draws the masks."""
+    """The figures of a run by name; figures of masks are None if training draws the masks."""
     count, pieces = examples.examples, examples.pieces
     masked = None if options.is_dynamic else examples.masked
     return {
@@ -182,7 +171,7 @@ def summarize(
 
 
 def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, dict[str, int]]:
-    """For each title, how many are in each range, without empty ranges at the ends."""
+    """Title -> range -> how many are in it; empty ranges at the ends are left out."""
     longest = len(examples.lengths) - 1
     ends = np.unique(np.arange(1, _BINS + 1) * longest // _BINS)
     bins = {
@@ -196,9 +185,8 @@ def histograms(text: TextStatistics, examples: ExampleStatistics) -> dict[str, d
         "lines in a document": _counts_by_power(text.document_segments),
     }
     if examples.masked:
-        counts["words masked together"] = {
-            str(n): int(examples.ngrams[n]) for n in range(1, len(examples.ngrams))
-        }
+        ngrams = enumerate(examples.ngrams.tolist())
+        counts["words masked together"] = {str(n): count for n, count in ngrams if n}
     return counts
 
 
@@ -212,26 +200,22 @@ def _counts_by_power(counts: np.ndarray) -> dict[str, int]:
 
 def render(manifest: Mapping[str, Any]) -> str:
     """The summary, histograms and extreme documents of a manifest as text."""
-    return "\n".join(_lines(manifest))
-
-
-def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    lines = []
     for title, counts in manifest["histograms"].items():
-        yield title
+        lines.append(title)
         total, most = sum(counts.values()), max(counts.values())
         for name, count in counts.items():
             bar = "#" * round(_BAR * count / max(most, 1))
-            yield f"{name:>20}  {count / max(total, 1):6.1%}  {bar}"
-        yield ""
+            lines.append(f"{name:>20}  {count / max(total, 1):6.1%}  {bar}")
+        lines.append("")
     for title in ("longest_documents", "shortest_documents"):
-        yield f"{title.replace('_', ' ')}, in pieces"
-        yield from (f"{document['pieces']:>20,}  {document['at']}" for document in manifest[title])
-        yield ""
+        documents = [f"{document['pieces']:>20,}  {document['at']}" for document in manifest[title]]
+        lines += [f"{title.replace('_', ' ')}, in pieces", *documents, ""]
     if manifest["skipped"]:
-        yield "skipped lines, the first of them"
-        yield from manifest["skipped"]
-        yield ""
+        lines += ["skipped lines, the first of them", *manifest["skipped"], ""]
     for name, value in manifest["summary"].items():
-        yield f"{name.replace('_', ' '):>22}  {'drawn while training' if value is None else f'{value:,}'}"
+        figure = "drawn while training" if value is None else f"{value:,}"
+        lines.append(f"{name.replace('_', ' '):>22}  {figure}")
     if manifest["summary"]["masked_pieces"] is None:
-        yield f"{'order of A and B':>22}  drawn while training, where the label may change"
+        lines.append(f"{'order of A and B':>22}  drawn while training, where the label may change")
+    return "\n".join(lines)

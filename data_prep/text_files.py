@@ -3,10 +3,12 @@
 import codecs
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
@@ -20,10 +22,9 @@ from data_prep.data_sets import is_table, read_rows
 
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "backports.zstd"}  # modules
 
-_BLOCK = 1 << 20  # bytes read, decoded and encoded at a time
-_LONGEST_LINE = 1 << 20  # bytes of a line that are looked at together
-_WHITE = b" \t\r"
-_NUL = "a NUL byte, which is no text"
+_BLOCK = 1 << 20  # bytes
+# It takes the number of a line in its range (from 0), and what is wrong with the line.
+OnBadLine = Callable[[int, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class TextOptions(flags.ScriptOptions):
 
 
 class TextRange(NamedTuple):
-    """The bytes of a file from `begin` to before `end`, between documents; all of it if it is indivisible."""
+    """The bytes of a file from `begin` to before `end`; no document crosses a border."""
 
     path: str
     begin: int
@@ -69,9 +70,9 @@ class LineBlock(NamedTuple):
 
     Attributes:
       lines: a blank one ends a document.
-      numbers: int64 [lines]. The line of the range, counted from 0, that each comes from.
-      continues: whether the first one continues the last one of the block before.
-      next_number: the line of the range that the next block begins with.
+      numbers: int64 [lines]. The number of each line in its range, counted from 0.
+      continues: whether the first line continues the last one of the block before.
+      next_number: the number of the line with which the next block begins.
       size: bytes of the file that were read for the block.
     """
 
@@ -82,45 +83,31 @@ class LineBlock(NamedTuple):
     size: int
 
 
-class BadLine(NamedTuple):
-    """A line that cannot be used: its number in the range, counted from 0, and what is wrong with it."""
-
-    number: int
-    reason: str
-
-
 def lines_before(text_range: TextRange) -> int:
-    """The lines of the file before the range."""
+    """The number of lines of the file before the range."""
     before = text_range._replace(begin=0, end=text_range.begin)
-    return sum(data.count(b"\n") for data, _ in _blocks(before, None)) if text_range.begin else 0
-
-
-# ---------------------------------------------------------------------------------------------- reading
+    return sum(data.count(b"\n") for data, _ in _blocks(before)) if text_range.begin else 0
 
 
 def read_lines(
-    text_range: TextRange, options: TextOptions, on_bad_line: Callable[[BadLine], None]
+    text_range: TextRange, options: TextOptions, on_bad_line: OnBadLine, block: int = _BLOCK
 ) -> Iterator[LineBlock]:
-    """The lines of a range, of a JSON document its sentences; those that cannot be used are left out.
+    """The lines of a range, or the sentences of its JSON documents or rows, without unusable lines.
 
-    A line of text longer than 1 MB comes in parts, divided at white space where it has any.
-
-    Args:
-      on_bad_line: called with each line that is left out; may raise instead.
-
-    Raises:
-      InputError: a compressed file or a table is damaged, or has no such column.
+    `block` bytes are read together; a longer line comes in parts, which end at white space if possible.
+    `on_bad_line` is called with each line that is left out; it may raise instead. Raises InputError if a
+    compressed file or a table is damaged, or if a table has no such column.
     """
     if is_json(text_range.path) or is_table(text_range.path):
-        yield from _read_documents(text_range, options, on_bad_line)
+        yield from _read_documents(text_range, options, on_bad_line, block)
     else:
-        yield from _read_text(text_range, on_bad_line)
+        yield from _read_text(text_range, on_bad_line, block)
 
 
-def _read_text(text_range: TextRange, on_bad_line: Callable[[BadLine], None]) -> Iterator[LineBlock]:
+def _read_text(text_range: TextRange, on_bad_line: OnBadLine, block: int) -> Iterator[LineBlock]:
     number = 0
     kept = -1  # the line of the last part that was kept
-    for data, size in _blocks(text_range, _LONGEST_LINE):
+    for data, size in _blocks(text_range, block, divides_lines=True):
         lines, numbers = _decode(data.removesuffix(b"\n"), number, on_bad_line)
         continues = bool(lines) and numbers[0] == kept
         number += data.count(b"\n")
@@ -128,24 +115,17 @@ def _read_text(text_range: TextRange, on_bad_line: Callable[[BadLine], None]) ->
         yield LineBlock(lines, numbers, continues, number, size)
 
 
-def _decode(data: bytes, first: int, on_bad_line: Callable[[BadLine], None]) -> tuple[list[str], np.ndarray]:
+def _decode(data: bytes, first: int, on_bad_line: OnBadLine) -> tuple[list[str], np.ndarray]:
     """The lines of a block that are text, and their numbers."""
-    try:
-        text = data.decode()
-        if "\0" not in text:
-            lines = text.split("\n")
-            return lines, np.arange(first, first + len(lines))
-    except UnicodeDecodeError:
-        pass
+    text, reason = _text_of_row(data)
+    if not reason:
+        lines = text.split("\n")
+        return lines, np.arange(first, first + len(lines))
     lines, numbers = [], []
     for number, line in enumerate(data.split(b"\n"), first):
-        try:
-            text = line.decode()
-            reason = _NUL if "\0" in text else None
-        except UnicodeDecodeError as error:
-            reason = f"not UTF-8 ({error.reason})"
+        text, reason = _text_of_row(line)
         if reason:
-            on_bad_line(BadLine(number, reason))
+            on_bad_line(number, reason)
         else:
             lines.append(text)
             numbers.append(number)
@@ -153,113 +133,101 @@ def _decode(data: bytes, first: int, on_bad_line: Callable[[BadLine], None]) -> 
 
 
 def _read_documents(
-    text_range: TextRange, options: TextOptions, on_bad_line: Callable[[BadLine], None]
+    text_range: TextRange, options: TextOptions, on_bad_line: OnBadLine, block: int
 ) -> Iterator[LineBlock]:
-    """The sentences of JSON documents or rows of a table, a blank line behind each document."""
+    """The sentences of JSON documents or rows of a table, with a blank line after each document."""
     number = 0
-    read = _read_table if is_table(text_range.path) else _read_json
-    for texts, size in read(text_range, options.text_field):
+    field = options.text_field
+    documents: Iterator[tuple[Any, int]]
+    if is_table(text_range.path):
+        documents, text_of = read_rows(text_range.path, field), _text_of_row
+    else:
+        documents = ((io.BytesIO(data), size) for data, size in _blocks(text_range, block))
+        text_of = functools.partial(_text_of_json, field=field)
+    for together, size in documents:
         lines: list[str] = []
         numbers: list[int] = []
         characters = 0
-        for text in texts:
-            if isinstance(text, ValueError):
-                on_bad_line(BadLine(number, str(text)))
-                text = ""
-            for sentence in itertools.chain(_sentences(text, options.sentence_language), [""]):
+        for document in together:
+            text, reason = text_of(document)
+            if reason:
+                on_bad_line(number, reason)
+            for sentence in itertools.chain(_sentences(text, options.sentence_language, block), [""]):
                 lines.append(sentence)
                 numbers.append(number)
                 characters += len(sentence)
-                if characters >= _BLOCK:
+                if characters >= block:
                     yield LineBlock(lines, np.array(numbers), False, number, size)
                     lines, numbers, characters, size = [], [], 0, 0
             number += 1
         yield LineBlock(lines, np.array(numbers, np.int64), False, number, size)
 
 
-def _read_json(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
-    """The text of each line, or the reason why it has none."""
-    for data, size in _blocks(text_range, None):
-        yield (_text_or_error(_text_of, line, field) for line in io.BytesIO(data)), size
-
-
-def _read_table(text_range: TextRange, field: str) -> Iterator[tuple[Iterator[str | ValueError], int]]:
-    """The text of each row, or the reason why it has none."""
-    for texts, size in read_rows(text_range.path, field):
-        yield (_text_or_error(_text_of_row, text or "") for text in texts), size
-
-
-def _text_or_error(function: Callable[..., str], *arguments: Any) -> str | ValueError:
+def _text_of_row(row: str | bytes | None) -> tuple[str, str]:
+    """The text of a row or a line, or "" and the reason why it has none."""
     try:
-        return function(*arguments)
-    except ValueError as error:
-        return error
-
-
-def _text_of_row(row: str | bytes) -> str:
-    try:
-        return _without_nul(row if isinstance(row, str) else row.decode())
+        text = row.decode() if isinstance(row, bytes) else row or ""
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason})") from None
+        return "", f"not UTF-8 ({error.reason})"
+    return ("", "a NUL byte, which is no text") if "\0" in text else (text, "")
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError(_NUL)
-    return text
-
-
-def _text_of(line: bytes, field: str) -> str:
-    """The text of a JSON document; ValueError says why it has none."""
+def _text_of_json(line: bytes, field: str) -> tuple[str, str]:
+    """The text of a JSON document, or "" and the reason why it has none."""
     if line.isspace():
-        return ""
+        return "", ""
     try:
         document = json.loads(line.decode())
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason})") from None
+        return "", f"not UTF-8 ({error.reason})"
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON ({getattr(error, 'msg', error)})") from None
+        return "", f"not JSON ({getattr(error, 'msg', error)})"
+    except ValueError as error:  # a number has thousands of digits
+        return "", str(error)
     text = document.get(field) if isinstance(document, dict) else None
     if not isinstance(text, str):
-        raise ValueError(f'no JSON object with a text in its field "{field}" (--text_field)')
-    return _without_nul(text)
+        return "", f'no JSON object with a text in its field "{field}" (--text_field)'
+    return _text_of_row(text)
 
 
-def _sentences(text: str, language: str) -> Iterator[str]:
-    """The sentences of each line of a text; of a line of more than 1 MB, those of each 1 MB."""
+def _sentences(text: str, language: str, longest: int) -> Iterator[str]:
+    """The sentences of each line of a text; a line is divided after each `longest` characters first."""
     import sentencex
 
     for line in text.split("\n"):
-        for begin in range(0, len(line), _LONGEST_LINE):
-            for sentence in sentencex.segment(language, line[begin : begin + _LONGEST_LINE]):
+        for begin in range(0, len(line), longest):
+            for sentence in sentencex.segment(language, line[begin : begin + longest]):
                 if not sentence.isspace():
                     yield sentence
 
 
-def _blocks(text_range: TextRange, longest_line: int | None) -> Iterator[tuple[bytes, int]]:
+def _blocks(
+    text_range: TextRange, block: int = _BLOCK, divides_lines: bool = False
+) -> Iterator[tuple[bytes, int]]:
     """The bytes of a range in blocks of whole lines, each with the bytes read of the (compressed) file.
 
-    The last block may lack a line end; so does one that ends inside a line of more than `longest_line` bytes.
+    The last block may lack a line end; so does one that ends inside a line of more than `block` bytes, if
+    lines may be divided.
     """
     path, begin, end = text_range
     with open_file(path) as raw, _decompressed(path, raw) as file:
         if begin:
             file.seek(begin)
         done, rest = begin, bytearray()
-        for data in _read(path, file, None if is_compressed(path) else end - begin):
+        for data in _read(path, file, math.inf if is_compressed(path) else end - begin, block):
             if not done and not rest:
                 data = data.removeprefix(codecs.BOM_UTF8)
             cut = data.rfind(b"\n") + 1
             if cut:
-                block, rest = bytes(rest) + data[:cut], bytearray(data[cut:])
+                whole, rest = bytes(rest) + data[:cut], bytearray(data[cut:])
             else:
                 rest += data
-                if longest_line is None or len(rest) < longest_line:
+                if not divides_lines or len(rest) < block:
                     continue
                 cut = _end_of_word(rest)
-                block, rest = bytes(rest[:cut]), rest[cut:]
+                whole, rest = bytes(rest[:cut]), rest[cut:]
             position = raw.tell()
-            yield block, position - done
+            yield whole, position - done
             done = position
         if rest:
             yield bytes(rest), raw.tell() - done
@@ -270,24 +238,23 @@ def _decompressed(path: str, raw: IO[bytes]) -> contextlib.AbstractContextManage
     return importlib.import_module(module).open(raw) if module else contextlib.nullcontext(raw)
 
 
-def _read(path: str, file: IO[bytes], left: int | None) -> Iterator[bytes]:
-    """The next `left` bytes of a file in blocks, or all bytes."""
-    while left is None or left:
+def _read(path: str, file: IO[bytes], left: float, block: int) -> Iterator[bytes]:
+    """The next `left` bytes of a file in blocks."""
+    while left:
         try:
-            data = file.read(_BLOCK if left is None else min(_BLOCK, left))
-        except Exception as error:  # each compression has its own
+            data = file.read(int(min(block, left)))
+        except Exception as error:  # each compression has its own errors
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise InputError(f"{path} cannot be decompressed ({error}): damaged, or cut short") from None
         if not data:
             return
-        if left is not None:
-            left -= len(data)
+        left -= len(data)
         yield data
 
 
 def _end_of_word(data: bytearray) -> int:
-    """The place behind the last white space, or before the last character if there is no white space."""
+    """The place after the last white space, or before the last character if there is no white space."""
     cut = max(data.rfind(white) for white in (b" ", b"\t")) + 1
     if not cut:
         cut = len(data) - 1
@@ -301,12 +268,7 @@ def is_compressed(path: str) -> bool:
     return os.path.splitext(path)[1] in _COMPRESSIONS
 
 
-def is_indivisible(path: str) -> bool:
-    """Whether a file can only be read from its start to its end."""
-    return is_compressed(path) or is_table(path)
-
-
 def is_json(path: str) -> bool:
-    """Whether a line of a file is a JSON document, by its name."""
+    """Whether each line of a file is a JSON document, by its name."""
     stem, suffix = os.path.splitext(path)
     return (os.path.splitext(stem)[1] if suffix in _COMPRESSIONS else suffix) == ".jsonl"

@@ -7,40 +7,33 @@ from typing import IO, Any, NamedTuple
 from albert_tf.errors import InputError
 from albert_tf.files import file_size, open_file
 from albert_tf.tokenization import Tokenizer
-from data_prep import statistics
+from data_prep import statistics, text_files
 from data_prep.corpus import Corpus, tokenize
-from data_prep.options import SIZES, Options, Sizes
+from data_prep.data_sets import is_table
+from data_prep.options import GROUP_BYTES, Options
 from data_prep.statistics import ExampleStatistics, TextStatistics
-from data_prep.text_files import (
-    BadLine,
-    LineBlock,
-    TextOptions,
-    TextRange,
-    is_indivisible,
-    is_json,
-    lines_before,
-    read_lines,
-)
+from data_prep.text_files import LineBlock, TextOptions, TextRange, is_compressed, is_json
 
 _GROUPS_WANTED = 64  # of a small corpus, so that workers have something to share
-_SEARCHED = 1 << 16  # bytes in which a border is looked for at a time
-_LONGEST_BLANK_LINE = 256  # bytes; behind a longer one no file is divided
+_LONGEST_BLANK_LINE = 256  # bytes; a file is not divided after a longer one
 _NAMED_IN_A_GROUP, _NAMED_LINES = 5, 10  # lines that are left out, of a group and of all groups
 
 
-def divide_into_groups(paths: Sequence[str], sizes: Sizes = SIZES) -> list[list[TextRange]]:
+def divide_into_groups(
+    paths: Sequence[str], group_bytes: tuple[int, int] = GROUP_BYTES, window: int = 1 << 16
+) -> list[list[TextRange]]:
     """Divides files into groups of ranges that can be read independently, in order.
 
-    A group has 1 to 16 MB of plain text. A plain file is divided behind blank lines, a JSON file behind any
-    line, a compressed one or a table not at all.
+    A plain file is divided after blank lines, a JSON file after any line; compressed files and tables stay
+    whole. `window` bytes are searched for a border at a time.
     """
     file_sizes = [file_size(path) for path in paths]
-    least, most = sizes.group_bytes
+    least, most = group_bytes
     wanted = min(max(sum(file_sizes) // _GROUPS_WANTED, least), most)
     groups: list[list[TextRange]] = []
     room = 0
     for path, size in zip(paths, file_sizes, strict=True):
-        for text_range in _ranges_of_file(path, size, wanted):
+        for text_range in _ranges_of_file(path, size, wanted, window):
             if room <= 0:
                 groups.append([])
                 room = wanted
@@ -49,56 +42,50 @@ def divide_into_groups(paths: Sequence[str], sizes: Sizes = SIZES) -> list[list[
     return groups
 
 
-def _ranges_of_file(path: str, size: int, wanted: int) -> Iterator[TextRange]:
+def _ranges_of_file(path: str, size: int, wanted: int, window: int) -> Iterator[TextRange]:
     begin = 0
-    if not is_indivisible(path) and size > 2 * wanted:
+    if size > 2 * wanted and not (is_compressed(path) or is_table(path)):
         border = re.compile(rb"\n" if is_json(path) else rb"\n[ \t\r]*\n")
         with open_file(path) as file:
             while size - begin > 2 * wanted:
-                end = _next_border(file, begin + wanted, border)
+                end = _next_border(file, begin + wanted, border, window)
                 yield TextRange(path, begin, end)
                 begin = end
     if begin < size:
         yield TextRange(path, begin, size)
 
 
-def _next_border(file: IO[bytes], offset: int, border: re.Pattern[bytes]) -> int:
+def _next_border(file: IO[bytes], offset: int, border: re.Pattern[bytes], window: int) -> int:
     """The end of the first match from `offset` on, or the end of the file."""
     file.seek(offset)
     end = offset
-    window = b""
-    while data := file.read(_SEARCHED):
-        window = window[-_LONGEST_BLANK_LINE:] + data
+    searched = b""
+    while data := file.read(window):
+        searched = searched[-_LONGEST_BLANK_LINE:] + data
         end += len(data)
-        found = border.search(window)
+        found = border.search(searched)
         if found:
-            return end - len(window) + found.end()
+            return end - len(searched) + found.end()
     return end
-
-
-class SkippedLine(NamedTuple):
-    """A line that was left out: its range in the group, its number in the range, and why."""
-
-    source: int
-    line: int
-    reason: str
 
 
 class TextGroup:
     """The ranges of files that are read together.
 
     Attributes:
-      lines: how many lines each of the ranges has, as far as they are read.
+      lines: how many lines of each range have been read.
       skipped_lines: how many lines were left out.
-      skipped: the first of them.
+      skipped: the first of these lines: the range of each, its number in the range (from 0), and the reason.
     """
 
     def __init__(self, ranges: Sequence[TextRange], options: TextOptions):
         self._ranges = ranges
         self._options = options
+        self._corpora: list[tuple[int, int]] = []
+        self._statistics = TextStatistics.empty()
         self.lines = [0] * len(ranges)
         self.skipped_lines = 0
-        self.skipped: list[SkippedLine] = []
+        self.skipped: list[tuple[int, int, str]] = []
 
     def read(self) -> Iterator[Iterator[LineBlock]]:
         """The lines of each range; InputError names a line that cannot be used, unless it is skipped."""
@@ -107,77 +94,41 @@ class TextGroup:
     def _read_range(self, source: int) -> Iterator[LineBlock]:
         text_range = self._ranges[source]
 
-        def on_bad_line(bad: BadLine) -> None:
+        def on_bad_line(number: int, reason: str) -> None:
             if self._options.on_error == "fail":
-                line = lines_before(text_range) + bad.number + 1
+                line = text_files.lines_before(text_range) + number + 1
                 raise InputError(
-                    f"{text_range.path}, line {line}: {bad.reason} (--on_error=skip leaves such lines out)"
+                    f"{text_range.path}, line {line}: {reason} (--on_error=skip leaves such lines out)"
                 )
             self.skipped_lines += 1
             if len(self.skipped) < _NAMED_IN_A_GROUP:
-                self.skipped.append(SkippedLine(source, *bad))
+                self.skipped.append((source, number, reason))
 
-        for block in read_lines(text_range, self._options, on_bad_line):
+        for block in text_files.read_lines(text_range, self._options, on_bad_line):
             yield block
             self.lines[source] = block.next_number
 
-
-# --------------------------------------------------------------------------------------------- tokenized text
-
-
-class TokenizedGroup:
-    """The corpora of a group of text, made while they are iterated over.
-
-    Args:
-      ranges: where the text is.
-      tokenizer: makes the ids.
-      options: how the text is read.
-      on_progress: called with the bytes and the pieces of each block.
-    """
-
-    def __init__(
-        self,
-        ranges: Sequence[TextRange],
-        tokenizer: Tokenizer,
-        options: TextOptions,
-        on_progress: Callable[[int, int], None],
-    ):
-        self._text = TextGroup(ranges, options)
-        self._tokenizer = tokenizer
-        self._on_progress = on_progress
-        self._statistics = TextStatistics.empty()
-        self._corpora: list[tuple[int, int]] = []
-
-    def __iter__(self) -> Iterator[Corpus]:
-        for located in tokenize(self._text.read(), self._tokenizer, self._on_progress):
+    def tokenize(self, tokenizer: Tokenizer, on_progress: Callable[[int, int], None]) -> Iterator[Corpus]:
+        """Yields the corpora; `on_progress` is called with the bytes and the pieces of each block."""
+        for located in tokenize(self.read(), tokenizer, on_progress):
             self._corpora.append((located.corpus.ids.size, located.corpus.documents))
-            self._statistics += TextStatistics.of(located, self._tokenizer.unk_id)
+            self._statistics += TextStatistics.of(located, tokenizer.unk_id)
             yield located.corpus
 
     @property
     def result(self) -> dict[str, Any]:
-        """What is known in the end.
-
-        Its values: statistics of the text; corpora, pieces and documents of each; lines, how many each range
-        has; skipped_lines, how many were; skipped, the first of them.
-        """
+        """What is known after the last corpus; `corpora` has the pieces and documents of each corpus."""
         return {
             "statistics": statistics.to_json(self._statistics),
             "corpora": self._corpora,
-            "lines": self._text.lines,
-            "skipped_lines": self._text.skipped_lines,
-            "skipped": self._text.skipped,
+            "lines": self.lines,
+            "skipped_lines": self.skipped_lines,
+            "skipped": self.skipped,
         }
 
 
 class TokenizedText(NamedTuple):
-    """What is known of all groups.
-
-    Attributes:
-      statistics: the sources of documents are paths, and lines are counted from their begin.
-      skipped_lines: how many lines were left out.
-      skipped: some of them.
-    """
+    """What is known of all groups; `skipped` names some of the skipped lines."""
 
     statistics: TextStatistics
     skipped_lines: int
@@ -206,18 +157,10 @@ def joined_results(
     return TokenizedText(total, skipped_lines, skipped[:_NAMED_LINES])
 
 
-# ------------------------------------------------------------------------------------------- the end of a run
-
-
 class Outcome(NamedTuple):
-    """Complete files that have not got their names yet.
+    """Files with all examples: names so far (`complete`), and records, bytes and sha256 of each (`shards`).
 
-    Attributes:
-      text: what is known of the text.
-      examples: statistics of the examples.
-      left_out: how many chunks made no example because they are one single word.
-      shards: records, bytes and sha256 of each file.
-      complete: the names that the files have so far.
+    `left_out` is the number of chunks that made no example because they are one single word.
     """
 
     text: TokenizedText
@@ -231,9 +174,9 @@ class PointlessRunError(InputError):
     """The text gives no output, however often the command is run."""
 
 
-def require_text(pieces: int, options: Options) -> None:
+def require_text(text: TokenizedText, options: Options) -> None:
     """Raises PointlessRunError if there are no pieces."""
-    if not pieces:
+    if not text.statistics.pieces:
         names = ", ".join(options.input_file)
         raise PointlessRunError(f"no text in {names}: nothing to make examples of")
 

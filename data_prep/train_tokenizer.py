@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 import random
 import sys
 import time
@@ -49,39 +50,33 @@ class Options(TextOptions):
 def train_tokenizer(options: Options) -> dict[str, Any]:
     """Trains, checks and writes the model and its listing; returns the figures of the run.
 
-    Raises:
-      InputError: the text is missing, not UTF-8, or does not fit the vocabulary size.
+    Raises InputError if the text is missing, is not UTF-8, or does not fit the vocabulary size.
     """
     started = time.perf_counter()
     options.require_input()
     files = matching_text_files(options.input_file)
     outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
-    with appear_when_complete(outputs) as temporary:
+    with appear_when_complete(outputs) as [model_file, listing_file]:
         text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
         with progress_bar(total=sum(map(file_size, files)), desc="reading", unit="B", unit_scale=True) as bar:
             sentences = _sentences(text, options.do_lower_case, bar.update)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
-        print(
-            f"training on {used:,} of {lines:,} lines, silently (--verbosity=info shows SentencePiece's log)",
-            file=sys.stderr,
-        )
+        log = "silently (--verbosity=info shows SentencePiece's log)"
+        print(f"training on {used:,} of {lines:,} lines, {log}", file=sys.stderr)
         model = train_sentencepiece(
-            (sample.pop() for _ in range(used)),  # SentencePiece keeps its own copy
+            (sample.pop() for _ in range(used)),  # because SentencePiece keeps its own copy
             options.vocab_size,
             character_coverage=options.character_coverage,
             num_threads=options.num_threads,
             log=options.verbosity == "info",
         )
-        with open(temporary[0], "wb") as file:
-            file.write(model)
-        with open(temporary[1], "w", encoding="utf-8") as file:
-            file.write(vocabulary_listing(model))
+        pathlib.Path(model_file).write_bytes(model)
+        pathlib.Path(listing_file).write_text(vocabulary_listing(model), encoding="utf-8")
     return {
         "lines": lines,
         "lines_used": used,
         "skipped_lines": text.skipped_lines,
-        "vocab_size": options.vocab_size,
         "seconds": time.perf_counter() - started,
     }
 
@@ -96,10 +91,7 @@ def _sentences(text: TextGroup, lower: bool, on_progress: Callable[[int], None])
 
 
 def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[str]]:
-    """How many sentences there are, and `size` of them (all if they are fewer), each as likely as any.
-
-    SentencePiece samples too, but its choice cannot be seeded.
-    """
+    """The number of sentences, and a random sample of `size`; SentencePiece's own sample has no seed."""
     rng = random.Random(seed)
     sample: list[str] = []
     count = 0
@@ -113,12 +105,12 @@ def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[s
 
 @script(Options)
 def main(options: Options) -> None:
-    """The command."""
+    """Trains a model and prints the figures."""
     figures = train_tokenizer(options)
     if figures["skipped_lines"]:
         print(f"{figures['skipped_lines']:,} lines skipped: not UTF-8, or not what they should be")
     print(
-        f"{figures['vocab_size']:,} pieces from {figures['lines_used']:,} lines "
+        f"{options.vocab_size:,} pieces from {figures['lines_used']:,} lines "
         f"in {figures['seconds']:.1f} s: {options.output_prefix}.model and .vocab"
     )
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import multiprocessing
+import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -23,19 +24,10 @@ _PROGRESS_SECONDS = 0.2
 
 
 class Workers:
-    """Processes that work on tasks until the `with` block ends.
+    """At most `count` processes that work on tasks until the `with` block ends.
 
-    The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
-
-    Example:
-      with Workers(8) as workers:
-          workers.start_for(1000)
-          ...  # the processes import what they need meanwhile
-          for task, result in workers.run(function, context, tasks, on_progress):
-              ...
-
-    Args:
-      count: the most processes. With 1, and for a single task, the work is done in this process.
+    If `count` is 1, or if there is a single task, this process does the work. The processes are spawned: a
+    script of your own needs its `if __name__ == "__main__":`.
     """
 
     def __init__(self, count: int):
@@ -54,26 +46,19 @@ class Workers:
         self._progress.close()
 
     def start_for(self, tasks: int) -> None:
-        """Starts the processes that so many tasks can use, unless they run already."""
+        """Starts the processes that so many tasks can use; they import what they need in the meantime."""
         wanted = min(self._count, tasks)
         if wanted > 1:
             with self._early_ends_as_errors():
-                self._submit(_do_nothing, [()] * (wanted - len(self._processes)))
+                self._submit(os.getpid, [()] * (wanted - len(self._processes)))
 
     def run(
         self, function: TaskFunction, context: Any, tasks: Sequence[Any], on_progress: OnProgress
     ) -> Iterator[tuple[Any, Any]]:
         """Yields each task with its result, in the order in which the tasks are done.
 
-        Args:
-          function: importable by name.
-          context: what every task needs; each process unpickles it once.
-          tasks: what the function is called with.
-          on_progress: called with what running tasks report.
-
-        Raises:
-          InputError: a process ended before its task did; the message has its exit status.
-          Exception: what a task raised.
+        A process imports `function` by its name, and unpickles `context` once. The error of a task is raised;
+        if a process ends early, InputError gives its exit status.
         """
         if min(self._count, len(tasks)) <= 1:
             for task in tasks:
@@ -93,7 +78,7 @@ class Workers:
     def _submit(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Future]:
         """Hands calls to the pool, which may start processes for them."""
         others = set(multiprocessing.active_children()) - self._processes
-        with ctrl_c_blocked():  # for good in the processes that start here: this process ends them
+        with ctrl_c_blocked():  # the processes that start here never see Ctrl-C; this process ends them
             futures = [self._pool.submit(function, *each) for each in arguments]
         self._processes |= set(multiprocessing.active_children()) - others
         return futures
@@ -119,19 +104,12 @@ def _status(process: BaseProcess) -> str:
     return f"exit status {code}" + (f" ({signal.Signals(-code).name})" if code < 0 else "")
 
 
-# ------------------------------------------------------------------------------------------ in the processes
-
-
 _progress_here: SimpleQueue  # of a worker
 
 
 def _start_worker(progress: SimpleQueue) -> None:
     global _progress_here
     _progress_here = progress
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def _do(function: TaskFunction, pickled: bytes, task: Any) -> Any:

@@ -48,13 +48,13 @@ def test_a_part_is_added_when_all_before_it_are_written(job):
             completion.add(*write_part(job, shard, 1))
             completion.add(*write_part(job, shard, 0))
             wait_until(lambda shard=shard: not os.path.exists(job.files.part(shard, 1)))
-            assert not os.path.exists(job.files.completed_result(shard))
+            assert not os.path.exists(f"{job.files.completed(shard)}.json")
             completion.add(*write_part(job, shard, 2))
         results = completion.results(reported.append)
     assert results == [{"bytes": 8, "sha256": SHA256}] * 2
     assert sum(reported) == 16
     for shard in (0, 1):
-        with open(job.files.complete(shard), "rb") as file:
+        with open(job.files.part(shard, 0), "rb") as file:
             assert file.read() == b"onethree"
 
 

@@ -1,12 +1,14 @@
 """Text of tables and of data sets by name gives the records of the same text in JSON documents."""
 
 import importlib.util
+import itertools
 import json
+import sys
+import types
 
 import pytest
 
 from data_prep import data_sets
-from data_prep import data_sets as tables
 from data_prep.train_tokenizer import main as train_tokenizer
 from tests.support.data_prep_runs import main, output, prepare, write_text
 from tests.support.script_runs import refused
@@ -20,9 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def texts(tmp_path, monkeypatch):
-    """The texts of some documents, of which `documents.jsonl` is made into `of_json`."""
-    monkeypatch.setattr(tables, "_ROWS", 7)
+def texts(tmp_path):
+    """The texts of some documents; `of_json` has the records of `documents.jsonl`, which has these texts."""
     write_text(tmp_path / "text.txt", documents=10, segments=8)
     texts = (tmp_path / "text.txt").read_text().split("\n\n")
     path = tmp_path / "documents.jsonl"
@@ -55,7 +56,9 @@ def test_rows_of_tables_are_documents(tmp_path, texts, name, write):
     write(str(tmp_path / name), pa.table({"id": range(len(rows)), "body": rows}))
     assert prepare(tmp_path, input_file=tmp_path / name, text_field="body") == 0
     assert output(tmp_path, "out") == output(tmp_path, "of_json")
-    sizes = [size for _, size in tables.read_rows(str(tmp_path / name), "body")]
+    found, sizes = zip(*data_sets.read_rows(str(tmp_path / name), "body", together=7), strict=True)
+    assert list(itertools.chain(*found)) == rows
+    assert len(found) > 1
     assert sum(sizes) == pytest.approx((tmp_path / name).stat().st_size, rel=0.2)
 
 
@@ -122,7 +125,9 @@ def test_tables_that_cannot_be_used_are_named(tmp_path, capsys, content, message
     [([], "hf:x:train: the data set has no files"), (["a.array_record"], "is not read (a.array_record)")],
 )
 def test_data_sets_without_files_that_are_read_are_named(tmp_path, capsys, monkeypatch, files, message):
-    monkeypatch.setitem(data_sets._KINDS, "hf", lambda name, split: files)
+    dataset = types.SimpleNamespace(cache_files=[{"filename": file} for file in files])
+    library = types.SimpleNamespace(load_dataset=lambda name, config, split: dataset)
+    monkeypatch.setitem(sys.modules, "datasets", library)
     assert message in refused(main, capsys, prepare(tmp_path, input_file="hf:x:train"))
 
 

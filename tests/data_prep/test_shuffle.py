@@ -8,7 +8,7 @@ from albert_tf.errors import InputWarning
 from albert_tf.tokenization import load_tokenizer
 from data_prep import stages
 from data_prep.manifest import describe_inputs
-from data_prep.options import Options, Sizes
+from data_prep.options import Options
 from data_prep.plan import make_plan
 from data_prep.segments import Pairs
 from data_prep.stages import buckets_per_shard, deal, plan_units, read_bucket, write_pairs
@@ -37,8 +37,7 @@ def test_any_pair_may_come_to_any_bucket():
 
 
 @pytest.mark.parametrize("id_dtype", [np.uint16, np.uint32])
-def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
-    monkeypatch.setattr("data_prep.stages._TOGETHER", 10)
+def test_a_bucket_is_read_back_from_all_files(tmp_path, id_dtype):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 1 << 16, 500).astype(id_dtype)
     expected = {bucket: [] for bucket in range(4)}
@@ -52,7 +51,7 @@ def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
         )
         paths.append(str(tmp_path / str(number)))
         with open(paths[-1], "wb") as file:
-            write_pairs(file, ids, pairs, np.array(sizes))
+            write_pairs(file, ids, pairs, np.array(sizes), together=10)
         for bucket, row in zip(np.repeat(range(4), sizes), range(count), strict=True):
             texts = [
                 ids[start : start + length].tolist()
@@ -73,7 +72,7 @@ def test_a_bucket_is_read_back_from_all_files(tmp_path, monkeypatch, id_dtype):
 
 def test_every_corpus_is_planned_for_every_pass_once():
     pieces = [60, 30, 250, 10, 99, 5]
-    units = plan_units(pieces, [1] * 6, options(dupe_factor=7), Sizes(unit_pieces=100))
+    units = plan_units(pieces, [1] * 6, options(dupe_factor=7, unit_pieces=100))
     passes = {
         (corpus, n)
         for u in units

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import lzma
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -14,10 +15,9 @@ from albert_tf import testing
 from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
-from data_prep import corpus, text_files, text_groups
 from data_prep.corpus import tokenize
-from data_prep.options import SIZES, Sizes
-from data_prep.text_files import TextOptions
+from data_prep.options import GROUP_BYTES
+from data_prep.text_files import TextOptions, TextRange, read_lines
 from data_prep.text_groups import TextGroup, divide_into_groups
 
 
@@ -33,12 +33,12 @@ def write(folder, *texts, suffix=".txt"):
     return [str(file) for file in files]
 
 
-SMALL_GROUPS = Sizes(group_bytes=(10, 10))
+SMALL_GROUPS = (10, 10)
 
 
-def groups_of(paths, sizes=SIZES, **settings):
+def groups_of(paths, group_bytes=GROUP_BYTES, **settings):
     options = TextOptions(**settings)
-    return [TextGroup(ranges, options) for ranges in divide_into_groups(paths, sizes)]
+    return [TextGroup(ranges, options) for ranges in divide_into_groups(paths, group_bytes)]
 
 
 def documents(tokenizer, located):
@@ -49,29 +49,39 @@ def documents(tokenizer, located):
     return [segments[begin:end] for begin, end in itertools.pairwise(located.corpus.document_starts)]
 
 
-def read(tokenizer, folder, *texts, suffix=".txt", sizes=SIZES, **settings):
+def read(tokenizer, folder, *texts, suffix=".txt", group_bytes=GROUP_BYTES, **settings):
     paths = write(folder, *texts, suffix=suffix)
     return [
         document
-        for group in groups_of(paths, sizes, **settings)
+        for group in groups_of(paths, group_bytes, **settings)
         for located in tokenize(group.read(), tokenizer)
         for document in documents(tokenizer, located)
     ]
 
 
+def in_blocks(block, folder, *texts, bad=None):
+    """The lines of each text, of which `block` bytes are read together; `bad` takes the others."""
+    ranges = [TextRange(path, 0, os.path.getsize(path)) for path in write(folder, *texts)]
+    return [read_lines(each, TextOptions(), lambda *line: bad.append(line), block) for each in ranges]
+
+
+def read_in_blocks(tokenizer, block, folder, *texts, bad=None):
+    corpora = tokenize(in_blocks(block, folder, *texts, bad=bad), tokenizer)
+    return [document for located in corpora for document in documents(tokenizer, located)]
+
+
 # --------------------------------------------------------------------------------------------- lines
 
 
-@pytest.mark.parametrize("block", [1, 7, 1 << 20])
-def test_blank_lines_and_ends_of_files_separate_documents(tokenizer, tmp_path, monkeypatch, block):
-    monkeypatch.setattr(text_files, "_BLOCK", block)
+@pytest.mark.parametrize("block", [8, 11, 1 << 20])
+def test_blank_lines_and_ends_of_files_separate_documents(tokenizer, tmp_path, block):
     texts = [
         "\n\nthe sea\nwater\n  \t\nriver\r\n\r\n\n",
         "rain\nsea",
         "\n\u3000\n",
         "fish\n\nmill",
     ]
-    assert read(tokenizer, tmp_path, *texts) == [
+    assert read_in_blocks(tokenizer, block, tmp_path, *texts) == [
         [["the", "sea"], ["water"]],
         [["river"]],
         [["rain"], ["sea"]],
@@ -99,28 +109,24 @@ def test_nothing_comes_of_no_text(tokenizer, tmp_path):
     st.lists(st.sampled_from(["sea ", "the\t", "rivers ", "\n", "\n\n", "  "]), max_size=30),
     st.integers(8, 14),
 )
-def test_a_line_read_in_parts_is_the_line(tokenizer, tmp_path_factory, words, longest):
+def test_a_line_read_in_parts_is_the_line(tokenizer, tmp_path_factory, words, block):
     text = "".join(words)
     folder = tmp_path_factory.mktemp("text")
-    whole = read(tokenizer, folder, text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_BLOCK", 3)
-        patch.setattr(text_files, "_LONGEST_LINE", longest)
-        assert read(tokenizer, folder, text) == whole
+    assert read_in_blocks(tokenizer, block, folder, text) == read(tokenizer, folder, text)
 
 
-def test_a_line_without_white_space_is_divided_between_characters(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "_BLOCK", 2)
-    monkeypatch.setattr(text_files, "_LONGEST_LINE", 4)
-    assert read(tokenizer, tmp_path, "\u20ac" * 20) == [[["\u20ac"] * 20]]
+def test_a_line_without_white_space_is_divided_between_characters(tmp_path):
+    bad = []
+    [blocks] = in_blocks(4, tmp_path, "\u20ac" * 20, bad=bad)
+    parts = [block.lines for block in blocks]
+    assert "".join(itertools.chain(*parts)) == "\u20ac" * 20
+    assert len(parts) > 10
+    assert not bad
 
 
-def test_a_document_that_is_too_long_goes_on_as_another(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "_BLOCK", 8)
-    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 10)
-    paths = write(tmp_path, "sea\nsea\n\n" + "fish\n" * 25)
-    [group] = groups_of(paths)
-    parts = list(tokenize(group.read(), tokenizer))
+def test_a_document_that_is_too_long_goes_on_as_another(tokenizer, tmp_path):
+    sources = in_blocks(8, tmp_path, "sea\nsea\n\n" + "fish\n" * 25)
+    parts = list(tokenize(sources, tokenizer, longest=10))
     assert sum(part.corpus.ids.size for part in parts) == 27
     assert max(part.corpus.ids.size for part in parts) < 10 + 4
     assert documents(tokenizer, parts[0])[0] == [["sea"], ["sea"]]
@@ -204,12 +210,10 @@ def test_compressed_json_is_read(tokenizer, tmp_path):
 # ---------------------------------------------------------------------------------- lines left out
 
 
-@pytest.mark.parametrize("block", [1, 1 << 20])
 @pytest.mark.parametrize(
     ("line", "message"), [(b"ri\xffver", "not UTF-8 .invalid start byte"), (b"ri\0ver", "a NUL byte")]
 )
-def test_a_line_that_is_no_text_is_named_or_left_out(tokenizer, tmp_path, monkeypatch, block, line, message):
-    monkeypatch.setattr(text_files, "_BLOCK", block)
+def test_a_line_that_is_no_text_is_named_or_left_out(tokenizer, tmp_path, line, message):
     texts = ["sea\n", b"the\n\n" + line + b"\nsea\n" + line]
     with pytest.raises(InputError, match=rf"1\.txt, line 3: {message}.*--on_error=skip"):
         read(tokenizer, tmp_path, *texts)
@@ -218,13 +222,16 @@ def test_a_line_that_is_no_text_is_named_or_left_out(tokenizer, tmp_path, monkey
     assert documents(tokenizer, located) == [[["sea"]], [["the"]], [["sea"]]]
     assert group.skipped_lines == 2
     assert [place[:2] for place in group.skipped] == [(1, 2), (1, 4)]
+    bad = []
+    assert read_in_blocks(tokenizer, 8, tmp_path, *texts, bad=bad) == [[["sea"]], [["the"]], [["sea"]]]
+    assert [number for number, _ in bad] == [2, 4]
 
 
-def test_a_part_of_a_line_that_is_left_out_does_not_join_other_lines(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "_BLOCK", 4)
-    monkeypatch.setattr(text_files, "_LONGEST_LINE", 8)
+def test_a_part_of_a_line_that_is_left_out_does_not_join_other_lines(tokenizer, tmp_path):
     text = b"sea\n" + b"fi\0sh sea sea " + b"mill mill mill\nriver\n"
-    found = read(tokenizer, tmp_path, text, on_error="skip")
+    bad = []
+    found = read_in_blocks(tokenizer, 8, tmp_path, text, bad=bad)
+    assert bad
     assert found[0][0] == ["sea"]
     assert found[0][-1] == ["river"]
     assert "fish" not in found[0]
@@ -241,9 +248,7 @@ def test_a_part_of_a_line_that_is_left_out_does_not_join_other_lines(tokenizer, 
 )
 def test_ranges_together_are_the_files_and_no_document_is_divided(tmp_path_factory, texts, wanted, searched):
     paths = write(tmp_path_factory.mktemp("text"), *texts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_groups, "_SEARCHED", searched)
-        groups = divide_into_groups(paths, Sizes(group_bytes=(wanted, wanted)))
+    groups = divide_into_groups(paths, (wanted, wanted), searched)
     ranges = [text_range for group in groups for text_range in group]
     for path, text in zip(paths, texts, strict=True):
         own = [text_range for text_range in ranges if text_range.path == path]
@@ -264,7 +269,7 @@ def test_json_is_divided_behind_any_line_and_compressed_files_are_not(tmp_path):
 
 def test_a_line_is_named_by_its_number_in_the_file(tokenizer, tmp_path):
     with pytest.raises(InputError, match=r"0\.txt, line 41: a NUL byte"):
-        read(tokenizer, tmp_path, b"sea\n\n" * 20 + b"\0\n", sizes=SMALL_GROUPS)
+        read(tokenizer, tmp_path, b"sea\n\n" * 20 + b"\0\n", group_bytes=SMALL_GROUPS)
 
 
 def test_a_path_with_a_scheme_is_read_through_tensorflow(tokenizer, tmp_path):

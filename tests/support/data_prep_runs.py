@@ -1,17 +1,19 @@
 """Text of words that the tiny vocabulary knows, and runs of create_pretraining_data over it."""
 
+import dataclasses
+
 import numpy as np
 
 from albert_tf import testing
 from albert_tf.cli.script import script
 from data_prep.create_pretraining_data import run
-from data_prep.options import Options, Sizes
+from data_prep.options import Options
 from tests.support.script_runs import run_script
 
 # Words of one piece in the tiny WordPiece vocabulary.
 WORDS = ["about", "baker", "boats", "bread", "bridge", "cattle", "daughter", "farmers", "fish", "heron"]
 
-SMALL = Sizes(group_bytes=(1 << 14, 1 << 14), unit_pieces=10_000, small_bucket_pieces=2000)
+SMALL = {"group_bytes": (1 << 14, 1 << 14), "unit_pieces": 10_000, "small_bucket_pieces": 2000}
 
 
 def write_text(path, documents=40, segments=40, words=15, seed=0):
@@ -25,13 +27,13 @@ def write_text(path, documents=40, segments=40, words=15, seed=0):
 
 @script(Options)
 def main(options):
-    run(options, SMALL)
+    run(dataclasses.replace(options, **SMALL))
 
 
 def prepare(folder, *more, **flags):
-    """Runs the command on `text.txt` of a folder, made if it is not there; returns its exit status.
+    """Runs the command on `text.txt` of a folder, which it makes if needed; returns the exit status.
 
-    Sizes are small: the text is 5 groups, 3 units, 12 buckets.
+    What is worked on together is small: the text is 5 groups, 3 units, 12 buckets.
     """
     text = folder / "text.txt"
     if "input_file" not in flags and not text.exists():
