@@ -17,11 +17,8 @@ def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> 
 
     Args:
       path: the folder of the SavedModel.
-      tokenizer: the tokenizer of the model.
+      tokenizer: of the model.
       seq_length: length of the inputs if the caller gives none.
-
-    Raises:
-      InputError: the graph has no tokenizer for this kind of vocabulary.
     """
     in_graph = in_graph_tokenizer(tokenizer)
     special = {

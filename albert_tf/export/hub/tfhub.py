@@ -28,8 +28,7 @@ class HubExport:
       checkpoint_name: of a checkpoint in that folder; default: the best if there is one, else the newest.
       export_path: the folder of the module.
       preprocessing_export_path: that of the preprocessing module; default: `export_path` + "_preprocess".
-      albert_config_file, spm_model_file, vocab_file: override what lies beside the weights.
-      do_lower_case: overrides what the weights say.
+      albert_config_file, spm_model_file, vocab_file, do_lower_case: override what belongs to the weights.
       max_seq_length: of the preprocessing module's outputs; default: 128, or what the model can take.
       overwrite: whether modules that exist are replaced.
     """
@@ -76,7 +75,10 @@ def export_to_tfhub(export: HubExport) -> HubExported:
             stack.enter_context(folder_appears_when_complete(path, export.overwrite))
             for path in (module, preprocessing)
         )
-        source = stack.enter_context(open_source(_weights(export)))
+        weights = export.albert_directory
+        if export.checkpoint_name:
+            weights = os.path.join(weights, export.checkpoint_name)
+        source = stack.enter_context(open_source(weights))
         names = ("albert_config_file", "spm_model_file", "vocab_file", "do_lower_case")
         assets = source.assets.overridden(**{name: getattr(export, name) for name in names})
         config = assets.needed_config()
@@ -87,21 +89,10 @@ def export_to_tfhub(export: HubExport) -> HubExported:
         model = AlbertForPreTraining(config)
         report = _with_notes(assign(model, source))
         save_hub_preprocessing(preprocessing_folder, tokenizer, seq_length)
-        save_hub_module(
-            module_folder,
-            model,
-            assets,
-            with_mlm=not _lacking(report, _MLM),
-            with_sop=not _lacking(report, _SOP),
-        )
+        has_mlm, has_sop = (not _lacking(report, part) for part in (_MLM, _SOP))
+        save_hub_module(module_folder, model, assets, with_mlm=has_mlm, with_sop=has_sop)
     warn_of(report)
     return HubExported(report, module, preprocessing)
-
-
-def _weights(export: HubExport) -> str:
-    if export.checkpoint_name:
-        return os.path.join(export.albert_directory, export.checkpoint_name)
-    return export.albert_directory
 
 
 def _lacking(report: LoadReport, part: str) -> list[str]:
