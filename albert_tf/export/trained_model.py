@@ -87,7 +87,9 @@ def open_trained_model(
     Raises:
       InputError: something is missing, or does not go together.
     """
-    _refuse_folder_of_seeds(path)
+    if os.path.exists(os.path.join(path, SEEDS_FILE)):
+        best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
+        raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
     folder = folder_of(path)
     with open_source(path) as source:
         task_name, head = _task_and_head(path, source, (task_name or "").lower())
@@ -190,12 +192,6 @@ def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
         problems.append("is an example of the task one text or two? give --num_texts")
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")
-
-
-def _refuse_folder_of_seeds(path: str) -> None:
-    if os.path.exists(os.path.join(path, SEEDS_FILE)):
-        best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
-        raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
 
 
 def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:

@@ -45,10 +45,8 @@ def curves(
 ) -> Section:
     """Draws a chart of each metric by step; a metric with only one value becomes a row of a table.
 
-    Args:
-      history: evaluations in the order of steps, each with "step" and its metrics.
-      metrics: the metrics to show.
-      best_step: marks the best checkpoint.
+    Every evaluation in `history` has its "step" and its metrics, in the order of steps. The charts mark
+    `best_step`, the step of the best checkpoint.
     """
     charts, rows = [], []
     for metric in metrics:
@@ -74,7 +72,7 @@ def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], ch
     Args:
       thresholds: float [thresholds], ascending; infinite thresholds are not drawn.
       values: metric -> float [thresholds].
-      chosen: the threshold to mark, with the values there if it is one of `thresholds`.
+      chosen: is marked, with the values there if it is one of `thresholds`.
     """
     html = "<p>A question gets an answer if its null score is not above the threshold. "
     if np.isfinite(chosen):

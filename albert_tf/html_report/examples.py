@@ -16,10 +16,8 @@ def wrong_examples(
 ) -> Section:
     """Shows the 20 wrong examples that the model was surest of.
 
-    Args:
-      true, predicted: the right answer and the model's answer of each example.
-      confidence: float [examples], the probability that the model gave its answer.
-      texts: name -> a text of each example.
+    `confidence` is float [examples], the probability of the predicted answer; `texts` maps names to a text of
+    each example.
     """
     wrong = np.flatnonzero([a != b for a, b in zip(true, predicted, strict=True)])
     if not wrong.size:
@@ -36,10 +34,7 @@ def wrong_examples(
 
 
 def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, Sequence[str]]) -> Section:
-    """Shows the 20 examples whose score is furthest from the label; both are float [examples].
-
-    `texts` maps names to a text of each example.
-    """
+    """Shows the 20 examples whose score is furthest from the label; both are float [examples]."""
     errors = scores - labels
     furthest = np.argsort(-np.abs(errors), kind="stable")[:MOST_EXAMPLES].tolist()
     intro = f"The {len(furthest)} of {len(labels):,} examples whose score is furthest from the true score."

@@ -37,7 +37,7 @@ def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
 
 
 def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section:
-    """Shows the accuracy of each part of a split and of all, given bool [examples]: is the model right?"""
+    """Shows the accuracy of each part of a split, and of all; `correct` is bool [examples]."""
     cells = []
     for name, part in {**parts, "all": slice(None)}.items():
         right, total = int(np.sum(correct[part])), len(correct[part])
@@ -47,12 +47,10 @@ def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section
 
 
 def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -> Section:
-    """Shows the results of each group of examples, such as the questions that begin with "why".
+    """Shows the results of groups of examples, such as the questions that begin with "why".
 
-    Args:
-      heading: says how the examples are grouped.
-      rows: group -> metric -> value; all groups have the same metrics.
-      bar: a metric from 0 to 100, which a bar shows too.
+    `rows` holds group -> metric -> value, with the same metrics for all groups. A bar shows the metric that
+    `bar` names, which is from 0 to 100.
     """
     metrics = next(iter(rows.values()), {})
     cells = [
@@ -62,7 +60,7 @@ def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
-    """Shows how often the model took each class for each other; both are int [examples].
+    """Shows how often the model took each class for each other; true and predicted are int [examples].
 
     Of more than 30 classes it shows only the 20 most confused pairs.
     """

@@ -76,7 +76,7 @@ class ServingClient:
         return self._signatures
 
     def signature(self, name: str) -> Signature:
-        """The signature of that name."""
+        """The signature of that name; InputError if there is none."""
         known = self.signatures()
         if name not in known:
             there = ", ".join(sorted(known))
@@ -86,9 +86,7 @@ class ServingClient:
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Asks the model; returns the outputs by name, the batch first; texts are `str`.
 
-        Args:
-          signature: the name of the signature.
-          inputs: name -> array or nested lists, the batch first; texts are `str` or UTF-8 `bytes`.
+        Each input is an array or nested lists, the batch first; texts are `str` or UTF-8 `bytes`.
         """
         found = self.signature(signature)
         arrays = found.to_arrays(inputs)

@@ -80,10 +80,9 @@ class Signature:
     def to_arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Makes arrays of the inputs; InputError if one is missing, unknown, or of another type or shape."""
         takes = f"{self.name} takes {', '.join(self.inputs)}"
-        for name in inputs:
+        for name in (*inputs, *self.inputs):
             if name not in self.inputs:
                 raise InputError(f"there is no input {name}: {takes}")
-        for name in self.inputs:
             if name not in inputs:
                 raise InputError(f"the input {name} is missing: {takes}")
         arrays = {}

@@ -39,11 +39,7 @@ class DeviceCheck:
     Each sentence makes a row; if the task takes two texts, the next sentence is the second text. One more row
     holds all sentences, joined to one text.
 
-    Args:
-      model: made of `trained`.
-      trained: tells the tokenizer and the task.
-      batch_size, lengths: of the exported files.
-      sentences: texts.
+    The model is made of `trained`; batch size and lengths are those of the exported files.
     """
 
     def __init__(

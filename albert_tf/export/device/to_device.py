@@ -91,7 +91,9 @@ def export_to_device(
         with progress_bar(total=len(formats), desc="converting and checking", unit=" formats") as bar:
             check = DeviceCheck(model, trained, batch_size, lengths, sentences)
             for name in formats:
-                exported.append(_export(name, model, litert, check, folder, tolerance))
+                precision = name.removeprefix("litert_")
+                content = convert_to_onnx(model) if name == "onnx" else litert.convert(precision)
+                exported.append(_write(name, content, check, folder, tolerance))
                 bar.update()
         trained.assets.write(folder)
         write_json(os.path.join(folder, REPORT_FILE), [*map(dataclasses.asdict, exported)])
@@ -103,11 +105,8 @@ def formats_here() -> list[str]:
     return [name for name in FILES if name != "onnx" or not missing_packages()]
 
 
-def _export(
-    name: str, model: TokenModel, litert: LiteRTConverter, check: DeviceCheck, folder: str, tolerance: float
-) -> Exported:
+def _write(name: str, content: bytes, check: DeviceCheck, folder: str, tolerance: float) -> Exported:
     path = os.path.join(folder, FILES[name])
-    content = convert_to_onnx(model) if name == "onnx" else litert.convert(name.removeprefix("litert_"))
     with open(path, "wb") as file:
         file.write(content)
     run, comparison = check.run(path)

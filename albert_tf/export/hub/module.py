@@ -24,14 +24,9 @@ def save_hub_module(
 ) -> None:
     """Writes a model as a module with the interface of the published modules.
 
-    The module holds the model's computation and not its classes, so it needs nothing but TensorFlow.
-
-    Args:
-      path: the folder of the SavedModel.
-      model: the encoder with its heads.
-      belongings: config, vocabulary and casing; if they do not say the casing, text is lower-cased.
-      with_mlm: adds `.mlm` and the signature "mlm".
-      with_sop: adds the signature "sop".
+    The module holds the model's computation and not its classes, so it needs nothing but TensorFlow. If the
+    belongings do not say the casing, text is lower-cased. `with_mlm` adds `.mlm` and the signature "mlm",
+    `with_sop` the signature "sop".
     """
     encode, lower = _encoder(model), belongings.do_lower_case is not False
     module = _reusable(encode, model.encoder.variables)

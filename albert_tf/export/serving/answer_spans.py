@@ -47,12 +47,8 @@ class Windows(NamedTuple):
     def is_max_context(self, windows: tf.Tensor, pieces: tf.Tensor) -> tf.Tensor:
         """Tells which pieces have the most context in their window, as the function in `squad.windows` does.
 
-        Args:
-          windows: int32 [n].
-          pieces: int32 [n, candidates], pieces of each window, counted through all contexts.
-
-        Returns:
-          bool [n, candidates], false if the piece is not in the window.
+        Windows are int32 [n]; pieces of each are int32 [n, candidates], counted through all contexts. The
+        result is bool [n, candidates], false if the piece is not in the window.
         """
         starts, lengths = (tf.pad(column, [[1, 1]]) for column in (self.starts, self.lengths))
 
@@ -118,12 +114,10 @@ class SpanChoice:
         self._no_piece = tf.size(windows.pieces)
 
     def of_windows(self, windows: tf.Tensor, found: Mapping[str, tf.Tensor]) -> Spans:
-        """Chooses the best span of each window.
+        """Chooses the best span of each window, int32 [n].
 
-        Args:
-          windows: int32 [n].
-          found: `start_index`, `start_score`, `end_index` and `end_score` of these windows, in the form that
-            `albert_tf.tasks.squad.decoding.find_answers` takes.
+        `found` holds `start_index`, `start_score`, `end_index` and `end_score` of these windows, in the form
+        that `albert_tf.tasks.squad.decoding.find_answers` takes.
         """
         begin, length, position = (
             tf.gather(column, windows)[:, tf.newaxis, tf.newaxis]
@@ -150,12 +144,7 @@ class SpanChoice:
         """Chooses the best span of each question from those of all windows, in any order.
 
         A start belongs to one window only, and a later window has later starts, so places order the spans of
-        several windows too.
-
-        Args:
-          question_of: int32 [spans], the question of each span.
-          spans: one for each window.
-          questions: int32 scalar, number of questions.
+        several windows too. `question_of` is int32 [spans]; `questions` is the number of questions.
         """
         best = tf.math.unsorted_segment_max(spans.scores, question_of, questions)
         places = tf.where(spans.scores == tf.gather(best, question_of), spans.places, self._nowhere)

@@ -32,8 +32,8 @@ def write_saved_model(
     a request that warms up each signature.
 
     Args:
-      served: the model that is written.
-      trained: the model that `served` was made of.
+      served: made of `trained`.
+      trained: gives the assets.
       export_dir: the folder of all versions.
       version: a number; by default the one after the largest that is there.
 
@@ -89,16 +89,14 @@ _KINDS: Mapping[str, type[ServedModel]] = of_exported(
 def serve(trained: TrainedModel, settings: Mapping[str, Any]) -> ServedModel:
     """The served model of a trained one.
 
-    Args:
-      trained: the model.
-      settings: arguments of the kind of `ServedModel`. For others the value that the training kept counts,
-        else the default.
+    Settings are arguments of its constructor. Without one the value that the training kept counts, else the
+    default.
 
     Raises:
       UsageError: a setting belongs to another kind of model.
     """
     kind = _KINDS[trained.head]
-    arguments = inspect.signature(kind).parameters
+    arguments = inspect.signature(kind.__init__).parameters
     for name in settings:
         if name not in arguments:
             raise UsageError(f"--{name} does not belong to a model for {trained.task['task_name']}")

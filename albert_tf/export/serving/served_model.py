@@ -110,11 +110,8 @@ def strings(name: str, rank: int = 1) -> tf.TensorSpec:
 def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable[..., Tensors]:
     """Makes a function of `input_ids`, `input_mask` and `segment_ids`, which checks their shapes.
 
-    A SavedModel holds the function once, however many signatures call it.
-
-    Args:
-      function: takes the three inputs, int32, in a mapping.
-      rank: rank of each input.
+    The given function takes the three, int32 of that rank, in a mapping. A SavedModel holds it once, however
+    many signatures call it.
     """
 
     def checked(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor) -> Tensors:
