@@ -82,7 +82,7 @@ def open_trained_model(
     """Loads a model of any kind; what is not given is taken from the files beside the weights.
 
     An archive is extracted to a temporary folder, where its vocabulary lies until the block ends. The
-    arguments mean what the flags of `TrainedModelOptions` mean: `path` is --input, `label_names` --labels.
+    arguments mean what the flags of `TrainedModelOptions` mean: `path` is --input, `label_names` is --labels.
 
     Raises:
       InputError: something is missing, or does not go together.
@@ -146,7 +146,7 @@ def arguments_of(options: TrainedModelOptions) -> dict[str, Any]:
 
 
 def _task_and_head(path: str, source: WeightSource, task_name: str) -> tuple[str, heads.Head]:
-    """The task, as given or as the files beside the weights or the weights say, and its head.
+    """The task and its head: as given, else as the files beside the weights say, else as the weights say.
 
     Raises:
       InputError: the task and the weights do not agree, or nothing tells the task.
@@ -180,7 +180,7 @@ def _known_of(task_name: str) -> dict[str, Any]:
 
 
 def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
-    """InputError if labels do not fit the head or the number of texts is not known."""
+    """Raises InputError if labels do not fit the head, or the number of texts is not known."""
     labels, problems = task["label_names"], []
     if (len(labels) or 1) != num_labels:
         found = ", ".join(labels) or "no classes"

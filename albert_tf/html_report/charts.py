@@ -72,7 +72,7 @@ def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], ch
     Args:
       thresholds: float [thresholds], ascending; infinite thresholds are not drawn.
       values: metric -> float [thresholds].
-      chosen: is marked, with the values there if it is one of `thresholds`.
+      chosen: the threshold to mark, with the values there if it is one of `thresholds`.
     """
     html = "<p>A question gets an answer if its null score is not above the threshold. "
     if np.isfinite(chosen):

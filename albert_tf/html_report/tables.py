@@ -60,7 +60,7 @@ def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
-    """Shows how often the model took each class for each other; true and predicted are int [examples].
+    """Shows how often the model took each class for each other; labels and predicted are int [examples].
 
     Of more than 30 classes it shows only the 20 most confused pairs.
     """

@@ -76,7 +76,7 @@ class DeviceCheck:
 
 
 def read_sentences(path: str) -> list[str]:
-    """Reads the first 50 lines of a file that are not blank; memory must hold the outputs for all.
+    """Reads the first 50 lines of a UTF-8 file that are not blank; memory must hold the outputs for all.
 
     Raises:
       InputError: all lines are blank, or a line is not UTF-8.

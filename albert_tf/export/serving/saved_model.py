@@ -1,4 +1,4 @@
-"""A SavedModel for TensorFlow Serving, with what travels along."""
+"""A SavedModel for TensorFlow Serving, with its assets and its requests for warm-up."""
 
 import inspect
 import os
@@ -89,8 +89,8 @@ _KINDS: Mapping[str, type[ServedModel]] = of_exported(
 def serve(trained: TrainedModel, settings: Mapping[str, Any]) -> ServedModel:
     """The served model of a trained one.
 
-    Settings are arguments of its constructor. Without one the value that the training kept counts, else the
-    default.
+    The settings are arguments of its constructor. For an argument that is not among them, the value that the
+    training kept counts, else the default.
 
     Raises:
       UsageError: a setting belongs to another kind of model.

@@ -34,7 +34,7 @@ class ServedQuestionAnswering(ServedModel):
 
     Args:
       trained: a model for question answering.
-      doc_stride, max_query_length, max_answer_length, n_best_size: see `SquadSettings`; the last is for 1.1.
+      doc_stride, max_query_length, max_answer_length, n_best_size: see `SquadSettings`.
       null_score_diff_threshold: SQuAD 2.0: a question with a higher null score gets no answer. By default the
         threshold of the last evaluation; if there was no evaluation, 0.
       windows_at_once: most windows that the model reads at a time, which bounds the memory of a request.

@@ -56,7 +56,7 @@ class ServedPretraining(ServedModel):
         self._fill, self._order = on_inputs(fill), on_inputs(order)
 
     def task_signatures(self) -> dict[str, Signature]:
-        """See `ServedModel`; the default fills masks; `sentence_order` needs weights for it."""
+        """See `ServedModel`; the default fills masks, and `sentence_order` needs the weights of its head."""
 
         def fill_text(text: tf.Tensor) -> Tensors:
             filled = self._fill(**self.inputs_of(text))

@@ -62,7 +62,7 @@ class TextInputs(tf.Module):
 
 
 def first(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Takes the first `lengths` [batch] of every row of `pieces` [batch, (pieces)], which must have them."""
+    """Takes the first `lengths` [batch] pieces of every row [batch, (pieces)]; no row may have fewer."""
     return _between(pieces, tf.zeros_like(lengths), lengths)
 
 
@@ -80,10 +80,10 @@ def strip(texts: tf.Tensor) -> tf.Tensor:
 def strip_ranges(
     texts: tf.Tensor, begins: tf.RaggedTensor, ends: tf.RaggedTensor
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """Moves begins of ranges forward and ends back over white space, each without regard to the others.
+    """Moves the begins of ranges forward and the ends back over white space, each on its own.
 
-    So `str.strip` of the text between any begin and any end is the text between the moved ones. If it is
-    empty, the moved end is not after the moved begin.
+    The text between any new begin and any new end is the text between the old ones after `str.strip`. If that
+    text is empty, the new end is not after the new begin.
 
     Args:
       texts: string [batch], UTF-8.
