@@ -1,1 +1,1 @@
-"""What leaves the house: SavedModels for TensorFlow Serving, TF-Hub modules, files for devices."""
+"""Exports models: SavedModels for TensorFlow Serving, TF-Hub modules, files for devices."""

@@ -1,7 +1,8 @@
-"""`TrainedModel`: a model that is to leave the house, with all that belongs to it."""
+"""`TrainedModel`: a model to export, with all that belongs to it."""
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,6 @@ from albert_tf.checkpoints.loading import assign, warn_of
 from albert_tf.checkpoints.run_folder import RESULTS_FILE, SEEDS_FILE, TRAINING_FILE, results_of
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
-from albert_tf.cli.flags import ScriptOptions
 from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
@@ -36,14 +36,14 @@ class TrainedModel:
 
     Attributes:
       model: with its weights.
-      head: one of `albert_tf.models.heads.HEADS`.
+      head: a name of `albert_tf.models.heads.HEADS`.
       tokenizer: of the vocabulary.
-      assets: what belongs to the weights. The task says at least "task_name", "label_names" and
+      assets: what belongs to the weights. The task has at least "task_name", "label_names" and
         "max_seq_length".
-      metrics: results of the last evaluation, if there was one.
-      training: the command of the training and its flags, where the folder keeps them.
+      metrics: results of the last evaluation; None if there was none.
+      training: the command of the training and its flags; None if the folder does not keep them.
       path: where the weights came from.
-      lacks_sentence_order: whether the weights of pretraining came without those of that head.
+      lacks_sentence_order: whether the weights of pretraining lack this head.
     """
 
     model: tf_keras.Model
@@ -81,24 +81,15 @@ def open_trained_model(
 ) -> Iterator[TrainedModel]:
     """Loads a model of any kind; what is not given is taken from the files beside the weights.
 
-    An archive is extracted to a temporary folder, where its vocabulary lies until the block ends.
-
-    Args:
-      path: the folder of a run, of which the best checkpoint is taken, or weights of any kind (see
-        `albert_tf.load_weights`).
-      task_name: of GLUE, "race", "squad_v1", "squad_v2", "pretraining", "encoder" or "custom".
-      label_names: of the classes of a custom task.
-      num_texts: texts in an example of a custom task, 1 or 2.
-      albert_config_file: the config.
-      spm_model_file: the SentencePiece model.
-      vocab_file: the WordPiece vocabulary.
-      do_lower_case: whether text is lower-cased.
-      max_seq_length: pieces of a sequence at most.
+    An archive is extracted to a temporary folder, where its vocabulary lies until the block ends. The
+    arguments mean what the flags of `TrainedModelOptions` mean: `path` is --input, `label_names` is --labels.
 
     Raises:
       InputError: something is missing, or does not go together.
     """
-    _refuse_folder_of_seeds(path)
+    if os.path.exists(os.path.join(path, SEEDS_FILE)):
+        best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
+        raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
     folder = folder_of(path)
     with open_source(path) as source:
         task_name, head = _task_and_head(path, source, (task_name or "").lower())
@@ -125,10 +116,10 @@ def open_trained_model(
         report = assign(model, source)
         lacks_sentence_order = set(report.missing) == set(_SENTENCE_ORDER_WEIGHTS)
         if report.missing and not lacks_sentence_order:
-            advice = (
-                ": --task_name=encoder exports the embeddings alone" if head.name == "pretraining" else ""
-            )
-            raise InputError(f"{path} lacks weights of the model ({', '.join(report.missing)}){advice}")
+            problem = f"{path} lacks weights of the model ({', '.join(report.missing)})"
+            if head.name == "pretraining":
+                problem += ": --task_name=encoder exports the embeddings alone"
+            raise InputError(problem)
         warn_of(report)
         if head.name == "classification":
             _check_classes(path, task, model.num_labels)
@@ -148,18 +139,17 @@ def open_trained_model(
 
 
 def arguments_of(options: TrainedModelOptions) -> dict[str, Any]:
-    """The arguments of `open_trained_model` that flags name."""
-    names = [field.name for field in dataclasses.fields(TrainedModelOptions)]
-    renamed = {"input": "path", "labels": "label_names"}
-    unwanted = [field.name for field in dataclasses.fields(ScriptOptions)]
-    return {renamed.get(n, n): getattr(options, n) for n in names if n not in unwanted}
+    """The arguments of `open_trained_model`, from flags."""
+    flags = {"path": "input", "label_names": "labels"}  # whose names differ
+    names = inspect.signature(open_trained_model).parameters
+    return {name: getattr(options, flags.get(name, name)) for name in names}
 
 
 def _task_and_head(path: str, source: WeightSource, task_name: str) -> tuple[str, heads.Head]:
-    """The name of the task and the model: as given, else as the files beside the weights, or these, say.
+    """The task and its head: as given, else as the files beside the weights say, else as the weights say.
 
     Raises:
-      InputError: the task and the weights do not agree, or nothing tells.
+      InputError: the task and the weights do not agree, or nothing tells the task.
     """
     told = heads.head_of(source.shapes, source.head)
     task_name = task_name or source.assets.task.get("task_name", "")
@@ -180,7 +170,7 @@ def _task_and_head(path: str, source: WeightSource, task_name: str) -> tuple[str
 
 
 def _known_of(task_name: str) -> dict[str, Any]:
-    """What is known of a benchmark's task without its weights."""
+    """What is known of a task without its weights."""
     if task_name == "race":
         return {"label_names": list(ANSWERS)}
     if task_name in TASKS:
@@ -190,7 +180,7 @@ def _known_of(task_name: str) -> dict[str, Any]:
 
 
 def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
-    """InputError for what is not known, or does not fit the head, with the flags that say it."""
+    """Raises InputError if labels do not fit the head, or the number of texts is not known."""
     labels, problems = task["label_names"], []
     if (len(labels) or 1) != num_labels:
         found = ", ".join(labels) or "no classes"
@@ -202,12 +192,6 @@ def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
         problems.append("is an example of the task one text or two? give --num_texts")
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")
-
-
-def _refuse_folder_of_seeds(path: str) -> None:
-    if os.path.exists(os.path.join(path, SEEDS_FILE)):
-        best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
-        raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
 
 
 def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:

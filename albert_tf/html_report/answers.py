@@ -1,4 +1,4 @@
-"""The section of questions whose answers are spans of a text: it marks both answers in the text."""
+"""The section of questions with spans as answers: it marks the right and the predicted answer in the text."""
 
 import dataclasses
 import itertools
@@ -23,13 +23,11 @@ class AnswerExample:
     """A question with its right answers and the model's answer.
 
     Attributes:
-      question: the text of the question.
-      context: the text that holds the answer.
       references: the right answers, each a span of the context, or a text if its place is unknown; empty if
         the context has no answer.
       predicted: the model's answer; None if it gave no answer.
       exact: 1 if the model's answer equals a reference, else 0.
-      f1: F1 of the model's answer, from 0 to 1.
+      f1: from 0 to 1.
       notes: more facts to show, such as the score: name -> text.
     """
 
@@ -43,12 +41,7 @@ class AnswerExample:
 
 
 def answers_in_context(examples: Sequence[AnswerExample], confidence: np.ndarray) -> Section:
-    """Shows the 20 questions with the lowest F1; if F1 is equal, the model's surest answers come first.
-
-    Args:
-      examples: all questions that the model answered.
-      confidence: float [examples]; a higher number means that the model is surer.
-    """
+    """Shows the 20 questions with the lowest F1; if F1 is equal, those of highest confidence come first."""
     f1 = np.array([example.f1 for example in examples])
     worst = np.lexsort([-np.asarray(confidence), f1])[:MOST_EXAMPLES].tolist()
     intro = (
@@ -103,7 +96,7 @@ def _marked(context: str, part: Span, spans: Mapping[str, Sequence[Span]], borde
 
 
 def _excerpts(context: str, borders: Sequence[int]) -> list[Span]:
-    """Finds the parts of the context around the borders; they begin and end between words if they can."""
+    """The parts of the context around the borders; they begin and end between words if they can."""
     parts: list[Span] = []
     for border in borders or [0]:
         begin, end = max(border - _AROUND, 0), min(border + _AROUND, len(context))

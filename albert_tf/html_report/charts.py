@@ -1,8 +1,8 @@
-"""Sections of charts: curves and points. Matplotlib draws them as SVG, in the colours of the page."""
+"""Sections of charts: curves and points, which Matplotlib draws as SVG in the colours of the page."""
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,10 +45,8 @@ def curves(
 ) -> Section:
     """Draws a chart of each metric by step; a metric with only one value becomes a row of a table.
 
-    Args:
-      history: evaluations in the order of steps, each with "step" and its metrics.
-      metrics: the metrics to show.
-      best_step: step of the best checkpoint, which the charts mark.
+    Every evaluation in `history` has its "step" and its metrics, in the order of steps. The charts mark
+    `best_step`, the step of the best checkpoint.
     """
     charts, rows = [], []
     for metric in metrics:
@@ -85,25 +83,17 @@ def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], ch
         html += f"The chosen threshold is infinite: {answered} question gets an answer.</p>\n"
     finite = np.isfinite(thresholds)
     if np.count_nonzero(finite) > 1:
-        html += _side_by_side(
-            _curve(
-                metric,
-                "threshold",
-                list(zip(thresholds[finite].tolist(), points[finite].tolist(), strict=True)),
-                chosen if np.isfinite(chosen) else None,
-            )
-            for metric, points in values.items()
-        )
+        marked = chosen if np.isfinite(chosen) else None
+        charts = []
+        for metric, points in values.items():
+            drawn = zip(thresholds[finite].tolist(), points[finite].tolist(), strict=True)
+            charts.append(_curve(metric, "threshold", list(drawn), marked))
+        html += _side_by_side(charts)
     return Section("No-answer threshold", html)
 
 
 def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
-    """Draws the predicted score of each example over its true score.
-
-    Args:
-      labels: float [examples].
-      scores: float [examples].
-    """
+    """Draws the predicted score of each example over its true score; both are float [examples]."""
 
     def draw(axes: "Axes") -> None:
         # All points are one picture: as single elements the points of a large split would make a huge page.
@@ -131,9 +121,9 @@ def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked
             if at_mark is not None:
                 axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
         axes.set_xlabel(axis)
-        whole = axis == "step"
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
-        if whole:
+        is_step = axis == "step"
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=is_step))
+        if is_step:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
     notes = [] if at_mark is None else [number(at_mark)]
@@ -144,19 +134,19 @@ def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked
     return _chart(caption, alt, _CURVE_INCHES, draw)
 
 
-def _side_by_side(charts: Iterable[str]) -> str:
+def _side_by_side(charts: Sequence[str]) -> str:
     return f'<div class="charts">\n{"".join(charts)}</div>\n'
 
 
 def _means(points: np.ndarray, together: int) -> np.ndarray:
-    """Takes means of `together` neighbours: [points, 2] -> [fewer points, 2]."""
+    """Means of `together` neighbours: [points, 2] -> [fewer points, 2]."""
     begins = np.arange(0, len(points), together)
     counts = np.diff(begins, append=len(points))
     return np.add.reduceat(points, begins) / counts[:, None]
 
 
 def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[["Axes"], None]) -> str:
-    """Makes a figure of the page; the same drawing gives the same bytes, whatever the user's matplotlibrc."""
+    """Makes a figure of the page; a drawing gives the same bytes under any matplotlibrc."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
@@ -171,7 +161,7 @@ def _chart(caption: str, alt: str, inches: tuple[float, float], draw: Callable[[
 
 
 def _for_page(svg: str, alt: str) -> str:
-    """Makes an element of the page from an SVG file, in the colours, font and width of the page."""
+    """Gives an SVG file the colours, font and width of the page."""
     box = re.findall(r'viewBox="[^"]*"', svg)[0]
     svg = svg[svg.index("</defs>") + len("</defs>") :]  # drops the file's own head and style
     # All charts have the same ids of groups; their ids of clips and marks differ.

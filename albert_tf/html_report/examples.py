@@ -16,11 +16,8 @@ def wrong_examples(
 ) -> Section:
     """Shows the 20 wrong examples that the model was surest of.
 
-    Args:
-      true: the right answer of each example.
-      predicted: the model's answer of each example.
-      confidence: float [examples], the probability that the model gave its answer.
-      texts: name -> a text of each example.
+    `confidence` is float [examples], the probability of the predicted answer; `texts` maps names to a text of
+    each example.
     """
     wrong = np.flatnonzero([a != b for a, b in zip(true, predicted, strict=True)])
     if not wrong.size:
@@ -37,43 +34,29 @@ def wrong_examples(
 
 
 def largest_errors(labels: np.ndarray, scores: np.ndarray, texts: Mapping[str, Sequence[str]]) -> Section:
-    """Shows the 20 examples whose score is furthest from the label.
-
-    Args:
-      labels: float [examples], the true scores.
-      scores: float [examples], the model's scores.
-      texts: name -> a text of each example.
-    """
+    """Shows the 20 examples whose score is furthest from the label; both are float [examples]."""
     errors = scores - labels
     furthest = np.argsort(-np.abs(errors), kind="stable")[:MOST_EXAMPLES].tolist()
     intro = f"The {len(furthest)} of {len(labels):,} examples whose score is furthest from the true score."
-    cards = [
-        _card(
-            {"true": f"{labels[i]:.2f}", "predicted": f"{scores[i]:.2f}", "error": f"{errors[i]:+.2f}"},
-            texts,
-            i,
-        )
-        for i in furthest
-    ]
+    cards = []
+    for i in furthest:
+        shown = {"true": f"{labels[i]:.2f}", "predicted": f"{scores[i]:.2f}", "error": f"{errors[i]:+.2f}"}
+        cards.append(_card(shown, texts, i))
     return Section("Largest errors", f"<p>{intro}</p>\n" + "\n".join(cards))
 
 
 def card(answers: Mapping[str, str], texts: Mapping[str, str]) -> str:
-    """Makes the HTML of an example: a line of answers, and its texts below.
+    """Makes the HTML of an example: a line of answers and the texts below, both HTML by name.
 
-    Args:
-      answers: name -> HTML of an answer; the second is the model's.
-      texts: name -> HTML of a text.
+    The second answer is the model's.
     """
-    head = "".join(
-        f"<div><dt>{escaped(name)}</dt><dd>{answer}</dd></div>" for name, answer in answers.items()
-    )
-    body = "".join(f'<dt>{escaped(name)}</dt><dd dir="auto">{text}</dd>\n' for name, text in texts.items())
+    head = "".join(f"<div><dt>{escaped(name)}</dt><dd>{html}</dd></div>" for name, html in answers.items())
+    body = "".join(f'<dt>{escaped(name)}</dt><dd dir="auto">{html}</dd>\n' for name, html in texts.items())
     return f'<article>\n<dl class="answers">{head}</dl>\n<dl class="texts">\n{body}</dl>\n</article>'
 
 
 def folded(excerpt: str, whole: str) -> str:
-    """Makes the HTML of a long text: only an excerpt is visible until the reader unfolds the whole."""
+    """Makes HTML that shows an excerpt until the reader unfolds the whole."""
     return f"<details><summary><span>{excerpt} <u>more</u></span><u>less</u></summary>{whole}</details>"
 
 

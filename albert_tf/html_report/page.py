@@ -4,34 +4,24 @@ import dataclasses
 import html
 from collections.abc import Sequence
 
-from albert_tf.files import appear_when_complete
+from albert_tf.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page.
-
-    Attributes:
-      heading: plain text.
-      html: the content below the heading; it holds no text from outside that is not escaped.
-    """
+    """A part of the page: a heading in plain text, and HTML in which all text from outside is escaped."""
 
     heading: str
     html: str
 
 
 def write_report(path: str, title: str, sections: Sequence[Section]) -> None:
-    """Writes the whole page, or no file.
-
-    Raises:
-      InputError: the path is a folder or cannot be written.
-    """
+    """Writes the whole page, or no file; InputError if the path is a folder or cannot be written."""
     body = "\n".join(
         f"<section>\n<h2>{escaped(section.heading)}</h2>\n{section.html}\n</section>" for section in sections
     )
     page = _PAGE.format(title=escaped(title), style=_STYLE, body=body)
-    with appear_when_complete([path]) as [temporary], open(temporary, "w", encoding="utf-8") as file:
-        file.write(page)
+    write_text(path, page)
 
 
 def escaped(text: object) -> str:

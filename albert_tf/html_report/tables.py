@@ -14,18 +14,15 @@ _MOST_CONFUSIONS = 20
 
 
 def facts(values: Mapping[str, object]) -> Section:
-    """Shows the facts of a run by name, such as task, checkpoint, step, seed, command and versions."""
+    """Shows the facts of a run by name, such as its task, step and command."""
     lines = "".join(f"<dt>{escaped(name)}</dt><dd>{_command(value)}</dd>\n" for name, value in values.items())
     return Section("The run", f'<dl class="facts">\n{lines}</dl>')
 
 
 def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
-    """Shows the results of a run.
+    """Shows the results of a run: name of a split, part or seed -> metric -> value.
 
     A single row becomes large figures; several rows become a table with a column for each metric.
-
-    Args:
-      rows: name of a split, part or seed -> metric -> value.
     """
     if len(rows) == 1:
         [metrics] = rows.values()
@@ -40,12 +37,7 @@ def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
 
 
 def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section:
-    """Shows the accuracy of each part of a split, such as the questions of middle schools, and of all parts.
-
-    Args:
-      correct: bool [examples], whether the model is right.
-      parts: name -> the examples of the part.
-    """
+    """Shows the accuracy of each part of a split, and of all; `correct` is bool [examples]."""
     cells = []
     for name, part in {**parts, "all": slice(None)}.items():
         right, total = int(np.sum(correct[part])), len(correct[part])
@@ -55,30 +47,22 @@ def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section
 
 
 def breakdown(heading: str, rows: Mapping[str, Mapping[str, float]], bar: str) -> Section:
-    """Shows the results of each group of examples, such as the questions that begin with "why".
+    """Shows the results of groups of examples, such as the questions that begin with "why".
 
-    Args:
-      heading: says how the examples are grouped.
-      rows: group -> metric -> value; all groups have the same metrics.
-      bar: name of a metric from 0 to 100; a bar shows it too.
+    `rows` holds group -> metric -> value, with the same metrics for all groups. A bar shows the metric that
+    `bar` names, which is from 0 to 100.
     """
-    metrics = dict.fromkeys(metric for row in rows.values() for metric in row)
+    metrics = next(iter(rows.values()), {})
     cells = [
-        [escaped(group), *(number(row[metric]) for metric in metrics), _bar(row[bar])]
-        for group, row in rows.items()
+        [escaped(group), *(number(row[m]) for m in metrics), _bar(row[bar])] for group, row in rows.items()
     ]
     return Section(heading, table(["", *metrics, ""], cells))
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
-    """Shows how often the model took each class for each other.
+    """Shows how often the model took each class for each other; labels and predicted are int [examples].
 
     Of more than 30 classes it shows only the 20 most confused pairs.
-
-    Args:
-      labels: int [examples], the true classes.
-      predicted: int [examples], the predicted classes.
-      label_names: names of the classes.
     """
     classes = len(label_names)
     pairs = np.asarray(labels, np.int64) * classes + predicted
@@ -107,7 +91,7 @@ def _bar(percentage: float) -> str:
 
 
 def _command(value: object) -> str:
-    """Makes HTML of a value; a line never breaks inside a flag of a command."""
+    """Makes HTML of a value; no line breaks inside a flag of a command."""
     return re.sub(r"(?<!\S)-\S+", r"<span>\g<0></span>", escaped(value))
 
 
@@ -119,9 +103,8 @@ def _matrix_cells(row: Sequence[int], right: int) -> str:
         shown = roomy if len(row) <= _ROOMY_CLASSES else f"{count or ''}"
         kind = "right" if i == right else "wrong"
         # The square root makes rare mistakes visible.
-        cells.append(
-            f'<td class="{kind}" style="--depth:{part**0.5:.2f}" title="{percent(part)}">{shown}</td>'
-        )
+        style = f"--depth:{part**0.5:.2f}"
+        cells.append(f'<td class="{kind}" style="{style}" title="{percent(part)}">{shown}</td>')
     return "".join(cells)
 
 
@@ -139,12 +122,9 @@ def _most_confused(counts: np.ndarray, names: Sequence[str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """Makes the HTML of a table whose first column names the rows.
+    """Makes the HTML of a table from headings in plain text, cells in HTML and a CSS class.
 
-    Args:
-      heads: headings of the columns, plain text.
-      rows: cells, HTML.
-      kind: CSS class of the table.
+    The first cell of a row is its name.
     """
     head = "".join(f'<th scope="col">{escaped(text)}</th>' for text in heads)
     body = "".join(
@@ -158,7 +138,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
 
 
 def percent(share: float) -> str:
-    """Formats a share from 0 to 1 in percent; a line does not break before the percent sign."""
+    """Formats a share from 0 to 1 in percent; no line breaks before the percent sign."""
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 

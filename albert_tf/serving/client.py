@@ -28,7 +28,7 @@ class ServingClient:
       server: host:port; None means this machine and the usual port of the protocol.
       model_name: the name that the server gives the model.
       protocol: "rest", or "grpc", which imports TensorFlow.
-      version: version of the model; None means the latest that the server has.
+      version: None means the latest that the server has.
       timeout: seconds that a request may take.
       retries: how often the client repeats a request while no server is available.
       first_pause: seconds before the first repetition; each further pause is twice as long, up to 8 seconds.
@@ -70,13 +70,13 @@ class ServingClient:
         self._transport.close()
 
     def signatures(self) -> dict[str, Signature]:
-        """Returns the signatures of the model, by name; only the first call asks the server."""
+        """The signatures of the model, by name; only the first call asks the server."""
         if self._signatures is None:
             self._signatures = self._patiently(self._transport.signatures)
         return self._signatures
 
     def signature(self, name: str) -> Signature:
-        """Returns the signature of this name."""
+        """The signature of that name; InputError if there is none."""
         known = self.signatures()
         if name not in known:
             there = ", ".join(sorted(known))
@@ -84,14 +84,9 @@ class ServingClient:
         return known[name]
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Asks the model.
+        """Asks the model; returns the outputs by name, the batch first; texts are `str`.
 
-        Args:
-          signature: the name of the signature.
-          inputs: name -> array or nested lists, the batch first; texts are `str` or UTF-8 `bytes`.
-
-        Returns:
-          The outputs: name -> array, the batch first; texts are `str`.
+        Each input is an array or nested lists, the batch first; texts are `str` or UTF-8 `bytes`.
         """
         found = self.signature(signature)
         arrays = found.to_arrays(inputs)

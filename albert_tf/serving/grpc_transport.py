@@ -32,11 +32,7 @@ class GrpcTransport(Transport):
         response = self._call(self._service.GetModelMetadata, request)
         contents = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(contents)
-        return {
-            name: Signature(name, _infos(content.inputs), _infos(content.outputs))
-            for name, content in contents.signature_def.items()
-            if content.inputs
-        }
+        return signatures_of(contents.signature_def)
 
     def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See `Transport`."""
@@ -61,21 +57,26 @@ class GrpcTransport(Transport):
             raise failure(error.code().name, error.details(), self._server) from None
 
 
-def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
+def signatures_of(definitions: Mapping[str, Any]) -> dict[str, Signature]:
+    """Reads TensorFlow's SignatureDefs by name; the internal ones have no inputs and are left out."""
     return {
-        name: TensorInfo(types_pb2.DataType.Name(info.dtype), _shape(info.tensor_shape))
-        for name, info in sorted(tensors.items())
+        name: Signature(name, _infos(content.inputs), _infos(content.outputs))
+        for name, content in definitions.items()
+        if content.inputs
     }
 
 
-def _shape(shape: Any) -> tuple[int | None, ...] | None:
-    return None if shape.unknown_rank else tuple(tf.TensorShape(shape))
+def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
+    return {name: _info(tensors[name]) for name in sorted(tensors)}
+
+
+def _info(info: Any) -> TensorInfo:
+    shape = tf.TensorShape(info.tensor_shape)
+    return TensorInfo(types_pb2.DataType.Name(info.dtype), None if shape.rank is None else tuple(shape))
 
 
 def _array(tensor: Any) -> np.ndarray:
     array = tf.make_ndarray(tensor)
-    if array.dtype == object:
-        array = np.array([value.decode(errors="replace") for value in array.flat], object).reshape(
-            array.shape
-        )
-    return array
+    if array.dtype != object:
+        return array
+    return np.array([text.decode(errors="replace") for text in array.flat], object).reshape(array.shape)

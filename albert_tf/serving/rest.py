@@ -77,21 +77,19 @@ class RestTransport(Transport):
 
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    return {
-        name: TensorInfo(info["dtype"], _shape(info["tensor_shape"]))
-        for name, info in sorted(tensors.items())
-    }
+    return {name: _info(tensors[name]) for name in sorted(tensors)}
 
 
-def _shape(shape: Mapping[str, Any]) -> tuple[int | None, ...] | None:
+def _info(info: Mapping[str, Any]) -> TensorInfo:
+    shape = info["tensor_shape"]
     if shape["unknown_rank"]:
-        return None
+        return TensorInfo(info["dtype"], None)
     sizes = (int(dim["size"]) for dim in shape["dim"])
-    return tuple(None if size < 0 else size for size in sizes)
+    return TensorInfo(info["dtype"], tuple(None if size < 0 else size for size in sizes))
 
 
 def _json_values(values: Any) -> Any:
-    """Returns the nested lists with all `bytes` as JSON: as text, or in base64 if they are not UTF-8."""
+    """Makes JSON of nested lists: `bytes` become text, or base64 if they are not UTF-8."""
     if isinstance(values, list):
         return [_json_values(value) for value in values]
     if not isinstance(values, bytes):
@@ -103,7 +101,7 @@ def _json_values(values: Any) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the message of the innermost of nested errors."""
+    """The message of the innermost of nested errors."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     return str(getattr(error, "reason", error)).rpartition(": ")[2]

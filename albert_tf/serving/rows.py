@@ -1,4 +1,4 @@
-"""Rows of a request, from flags or from a file. A row maps the names of the inputs to values."""
+"""Rows of a request, from flags or from a file; a row maps the names of the inputs to values."""
 
 import base64
 import contextlib
@@ -16,10 +16,9 @@ Row = Mapping[str, Any]
 
 
 def rows_of_pairs(pairs: Iterable[str], signature: Signature) -> list[Row]:
-    """Makes rows of pairs name=value.
+    """Makes rows of pairs name=value: the first values of all names make the first row, and so on.
 
-    The first values of all names make the first row, the second values the second row, and so on. If the
-    input is a text, the value is taken as it is; if not, it is JSON.
+    The value for a text is taken as it is; other values are JSON.
 
     Raises:
       InputError: a pair has no "=", a value is not JSON, or the names do not have equally many values.
@@ -37,13 +36,12 @@ def rows_of_pairs(pairs: Iterable[str], signature: Signature) -> list[Row]:
 
 
 def rows_of_file(file: TextIO, path: str, signature: Signature) -> Iterator[Row]:
-    """Reads the rows of an open file, one after the other.
+    """Reads a row from each line of an open file: a JSON object with exactly the inputs of the signature.
 
-    Each line is a JSON object. But if the signature takes one text and the name of the file does not end in
-    .jsonl, each line is a text.
+    But if the signature takes one text and the name of the file does not end in .jsonl, a line is a text.
 
     Raises:
-      InputError: a line is not JSON, or the object does not hold exactly the inputs of the signature.
+      InputError: a line is not such a JSON object.
     """
     [name, *others] = signature.inputs
     is_plain = not others and signature.inputs[name].is_text and not path.endswith(".jsonl")
@@ -91,5 +89,5 @@ def _parsed(text: str) -> Any:
 
 
 def _bytes_of_base64(content: dict[str, Any]) -> Any:
-    """Decodes {"b64": text}, TensorFlow Serving's form for bytes; returns other objects as they are."""
+    """Decodes {"b64": text}, TensorFlow Serving's form of bytes; other objects stay as they are."""
     return base64.b64decode(content["b64"]) if set(content) == {"b64"} else content

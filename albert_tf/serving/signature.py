@@ -1,4 +1,4 @@
-"""`Signature`: the inputs and outputs of a served model, as its server describes them."""
+"""`Signature`: inputs and outputs of a served model, as its server describes them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 from albert_tf.errors import InputError
 
-# Keys are names of TensorFlow's DataType. Strings are `str`, or `bytes` if they are not UTF-8.
+# By names of TensorFlow's DataType. Strings are `str`, or `bytes` if they are not UTF-8.
 _DTYPES = {
     "DT_STRING": np.dtype(object),
     "DT_BOOL": np.dtype(bool),
@@ -23,14 +23,9 @@ _FROM = {"i": "iu", "f": "iuf", "b": "b"}  # kind of an input -> kinds of arrays
 
 @dataclasses.dataclass(frozen=True)
 class TensorInfo:
-    """Type and shape of an input or output.
+    """Type and shape of an input or output. A size that may vary is None; so is an unknown shape."""
 
-    Attributes:
-      dtype: name of TensorFlow's DataType, such as "DT_STRING".
-      shape: the sizes; a size that may vary is None, and an unknown shape is None.
-    """
-
-    dtype: str
+    dtype: str  # the name of TensorFlow's DataType, such as "DT_STRING"
     shape: tuple[int | None, ...] | None
 
     def __str__(self) -> str:
@@ -45,14 +40,12 @@ class TensorInfo:
         return self.dtype == "DT_STRING" and self.shape is not None and len(self.shape) == 1
 
     def to_array(self, values: Any) -> np.ndarray:
-        """Makes an array of this type and shape from an array or nested lists.
-
-        Raises:
-          ValueError: the values do not fit.
-        """
+        """Makes an array of an array or nested lists; ValueError if they do not fit type and shape."""
         wanted = self.numpy_dtype
         array = _strings(values) if wanted.hasobject else _numbers(values, wanted)
-        if not self._fits(array):
+        wrong_rank = self.shape is not None and array.ndim != len(self.shape)
+        sizes = zip(self.shape or (), array.shape, strict=False)
+        if wrong_rank or any(size not in (None, given) for size, given in sizes):
             raise ValueError(f"its shape must be {self}, not {list(array.shape)}")
         return array
 
@@ -70,22 +63,10 @@ class TensorInfo:
             raise InputError(f"this client does not know tensors of {self.dtype}")
         return _DTYPES[self.dtype]
 
-    def _fits(self, array: np.ndarray) -> bool:
-        if self.shape is None:
-            return True
-        sizes = zip(self.shape, array.shape, strict=False)
-        return array.ndim == len(self.shape) and all(size in (None, given) for size, given in sizes)
-
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One of the ways to ask a model.
-
-    Attributes:
-      name: its name.
-      inputs: name -> type and shape.
-      outputs: name -> type and shape.
-    """
+    """One of the ways to ask a model."""
 
     name: str
     inputs: Mapping[str, TensorInfo]
@@ -97,16 +78,11 @@ class Signature:
         return "\n".join([self.name, *lines])
 
     def to_arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Makes arrays of the inputs.
-
-        Raises:
-          InputError: an input is missing, unknown, or of another type or shape.
-        """
+        """Makes arrays of the inputs; InputError if one is missing, unknown, or of another type or shape."""
         takes = f"{self.name} takes {', '.join(self.inputs)}"
-        for name in inputs:
+        for name in (*inputs, *self.inputs):
             if name not in self.inputs:
                 raise InputError(f"there is no input {name}: {takes}")
-        for name in self.inputs:
             if name not in inputs:
                 raise InputError(f"the input {name} is missing: {takes}")
         arrays = {}

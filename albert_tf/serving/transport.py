@@ -1,4 +1,4 @@
-"""`Transport`: how a client reaches a server; and how a request can fail, whatever the protocol."""
+"""`Transport`: how a client reaches a server, and how a request can fail, by any protocol."""
 
 import abc
 from collections.abc import Mapping
@@ -10,14 +10,7 @@ from albert_tf.serving.signature import Signature
 
 
 class Transport(abc.ABC):
-    """Sends requests to one model of a server over one protocol.
-
-    Args:
-      server: host:port.
-      model_name: the name that the server gives the model.
-      version: version of the model; None means the latest.
-      timeout: seconds that a request may take.
-    """
+    """Sends requests to one model of a server over one protocol; see `ServingClient`."""
 
     def __init__(self, server: str, model_name: str, version: int | None, timeout: float):
         self._server, self._timeout = server, timeout
@@ -25,11 +18,11 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def signatures(self) -> dict[str, Signature]:
-        """Asks the server for the signatures of the model; returns them by name."""
+        """Asks for the signatures of the model, by name."""
 
     @abc.abstractmethod
     def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Asks the model; returns the outputs of the signature by name, strings as `str`."""
+        """Asks for the outputs of the signature, by name; strings are `str`."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -45,13 +38,7 @@ class ServerFailure(OSError):
 
 
 def failure(status: str, message: str, server: str) -> Exception:
-    """Makes the exception for a server's answer whose status is not OK.
-
-    Args:
-      status: a canonical status code of gRPC, such as "NOT_FOUND".
-      message: the server's words.
-      server: host:port.
-    """
+    """Makes the exception for a server's message with a canonical status code of gRPC, not OK."""
     message = message.partition("\n\t [[")[0]  # without the places in the graph
     if status == "UNAVAILABLE":
         return Unavailable(f"{server} is not available: {message}")

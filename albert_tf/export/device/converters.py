@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from albert_tf.errors import InputError
 from albert_tf.export.device.runtimes import signature_name, silent_native_code
 from albert_tf.export.device.token_model import TokenModel
 
@@ -18,11 +17,6 @@ class LiteRTConverter:
     """Converts a model to LiteRT files, with a signature for each length; all share one copy of the weights.
 
     The shapes are static, because only then XNNPACK runs the whole encoder.
-
-    Args:
-      model: the model to convert.
-      batch_size: batch size of every signature.
-      lengths: lengths of the sequences, in pieces.
     """
 
     def __init__(self, model: TokenModel, batch_size: int, lengths: Sequence[int]):
@@ -30,11 +24,9 @@ class LiteRTConverter:
         self._functions = {signature_name(length): model.function(batch_size, length) for length in lengths}
 
     def convert(self, precision: str) -> bytes:
-        """Makes the content of a file.
+        """Makes the content of a file with weights in "float32", "float16" or "int8".
 
-        Args:
-          precision: precision of the weights: "float32", "float16" or "int8". With "int8" the products are
-            of integers too; the runtime scales the activations for each input.
+        With "int8" the products are of integers too; the runtime scales the activations for each input.
         """
         # A SavedModel in between: from bare functions the converter loses signatures and variables.
         with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +41,7 @@ class LiteRTConverter:
 
 
 def convert_to_onnx(model: TokenModel) -> bytes:
-    """Makes the content of an ONNX file, with one graph for batches and sequences of any size."""
+    """Makes the content of an ONNX file: one graph for batches and sequences of any size."""
     from tf2onnx import convert
 
     specs = model.specs(batch_size=None, length=None)
@@ -63,12 +55,5 @@ def convert_to_onnx(model: TokenModel) -> bytes:
 
 
 def missing_packages() -> list[str]:
-    """Returns the packages for ONNX that are not installed."""
+    """The packages for ONNX that are not installed."""
     return [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-
-
-def check_packages() -> None:
-    """Raises InputError if packages for ONNX are not installed."""
-    missing = missing_packages()
-    if missing:
-        raise InputError(f"ONNX needs {', '.join(missing)}: pip install 'albert-tf[export]'")

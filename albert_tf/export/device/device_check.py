@@ -27,12 +27,7 @@ _MOST_SENTENCES = 50
 
 
 class Comparison(NamedTuple):
-    """How close the outputs of an exported file are to the outputs of the Keras model.
-
-    Attributes:
-      largest_difference: the largest difference of two numbers; above 1 it is relative to the number.
-      agreement: share of equal decisions; None if the model makes no decisions.
-    """
+    """How close the outputs of an exported file are to those of the Keras model; see `Exported`."""
 
     largest_difference: float
     agreement: float | None
@@ -44,12 +39,7 @@ class DeviceCheck:
     Each sentence makes a row; if the task takes two texts, the next sentence is the second text. One more row
     holds all sentences, joined to one text.
 
-    Args:
-      model: the reference.
-      trained: the trained model of the reference.
-      batch_size: batch size of the exported files.
-      lengths: lengths of the sequences in the exported files.
-      sentences: texts.
+    The model is made of `trained`; batch size and lengths are those of the exported files.
     """
 
     def __init__(
@@ -106,27 +96,19 @@ def read_sentences(path: str) -> list[str]:
     return sentences
 
 
-def check_equal(comparison: Comparison, name: str, tolerance: float) -> None:
-    """Raises InputError if a file in float32 differs from the Keras model by more than rounding explains."""
-    if not comparison.largest_difference <= tolerance:
-        raise InputError(
-            f"{name} differs from the Keras model by {comparison.largest_difference:.2g}, more than the "
-            f"{tolerance:g} that rounding explains: nothing is written"
-        )
-
-
 def _batches(
     model: TokenModel, trained: TrainedModel, batch_size: int, length: int, texts: Sequence[str]
 ) -> list[Arrays]:
-    """Makes batches of inputs of one length from texts; the first texts come again to fill the last batch."""
+    """Batches of inputs of one length; the first texts come again to fill the last batch."""
     specs = model.specs(batch_size, length)
     per_row = int(np.prod(specs[0].shape[1:-1]))  # number of choices of multiple choice, else 1
     numbers = np.resize(np.arange(len(texts)), -(-len(texts) // batch_size) * batch_size)
     first = np.repeat(numbers, per_row)
     second = (first + 1 + np.tile(np.arange(per_row), len(numbers))) % len(texts)
-    columns = (first, second)[: _num_texts(trained)]
+    has_one_text = trained.head == "encoder" or trained.task.get("num_texts") == 1
+    columns = [first] if has_one_text else [first, second]
     inputs = TextInputs(trained.tokenizer, length)(*(tf.gather(texts, column) for column in columns))
-    arrays = {name: _padded(values.numpy(), length) for name, values in inputs.items()}
+    arrays = {name: np.pad(ids, [(0, 0), (0, length - ids.shape[1])]) for name, ids in inputs.items()}
     if trained.head == "pretraining":
         positions = np.arange(specs[-1].shape[1], dtype=np.int32)
         arrays[MASKED_POSITIONS] = np.tile(positions, (len(numbers), 1))
@@ -139,18 +121,8 @@ def _batches(
     ]
 
 
-def _num_texts(trained: TrainedModel) -> int:
-    if trained.head == "classification":
-        return trained.task["num_texts"]
-    return 1 if trained.head == "encoder" else 2
-
-
-def _padded(values: np.ndarray, length: int) -> np.ndarray:
-    return np.pad(values, [(0, 0), (0, length - values.shape[1])])
-
-
 def _difference(expected: np.ndarray, given: np.ndarray) -> float:
-    """Returns the largest difference of two numbers; above 1 relative to the number; 0 for indices."""
+    """The largest difference of two numbers; above 1 relative to the number; 0 for indices."""
     if expected.dtype.kind != "f":
         return 0.0
     return float(np.max(np.abs(expected - given) / np.maximum(1, np.abs(expected)), initial=0))

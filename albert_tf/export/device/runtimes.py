@@ -22,13 +22,7 @@ _TIMED_RUNS, _TIMED_SECONDS = 20, 2.0  # for one length; timing ends when one of
 
 
 class Run(NamedTuple):
-    """The outputs of a file for some batches, and the time and memory that it took.
-
-    Attributes:
-      outputs: the outputs of each batch, by name.
-      milliseconds: length of the sequences -> median time of a batch.
-      memory_mb: peak memory of the process.
-    """
+    """The outputs of a file for each batch, the median time of a batch by its length, and peak memory."""
 
     outputs: list[Arrays]
     milliseconds: dict[int, float]
@@ -36,12 +30,7 @@ class Run(NamedTuple):
 
 
 def run_in_own_process(path: str, batches: Sequence[Mapping[str, np.ndarray]], num_threads: int = 1) -> Run:
-    """Runs every batch once, and one batch of each length several times to time it.
-
-    Args:
-      path: a file that ends in .tflite or .onnx.
-      batches: each a mapping name -> int32 [batch, length].
-      num_threads: number of threads that compute.
+    """Runs every batch, name -> int32 [batch, length], once; and one of each length several times to time it.
 
     Raises:
       InputError: the runtime cannot run the file.
@@ -60,14 +49,13 @@ def own_process() -> ProcessPoolExecutor:
 
 
 def load(path: str, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
-    """Loads an exported file as a function, which takes inputs and returns outputs, both by name."""
+    """Loads a .tflite or .onnx file as a function, which takes inputs and returns outputs, both by name."""
     runtimes: dict[str, Callable[..., LiteRTModel | OnnxModel]] = {".tflite": LiteRTModel, ".onnx": OnnxModel}
-    runtime = runtimes[os.path.splitext(path)[1]]
-    return runtime(path, num_threads)
+    return runtimes[os.path.splitext(path)[1]](path, num_threads)
 
 
 def signature_name(length: int) -> str:
-    """Returns the name of the signature for sequences of a length in a LiteRT file."""
+    """The name of the signature for sequences of a length in a LiteRT file."""
     return f"tokens_{length}"
 
 
@@ -112,11 +100,11 @@ class _Signature:
         for name, buffer in self._inputs.items():
             buffer.write(np.ascontiguousarray(inputs[name]).ravel())
         self._run()
-        return {name: self._read(name) for name in self._outputs}
-
-    def _read(self, name: str) -> np.ndarray:
-        shape, dtype = self._details[name]["shape"], self._details[name]["dtype"]
-        return self._outputs[name].read(int(np.prod(shape)), dtype).reshape(shape)
+        arrays = {}
+        for name, buffer in self._outputs.items():
+            shape, dtype = self._details[name]["shape"], self._details[name]["dtype"]
+            arrays[name] = buffer.read(int(np.prod(shape)), dtype).reshape(shape)
+        return arrays
 
 
 class OnnxModel:
@@ -148,7 +136,7 @@ def silent_native_code() -> Iterator[None]:
 
 
 def peak_memory_mb(process: int | str = "self") -> float:
-    """Returns the peak memory of a process; `getrusage` would count the memory of its parent too."""
+    """The peak memory of a process; `getrusage` would count the memory of its parent too."""
     with open(f"/proc/{process}/status") as file:
         [line] = [line for line in file if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024

@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.text import markdown_table
 from albert_tf.errors import InputError
-from albert_tf.export.device.converters import (
-    LiteRTConverter,
-    check_packages,
-    convert_to_onnx,
-    missing_packages,
-)
-from albert_tf.export.device.device_check import SENTENCES, DeviceCheck, check_equal
+from albert_tf.export.device.converters import LiteRTConverter, convert_to_onnx, missing_packages
+from albert_tf.export.device.device_check import SENTENCES, DeviceCheck
 from albert_tf.export.device.token_model import TokenModel
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import folder_appears_when_complete, write_json
@@ -27,7 +22,7 @@ FILES = {
 REPORT_FILE = "export_report.json"
 
 _USUAL_LENGTHS = (32, 128, 512)
-_NOT_EXACT = ("litert_float16", "litert_int8")
+_EXACT = ("litert_float32", "onnx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +30,7 @@ class Exported:
     """A line of the report.
 
     Attributes:
-      format: a key of `FILES`.
-      file: name of the file.
+      format, file: a key and a value of `FILES`.
       size_mb: size of the file.
       largest_difference: largest difference from a number of the Keras model; above 1 relative to the number.
       agreement: share of decisions that equal the Keras model's; None if the model makes no decisions.
@@ -71,10 +65,9 @@ def export_to_device(
     Args:
       trained: the model.
       output_dir: the folder.
-      formats: keys of `FILES`; by default all formats whose packages are installed.
-      max_seq_lengths: lengths of the sequences in the LiteRT files and in the check; by default 32, 128 and
-        512, but no more than the model has positions.
-      batch_size: batch size of the LiteRT files and of the check.
+      formats: keys of `FILES`; by default all whose packages are installed.
+      max_seq_lengths, batch_size: of the LiteRT files and of the check; the lengths are 32, 128 and 512 by
+        default, but no more than the model has positions.
       sentences: texts for the check.
       overwrite: whether to replace an earlier export.
       tolerance: largest difference from the Keras model that rounding explains in a file in float32.
@@ -82,68 +75,60 @@ def export_to_device(
     Raises:
       InputError: the folder exists, a format cannot be made, or a file in float32 differs from the model.
     """
-    _check_folder(output_dir, overwrite)
-    formats = formats or formats_here()
-    if "onnx" in formats:
-        check_packages()
-    lengths = _lengths(trained, max_seq_lengths)
-    model = TokenModel(trained)
-    litert = LiteRTConverter(model, batch_size, lengths)
+    is_earlier = os.path.exists(os.path.join(output_dir, REPORT_FILE))
+    if overwrite and not is_earlier and os.path.isdir(output_dir) and os.listdir(output_dir):
+        raise InputError(
+            f"--output_dir={output_dir} is not an earlier export (it lacks {REPORT_FILE}): it is not replaced"
+        )
     exported = []
     with folder_appears_when_complete(output_dir, overwrite) as folder:
+        formats = formats or formats_here()
+        if "onnx" in formats and (missing := missing_packages()):
+            raise InputError(f"ONNX needs {', '.join(missing)}: pip install 'albert-tf[export]'")
+        lengths = _lengths(trained, max_seq_lengths)
+        model = TokenModel(trained)
+        litert = LiteRTConverter(model, batch_size, lengths)
         with progress_bar(total=len(formats), desc="converting and checking", unit=" formats") as bar:
             check = DeviceCheck(model, trained, batch_size, lengths, sentences)
             for name in formats:
-                exported.append(_export(name, model, litert, check, folder, tolerance))
+                precision = name.removeprefix("litert_")
+                content = convert_to_onnx(model) if name == "onnx" else litert.convert(precision)
+                exported.append(_write(name, content, check, folder, tolerance))
                 bar.update()
         trained.assets.write(folder)
         write_json(os.path.join(folder, REPORT_FILE), [*map(dataclasses.asdict, exported)])
     return exported
 
 
-def _check_folder(path: str, overwrite: bool) -> None:
-    """Raises InputError if the folder holds anything that the export may not replace."""
-    if not os.path.isdir(path) or not os.listdir(path):
-        return
-    if not overwrite:
-        raise InputError(f"--output_dir={path} exists; --overwrite replaces it")
-    if not os.path.exists(os.path.join(path, REPORT_FILE)):
-        raise InputError(
-            f"--output_dir={path} is not an earlier export (it lacks {REPORT_FILE}): it is not replaced"
-        )
-
-
 def formats_here() -> list[str]:
-    """Returns the formats whose packages are installed."""
+    """The formats whose packages are installed."""
     return [name for name in FILES if name != "onnx" or not missing_packages()]
 
 
-def _export(
-    name: str, model: TokenModel, litert: LiteRTConverter, check: DeviceCheck, folder: str, tolerance: float
-) -> Exported:
+def _write(name: str, content: bytes, check: DeviceCheck, folder: str, tolerance: float) -> Exported:
     path = os.path.join(folder, FILES[name])
-    content = convert_to_onnx(model) if name == "onnx" else litert.convert(name.removeprefix("litert_"))
     with open(path, "wb") as file:
         file.write(content)
     run, comparison = check.run(path)
-    if name not in _NOT_EXACT:
-        check_equal(comparison, FILES[name], tolerance)
+    if name in _EXACT and not comparison.largest_difference <= tolerance:
+        raise InputError(
+            f"{FILES[name]} differs from the Keras model by {comparison.largest_difference:.2g}, more than "
+            f"the {tolerance:g} that rounding explains: nothing is written"
+        )
     size = len(content) / 1e6
     return Exported(name, FILES[name], size, *comparison, run.milliseconds, run.memory_mb)
 
 
 def _lengths(trained: TrainedModel, wanted: Sequence[int] | None) -> list[int]:
-    """Returns the lengths in ascending order, each once."""
+    """The lengths in ascending order, each once."""
     positions = trained.config.max_position_embeddings
-    if wanted is None:
-        wanted = [min(length, positions) for length in _USUAL_LENGTHS]
-    longest = max(wanted)
-    if longest > positions:
+    lengths = sorted({min(length, positions) for length in _USUAL_LENGTHS} if wanted is None else set(wanted))
+    if lengths[-1] > positions:
         raise InputError(
-            f"--max_seq_lengths: {longest} is longer than the {positions} positions of the config "
+            f"--max_seq_lengths: {lengths[-1]} is longer than the {positions} positions of the config "
             "(max_position_embeddings)"
         )
-    return sorted(set(wanted))
+    return lengths
 
 
 def table(exported: Sequence[Exported]) -> str:

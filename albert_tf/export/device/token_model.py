@@ -1,11 +1,11 @@
-"""`TokenModel`: the function that runs on a device. It takes token ids and gives numbers, without checks."""
+"""`TokenModel`: the function that runs on a device; it makes numbers of token ids, without checks."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.export.serving.served_model import Tensors, embeddings_of, most_probable
+from albert_tf.export.serving.served_model import Tensors, decision, embeddings_of
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES
 from albert_tf.models.heads import of_exported
@@ -31,11 +31,8 @@ class TokenModel(tf.Module):
     | pretraining | `mlm_logits` [batch, positions, pieces]; `sentence_order` [batch, 2], probabilities |
     | encoder | `pooled`, `mean` [batch, H], `sequence` [batch, length, H] |
 
-    Args:
-      trained: the model.
-
     Attributes:
-      head: the head of the model, see `TrainedModel`.
+      head: see `TrainedModel`.
       weights: the model's variables, each once.
     """
 
@@ -47,11 +44,11 @@ class TokenModel(tf.Module):
         self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
 
     def __call__(self, **inputs: tf.Tensor) -> Tensors:
-        """Computes the outputs by name from the inputs of `specs`."""
+        """The outputs by name, from the inputs of `specs`."""
         return self._predict(inputs)
 
     def specs(self, batch_size: int | None, length: int | None) -> tuple[tf.TensorSpec, ...]:
-        """Describes the inputs: int32 [batch, length], or [batch, choices, length] for multiple choice.
+        """The inputs: int32 [batch, length], or [batch, choices, length] for multiple choice.
 
         A model for pretraining also takes `masked_lm_positions` [batch, positions], with 20 positions, or as
         many as a shorter sequence has. None for a size means any size.
@@ -69,7 +66,7 @@ class TokenModel(tf.Module):
         return tf.function(self.__call__, autograph=False).get_concrete_function(**specs)
 
     def decisions(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Returns the decisions that outputs lead to, [batch, ...]; None if they are scores or vectors."""
+        """The decisions that outputs lead to, [batch, ...]; None if they are scores or vectors."""
         if self.head == "pretraining":
             return np.argmax(outputs["mlm_logits"], axis=-1)
         if self.head == "question_answering":
@@ -83,13 +80,7 @@ def _classify(trained: TrainedModel, inputs: Tensors) -> Tensors:
     logits = trained.model(inputs, training=False)["logits"]
     if not trained.task["label_names"]:
         return {"score": logits[:, 0]}
-    label, probabilities = most_probable(logits)
-    return {"label": label, "probabilities": probabilities}
-
-
-def _choose(trained: TrainedModel, inputs: Tensors) -> Tensors:
-    choice, probabilities = most_probable(trained.model(inputs, training=False)["logits"])
-    return {"choice": choice, "probabilities": probabilities}
+    return decision("label", logits)
 
 
 def _fill(trained: TrainedModel, inputs: Tensors) -> Tensors:
@@ -104,7 +95,9 @@ def _fill(trained: TrainedModel, inputs: Tensors) -> Tensors:
 _PREDICTIONS: Mapping[str, Callable[[TrainedModel, Tensors], Tensors]] = of_exported(
     {
         "classification": _classify,
-        "multiple_choice": _choose,
+        "multiple_choice": lambda trained, inputs: decision(
+            "choice", trained.model(inputs, training=False)["logits"]
+        ),
         "question_answering": lambda trained, inputs: trained.model(inputs, training=False),
         "question_answering_v2": lambda trained, inputs: beam(trained.model, inputs),
         "pretraining": _fill,

@@ -15,10 +15,7 @@ def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> 
     The module needs tensorflow_text and not this package. It cuts pairs that are too long as fine-tuning
     does: the longer text, or the second if both are equally long, loses its last piece until both fit.
 
-    Args:
-      path: the folder of the SavedModel.
-      tokenizer: the tokenizer of the model.
-      seq_length: length of the inputs if the caller gives none.
+    Callers of the module may give another length than `seq_length`.
 
     Raises:
       InputError: the graph has no tokenizer for this kind of vocabulary.

@@ -16,7 +16,13 @@ from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.task import check_length
 
 _SEQ_LENGTH = 128  # of the published preprocessing modules
-_MLM, _SOP, _POOLER = "cls/predictions", "cls/seq_relationship", "bert/pooler"
+_MLM, _SOP = "cls/predictions", "cls/seq_relationship"
+# Parts that weights may lack -> what follows.
+_OPTIONAL = {
+    _MLM: "the module has neither .mlm nor the signature mlm",
+    _SOP: "the module has no signature sop",
+    "bert/pooler": "pooled_output and default are of random weights",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,8 +34,7 @@ class HubExport:
       checkpoint_name: of a checkpoint in that folder; default: the best if there is one, else the newest.
       export_path: the folder of the module.
       preprocessing_export_path: that of the preprocessing module; default: `export_path` + "_preprocess".
-      albert_config_file, spm_model_file, vocab_file: override what lies beside the weights.
-      do_lower_case: overrides what the weights say.
+      albert_config_file, spm_model_file, vocab_file, do_lower_case: override what belongs to the weights.
       max_seq_length: of the preprocessing module's outputs; default: 128, or what the model can take.
       overwrite: whether modules that exist are replaced.
     """
@@ -76,7 +81,10 @@ def export_to_tfhub(export: HubExport) -> HubExported:
             stack.enter_context(folder_appears_when_complete(path, export.overwrite))
             for path in (module, preprocessing)
         )
-        source = stack.enter_context(open_source(_weights(export)))
+        weights = export.albert_directory
+        if export.checkpoint_name:
+            weights = os.path.join(weights, export.checkpoint_name)
+        source = stack.enter_context(open_source(weights))
         names = ("albert_config_file", "spm_model_file", "vocab_file", "do_lower_case")
         assets = source.assets.overridden(**{name: getattr(export, name) for name in names})
         config = assets.needed_config()
@@ -85,38 +93,14 @@ def export_to_tfhub(export: HubExport) -> HubExported:
         seq_length = export.max_seq_length or min(_SEQ_LENGTH, config.max_position_embeddings)
         check_length(seq_length, config)
         model = AlbertForPreTraining(config)
-        report = _with_notes(assign(model, source))
+        report = assign(model, source)
+        if rest := sorted(name for name in report.missing if not name.startswith(tuple(_OPTIONAL))):
+            raise InputError(f"{report.path} lacks {', '.join(rest)}: a module would have random weights")
+        lacking = [part for part in _OPTIONAL if any(name.startswith(part) for name in report.missing)]
+        notes = [f"there is no {part}: {_OPTIONAL[part]}" for part in lacking]
+        report = dataclasses.replace(report, notes=(*report.notes, *notes))
         save_hub_preprocessing(preprocessing_folder, tokenizer, seq_length)
-        save_hub_module(
-            module_folder,
-            model,
-            assets,
-            with_mlm=not _lacking(report, _MLM),
-            with_sop=not _lacking(report, _SOP),
-        )
+        with_mlm, with_sop = (part not in lacking for part in (_MLM, _SOP))
+        save_hub_module(module_folder, model, assets, with_mlm=with_mlm, with_sop=with_sop)
     warn_of(report)
     return HubExported(report, module, preprocessing)
-
-
-def _weights(export: HubExport) -> str:
-    if export.checkpoint_name:
-        return os.path.join(export.albert_directory, export.checkpoint_name)
-    return export.albert_directory
-
-
-def _lacking(report: LoadReport, part: str) -> list[str]:
-    return [name for name in report.missing if name.startswith(part)]
-
-
-def _with_notes(report: LoadReport) -> LoadReport:
-    """The report with notes on the parts that the weights lack; InputError if it is more than these."""
-    consequences = {
-        _MLM: "the module has neither .mlm nor the signature mlm",
-        _SOP: "the module has no signature sop",
-        _POOLER: "pooled_output and default are of random weights",
-    }
-    lacking = {part: _lacking(report, part) for part in consequences}
-    if rest := set(report.missing).difference(*lacking.values()):
-        raise InputError(f"{report.path} lacks {', '.join(sorted(rest))}: a module would have random weights")
-    notes = [f"there is no {part}: {what}" for part, what in consequences.items() if lacking[part]]
-    return dataclasses.replace(report, notes=(*report.notes, *notes))

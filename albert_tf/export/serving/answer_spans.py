@@ -38,28 +38,17 @@ class Windows(NamedTuple):
         return tf.gather(tf.cast(self.questions.row_lengths(), tf.int32), self.question_of) + 2
 
     def inputs(self, text_inputs: TextInputs, windows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Makes the sequences [CLS] question [SEP] window [SEP]; see `TextInputs.pack`.
-
-        Args:
-          text_inputs: of the model.
-          windows: int32 [n], numbers of the windows to take.
-        """
+        """Makes [CLS] question [SEP] window [SEP] of some windows, int32 [n]; see `TextInputs.pack`."""
         starts = tf.gather(self.starts, windows)
         places = tf.ragged.range(starts, starts + tf.gather(self.lengths, windows))
         shown = places.with_values(tf.gather(self.pieces, places.values))
         return text_inputs.pack([tf.gather(self.questions, tf.gather(self.question_of, windows)), shown])
 
     def is_max_context(self, windows: tf.Tensor, pieces: tf.Tensor) -> tf.Tensor:
-        """Tells which pieces have the most context in their window, of all windows that hold them.
+        """Tells which pieces have the most context in their window, as the function in `squad.windows` does.
 
-        `albert_tf.tasks.squad.windows.is_max_context` tells the same.
-
-        Args:
-          windows: int32 [n], numbers of windows.
-          pieces: int32 [n, candidates], pieces of each, counted through all contexts.
-
-        Returns:
-          bool [n, candidates], false if the piece is not in the window.
+        Windows are int32 [n]; pieces of each are int32 [n, candidates], counted through all contexts. The
+        result is bool [n, candidates], false if the piece is not in the window.
         """
         starts, lengths = (tf.pad(column, [[1, 1]]) for column in (self.starts, self.lengths))
 
@@ -82,15 +71,7 @@ def cut_windows(
     doc_stride: int,
     max_query_length: int,
 ) -> Windows:
-    """Cuts contexts into windows as `albert_tf.tasks.squad.windows.window_features` does.
-
-    Args:
-      text_inputs: makes the model's inputs.
-      question: string [batch].
-      context: string [batch], UTF-8.
-      doc_stride: pieces from the start of one window to the start of the next.
-      max_query_length: most pieces of a question; a longer one keeps its first pieces.
-    """
+    """Cuts contexts, UTF-8 string [batch], as `albert_tf.tasks.squad.windows.window_features` does."""
     asked = text_inputs.tokenizer.tokenize(question)
     asked = first(asked, tf.minimum(asked.row_lengths(), max_query_length))
     pieces, begins, ends = text_inputs.tokenizer.tokenize_with_offsets(context)
@@ -125,12 +106,7 @@ class Spans(NamedTuple):
 
 
 class SpanChoice:
-    """Chooses the best spans.
-
-    Args:
-      windows: all windows of a batch.
-      max_answer_length: most pieces of a span.
-    """
+    """Chooses the best spans of at most `max_answer_length` pieces; it takes all windows of a batch."""
 
     def __init__(self, windows: Windows, max_answer_length: int):
         self._windows = windows
@@ -138,12 +114,10 @@ class SpanChoice:
         self._no_piece = tf.size(windows.pieces)
 
     def of_windows(self, windows: tf.Tensor, found: Mapping[str, tf.Tensor]) -> Spans:
-        """Chooses the best span of each window.
+        """Chooses the best span of each window, int32 [n].
 
-        Args:
-          windows: int32 [n], numbers of windows.
-          found: `start_index`, `start_score`, `end_index` and `end_score` of these windows, in the form that
-            `albert_tf.tasks.squad.decoding.find_answers` takes.
+        `found` holds `start_index`, `start_score`, `end_index` and `end_score` of these windows, in the form
+        that `albert_tf.tasks.squad.decoding.find_answers` takes.
         """
         begin, length, position = (
             tf.gather(column, windows)[:, tf.newaxis, tf.newaxis]
@@ -163,36 +137,24 @@ class SpanChoice:
         scores = tf.where(fits, sums, -float("inf"))
         best = tf.reduce_max(scores, axis=[1, 2])
         is_best = fits & (scores == best[:, tf.newaxis, tf.newaxis])
-        places = self._place(tf.cast(starts, tf.int64), tf.cast(ends - starts, tf.int64))
+        places = tf.cast(starts, tf.int64) * self._max_answer_length + tf.cast(ends - starts, tf.int64)
         return Spans(best, tf.reduce_min(tf.where(is_best, places, self._nowhere), axis=[1, 2]))
 
     def of_questions(self, question_of: tf.Tensor, spans: Spans, questions: tf.Tensor) -> Spans:
-        """Chooses the best span of each question.
+        """Chooses the best span of each question from those of all windows, in any order.
 
         A start belongs to one window only, and a later window has later starts, so places order the spans of
-        several windows too.
-
-        Args:
-          question_of: int32 [spans], the question of each span.
-          spans: the best spans of all windows, in any order.
-          questions: int32 scalar, number of questions.
+        several windows too. `question_of` is int32 [spans]; `questions` is the number of questions.
         """
         best = tf.math.unsorted_segment_max(spans.scores, question_of, questions)
         places = tf.where(spans.scores == tf.gather(best, question_of), spans.places, self._nowhere)
         return Spans(best, tf.math.unsorted_segment_min(places, question_of, questions))
 
     def characters(self, spans: Spans) -> tuple[tf.Tensor, tf.Tensor]:
-        """Finds the characters of spans in their contexts, without white space around.
-
-        Returns:
-          begin, end: int32 [spans]; both are 0 if there is no span.
-        """
+        """Begins and ends of spans in their contexts, int32 [spans], in characters; 0 if there is no span."""
         first, more = spans.places // self._max_answer_length, spans.places % self._max_answer_length
         return tf.gather(self._windows.begins, first), tf.gather(self._windows.ends, first + more)
 
-    def _place(self, first: tf.Tensor, more: tf.Tensor) -> tf.Tensor:
-        return first * self._max_answer_length + more
-
     @property
     def _nowhere(self) -> tf.Tensor:
-        return self._place(tf.cast(self._no_piece, tf.int64), tf.constant(0, tf.int64))
+        return tf.cast(self._no_piece, tf.int64) * self._max_answer_length

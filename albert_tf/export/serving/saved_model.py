@@ -1,5 +1,6 @@
-"""A SavedModel for TensorFlow Serving, with what travels along."""
+"""A SavedModel for TensorFlow Serving, with its assets and its requests for warm-up."""
 
+import inspect
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -18,25 +19,23 @@ from albert_tf.export.serving.served_pretraining import ServedPretraining
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import folder_appears_when_complete, write_json
 from albert_tf.models.heads import of_exported
+from albert_tf.serving.grpc_transport import signatures_of
 
 
 def write_saved_model(
     served: ServedModel, trained: TrainedModel, export_dir: str, version: int | None = None
 ) -> str:
-    """Writes `export_dir`/`version`, which appears when it is complete, as a server that watches it wants.
+    """Writes the folder `export_dir`/`version`, which appears when it is complete, and returns its path.
 
-    Beside the graph and the weights it holds, in `assets`, config, vocabulary, `task.json` with the labels,
-    and where they are known the results of the last evaluation and the command of the training; in
-    `assets.extra`, a request to warm up each signature.
+    Beside the graph and the weights, `assets` holds config, vocabulary, `task.json` with the labels, and, if
+    they are known, the results of the last evaluation and the command of the training; `assets.extra` holds
+    a request that warms up each signature.
 
     Args:
-      served: what is written.
-      trained: what it was made of.
-      export_dir: of all versions.
+      served: made of `trained`.
+      trained: gives the assets.
+      export_dir: the folder of all versions.
       version: a number; by default the one after the largest that is there.
-
-    Returns:
-      The folder.
 
     Raises:
       InputError: the version exists, or the folder cannot be written.
@@ -56,48 +55,23 @@ def write_saved_model(
             for name, signature in signatures.items()
         }
         tf.saved_model.save(served, folder, signatures=functions)
-        _write_assets(os.path.join(folder, "assets"), trained)
+        assets = os.path.join(folder, "assets")
+        os.makedirs(assets, exist_ok=True)
+        trained.assets.write(assets)
+        for name, content in ((RESULTS_FILE, trained.metrics), (TRAINING_FILE, trained.training)):
+            if content is not None:
+                write_json(os.path.join(assets, name), content)
         write_warmup_requests(os.path.join(folder, "assets.extra"), signatures)
     return target
 
 
 def describe(folder: str) -> str:
-    """The signatures of a SavedModel, with types and shapes of their inputs and outputs."""
-    contents = saved_model_pb2.SavedModel()
+    """The signatures of a SavedModel, the default first, with types and shapes of inputs and outputs."""
     with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-        contents.ParseFromString(file.read())
-    [graph] = contents.meta_graphs
-    lines = []
-    for name, signature in sorted(graph.signature_def.items(), key=_default_first):
-        if not name.startswith("__"):
-            lines.append(name)
-            lines += [f"  takes  {line}" for line in _tensors(signature.inputs)]
-            lines += [f"  gives  {line}" for line in _tensors(signature.outputs)]
-    return "\n".join(lines)
-
-
-def _default_first(item: tuple[str, Any]) -> tuple[bool, str]:
-    name, _ = item
-    return name != "serving_default", name
-
-
-def _tensors(tensors: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name}: {tf.as_dtype(info.dtype).name} {_shape(tf.TensorShape(info.tensor_shape))}"
-        for name, info in sorted(tensors.items())
-    ]
-
-
-def _shape(shape: tf.TensorShape) -> str:
-    return "[...]" if shape.rank is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
-
-
-def _write_assets(folder: str, trained: TrainedModel) -> None:
-    os.makedirs(folder, exist_ok=True)
-    trained.assets.write(folder)
-    for name, content in ((RESULTS_FILE, trained.metrics), (TRAINING_FILE, trained.training)):
-        if content is not None:
-            write_json(os.path.join(folder, name), content)
+        [graph] = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
+    found = signatures_of(graph.signature_def)
+    names = sorted(found, key=lambda name: (name != "serving_default", name))
+    return "\n".join(str(found[name]) for name in names)
 
 
 _KINDS: Mapping[str, type[ServedModel]] = of_exported(
@@ -115,19 +89,18 @@ _KINDS: Mapping[str, type[ServedModel]] = of_exported(
 def serve(trained: TrainedModel, settings: Mapping[str, Any]) -> ServedModel:
     """The served model of a trained one.
 
-    Args:
-      trained: the model.
-      settings: those of the flags of `ServedModel.settings` that are given; for others what the training kept
-        counts, else the default.
+    The settings are arguments of its constructor. For an argument that is not among them, the value that the
+    training kept counts, else the default.
 
     Raises:
-      UsageError: a setting is of another kind of model.
+      UsageError: a setting belongs to another kind of model.
     """
     kind = _KINDS[trained.head]
+    arguments = inspect.signature(kind.__init__).parameters
     for name in settings:
-        if name not in kind.settings:
+        if name not in arguments:
             raise UsageError(f"--{name} does not belong to a model for {trained.task['task_name']}")
-    kept = {name: trained.task[name] for name in kind.settings if name in trained.task}
+    kept = {name: trained.task[name] for name in arguments if name in trained.task}
     return kind(trained, **{**kept, **settings})
 
 
@@ -135,7 +108,7 @@ WARMUP_FILE = "tf_serving_warmup_requests"
 
 
 def write_warmup_requests(folder: str, signatures: Mapping[str, Signature]) -> None:
-    """Writes one request for each signature where TensorFlow Serving looks for it, in `assets.extra`."""
+    """Writes a request for each signature into `assets.extra`, where TensorFlow Serving looks for it."""
     os.makedirs(folder, exist_ok=True)
     with tf.io.TFRecordWriter(os.path.join(folder, WARMUP_FILE)) as writer:
         for name, signature in signatures.items():

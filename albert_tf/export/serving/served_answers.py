@@ -34,10 +34,7 @@ class ServedQuestionAnswering(ServedModel):
 
     Args:
       trained: a model for question answering.
-      doc_stride: pieces from the start of one window of a long context to the start of the next.
-      max_query_length: most pieces of a question; a longer one keeps its first pieces.
-      max_answer_length: most pieces of an answer.
-      n_best_size: SQuAD 1.1: number of best starts, and of best ends, in a window.
+      doc_stride, max_query_length, max_answer_length, n_best_size: see `SquadSettings`.
       null_score_diff_threshold: SQuAD 2.0: a question with a higher null score gets no answer. By default the
         threshold of the last evaluation; if there was no evaluation, 0.
       windows_at_once: most windows that the model reads at a time, which bounds the memory of a request.
@@ -45,14 +42,6 @@ class ServedQuestionAnswering(ServedModel):
     Raises:
       InputError: a long question would leave no room for the context, or a model for 1.1 gets a threshold.
     """
-
-    settings = (
-        "doc_stride",
-        "max_query_length",
-        "max_answer_length",
-        "n_best_size",
-        "null_score_diff_threshold",
-    )
 
     def __init__(
         self,
@@ -72,30 +61,26 @@ class ServedQuestionAnswering(ServedModel):
         self._cut = {"doc_stride": doc_stride, "max_query_length": max_query_length}
         self._max_answer_length = max_answer_length
         self._windows_at_once = windows_at_once
-        self._n_best_size = min(n_best_size, longest)
         if self._is_v2:
-            self._beam = min(model.start_n_top, longest), min(model.end_n_top, longest)
+            sizes = min(model.start_n_top, longest), min(model.end_n_top, longest)
             self._threshold = _threshold(trained, null_score_diff_threshold)
-        elif null_score_diff_threshold is not None:
-            raise InputError(
-                f"--null_score_diff_threshold is for SQuAD 2.0, but {trained.path} is a model for 1.1"
-            )
-
-        def predict(inputs: Tensors) -> Tensors:
-            return beam(model, inputs) if self._is_v2 else model(inputs, training=False)
-
-        self._predict = on_inputs(predict)
+            self._predict = on_inputs(lambda inputs: beam(model, inputs))
+            self._spans = lambda outputs, inputs: best_spans_v2(outputs, *sizes)
+        else:
+            if null_score_diff_threshold is not None:
+                raise InputError(
+                    f"--null_score_diff_threshold is for SQuAD 2.0, but {trained.path} is a model for 1.1"
+                )
+            self._predict = on_inputs(lambda inputs: model(inputs, training=False))
+            self._spans = lambda outputs, inputs: best_spans_v1(outputs, inputs, min(n_best_size, longest))
 
     def task_signatures(self) -> dict[str, Signature]:
         """See `ServedModel`."""
-
-        def answer(question: tf.Tensor, context: tf.Tensor) -> Tensors:
-            return self._answer(question, tf.strings.unicode_transcode(context, "UTF-8", "UTF-8"))
-
-        text = Signature(answer, (strings("question"), strings("context")), _REQUEST)
+        text = Signature(self._answer, (strings("question"), strings("context")), _REQUEST)
         return family(text, self.text_inputs, self._predict)
 
     def _answer(self, question: tf.Tensor, context: tf.Tensor) -> Tensors:
+        context = tf.strings.unicode_transcode(context, "UTF-8", "UTF-8")
         windows = cut_windows(self.text_inputs, question, context, **self._cut)
         choice = SpanChoice(windows, self._max_answer_length)
 
@@ -122,15 +107,9 @@ class ServedQuestionAnswering(ServedModel):
         answer = tf.where(is_answered, text, "")
         return outputs | {"answer": answer, "best_answer": text, "no_answer_score": null_score}
 
-    def _spans(self, outputs: Tensors, inputs: Tensors) -> Tensors:
-        """Chooses the best spans as `SquadTask.outputs` does."""
-        if self._is_v2:
-            return best_spans_v2(outputs, *self._beam)
-        return best_spans_v1(outputs, inputs, self._n_best_size)
-
 
 def _threshold(trained: TrainedModel, given: float | None) -> float:
-    """Returns the given threshold, else the threshold of the last evaluation, else 0 with a warning."""
+    """The given threshold, else the threshold of the last evaluation, else 0 with a warning."""
     if given is None:
         given = (trained.metrics or {}).get("null_score_diff_threshold")
     if given is None:
@@ -146,17 +125,7 @@ def _in_parts(
     part_size: int,
     columns: Mapping[str, tf.DType],
 ) -> Tensors:
-    """Calls a function with one part of numbers after another, and joins the results.
-
-    Args:
-      function: takes int32 [part], and returns the columns, each [part].
-      numbers: int32 [n].
-      part_size: most numbers in a part.
-      columns: name -> dtype of the results to return.
-
-    Returns:
-      The columns, each [n].
-    """
+    """Calls the function with one part of int32 [n] after another; joins the results by name, each [n]."""
     parts = (tf.size(numbers) + part_size - 1) // part_size
     arrays = {
         name: tf.TensorArray(dtype, parts, element_shape=[None], infer_shape=False)

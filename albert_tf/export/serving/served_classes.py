@@ -7,8 +7,8 @@ from albert_tf.export.serving.served_model import (
     ServedModel,
     Signature,
     Tensors,
+    decision,
     family,
-    most_probable,
     on_inputs,
     strings,
 )
@@ -28,13 +28,8 @@ _QUESTION = {
 class ServedClassification(ServedModel):
     """Gives `label` and `probabilities` in the order of the task's labels, or `score` if it has no labels.
 
-    Args:
-      trained: a model for sequence classification.
-      threshold_to_export: a number that the export holds for its clients, as in the original; None for no
-        number.
+    The export can hold a number for its clients, `threshold_to_export`, as in the original.
     """
-
-    settings = ("threshold_to_export",)
 
     def __init__(self, trained: TrainedModel, threshold_to_export: float | None = None):
         super().__init__(trained)
@@ -46,8 +41,8 @@ class ServedClassification(ServedModel):
             logits = model(inputs, training=False)["logits"]
             if not labels:
                 return {"score": logits[:, 0]}
-            chosen, probabilities = most_probable(logits)
-            return {"label": tf.gather(tf.constant(labels), chosen), "probabilities": probabilities}
+            decided = decision("label", logits)
+            return decided | {"label": tf.gather(tf.constant(labels), decided["label"])}
 
         self._predict = on_inputs(predict)
 
@@ -71,26 +66,15 @@ class ServedClassification(ServedModel):
 
 
 class ServedMultipleChoice(ServedModel):
-    """Gives `choice`, the number of the chosen option from 0, and the `probabilities` of all options.
-
-    Args:
-      trained: a model for multiple choice.
-      max_qa_length: most pieces of question and option together; a longer text keeps its last pieces.
-    """
-
-    settings = ("max_qa_length",)
+    """Gives `choice`, the number of the chosen option from 0, and the `probabilities` of all options."""
 
     def __init__(self, trained: TrainedModel, max_qa_length: int = RaceSettings.max_qa_length):
         super().__init__(trained)
         model = trained.model
         self._max_qa_length = max_qa_length
-
-        def predict(inputs: Tensors) -> Tensors:
-            logits = model(inputs, training=False)["logits"]
-            choice, probabilities = most_probable(logits)
-            return {"choice": choice, "probabilities": probabilities}
-
-        self._predict = on_inputs(predict, rank=3)
+        self._predict = on_inputs(
+            lambda inputs: decision("choice", model(inputs, training=False)["logits"]), rank=3
+        )
 
     def task_signatures(self) -> dict[str, Signature]:
         """See `ServedModel`; `options` is string [batch, options], with any number of options."""
@@ -100,31 +84,18 @@ class ServedMultipleChoice(ServedModel):
 
         specs = (strings("passage"), strings("question"), strings("options", rank=2))
         text = Signature(predict_text, specs, _QUESTION)
+
+        def as_the_original(outputs: Tensors) -> Tensors:
+            return {"predictions": outputs["choice"], "probabilities": outputs["probabilities"]}
+
         return family(
-            text,
-            self.inputs_of,
-            self._predict,
-            num_choices=NUM_OPTIONS,
-            for_examples=lambda outputs: {
-                "predictions": outputs["choice"],
-                "probabilities": outputs["probabilities"],
-            },
+            text, self.inputs_of, self._predict, num_choices=NUM_OPTIONS, for_examples=as_the_original
         )
 
     def inputs_of(self, passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
-        """Makes the model's inputs from texts, as `albert_tf.tasks.race.race_features` does.
-
-        Args:
-          passage: string [batch].
-          question: string [batch].
-          options: string [batch, options].
-
-        Returns:
-          input_ids, input_mask, segment_ids: int32 [batch, options, length].
-        """
+        """Makes the model's inputs, int32 [batch, options, length], as `race_features` does."""
         shape = tf.shape(options)
-        check = tf.debugging.assert_positive(shape[1], "there are no options")
-        with tf.control_dependencies([check] if check is not None else []):
+        with tf.control_dependencies([tf.debugging.assert_positive(shape[1], "there are no options")]):
             shape = tf.identity(shape)
         repeated = [tf.repeat(column, shape[1]) for column in (question, tf.range(shape[0]))]
         qa = self.text_inputs.tokenizer.tokenize(_with_options(repeated[0], tf.reshape(options, [-1])))

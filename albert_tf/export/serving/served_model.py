@@ -1,11 +1,11 @@
 """`ServedModel`, the base of all models for TensorFlow Serving, and `Signature`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
+from albert_tf.data.records import serialize_examples
 from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES
@@ -18,7 +18,7 @@ class Signature(NamedTuple):
 
     Attributes:
       function: takes the inputs by name, returns the outputs by name.
-      inputs: the specs of the function's inputs, in its order; each has the name of its input.
+      inputs: a spec for each input, with its name, in the order of the function.
       request: valid inputs, which warm a server up and serve as an example.
     """
 
@@ -30,19 +30,13 @@ class Signature(NamedTuple):
 class ServedModel(tf.Module):
     """A model that answers requests: texts, ids, or the original's serialized examples.
 
-    A subclass adds the signatures of its task. Every model has the signatures of embeddings.
-
-    Args:
-      trained: the model.
+    A subclass adds the signatures of its task. Every model has the signatures of embeddings. Flags and keys
+    of `task.json` have the names of the constructor's further arguments.
 
     Attributes:
-      settings: names of the constructor's further arguments; flags and entries of `task.json` have the same
-        names.
       text_inputs: makes the model's inputs from texts.
       weights: the model's variables, each once.
     """
-
-    settings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, trained: TrainedModel):
         super().__init__()
@@ -65,11 +59,8 @@ class ServedModel(tf.Module):
 
         text = Signature(embed_text, (strings("text"),), {"text": ["A sentence to embed."]})
         embeddings = family(text, self.text_inputs, self._embed, prefix="embeddings")
-        task = self.task_signatures()
-        default = {} if task else family(text, self.text_inputs, self._embed)
-        return {
-            name: _of_declared_ranks(signature) for name, signature in (default | task | embeddings).items()
-        }
+        task = self.task_signatures() or family(text, self.text_inputs, self._embed)
+        return {name: _of_declared_ranks(signature) for name, signature in (task | embeddings).items()}
 
 
 def family(
@@ -81,19 +72,15 @@ def family(
     num_choices: int | None = None,
     for_examples: Callable[[Tensors], Tensors] = dict,
 ) -> dict[str, Signature]:
-    """Makes three signatures with the same outputs: one takes texts, one ids, one serialized examples.
+    """Makes three signatures with the same outputs: for texts, for ids, for serialized examples.
 
     Args:
-      text: the signature that takes texts.
+      text: the signature for texts, "serving_default".
       inputs_of: makes the model's inputs from the inputs of `text`.
       predict: takes ids; see `on_inputs`.
-      prefix: name of the first signature, and prefix of the names "tokens" and "serialized_examples" of the
-        others. Without a prefix the first signature is "serving_default".
-      num_choices: number of choices of an example, which holds them end to end; None for a single sequence.
+      prefix: replaces "serving_default", and stands before the names "tokens" and "serialized_examples".
+      num_choices: choices of an example, which holds them end to end; None for a single sequence.
       for_examples: gives the outputs of `predict` the names that they have in the original's exports.
-
-    Returns:
-      The three signatures by name.
     """
 
     def predict_examples(input: tf.Tensor) -> Tensors:
@@ -106,12 +93,12 @@ def family(
     ids = {name: values.numpy() for name, values in inputs_of(*request).items()}
     shape = [None, None, None] if num_choices else [None, None]
     specs = tuple(tf.TensorSpec(shape, tf.int32, name) for name in INPUT_NAMES)
-    examples = {"input": [_example(row).SerializeToString() for row in _rows(ids)]}
+    examples = serialize_examples({name: values.reshape(len(values), -1) for name, values in ids.items()})
     before = f"{prefix}_" if prefix else ""
     return {
         prefix or "serving_default": text._replace(function=_of_one_batch(text.function)),
         f"{before}tokens": Signature(predict, specs, ids),
-        f"{before}serialized_examples": Signature(predict_examples, (strings("input"),), examples),
+        f"{before}serialized_examples": Signature(predict_examples, (strings("input"),), {"input": examples}),
     }
 
 
@@ -123,11 +110,8 @@ def strings(name: str, rank: int = 1) -> tf.TensorSpec:
 def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable[..., Tensors]:
     """Makes a function of `input_ids`, `input_mask` and `segment_ids`, which checks their shapes.
 
-    A SavedModel holds the function once, however many signatures call it.
-
-    Args:
-      function: takes the three inputs, int32, in a mapping.
-      rank: rank of each input.
+    The given function takes the three, int32 of that rank, in a mapping. A SavedModel holds it once, however
+    many signatures call it.
     """
 
     def checked(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor) -> Tensors:
@@ -137,7 +121,7 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
         for name in ("input_mask", "segment_ids"):
             message = f"{name} has not the shape of input_ids"
             checks.append(tf.debugging.assert_equal(tf.shape(inputs[name]), shape, message))
-        with tf.control_dependencies([check for check in checks if check is not None]):
+        with tf.control_dependencies(checks):
             return function({name: tf.identity(values) for name, values in inputs.items()})
 
     specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in INPUT_NAMES]
@@ -145,11 +129,7 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
 
 
 def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
-    """Computes embeddings.
-
-    Args:
-      encoder: an `AlbertEncoder`.
-      inputs: its inputs, int32 [batch, length].
+    """Computes embeddings of inputs, int32 [batch, length].
 
     Returns:
       float32 `pooled`, the pooled output, and `mean`, the mean over the pieces, both [batch, H]; float32
@@ -166,13 +146,9 @@ def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
     }
 
 
-def most_probable(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decides by logits [batch, classes].
-
-    Returns:
-      The index of the most probable class, int32 [batch], and the probabilities of all, [batch, classes].
-    """
-    return tf.argmax(logits, axis=-1, output_type=tf.int32), tf.nn.softmax(logits)
+def decision(name: str, logits: tf.Tensor) -> Tensors:
+    """The best class under a name, int32 [batch], and `probabilities`, from logits [batch, classes]."""
+    return {name: tf.argmax(logits, axis=-1, output_type=tf.int32), "probabilities": tf.nn.softmax(logits)}
 
 
 def _of_declared_ranks(signature: Signature) -> Signature:
@@ -195,7 +171,7 @@ def _of_one_batch(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
             tf.debugging.assert_equal(count, rows, f"{first} and {name} differ in their number of rows")
             for name, count in others
         ]
-        with tf.control_dependencies([check for check in checks if check is not None]):
+        with tf.control_dependencies(checks):
             return function(**{name: tf.identity(values) for name, values in inputs.items()})
 
     return checked
@@ -211,15 +187,3 @@ def _dense(rows: tf.RaggedTensor, num_choices: int | None) -> tf.Tensor:
         rows = tf.RaggedTensor.from_row_lengths(rows.values, lengths)
     width = tf.where(rows.nrows() == 0, 1, rows.bounding_shape(axis=1))
     return tf.reshape(rows.to_tensor(shape=tf.stack([rows.nrows(), width])), [*batch, width])
-
-
-def _rows(inputs: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    return [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
-
-
-def _example(row: Mapping[str, np.ndarray]) -> tf.train.Example:
-    features = {
-        name: tf.train.Feature(int64_list=tf.train.Int64List(value=values.ravel()))
-        for name, values in row.items()
-    }
-    return tf.train.Example(features=tf.train.Features(feature=features))

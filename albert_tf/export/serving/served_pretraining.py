@@ -15,17 +15,11 @@ _PAIR = {"text": ["She opened the door."], "text_pair": ["Then she went out."]}
 
 
 class ServedPretraining(ServedModel):
-    """Gives the likeliest `pieces` for each [MASK], their `piece_ids` and `probabilities`, best first.
+    """Gives the `top_k` best `pieces` for each [MASK], their `piece_ids` and `probabilities`, best first.
 
     All texts of a batch get as many places as the text with the most masks has. In a place without a mask,
     `positions` and `piece_ids` are -1, the pieces are empty and the probabilities are 0.
-
-    Args:
-      trained: a model with both heads of pretraining.
-      top_k: number of pieces for each mask.
     """
-
-    settings = ("top_k",)
 
     def __init__(self, trained: TrainedModel, top_k: int = MASK_GUESSES):
         super().__init__(trained)
@@ -62,7 +56,7 @@ class ServedPretraining(ServedModel):
         self._fill, self._order = on_inputs(fill), on_inputs(order)
 
     def task_signatures(self) -> dict[str, Signature]:
-        """See `ServedModel`; the default fills masks, `sentence_order` tells the order of two texts."""
+        """See `ServedModel`; the default fills masks, and `sentence_order` needs the weights of its head."""
 
         def fill_text(text: tf.Tensor) -> Tensors:
             filled = self._fill(**self.inputs_of(text))

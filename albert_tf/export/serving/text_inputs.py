@@ -1,4 +1,4 @@
-"""`TextInputs`: makes a model's inputs from strings, in the graph; and operations on texts and pieces."""
+"""`TextInputs` makes a model's inputs from strings, in the graph; and operations on texts and pieces."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,7 @@ _SPACE = r"[\t-\r\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{20
 
 
 class TextInputs(tf.Module):
-    """Makes a batch of tensors from texts, with the ids that `albert_tf.data.features` makes of them.
-
-    Args:
-      tokenizer: the tokenizer of the model.
-      max_seq_length: most pieces of a sequence.
-    """
+    """Makes a batch of tensors from texts, with the ids that `albert_tf.data.features` makes of them."""
 
     def __init__(self, tokenizer: Tokenizer, max_seq_length: int):
         super().__init__()
@@ -27,16 +22,10 @@ class TextInputs(tf.Module):
         self.max_seq_length = max_seq_length
 
     def __call__(self, *columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Makes [CLS] A [SEP] from one column of texts, [CLS] A [SEP] B [SEP] from two.
+        """Packs one column of texts or two, each string [batch]; see `pack`.
 
         A single text that is too long loses its end. A pair that is too long loses the last piece of its
-        longer text, or of B if both are equally long, until both fit.
-
-        Args:
-          *columns: string [batch], each.
-
-        Returns:
-          input_ids, input_mask, segment_ids; see `pack`.
+        longer text, or of the second if both are equally long, until both fit.
         """
         segments = [self.tokenizer.tokenize(column) for column in columns]
         room = self.max_seq_length - 1 - len(segments)
@@ -49,10 +38,7 @@ class TextInputs(tf.Module):
         return self.pack([first(*both) for both in zip(segments, kept, strict=True)])
 
     def pack(self, segments: Sequence[tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-        """Puts the special pieces around one or two segments, and pads.
-
-        Args:
-          segments: int32 [batch, (pieces)], each.
+        """Makes [CLS] A [SEP] or [CLS] A [SEP] B [SEP] of segments, each int32 [batch, (pieces)].
 
         Returns:
           input_ids, input_mask, segment_ids: int32 [batch, length of the longest sequence].
@@ -76,17 +62,12 @@ class TextInputs(tf.Module):
 
 
 def first(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Takes the first pieces of every row.
-
-    Args:
-      pieces: [batch, (pieces)].
-      lengths: [batch], how many to take; no more than the row has.
-    """
+    """Takes the first `lengths` [batch] pieces of every row [batch, (pieces)]; no row may have fewer."""
     return _between(pieces, tf.zeros_like(lengths), lengths)
 
 
 def last(pieces: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Takes the last pieces of every row; see `first`."""
+    """Takes the last pieces of every row, as `first` takes the first."""
     sizes = pieces.row_lengths()
     return _between(pieces, sizes - lengths, sizes)
 
@@ -106,10 +87,7 @@ def strip_ranges(
 
     Args:
       texts: string [batch], UTF-8.
-      begins, ends: int32 [batch, (ranges)], counted in characters.
-
-    Returns:
-      begins, ends: int32 [batch, (ranges)].
+      begins, ends: int32 [batch, (ranges)], counted in characters; so are the results.
     """
     characters = tf.strings.unicode_decode(tf.strings.regex_replace(texts, _SPACE, " "), "UTF-8")
     visible = characters.values != ord(" ")
