@@ -38,13 +38,10 @@ def encode_in_parallel(
 
     Args:
       tokenizer: is pickled once for each process.
-      texts: any number.
-      description: stands in the progress line, which is shown if the work takes some seconds.
-      chunk: about how many characters a process encodes in one call.
-      worth_processes: from how many characters on processes are started.
-
-    Returns:
-      ids: `id_dtype` [pieces]; lengths: int64 [texts].
+      texts: to encode.
+      description: of the progress bar, which appears after some seconds.
+      chunk: characters that a process encodes in one call, about.
+      worth_processes: the number of characters from which on processes are started.
     """
     ids, lengths = _in_parallel(tokenizer.encode_batch, texts, description, chunk, worth_processes)
     return ids, lengths
@@ -57,7 +54,7 @@ def encode_with_offsets_in_parallel(
     chunk: int = CHUNK,
     worth_processes: int = WORTH_PROCESSES,
 ) -> TokenizedTexts:
-    """What `tokenizer.encode_with_offsets(texts)` gives, in the same way as `encode_in_parallel`."""
+    """What `tokenizer.encode_with_offsets(texts)` gives; otherwise as `encode_in_parallel`."""
     encode = tokenizer.encode_with_offsets
     return TokenizedTexts(*_in_parallel(encode, texts, description, chunk, worth_processes))
 
@@ -111,12 +108,9 @@ def _encode_by_processes(
 
 
 def process_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> ProcessPoolExecutor:
-    """A pool of spawned processes, which start when work is submitted; submit it in `ctrl_c_blocked()`.
+    """A pool of at most that many spawned processes, each of which calls the initializer first.
 
-    Args:
-      workers: the most processes.
-      initializer: called in each process with the arguments.
-      *arguments: picklable.
+    They start when work is submitted: submit it in `ctrl_c_blocked()`.
     """
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, spawn, initializer=initializer, initargs=arguments)
