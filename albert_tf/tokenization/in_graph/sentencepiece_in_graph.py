@@ -41,9 +41,9 @@ class InGraphSentencePiece(InGraphTokenizer):
     Preprocessing and the model's own normalization are tables. TF.Text only looks for the pieces, in a text
     where each character that the model does not know is one byte. It takes off for an unknown byte what
     SentencePiece takes off for an unknown character. So the sums of scores are the same to the last bit,
-    which decides between equal ones. If a text's sum falls below -100,000 (60,000 characters of English, 4,000
-    that the model does not know), SentencePiece begins to count anew and TF.Text does not: from there on the
-    choice between almost equal sums can differ.
+    which decides between equal ones. If a text's sum falls below -100,000 (60,000 characters of English, or
+    4,000 that the model does not know), SentencePiece begins to count anew and TF.Text does not: from there
+    on the choice between almost equal sums can differ.
     """
 
     def __init__(self, tokenizer: SentencePieceTokenizer):
