@@ -18,7 +18,6 @@ from albert_tf.errors import InputError
 
 _HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
 _CHECKSUM = struct.Struct("<I")
-MAPPED = 1 << 26  # bytes
 
 
 def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
@@ -41,7 +40,7 @@ def read_block(path: str, begin: int, end: int, first: int) -> list[bytes]:
 
 
 def find_blocks(
-    path: str, records_of_a_block: int, advance: Callable[[int], Any], mapped_bytes: int = MAPPED
+    path: str, records_of_a_block: int, advance: Callable[[int], Any], mapped_bytes: int = 1 << 26
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds where blocks of records begin; of the records only the lengths are read and checked.
 
