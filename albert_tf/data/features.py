@@ -71,10 +71,7 @@ class Spans(NamedTuple):
 
 
 def text_features(
-    tokenizer: Tokenizer,
-    texts: tuple[Sequence[str], ...],
-    labels: np.ndarray | None,
-    max_seq_length: int,
+    tokenizer: Tokenizer, texts: tuple[Sequence[str], ...], labels: np.ndarray | None, max_seq_length: int
 ) -> Features:
     """[CLS] A [SEP] of one column of texts, [CLS] A [SEP] B [SEP] of two, no longer than `max_seq_length`.
 

@@ -17,10 +17,8 @@ def are_unmasked(paths: Sequence[str]) -> bool:
         if record is not None:
             first_of_kind.setdefault("may_swap" in (_features(record) or ()), path)
     if len(first_of_kind) > 1:
-        raise InputError(
-            f"{first_of_kind[True]} holds unmasked records, {first_of_kind[False]} masked ones: a run takes "
-            "one kind"
-        )
+        unmasked, masked = first_of_kind[True], first_of_kind[False]
+        raise InputError(f"{unmasked} holds unmasked records, {masked} masked ones: a run takes one kind")
     return True in first_of_kind
 
 

@@ -32,23 +32,16 @@ NUMBERS_OF_A_FILE = 1 << 40  # more than a file has records
 class RecordIndex:
     """The blocks of 32 records of which files consist; the last block of a file may have fewer.
 
-    Attributes:
-      files: their paths.
-      sizes: bytes of each file.
-      file_of: int32 [blocks]. The index of the block's file.
-      begins, ends: int64 [blocks]. The bytes of the file that the block takes.
-      firsts: int64 [blocks]. The number of the block's first record. Numbers tell the records of all files
-        apart: a file's are consecutive and begin at 2**40 times its index.
-      counts: int32 [blocks]. Records in the block.
+    Numbers tell the records of all files apart: a file's are consecutive and begin at 2**40 times its index.
     """
 
     files: tuple[str, ...]
-    sizes: tuple[int, ...]
-    file_of: np.ndarray
-    begins: np.ndarray
-    ends: np.ndarray
-    firsts: np.ndarray
-    counts: np.ndarray
+    sizes: tuple[int, ...]  # bytes
+    file_of: np.ndarray  # int32 [blocks]: the index of the block's file
+    begins: np.ndarray  # int64 [blocks]: the block's first byte in the file
+    ends: np.ndarray  # int64 [blocks]: the byte after its last one
+    firsts: np.ndarray  # int64 [blocks]: the number of its first record
+    counts: np.ndarray  # int32 [blocks]: how many records it has
 
     def __len__(self) -> int:
         """The number of blocks."""
@@ -75,15 +68,9 @@ class RecordIndex:
 
 
 def index_records(files: Sequence[str], kept_in: str | None = None) -> RecordIndex:
-    """Finds the blocks of TFRecord files by the lengths of their records.
+    """Finds the blocks of TFRecord files by the lengths of their records; OSError if a file is gone.
 
-    Args:
-      files: their paths.
-      kept_in: file for the index, which is used again while the files are the same.
-
-    Raises:
-      InputError: a file is cut short or is no TFRecord file.
-      OSError: a file is gone.
+    The index is written to `kept_in`, and read from there while the files are the same.
     """
     stats = [os.stat(path) for path in files]
     sizes = tuple(stat.st_size for stat in stats)
@@ -133,13 +120,7 @@ def shuffled_records(
 ) -> tf.data.Dataset:
     """The records that this pipeline's devices train on, endlessly, from a step on.
 
-    Args:
-      index: of the files.
-      batch_size: over all devices; divisible by their number.
-      seed: not negative.
-      first_step: the batch to begin with.
-      context: the devices.
-      blocks_of_a_pool: how many blocks are shuffled together.
+    `batch_size` is over all devices and divisible by their number; the seed is not negative.
 
     Returns:
       (epoch, number, record): int64, how often all records were seen before; int64, the number of the record

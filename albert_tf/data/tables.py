@@ -1,4 +1,7 @@
-"""Columns of a TSV or JSON-lines file, with the place of every value for error messages."""
+"""Columns of a TSV or JSON-lines file, with the place of every value for error messages.
+
+The readers raise `InputError` with file and line if a file cannot be read, holds no rows or lacks a value.
+"""
 
 import codecs
 import dataclasses
@@ -68,12 +71,9 @@ def read_tsv(
 
     Args:
       path: the file.
-      columns: those to read.
+      columns: the names of the columns to read.
       header: names of the file's columns; by default the first line holds them.
       pad_short_rows: whether a row with too few values gets empty ones; by default that is an error.
-
-    Raises:
-      InputError: the file cannot be read, lacks a column or has no rows, or a row has too few or many values.
     """
     digest = hashlib.sha256()
     lines = _lines(path, digest)
@@ -104,10 +104,6 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
       columns: the keys to read. Their values are strings.
       scalars: those keys whose values may also be numbers and booleans, which stay as JSON spells them, and
         must not hold tabs or line ends.
-
-    Raises:
-      InputError: the file cannot be read or has no objects; a line is no JSON object, lacks a key or has a
-        value of another type.
     """
     digest = hashlib.sha256()
     numbers, rows = [], []

@@ -67,10 +67,8 @@ def find_blocks(
                     if position - mapped > mapped_bytes:
                         data.madvise(mmap.MADV_DONTNEED, mapped, position - mapped)
                         mapped = position // mmap.PAGESIZE * mmap.PAGESIZE
-    counts = np.full(len(bounds) - 1, records_of_a_block, np.int32)
-    if records % records_of_a_block:
-        counts[-1] = records % records_of_a_block
-    return np.array(bounds, np.int64), counts
+    counts = np.minimum(records - np.arange(0, records, records_of_a_block), records_of_a_block)
+    return np.array(bounds, np.int64), counts.astype(np.int32)
 
 
 def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:

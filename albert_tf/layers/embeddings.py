@@ -12,36 +12,25 @@ from albert_tf.layers.variables import truncated_normal
 
 
 class FactorizedEmbedding(tf_keras.layers.Layer):
-    """Word, segment and position embeddings: their sum, normalized, then projected to H if E is not H.
+    """Word, segment and position embeddings: their sum, normalized, then projected to H if E is not H."""
 
-    Attributes:
-      word_embeddings: the table `[V, E]`; the masked-LM head uses it too.
-    """
-
-    def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
         width = config.embedding_size
-        tables = f"{scope}/embeddings"
-        self.word_embeddings = self._table(f"{tables}/word_embeddings", config.vocab_size)
-        self.token_type_embeddings = self._table(f"{tables}/token_type_embeddings", config.type_vocab_size)
-        self.position_embeddings = self._table(
-            f"{tables}/position_embeddings", config.max_position_embeddings
-        )
-        self.layer_norm = layer_norm(f"{tables}/LayerNorm", width, self.dtype_policy)
+        # The masked-LM head uses this table `[V, E]`, too.
+        self.word_embeddings = self._table("word_embeddings", config.vocab_size)
+        self.token_type_embeddings = self._table("token_type_embeddings", config.type_vocab_size)
+        self.position_embeddings = self._table("position_embeddings", config.max_position_embeddings)
+        self.layer_norm = layer_norm("bert/embeddings/LayerNorm", width, self.dtype_policy)
         self.projection = None
         if config.has_projection:
-            self.projection = dense(
-                f"{scope}/encoder/embedding_hidden_mapping_in",
-                width,
-                config.hidden_size,
-                config.initializer_range,
-                dtype=self.dtype_policy,
-            )
+            scope, deviation = "bert/encoder/embedding_hidden_mapping_in", config.initializer_range
+            self.projection = dense(scope, width, config.hidden_size, deviation, dtype=self.dtype_policy)
 
     def _table(self, name: str, rows: int) -> tf.Variable:
         return self.add_weight(
-            name=name,
+            name=f"bert/embeddings/{name}",
             shape=[rows, self.config.embedding_size],
             initializer=truncated_normal(self.config.initializer_range),
             experimental_autocast=False,  # The large table is not cast: only the rows that are looked up.

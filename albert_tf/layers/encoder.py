@@ -16,16 +16,16 @@ class SharedEncoder(tf_keras.layers.Layer):
     `cross_layer_sharing` leaves a half of the blocks unshared, that half has a group for every layer.
     """
 
-    def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        prefix = f"{scope}/encoder/transformer/group_"
         # In the order of the computation. The lists are flat because Keras saves no lists of lists.
-        self.attention = self._in_order(SelfAttention, config.attention_group, prefix)
-        self.feed_forward = self._in_order(FeedForward, config.ffn_group, prefix)
+        self.attention = self._in_order(SelfAttention, config.attention_group)
+        self.feed_forward = self._in_order(FeedForward, config.ffn_group)
 
-    def _in_order(self, half_class, group_of_layer, prefix: str) -> list:
+    def _in_order(self, half_class, group_of_layer) -> list:
         """Makes one half of each of the L x `inner_group_num` blocks; layers of a group share objects."""
+        prefix = "bert/encoder/transformer/group_"
         groups = [group_of_layer(layer) for layer in range(self.config.num_hidden_layers)]
         halves = {
             group: [

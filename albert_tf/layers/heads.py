@@ -10,20 +10,19 @@ from albert_tf.layers.normalization import layer_norm
 from albert_tf.layers.variables import truncated_normal
 
 
-def pooler(config: AlbertConfig, scope: str = "bert", dtype=None) -> tf_keras.layers.Dense:
+def pooler(config: AlbertConfig, dtype=None) -> tf_keras.layers.Dense:
     """Makes the pooler: tanh(dense(x)) of the first position, `[batch, H]` to `[batch, H]`."""
-    size = config.hidden_size
-    return dense(
-        f"{scope}/pooler/dense", size, size, config.initializer_range, activation="tanh", dtype=dtype
-    )
+    size, deviation = config.hidden_size, config.initializer_range
+    return dense("bert/pooler/dense", size, size, deviation, activation="tanh", dtype=dtype)
 
 
 class MaskedLMHead(tf_keras.layers.Layer):
     """Predicts pieces: H -> E, activation, LayerNorm, product with the transposed word embeddings."""
 
-    def __init__(self, config: AlbertConfig, scope: str = "cls/predictions", **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
+        scope = "cls/predictions"
         self.dense = dense(
             f"{scope}/transform/dense",
             config.hidden_size,

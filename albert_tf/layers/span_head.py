@@ -33,7 +33,8 @@ class SpanHead(tf_keras.layers.Layer):
 
     def start_log_probs(self, sequence: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
         """Computes the log-probability of a start at each position: float32 `[batch, sequence]`."""
-        return _masked_log_softmax(self._per_position(self.start, sequence), p_mask)
+        flat = tf.reshape(sequence, [-1, self.config.hidden_size])
+        return _masked_log_softmax(tf.reshape(self.start(flat), tf.shape(sequence)[:2]), p_mask)
 
     def end_log_probs(self, sequence: tf.Tensor, starts: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
         """Computes the log-probability of an end at each position, for each of some starts.
@@ -61,10 +62,6 @@ class SpanHead(tf_keras.layers.Layer):
         start_vector = tf.squeeze(tf.matmul(start_probs[:, tf.newaxis], sequence), 1)
         hidden = self.answer_hidden(tf.concat([start_vector, sequence[:, 0]], -1))
         return tf.cast(tf.squeeze(self.answer(dropout(hidden, dropout_prob, dropout_seed)), -1), tf.float32)
-
-    def _per_position(self, dense: tf_keras.layers.Dense, sequence: tf.Tensor) -> tf.Tensor:
-        flat = tf.reshape(sequence, [-1, self.config.hidden_size])
-        return tf.reshape(dense(flat), tf.shape(sequence)[:2])
 
 
 def _masked_log_softmax(scores: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:

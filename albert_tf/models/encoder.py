@@ -17,13 +17,9 @@ Tensors = Mapping[str, tf.Tensor]
 
 
 class ConfiguredModel(tf_keras.Model):
-    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`.
+    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`."""
 
-    Attributes:
-      arguments: names of the constructor's further arguments; the model keeps each as an attribute.
-    """
-
-    arguments: ClassVar[tuple[str, ...]] = ()
+    arguments: ClassVar[tuple[str, ...]] = ()  # of the constructor, besides config; each is an attribute too
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)

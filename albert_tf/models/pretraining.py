@@ -36,11 +36,9 @@ class AlbertForPreTraining(HeadModel):
           float32 `mlm_logits` `[batch, predictions, V]`, and float32 `sop_logits` `[batch, 2]` for "in order"
           and "swapped".
         """
+        positions = inputs.get("masked_lm_positions")
         encoded = self.encoder(
-            inputs,
-            training=training,
-            output_positions=inputs.get("masked_lm_positions"),
-            dropout_seed=dropout_seed,
+            inputs, training=training, output_positions=positions, dropout_seed=dropout_seed
         )
         table = self.encoder.embeddings.word_embeddings
         return {

@@ -6,13 +6,7 @@ from albert_tf.tokenization.sentencepiece import SentencePieceTokenizer
 from albert_tf.tokenization.tokenizer import Tokenizer
 from albert_tf.tokenization.wordpiece import WordPieceTokenizer
 
-__all__ = [
-    "SentencePieceTokenizer",
-    "Tokenizer",
-    "WordPieceTokenizer",
-    "load_tokenizer",
-    "preprocess_text",
-]
+__all__ = ["SentencePieceTokenizer", "Tokenizer", "WordPieceTokenizer", "load_tokenizer", "preprocess_text"]
 
 
 def load_tokenizer(

@@ -34,14 +34,9 @@ def encode_in_parallel(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `tokenizer.encode_batch(texts)` gives, made by processes if the text is long.
 
-    The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
-
-    Args:
-      tokenizer: is pickled once for each process.
-      texts: to encode.
-      description: of the progress bar, which appears after some seconds.
-      chunk: characters that a process encodes in one call, about.
-      worth_processes: the number of characters from which on processes are started.
+    The processes start if the texts have `worth_processes` characters or more, and encode about `chunk`
+    characters in one call. They are spawned: a script of your own needs its `if __name__ == "__main__":`. A
+    progress bar with the description appears after some seconds.
     """
     ids, lengths = _in_parallel(tokenizer.encode_batch, texts, description, chunk, worth_processes)
     return ids, lengths
@@ -67,7 +62,7 @@ def _in_parallel(
     chunks = _chunks(texts, sizes, chunk)
     cores = len(os.sched_getaffinity(0))
     if sizes.sum() >= worth_processes and cores > 1:
-        results = _encode_by_processes(encode, chunks, min(cores, len(chunks)))
+        results = _by_processes(encode, chunks, min(cores, len(chunks)))
     else:
         results = map(encode, chunks)
     done = []
@@ -84,9 +79,7 @@ def _chunks(texts: Sequence[str], sizes: np.ndarray, chunk: int) -> list[Sequenc
     return [texts[begin:end] for begin, end in zip([0, *ends], [*ends, len(texts)], strict=True)]
 
 
-def _encode_by_processes(
-    encode: _Encode, chunks: Sequence[Sequence[str]], workers: int
-) -> Iterator[_Encoded]:
+def _by_processes(encode: _Encode, chunks: Sequence[Sequence[str]], workers: int) -> Iterator[_Encoded]:
     pool = process_pool(workers, _start_worker, encode)
     done = 0
     try:

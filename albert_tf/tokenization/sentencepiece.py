@@ -26,19 +26,13 @@ class _Part(NamedTuple):
 
 
 class PieceParts(NamedTuple):
-    """What becomes of the model's pieces: piece i of parts starts[i] to starts[i] + counts[i] - 1.
+    """What becomes of the model's pieces: piece i of parts starts[i] to starts[i] + counts[i] - 1."""
 
-    Attributes:
-      counts, starts: int64 [vocab_size].
-      ids: `id_dtype` [parts], the piece that the part is.
-      before, after: int64 [parts], the characters of the model's piece before the part and after it.
-    """
-
-    counts: np.ndarray
-    starts: np.ndarray
-    ids: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    counts: np.ndarray  # int64 [vocab_size]
+    starts: np.ndarray  # int64 [vocab_size]
+    ids: np.ndarray  # `id_dtype` [parts]: the piece that the part is
+    before: np.ndarray  # int64 [parts]: how many characters of the model's piece come before the part
+    after: np.ndarray  # int64 [parts]: how many come after it
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -64,7 +58,8 @@ class SentencePieceTokenizer(Tokenizer):
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         size = self._processor.get_piece_size()
-        super().__init__([self._processor.id_to_piece(i) for i in range(size)], SPECIAL_PIECES, model_file)
+        pieces = [self._processor.id_to_piece(i) for i in range(size)]
+        super().__init__(pieces, SPECIAL_PIECES, model_file, starts_word)
         self._replaced = self._digit_comma_parts() | {id: [_Part(self.unk_id)] for id in self.special_ids}
         rows = [self._replaced.get(id, [_Part(id)]) for id in range(size)]
         counts = np.array([len(row) for row in rows])
@@ -153,16 +148,10 @@ class SentencePieceTokenizer(Tokenizer):
         begins, ends = character_ranges(text, self.do_lower_case, self.keep_accents)
         next_begins = np.full(len(origins), len(text), np.int32)
         next_begins[visible] = begins[origins[visible]]
+        following = np.append(origins, origins[-1])[np.searchsorted(origins, origins, side="right")]
         last_ends = np.zeros(len(origins), np.int32)
-        last_ends[visible + 1] = ends[_next_greater(origins)[visible] - 1]
+        last_ends[visible + 1] = ends[following[visible] - 1]
         return np.stack([np.minimum.accumulate(next_begins[::-1])[::-1], np.maximum.accumulate(last_ends)])
-
-    def _starts_word(self, piece: str) -> bool:
-        return (
-            piece.startswith((UNDERLINE, "<"))
-            or piece in _PUNCTUATION
-            or any(character.lower() not in _INSIDE_WORD for character in piece)
-        )
 
     def _size(self, id: int) -> int:
         """Characters of a piece; a character's first byte counts as the character, the others as none."""
@@ -191,11 +180,13 @@ class SentencePieceTokenizer(Tokenizer):
         return result
 
 
-def _next_greater(values: np.ndarray) -> np.ndarray:
-    """For each of the non-decreasing values the next greater one; for the greatest itself."""
-    changes = np.flatnonzero(np.diff(values)) + 1
-    runs = np.diff(changes, prepend=0, append=len(values))
-    return np.repeat(np.append(values[changes], values[-1]), runs)
+def starts_word(piece: str) -> bool:
+    """Whether a piece begins a word (original behaviour)."""
+    return (
+        piece.startswith((UNDERLINE, "<"))
+        or piece in _PUNCTUATION
+        or any(character.lower() not in _INSIDE_WORD for character in piece)
+    )
 
 
 def _load(model_file: str) -> sentencepiece.SentencePieceProcessor:

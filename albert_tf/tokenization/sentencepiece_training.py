@@ -71,11 +71,8 @@ def check_model(model: bytes, vocab_size: int) -> None:
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
     controls = [piece for i, piece in enumerate(pieces) if processor.is_control(i)]
-    if (
-        len(pieces) != vocab_size
-        or pieces[: len(_FIXED_PIECES)] != _FIXED_PIECES
-        or controls != ["<pad>", *CONTROL_SYMBOLS]
-    ):
+    found = (len(pieces), pieces[: len(_FIXED_PIECES)], controls)
+    if found != (vocab_size, _FIXED_PIECES, ["<pad>", *CONTROL_SYMBOLS]):
         raise RuntimeError(f"SentencePiece made {len(pieces)} pieces that begin with {pieces[:14]}")
 
 

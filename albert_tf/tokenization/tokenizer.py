@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +50,9 @@ class Tokenizer(abc.ABC):
 
     do_lower_case: bool
 
-    def __init__(self, pieces: Sequence[str], special: SpecialPieces, source: str):
+    def __init__(
+        self, pieces: Sequence[str], special: SpecialPieces, source: str, starts_word: Callable[[str], bool]
+    ):
         self.source = source
         self.pieces = list(pieces)
         self._ids = {piece: id for id, piece in enumerate(self.pieces)}
@@ -62,7 +64,7 @@ class Tokenizer(abc.ABC):
         self.special = special
         special_ids = [self._ids[piece] for piece in dataclasses.astuple(special)]
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
-        self.is_word_start = np.array([self._starts_word(piece) for piece in self.pieces])
+        self.is_word_start = np.array(list(map(starts_word, self.pieces)))
         self.is_word_start[self.special_ids] = True
 
     @property
@@ -87,10 +89,6 @@ class Tokenizer(abc.ABC):
         character. A character that became several pieces is in the range of each. What tokenization drops
         (marks, control characters) counts to the character before it; at the start of a word, to no piece.
         """
-
-    @abc.abstractmethod
-    def _starts_word(self, piece: str) -> bool:
-        """Whether the piece begins a word."""
 
     def _end_to_end(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """What `encode_batch` gives for texts with these ids."""

@@ -43,7 +43,8 @@ class WordPieceTokenizer(Tokenizer):
 
         Lower-cased text loses its accents unless `keep_accents`; other text keeps them in any case.
         """
-        super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
+        pieces = _read_vocabulary(vocab_file)
+        super().__init__(pieces, SPECIAL_PIECES, vocab_file, lambda piece: not piece.startswith(CONTINUATION))
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
@@ -69,9 +70,6 @@ class WordPieceTokenizer(Tokenizer):
         lengths = np.array([len(ids) for ids, _, _ in columns[1:]], np.int64)
         ids, begins, ends = map(np.concatenate, zip(*columns, strict=True))
         return TokenizedTexts(ids, lengths, begins, ends)
-
-    def _starts_word(self, piece: str) -> bool:
-        return not piece.startswith(CONTINUATION)
 
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
         """Ids, and how many characters each stands for, after all changes and without white space."""

@@ -103,8 +103,8 @@ def test_the_digit_comma_rule(digit_comma_model):
         ("it's", True),
     ],
 )
-def test_where_words_start(tiny, piece, starts):
-    assert tiny._starts_word(piece) is starts
+def test_where_words_start(piece, starts):
+    assert starts_word(piece) is starts
 
 
 def test_special_pieces_start_words(tiny):

@@ -20,17 +20,13 @@ _SIGMA, _SMALL_SIGMA, _FINAL_SIGMA = map(ord, "Σσς")
 class Characters(NamedTuple):
     """The characters of all texts, end to end, with a space added at the front of each text.
 
-    Attributes, int32 [characters] each:
-      codes: the code points.
-      begins, ends: the range of raw characters that each stands for, counted through all texts and the spaces
-        at their fronts.
-      rows: the number of the text.
+    Each stands for the raw characters from its begin to its end, counted through all texts and added spaces.
     """
 
-    codes: tf.Tensor
-    begins: tf.Tensor
-    ends: tf.Tensor
-    rows: tf.Tensor
+    codes: tf.Tensor  # int32 [characters]: code points
+    begins: tf.Tensor  # int32 [characters]
+    ends: tf.Tensor  # int32 [characters]
+    rows: tf.Tensor  # int32 [characters]: the number of the text
 
     def at(self, index: tf.Tensor) -> "Characters":
         """The characters at the given places. A character that is left out belongs to no range."""
