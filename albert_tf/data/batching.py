@@ -37,13 +37,14 @@ def train_batches(
       batch_size: over all devices; divisible by their number.
       seed: not negative.
       first_step: the batch to begin with; earlier ones are not read.
-      pad_to: the length of all batches, whose shapes are then static. By default a batch is as long as its
-        longest sequence, rounded up to a multiple of 8.
+      pad_to: the length of all batches, at least that of the longest sequence; their shapes are then static.
+        By default a batch is as long as its longest sequence, rounded up to a multiple of 8.
       input_context: the devices; by default one.
 
     Returns:
       Dicts of input_ids, input_mask, segment_ids: int32 [batch, length], or [batch, choices, length] if there
-      are choices; example_index: int32 [batch]; label_ids: int32 or float32 [batch], if there are labels.
+      are choices; example_index: int32 [batch], numbers of examples; label_ids: int32 or float32 [batch], if
+      there are labels.
     """
     longest = _longest(features)
 

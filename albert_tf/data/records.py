@@ -170,7 +170,7 @@ class RecordWriter:
         self._next = (self._next + len(records)) % len(self._files)
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Writes each file's description: format, records, bytes, and the metadata, which override these."""
+        """Writes each file's description: format, records, bytes, and the metadata, which overrides these."""
         for name, records, count in zip(self._names, self._files, self._counts, strict=True):
             own = {"format": FORMAT, "records": count, "bytes": records.tell()}
             with open(name, "w", encoding="utf-8") as file:

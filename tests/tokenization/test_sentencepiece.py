@@ -12,6 +12,7 @@ from albert_tf import testing
 from albert_tf.errors import InputError
 from albert_tf.testing import make_tokenizers
 from albert_tf.tokenization import SentencePieceTokenizer, load_tokenizer
+from albert_tf.tokenization.sentencepiece import starts_word
 
 
 @pytest.fixture(scope="module")
