@@ -1,8 +1,8 @@
 """Batches of `Features`: which examples, in which order, as which tensors.
 
-Where there are several devices, each global batch is cut into as many consecutive parts, and an input
-pipeline yields the parts of its own devices one after another. So the examples of a step do not depend on the
-number of devices.
+If there are several devices, each global batch is cut into as many consecutive parts, and an input pipeline
+yields the parts of its own devices one after another. So the number of devices does not change the examples
+of a step.
 """
 
 import itertools
@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from albert_tf.data.features import Features
 
-FILLER = -1  # the `example_index` of what fills the last batch where all have one shape
+FILLER = -1  # the `example_index` of examples that only fill the last batch
 _POOL = 32  # batches that are sorted by length together
-LENGTHS_MULTIPLE = 8  # of which batches are long
+LENGTHS_MULTIPLE = 8  # the lengths of batches are multiples of it
 
 
 def train_batches(
@@ -36,14 +36,15 @@ def train_batches(
       features: at least one example.
       batch_size: over all devices; divisible by their number.
       seed: not negative.
-      first_step: the batch to begin with; what came before it is not read.
-      pad_to: length of all batches, at least that of the longest sequence; their shapes are then static. By
-        default a batch is as long as its longest sequence, rounded up to a multiple of 8.
-      input_context: the devices; one by default.
+      first_step: the batch to begin with; earlier ones are not read.
+      pad_to: the length of all batches, at least that of the longest sequence; their shapes are then static.
+        By default a batch is as long as its longest sequence, rounded up to a multiple of 8.
+      input_context: the devices; by default one.
 
     Returns:
       Dicts of input_ids, input_mask, segment_ids: int32 [batch, length], or [batch, choices, length] if there
-      are choices; label_ids: int32 or float32 [batch], where there are labels; example_index: int32 [batch].
+      are choices; example_index: int32 [batch], numbers of examples; label_ids: int32 or float32 [batch], if
+      there are labels.
     """
     longest = _longest(features)
 
@@ -63,19 +64,12 @@ def eval_batches(
     pad_to: int | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Batches of every example once, longest first: if memory does not suffice, that shows at once.
+    """Batches, as those of `train_batches`, of every example once; the longest come first.
 
-    `example_index` gives the order of the examples back. The last batch may be smaller, and where there are
-    several devices the parts of it may be empty: each device gets as many parts as any other. With `pad_to`
-    examples whose index is `FILLER` fill it.
-
-    Args:
-      features: the examples.
-      batch_size: over all devices; divisible by their number.
-      pad_to: see `train_batches`, as for all else.
-      input_context: the devices; one by default.
+    So too little memory shows at once. The last batch may be smaller, and its parts may even be empty, since
+    each device gets as many parts as any other. With `pad_to`, examples of the index `FILLER` fill it.
     """
-    order = np.argsort(-_longest(features), kind="stable").astype(np.int32)
+    order = _longest_first(features)
 
     def batches() -> Iterator[np.ndarray]:
         for begin in range(0, len(order), batch_size):
@@ -91,15 +85,18 @@ def longest_batches(
     pad_to: int | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """The longest examples in one batch, endlessly: nothing that `train_batches` gives takes more memory."""
-    longest_first = np.argsort(-_longest(features), kind="stable").astype(np.int32)
-    batch = np.resize(longest_first[:batch_size], batch_size)
+    """One batch of the longest examples, endlessly: no batch of `train_batches` needs more memory."""
+    batch = np.resize(_longest_first(features)[:batch_size], batch_size)
     return _dataset(features, lambda: itertools.repeat(batch), batch_size, pad_to, input_context)
 
 
 def _longest(features: Features) -> np.ndarray:
     """int32 [examples]. The length of the longest choice."""
     return features.lengths.reshape(-1, features.num_choices).max(axis=1)
+
+
+def _longest_first(features: Features) -> np.ndarray:
+    return np.argsort(-_longest(features), kind="stable").astype(np.int32)
 
 
 def _pool(longest: np.ndarray, pool: int, batch_size: int, seed: int) -> np.ndarray:
@@ -120,7 +117,6 @@ def _dataset(
     pad_to: int | None,
     input_context: tf.distribute.InputContext | None,
 ) -> tf.data.Dataset:
-    """The tensors of this pipeline's parts of global batches."""
     context = input_context or tf.distribute.InputContext()
     own = context.num_replicas_in_sync // context.num_input_pipelines
     first = context.input_pipeline_id * own
@@ -139,20 +135,17 @@ def _dataset(
 
 
 def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """What makes a batch of the numbers of its examples, int32 [batch], in TensorFlow's own threads."""
+    """A function from the numbers of examples, int32 [batch], to their batch, in TensorFlow's own threads."""
     shape = (-1, features.num_choices) if features.num_choices > 1 else (-1,)
     all_ids = tf.constant(features.input_ids)
-    all_starts = tf.constant(features.starts.reshape(shape))
-    all_lengths = tf.constant(features.lengths.reshape(shape))
-    all_first_lengths = tf.constant(features.first_lengths.reshape(shape))
+    of_sequences = (features.starts, features.lengths, features.first_lengths)
+    columns = [tf.constant(column.reshape(shape)) for column in of_sequences]
     labels = None if features.labels is None else tf.constant(features.labels)
 
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
         examples = tf.maximum(indices, 0)  # what fills a batch looks like the first example
-        starts, lengths, first_lengths = (
-            tf.gather(column, examples)[..., None] for column in (all_starts, all_lengths, all_first_lengths)
-        )
-        longest = tf.maximum(tf.reduce_max(lengths), 1)  # of an empty part it would be negative
+        starts, lengths, first_lengths = (tf.gather(column, examples)[..., None] for column in columns)
+        longest = tf.maximum(tf.reduce_max(lengths), 1)  # the maximum of an empty part is negative
         positions = tf.range(pad_to or -(-longest // LENGTHS_MULTIPLE) * LENGTHS_MULTIPLE)
         inside = positions < lengths
         ids = tf.gather(all_ids, tf.where(inside, starts + tf.cast(positions, tf.int64), 0))

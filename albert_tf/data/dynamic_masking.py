@@ -1,8 +1,8 @@
 """Masks drawn while training: n-gram whole-word masking of unmasked records, and the order of their texts.
 
-The choices are those of `data_prep.static_masking`, and so are their distributions; here each step is one of
-TensorFlow, for a whole batch. All chance of a record comes from the seed, the epoch and the record's number:
-neither the batch it is in nor the number of devices changes its masks.
+The choices and their distributions are those of `data_prep.static_masking`, here in TensorFlow, for a whole
+batch. The masks of a record depend on the seed, the epoch and the record's number; neither its batch nor the
+number of devices changes them.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,9 @@ from albert_tf.data.masking import (
 
 
 def draw_chance(seed: int, epoch: tf.Tensor, number: tf.Tensor, max_seq_length: int) -> tf.Tensor:
-    """The uniform numbers that `draw_masks` needs for one record.
+    """The numbers in [0, 1) that `draw_masks` needs for one record: float32 [1 + 4 * max_seq_length].
 
-    Args:
-      seed: of the run.
-      epoch: int64 scalar. How often all records were seen before.
-      number: int64 scalar. Tells the record from all others.
-      max_seq_length: length of the records.
-
-    Returns:
-      float32 [1 + 4 * max_seq_length], in [0, 1).
+    Epoch (how often all records were seen before) and number (it tells the record from all others) are int64.
     """
     key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), epoch]), number, alg="philox")
     return tf.random.stateless_uniform([1 + 4 * max_seq_length], key, alg="philox")
@@ -43,9 +36,9 @@ def draw_masks(
 
     Args:
       records: what `albert_tf.data.records.parse_unmasked_batch` gives.
-      chance: float32 [batch, 1 + 4 * max_seq_length]. Of `draw_chance`, a row for each record.
+      chance: float32 [batch, 1 + 4 * max_seq_length], what `draw_chance` gives for each record.
       vocab_size: random pieces come from the whole vocabulary.
-      options: what is to be predicted; nothing is permuted.
+      options: what is to be predicted. Here nothing is permuted.
 
     Returns:
       What `albert_tf.data.records.parse_pretraining_batch` gives for masked records, with
@@ -74,21 +67,13 @@ def draw_masks(
 
 
 class _Texts(NamedTuple):
-    """[CLS] A [SEP] B [SEP] of a batch, in the order drawn.
-
-    Attributes:
-      ids: int32 [batch, length].
-      is_word_start: bool [batch, length].
-      inside: bool [batch, length]. False for padding.
-      is_special: bool [batch, length].
-      second: int32 [batch, 1]. The position at which B begins; A begins at 1.
-    """
+    """[CLS] A [SEP] B [SEP] of a batch, in the order drawn; [batch, length] each, but for `second`."""
 
     ids: tf.Tensor
     is_word_start: tf.Tensor
-    inside: tf.Tensor
+    inside: tf.Tensor  # false for padding
     is_special: tf.Tensor
-    second: tf.Tensor
+    second: tf.Tensor  # [batch, 1], the position at which B begins; A begins at 1
 
 
 def _texts(records: Mapping[str, tf.Tensor], swapped: tf.Tensor) -> _Texts:
@@ -97,7 +82,7 @@ def _texts(records: Mapping[str, tf.Tensor], swapped: tf.Tensor) -> _Texts:
     end = tf.reduce_max(segments * (position + 1), axis=1, keepdims=True)
     b_and_sep = tf.reduce_sum(segments, axis=1, keepdims=True)
     a_and_sep = end - 1 - b_and_sep
-    # Swapping A [SEP] and B [SEP] rotates what is behind [CLS].
+    # Swapping A [SEP] and B [SEP] rotates what follows [CLS].
     turn = tf.where(swapped[:, None], a_and_sep, 0)
     inside = position < end
     source = tf.where(inside & (position > 0), 1 + (position - 1 + turn) % (end - 1), position)
@@ -118,7 +103,7 @@ def _choose(texts: _Texts, first_unit: tf.Tensor, ngram: tf.Tensor, options: Mas
     is_unit_start = is_piece
     if options.do_whole_word_mask:
         is_unit_start &= texts.is_word_start | (position == 1) | (position == texts.second)
-    # Units and pieces are counted through the batch, special pieces left out.
+    # Units and pieces are counted through the batch, without special pieces.
     pieces_before = tf.cumsum(tf.cast(tf.reshape(is_piece, [-1]), tf.int32), exclusive=True)
     unit_of = tf.cumsum(tf.cast(tf.reshape(is_unit_start, [-1]), tf.int32)) - 1
     pieces = tf.reduce_sum(tf.cast(is_piece, tf.int32), axis=1)
@@ -146,22 +131,22 @@ def choose_units(
 ) -> tf.Tensor:
     """Chooses n-grams of units for each record until its quota of pieces is filled.
 
-    What `data_prep.static_masking.choose_units` does: each step of the loop tries the next unit of every
-    record, in random order, as the first of an n-gram.
+    It does what `data_prep.static_masking.choose_units` does: each step of the loop tries the next unit of
+    every record, in random order, as the first of an n-gram.
 
     Args:
       unit_starts: int32 [all units + 1]. The piece at which each unit of the batch begins, and the end.
-      units: int32 [batch]. How many each record has.
-      quota: int32 [batch]. Pieces to choose at most.
-      first_unit: float32 [batch, at least the most units]. Uniform; gives the order of the units.
-      ngram: float32, the same shape. Uniform; gives the number of units to choose together in each step.
+      units: int32 [batch]. The number of units of each record.
+      quota: int32 [batch]. The most pieces to choose.
+      first_unit: float32 [batch, the most units, or more]. Uniform numbers; their order is that of the units.
+      ngram: float32, the same shape. Uniform numbers, which say how many units each step chooses together.
       options: `ngram` and `favor_shorter_ngram` count here.
 
     Returns:
-      bool [all units + 1]. The last one is no unit.
+      bool [all units + 1]. The last element is no unit.
     """
     end = tf.cumsum(units)
-    nothing = tf.size(unit_starts) - 1  # stands for "no unit", where one must be named
+    nothing = tf.size(unit_starts) - 1  # stands for "no unit"
     sizes = tf.concat([unit_starts[1:] - unit_starts[:-1], [0]], axis=0)
     is_unit = tf.range(tf.shape(first_unit)[1]) < units[:, None]
     order = tf.transpose((end - units)[:, None] + tf.argsort(tf.where(is_unit, first_unit, 1.0)))
@@ -204,7 +189,7 @@ def _numbers_to_predict(pieces: tf.Tensor, options: MaskingOptions) -> tf.Tensor
 
 
 def _positions(chosen: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The positions chosen, ascending, padded with 0: int32 [batch, count]; and bool, which are chosen."""
+    """The chosen positions, ascending, int32 [batch, count], padded with 0; and bool, false for padding."""
     length = chosen.shape[1]
     from_end = tf.where(chosen, length - tf.range(length), 0)
     largest = tf.math.top_k(from_end, min(count, length)).values

@@ -1,16 +1,16 @@
 """`Features` on disk, so that a second run does not tokenize again.
 
-A record is a `tf.train.Example` of one example; the sequences of its choices follow one another:
+A record is a `tf.train.Example` of one example; the sequences of its choices follow each other:
 
 | feature | kind | values | content |
 |---|---|---|---|
 | input_ids | int64 | tokens | without padding |
 | segment_ids | int64 | tokens | 0 for [CLS] A [SEP], 1 for B [SEP] |
 | lengths, first_lengths, full_lengths | int64 | choices | as in `Features` |
-| label_ids | int64 or float | 1 or more | class, score or positions; left out where there are no labels |
+| label_ids | int64 or float | 1 or more | class, score or positions, if there are labels |
 
-Columns that a kind of features has besides are there under their own names. The description beside the file
-holds the key under which it was made.
+Further columns of a kind of features have their own names. The description beside the file holds the key
+under which it was made.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ FORMAT = "albert_tf features 2"
 _WRITTEN_AT_ONCE = 1 << 14  # examples
 _READ_AT_ONCE = 1 << 10
 _READ_BUFFER = 1 << 23  # bytes
-_RECORD_NAMES = {"labels": "label_ids"}  # of columns whose feature is called otherwise
+_RECORD_NAMES = {"labels": "label_ids"}  # column -> feature, if their names differ
 
 
 class _UnusableError(Exception):
@@ -49,16 +49,13 @@ def cached_features(
     """The features in `<folder>/<name>.<digest of the key>.tf_record`, made and written if there are none.
 
     Args:
-      folder: is created if needed.
+      folder: is created if needed; InputError if it cannot be written.
       name: such as "mnli_train".
-      key: JSON values; everything that changes the features: digests of the examples and of the vocabulary,
-        lengths and so on. The version of the file's format is added.
-      make: gives the features if there is no file, or one that is damaged or was made by something else.
+      key: JSON values of all that changes the features: digests of the examples and of the vocabulary,
+        lengths and so on.
+      make: makes the features if there is no file that is whole and was made under this key.
       kind: the class of the features.
-      keep: whether they are written.
-
-    Raises:
-      InputError: the folder cannot be written.
+      keep: whether new features are written.
     """
     key = json.loads(json.dumps(dict(key)))
     named = json.dumps([FORMAT, key], sort_keys=True)
@@ -71,8 +68,9 @@ def cached_features(
             warnings.warn(f"{path} {error}; it is made anew", InputWarning, stacklevel=2)
     if not keep:
         return make()
-    with RecordWriter([path]) as writer:  # before the work, so that a folder that cannot be written is known
+    with RecordWriter([path]) as writer:  # before the work: it refuses a folder that cannot be written
         features = make()
+        columns = _stored(features, (*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
         for records in _serialized(features):
             writer.write_serialized(records)
         writer.describe(
@@ -80,49 +78,44 @@ def cached_features(
                 "format": FORMAT,
                 "tokens": len(features.input_ids),
                 "num_choices": features.num_choices,
-                "columns": {
-                    column: [getattr(features, column).dtype.name, *getattr(features, column).shape[1:]]
-                    for column in _stored(features, (*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
-                },
+                "columns": {column: [values.dtype.name, *values.shape[1:]] for column, values in columns},
                 "key": key,
             }
         )
     return features
 
 
-def _stored(features: Features, columns: Iterable[str]) -> list[str]:
-    return [column for column in columns if getattr(features, column) is not None]
+def _stored(features: Features, columns: Iterable[str]) -> list[tuple[str, np.ndarray]]:
+    pairs = [(column, getattr(features, column)) for column in columns]
+    return [(column, values) for column, values in pairs if values is not None]
 
 
 def _serialized(features: Features) -> Iterator[list[bytes]]:
-    """The records in order, many at once. Examples of equal length are serialized together."""
+    """The records in order, many at once."""
     choices = features.num_choices
     totals = features.lengths.reshape(-1, choices).sum(axis=1, dtype=np.int64)
     ends = np.cumsum(totals)
-    of_tokens, of_examples = (
-        _stored(features, columns) for columns in (features.TOKEN_COLUMNS, features.EXAMPLE_COLUMNS)
-    )
     for begin in range(0, len(features), _WRITTEN_AT_ONCE):
         examples = slice(begin, begin + _WRITTEN_AT_ONCE)
         sequences = slice(begin * choices, (begin + _WRITTEN_AT_ONCE) * choices)
         tokens = slice(ends[begin] - totals[begin], ends[examples][-1])
         first = features.first_lengths[sequences]
         runs = np.stack([first, features.lengths[sequences] - first], axis=1).ravel()
-        ragged = {column: getattr(features, column)[tokens] for column in of_tokens}
+        ragged = {column: values[tokens] for column, values in _stored(features, features.TOKEN_COLUMNS)}
         ragged["segment_ids"] = np.repeat(np.tile(np.array([0, 1], np.uint8), len(first)), runs)
         fixed = {
-            column: getattr(features, column)[sequences].reshape(-1, choices)
-            for column in features.SEQUENCE_COLUMNS
+            column: values[sequences].reshape(-1, choices)
+            for column, values in _stored(features, features.SEQUENCE_COLUMNS)
         }
-        for column in of_examples:
-            values = getattr(features, column)[examples]
-            fixed[_RECORD_NAMES.get(column, column)] = values.reshape(len(values), -1)
+        for column, values in _stored(features, features.EXAMPLE_COLUMNS):
+            fixed[_RECORD_NAMES.get(column, column)] = values[examples].reshape(len(totals[examples]), -1)
         yield _in_groups(totals[examples], ragged, fixed)
 
 
 def _in_groups(
     totals: np.ndarray, ragged: Mapping[str, np.ndarray], fixed: Mapping[str, np.ndarray]
 ) -> list[bytes]:
+    """The records in order, of which those of equal length are serialized together."""
     starts = np.cumsum(totals) - totals
     by_length = np.argsort(totals, kind="stable")
     borders = np.flatnonzero(np.diff(totals[by_length])) + 1
@@ -137,7 +130,7 @@ def _in_groups(
 
 
 def _read(path: str, key: Mapping[str, Any], kind: type[Features]) -> Features:
-    """The features of a file, after every check that can be made."""
+    """The features of a file; `_UnusableError` if they are not those of the key."""
     found = read_metadata(path, FORMAT)
     if found is None:
         raise _UnusableError(f"has no description {metadata_path(path)} of a feature cache")
@@ -179,15 +172,12 @@ def _read_records(path: str, found: Mapping[str, Any], kind: type[Features]) -> 
     with tf.device("CPU:0"):
         batches = tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER).batch(_READ_AT_ONCE)
         batches = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        parts: dict[str, list[np.ndarray]] = {column: [] for column in types}
         try:
-            for batch in batches.as_numpy_iterator():
-                for column, values in batch.items():
-                    parts[column].append(values)
+            parts = list(batches.as_numpy_iterator())
         except tf.errors.OpError:
             raise _UnusableError("is damaged") from None
     absent: dict[str, Any] = dict.fromkeys((*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
-    read = {column: np.concatenate(values) for column, values in parts.items()}
+    read = {column: np.concatenate([part[column] for part in parts]) for column in types}
     features = kind(num_choices=choices, **absent | read)
     if len(features) != found["records"] or len(features.input_ids) != found["tokens"]:
         raise _UnusableError("does not hold what was written")

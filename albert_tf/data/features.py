@@ -20,10 +20,10 @@ class Features:
     Attributes:
       input_ids: uint16 or uint32 [tokens]. [CLS] A [SEP] or [CLS] A [SEP] B [SEP] of each sequence.
       lengths: int32 [sequences].
-      first_lengths: int32 [sequences]. Tokens of [CLS] A [SEP], which are of segment 0; the others are of 1.
+      first_lengths: int32 [sequences]. Tokens of [CLS] A [SEP], segment 0; the other tokens are segment 1.
       full_lengths: int32 [sequences]. What `lengths` would be if nothing had been cut.
-      labels: int32 class numbers or float32 scores [examples]; None where there are none.
-      num_choices: sequences of an example: 1, or the number of its choices.
+      labels: int32 class numbers or float32 scores [examples], or None.
+      num_choices: the number of sequences of an example; 1 if it is no multiple choice.
     """
 
     TOKEN_COLUMNS: ClassVar[tuple[str, ...]] = ("input_ids",)
@@ -38,7 +38,7 @@ class Features:
     num_choices: int = 1
 
     def __len__(self) -> int:
-        """The number of examples, not of sequences."""
+        """The number of examples."""
         return len(self.lengths) // self.num_choices
 
     @functools.cached_property
@@ -50,9 +50,7 @@ class Features:
 class Spans(NamedTuple):
     """Encoded texts as ranges of an array: text i is ids[starts[i] : starts[i] + lengths[i]].
 
-    Attributes:
-      ids: the tokenizer's `id_dtype` [pieces].
-      starts, lengths: int64 [texts]. Ranges may overlap: equal texts share theirs.
+    Starts and lengths are int64. Equal texts share a range.
     """
 
     ids: np.ndarray
@@ -73,27 +71,22 @@ class Spans(NamedTuple):
 
 
 def text_features(
-    tokenizer: Tokenizer,
-    texts: tuple[Sequence[str], ...],
-    labels: np.ndarray | None,
-    max_seq_length: int,
+    tokenizer: Tokenizer, texts: tuple[Sequence[str], ...], labels: np.ndarray | None, max_seq_length: int
 ) -> Features:
     """[CLS] A [SEP] of one column of texts, [CLS] A [SEP] B [SEP] of two, no longer than `max_seq_length`.
 
-    A single text loses its end; of a pair the longer text loses its last piece, B if they are equally long,
-    until both fit.
+    A text that is too long loses its end; a pair is cut as `truncated_pair` says.
     """
     columns = [encode_column(tokenizer, column, "tokenizing") for column in texts]
     room = max_seq_length - 1 - len(columns)
-    kept: Sequence[np.ndarray]
-    if len(columns) == 1:
-        kept = [np.minimum(columns[0].lengths, room)]
-    else:
-        kept = truncated_pair(columns[0].lengths, columns[1].lengths, room)
+    lengths = [column.lengths for column in columns]
+    kept: Sequence[np.ndarray] = [np.minimum(lengths[0], room)]
+    if len(columns) == 2:
+        kept = truncated_pair(lengths[0], lengths[1], room)
     return join(
         tokenizer,
-        [column.first(lengths) for column, lengths in zip(columns, kept, strict=True)],
-        full_lengths=np.sum([column.lengths for column in columns], axis=0) + 1 + len(columns),
+        [column.first(length) for column, length in zip(columns, kept, strict=True)],
+        full_lengths=np.sum(lengths, axis=0) + 1 + len(columns),
         labels=labels,
     )
 
@@ -156,7 +149,7 @@ def concatenated(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
 
 
 def required(values: np.ndarray | None) -> np.ndarray:
-    """The values; ValueError if there are none, for example no labels in an evaluation."""
+    """The values; ValueError if there are none."""
     if values is None:
         raise ValueError("required values are missing")
     return values

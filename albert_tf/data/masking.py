@@ -1,4 +1,4 @@
-"""What is to be predicted in pretraining, whether data preparation masks it or training does."""
+"""What pretraining has to predict, whether data preparation masks it or training does."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 from albert_tf.cli import flags
 
 SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
-MASKED_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # what becomes of a chosen piece; the rest is random
+MASKED_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # of the chosen pieces; the others become random pieces
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What is wrong with the TFRecords of pretraining, and of which kind they are."""
 
-import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from albert_tf.data import records
 from albert_tf.data.tfrecord import read_records
@@ -10,20 +10,15 @@ from albert_tf.errors import InputError
 
 
 def are_unmasked(paths: Sequence[str]) -> bool:
-    """Whether record files hold unmasked records, by the first one of each.
-
-    Raises:
-      InputError: some do and others do not, or a file is damaged at its beginning.
-    """
+    """Whether files hold unmasked records, by their first ones; InputError if the files are of two kinds."""
     first_of_kind: dict[bool, str] = {}
     for path in paths:
-        for record in itertools.islice(read_records(path), 1):
-            first_of_kind.setdefault(_is_unmasked(record), path)
+        record = next(read_records(path), None)
+        if record is not None:
+            first_of_kind.setdefault("may_swap" in (_features(record) or ()), path)
     if len(first_of_kind) > 1:
-        raise InputError(
-            f"{first_of_kind[True]} holds unmasked records, {first_of_kind[False]} masked ones: a run takes "
-            "one kind"
-        )
+        unmasked, masked = first_of_kind[True], first_of_kind[False]
+        raise InputError(f"{unmasked} holds unmasked records, {masked} masked ones: a run takes one kind")
     return True in first_of_kind
 
 
@@ -37,24 +32,17 @@ def find_bad_record(
 ) -> str | None:
     """One line about the first thing wrong in record files, naming file and record (from 1), or None.
 
-    Args:
-      paths: record files.
-      max_seq_length: length they should have.
-      max_predictions_per_seq: length of their arrays of predictions; None for unmasked records.
-      vocab_size: what ids must be below.
-      type_vocab_size: what segment ids must be below.
-      limit: the most records to look at in each file.
+    `max_predictions_per_seq`, the length of the arrays of predictions, is None for unmasked records. At most
+    `limit` records of each file are looked at.
     """
     schema = records.schema(max_seq_length, max_predictions_per_seq)
-    bounds = {
-        "input_ids": (vocab_size, "there are {} pieces in the vocabulary"),
-        "masked_lm_ids": (vocab_size, "there are {} pieces in the vocabulary"),
+    pieces = (vocab_size, "there are {} pieces in the vocabulary")
+    flags = ("input_mask", "token_boundary", "next_sentence_labels", "may_swap")
+    bounds: dict[str, tuple[float, str]] = {
+        **dict.fromkeys(("input_ids", "masked_lm_ids", "mask_id"), pieces),
+        **dict.fromkeys(flags, (2, "it is 0 or 1")),
         "masked_lm_positions": (max_seq_length, "there are {} positions"),
         "segment_ids": (type_vocab_size, "there are {} segments (type_vocab_size)"),
-        **dict.fromkeys(
-            ("input_mask", "token_boundary", "next_sentence_labels", "may_swap"), (2, "it is 0 or 1")
-        ),
-        "mask_id": (vocab_size, "there are {} pieces in the vocabulary"),
         "masked_lm_weights": (float("inf"), "weights are finite and not negative"),
     }
     for path in paths:
@@ -73,29 +61,25 @@ def find_bad_record(
     return None
 
 
-def _is_unmasked(record: bytes) -> bool:
+def _features(record: bytes) -> Mapping[str, Any] | None:
+    """The features of a record by name; None if it is no `tf.train.Example`."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
     try:
-        return "may_swap" in tf.train.Example.FromString(record).features.feature
+        return tf.train.Example.FromString(record).features.feature
     except DecodeError:
-        return False
+        return None
 
 
 def _problem(
     record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, tuple[float, str]]
 ) -> str | None:
-    """What is wrong with a record; its place is not named."""
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
-        features = tf.train.Example.FromString(record).features.feature
-    except DecodeError:
+    features = _features(record)
+    if features is None:
         return "not a tf.train.Example"
     for name, (kind, length, flag) in schema.items():
-        feature = features[name] if name in features else tf.train.Feature()
+        feature = features[name]  # an empty one if the record has none of that name
         found = feature.WhichOneof("kind")
         if found is None:
             return f"no feature {name}: these are not pretraining records"

@@ -1,13 +1,12 @@
 """Where the records of TFRecord files lie, and the order in which pretraining sees them.
 
-A `RecordIndex` knows the files in blocks of 32 records, so that reading may begin anywhere. The order is a
-function of seed and files alone: each time round all records, the blocks come in another random order, and
-the records of 320 blocks in a row, about 10,000, are shuffled together. So a run may begin with any step:
-what came before it is not read, nor kept in memory is more than a few such pools.
+A `RecordIndex` divides the files into blocks of 32 records, so that reading may begin anywhere. The order
+depends on seed and files alone: each time round, the blocks come in another random order, and the records of
+320 blocks in a row, about 10,000, are shuffled together as a pool. So a run may begin with any step. It does
+not read what came before, and memory holds a few pools.
 
-Where there are several devices, each global batch is cut into as many consecutive parts, and an input
-pipeline yields the parts of its own devices one after another. So the records of a step do not depend on the
-number of devices. Every worker reads all blocks and parses its own records only.
+The devices share a global batch as in `albert_tf.data.batching`. Every worker reads all blocks and parses its
+own records only.
 """
 
 import dataclasses
@@ -25,32 +24,24 @@ from albert_tf.data.tfrecord import find_blocks, read_block
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
 
-_RECORDS_OF_A_BLOCK = 32  # some 100 KB: enough to be read fast, few enough to be shuffled well
-NUMBERS_OF_A_FILE = 1 << 40  # more than it has records
+_RECORDS_OF_A_BLOCK = 32  # about 100 KB: enough to be read fast, few enough to be shuffled well
+NUMBERS_OF_A_FILE = 1 << 40  # more than a file has records
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordIndex:
-    """The blocks of 32 records of which files consist; the last one of a file may have fewer.
+    """The blocks of 32 records of which files consist; the last block of a file may have fewer.
 
-    Attributes:
-      files: their paths.
-      sizes: bytes of each file.
-      file_of: int32 [blocks]. Which file.
-      begins: int64 [blocks]. The first byte in the file.
-      ends: int64 [blocks]. The byte after the last.
-      firsts: int64 [blocks]. The number of the block's first record, which tells a record from all others of
-        all files: 2**40 for each file before its own, and the records before it in its own.
-      counts: int32 [blocks]. Records in the block.
+    Numbers tell the records of all files apart: a file's are consecutive and begin at 2**40 times its index.
     """
 
     files: tuple[str, ...]
-    sizes: tuple[int, ...]
-    file_of: np.ndarray
-    begins: np.ndarray
-    ends: np.ndarray
-    firsts: np.ndarray
-    counts: np.ndarray
+    sizes: tuple[int, ...]  # bytes
+    file_of: np.ndarray  # int32 [blocks]: the index of the block's file
+    begins: np.ndarray  # int64 [blocks]: the block's first byte in the file
+    ends: np.ndarray  # int64 [blocks]: the byte after its last one
+    firsts: np.ndarray  # int64 [blocks]: the number of its first record
+    counts: np.ndarray  # int32 [blocks]: how many records it has
 
     def __len__(self) -> int:
         """The number of blocks."""
@@ -61,20 +52,12 @@ class RecordIndex:
         return np.bincount(self.file_of, self.counts, len(self.files)).astype(int).tolist()
 
     def read(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads blocks, checksums verified.
-
-        Returns:
-          The numbers of their records, int64 [records], and the records, bytes objects, the same shape.
-
-        Raises:
-          InputError: a record is damaged, or a file is gone.
-        """
+        """The numbers, int64, and bytes of the records of some blocks; InputError if one cannot be read."""
         counts = self.counts[blocks]
-        numbers = np.repeat(self.firsts[blocks], counts) + _counted(counts)
+        ends = np.cumsum(counts)
+        numbers = np.repeat(self.firsts[blocks] - (ends - counts), counts) + np.arange(counts.sum())
         records = np.empty(len(numbers), object)
-        end = 0
-        for block, count in zip(blocks, counts, strict=True):
-            begin, end = end, end + int(count)
+        for block, begin, end in zip(blocks, ends - counts, ends, strict=True):
             path = self.files[self.file_of[block]]
             place = int(self.begins[block]), int(self.ends[block])
             try:
@@ -85,28 +68,22 @@ class RecordIndex:
 
 
 def index_records(files: Sequence[str], kept_in: str | None = None) -> RecordIndex:
-    """Finds the blocks of files by the lengths of their records.
+    """Finds the blocks of TFRecord files by the lengths of their records; OSError if a file is gone.
 
-    Args:
-      files: TFRecord files.
-      kept_in: file for the index, which is used again while the files are the same.
-
-    Raises:
-      InputError: a file is cut short or is no TFRecord file.
-      OSError: a file is gone.
+    The index is written to `kept_in`, and read from there while the files are the same.
     """
     stats = [os.stat(path) for path in files]
-    key = json.dumps(
-        [[os.path.realpath(p), s.st_size, s.st_mtime_ns] for p, s in zip(files, stats, strict=True)]
-    )
+    sizes = tuple(stat.st_size for stat in stats)
+    times = (stat.st_mtime_ns for stat in stats)
+    key = json.dumps(list(zip(map(os.path.realpath, files), sizes, times, strict=True)))
     columns = _load(kept_in, key) if kept_in else None
     if columns is None:
-        columns = _scan(files, [stat.st_size for stat in stats])
+        columns = _scan(files, sum(sizes))
         if kept_in:
             with appear_when_complete([kept_in]) as [path], open(path, "wb") as file:
                 arrays: dict[str, Any] = {"key": key, **columns}
                 np.savez(file, **arrays)
-    return RecordIndex(tuple(files), tuple(stat.st_size for stat in stats), **columns)
+    return RecordIndex(tuple(files), sizes, **columns)
 
 
 def _load(path: str, key: str) -> dict[str, np.ndarray] | None:
@@ -120,27 +97,16 @@ def _load(path: str, key: str) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _scan(files: Sequence[str], sizes: Sequence[int]) -> dict[str, np.ndarray]:
+def _scan(files: Sequence[str], size: int) -> dict[str, np.ndarray]:
     parts = []
-    with progress_bar(
-        total=sum(sizes), desc="finding records", unit="B", unit_scale=True, leave=False, delay=2
-    ) as bar:
+    style = {"unit": "B", "unit_scale": True, "leave": False, "delay": 2}
+    with progress_bar(total=size, desc="finding records", **style) as bar:
         for number, path in enumerate(files):
             bounds, counts = find_blocks(path, _RECORDS_OF_A_BLOCK, bar.update)
             firsts = np.cumsum(counts, dtype=np.int64) - counts + number * NUMBERS_OF_A_FILE
             parts.append((np.full(len(counts), number, np.int32), bounds[:-1], bounds[1:], firsts, counts))
     names = ("file_of", "begins", "ends", "firsts", "counts")
-    return {
-        name: np.concatenate(columns) for name, columns in zip(names, zip(*parts, strict=True), strict=True)
-    }
-
-
-def _counted(counts: np.ndarray) -> np.ndarray:
-    """0, 1, ... counts[0] - 1, 0, 1, ..."""
-    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-
-
-# ------------------------------------------------------------------------------------------------------ order
+    return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
 
 
 def shuffled_records(
@@ -154,17 +120,11 @@ def shuffled_records(
 ) -> tf.data.Dataset:
     """The records that this pipeline's devices train on, endlessly, from a step on.
 
-    Args:
-      index: of the files.
-      batch_size: over all devices; divisible by their number.
-      seed: not negative.
-      first_step: the batch to begin with.
-      context: the devices.
-      blocks_of_a_pool: how many blocks are shuffled together.
+    `batch_size` is over all devices and divisible by their number; the seed is not negative.
 
     Returns:
-      (epoch, number, record): int64, how often all records were seen before; int64, which tells the record
-      from all others; string.
+      (epoch, number, record): int64, how often all records were seen before; int64, the number of the record
+      in the index; string.
     """
     own = batch_size // context.num_input_pipelines
     begin = context.input_pipeline_id * own

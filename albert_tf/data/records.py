@@ -1,29 +1,29 @@
 """The TFRecords of pretraining: their schema, a fast writer and the reader.
 
-A record is a `tf.train.Example`; S is `max_seq_length`, P `max_predictions_per_seq` (with permutation the
-arrays of predictions are written twice as long, and P means that length):
+A record is a `tf.train.Example`; S is `max_seq_length`, P `max_predictions_per_seq` (twice that if pieces are
+permuted):
 
 | feature | kind | values | content |
 |---|---|---|---|
 | input_ids | int64 | S | [CLS] A [SEP] B [SEP], padded with 0 |
 | input_mask | int64 | S | 1 for pieces, 0 for padding |
 | segment_ids | int64 | S | 0 for [CLS] A [SEP], 1 for B [SEP], 0 for padding |
-| token_boundary | int64 | S | 1 at word starts and special pieces; written, not needed for reading |
+| token_boundary | int64 | S | 1 at word starts and special pieces; readers do not need it |
 | masked_lm_positions | int64 | P | ascending, padded with 0 |
 | masked_lm_ids | int64 | P | the pieces to predict there, padded with 0 |
 | masked_lm_weights | float | P | 1 for predictions, 0 for padding |
 | next_sentence_labels | int64 | 1 | 0 in order, 1 swapped (SOP) or not the next text (NSP) |
 
 An unmasked record has input_ids as they are in the text, segment_ids, token_boundary and next_sentence_labels
-as above (the padding begins after the last 1 of segment_ids), no features of predictions, and in their place
+as above (the padding begins after the last 1 of segment_ids), and two other features:
 
 | feature | kind | values | content |
 |---|---|---|---|
-| may_swap | int64 | 1 | 1 where A and B are in the order of the text and may change places (SOP), else 0 |
+| may_swap | int64 | 1 | 1 if A and B are in the order of the text and may change places (SOP), else 0 |
 | mask_id | int64 | 1 | the id of [MASK] |
 
-Beside the record file F lies `F.json`, which says how it was made. Importing this module does not import
-TensorFlow, nor does writing.
+Beside the record file F lies `F.json`, which says how it was made. Neither this module nor its writer imports
+TensorFlow.
 """
 
 import contextlib
@@ -41,14 +41,11 @@ FORMAT = "albert_tf pretraining records 1"
 _MANIFEST_SUFFIX = ".manifest.json"
 
 
-# ---------------------------------------------------------------------------------------------- writing
-
-
 def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
     """Many `tf.train.Example`s at once, equal to the protocol buffer library's deterministic bytes.
 
-    All records are laid out in one array of bytes, with as many cells for a number as its longest form
-    needs; what a shorter form leaves empty is dropped at the end, in one step.
+    All records are laid out in one array of bytes. In it the numbers of an array have the same width; the
+    bytes that shorter numbers leave empty are dropped at the end, in one step.
 
     Args:
       features: name -> array [records, values], of float32, bool or non-negative integers below 2**32.
@@ -64,7 +61,7 @@ def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
         if values.dtype == np.float32:
             layout.append_cells(np.ascontiguousarray(values, "<f4").view(np.uint8))
         else:
-            layout.append_numbers(values)
+            layout.append_cells(*_varints(values))
         for _ in range(4):
             layout.end_message()
     return layout.records(b"\x0a")
@@ -87,20 +84,17 @@ class _Layout:
         self._parts.append((cells, used))
         self._lengths = self._lengths + (cells.shape[1] if used is None else np.count_nonzero(used, axis=1))
 
-    def append_numbers(self, values: np.ndarray) -> None:
-        self.append_cells(*_varints(values))
-
     def begin_message(self, tag: bytes) -> None:
         self._open.append((tag, len(self._parts), self._lengths))
 
     def end_message(self) -> None:
-        """Puts tag and length before all that was appended since the message began."""
+        """Puts tag and length before what was appended since the message began."""
         tag, index, before = self._open.pop()
         later, self._parts = self._parts[index:], self._parts[:index]
         size = self._lengths - before
         self._lengths = before
         self.append(tag)
-        self.append_numbers(size[:, None])
+        self.append_cells(*_varints(size[:, None]))
         self._parts += later
         self._lengths = self._lengths + size
 
@@ -118,8 +112,7 @@ class _Layout:
 def _varints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Seven bits a byte, lowest first, the top bit set on all but the last byte of a number.
 
-    Returns:
-      cells: uint8 [rows, values * width]; used: bool, the same shape, or None where all cells are.
+    Gives cells, uint8 [rows, values * width], and which are used, bool, the same shape; None if all are.
     """
     if values.dtype != bool and values.size and values.min() < 0:
         raise ValueError("a record holds no negative numbers")
@@ -149,7 +142,6 @@ class RecordWriter:
 
     def __init__(self, paths: Sequence[str]):
         self._paths = list(paths)
-        self._stack = contextlib.ExitStack()
         self._counts = [0] * len(paths)
         self._next = 0  # the file that the next record goes to
 
@@ -166,11 +158,11 @@ class RecordWriter:
         return self._stack.__exit__(*error)
 
     def write(self, features: Mapping[str, np.ndarray]) -> None:
-        """Appends a record per row of the arrays, dealing them out over the files in turn."""
+        """Appends a record for each row of the arrays; the files get them in turn."""
         self.write_serialized(serialize_examples(features))
 
     def write_serialized(self, records: Sequence[bytes]) -> None:
-        """Appends records as `serialize_examples` makes them, dealing them out over the files in turn."""
+        """Appends records as `serialize_examples` makes them; the files get them in turn."""
         for i, file in enumerate(self._files):
             own = records[(i - self._next) % len(self._files) :: len(self._files)]
             file.writelines(part for record in own for part in framed(record))
@@ -178,10 +170,7 @@ class RecordWriter:
         self._next = (self._next + len(records)) % len(self._files)
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Sets the description of every file, to which number of records, size and format are added.
-
-        `metadata` may name a format of its own in place of that of pretraining records.
-        """
+        """Writes each file's description: format, records, bytes, and the metadata, which overrides these."""
         for name, records, count in zip(self._names, self._files, self._counts, strict=True):
             own = {"format": FORMAT, "records": count, "bytes": records.tell()}
             with open(name, "w", encoding="utf-8") as file:
@@ -200,10 +189,10 @@ def manifest_path(path: str) -> str:
 
 
 def read_metadata(path: str, format: str = FORMAT) -> dict[str, Any] | None:
-    """The description of a record file; None where there is none or it is of another format.
+    """The description of a record file, or None if there is none of this format.
 
     Keys of pretraining records: format, records, bytes, vocab_size, max_seq_length, max_predictions_per_seq
-    (length of the arrays), seed, settings (the flags), summary (the run's figures).
+    (the length of the arrays), seed, settings (the flags), summary (the run's figures).
     """
     try:
         with open(metadata_path(path), encoding="utf-8") as file:
@@ -213,16 +202,10 @@ def read_metadata(path: str, format: str = FORMAT) -> dict[str, Any] | None:
     return metadata if isinstance(metadata, dict) and metadata.get("format") == format else None
 
 
-# ---------------------------------------------------------------------------------------------- reading
-
-
 def parse_pretraining_batch(
     serialized: Any, max_seq_length: int, max_predictions_per_seq: int
 ) -> dict[str, Any]:
-    """Parses a batch of serialized records, eagerly or inside tf.data (batch first: ten times faster).
-
-    Args:
-      serialized: string [batch].
+    """Parses serialized records, string [batch], eagerly or inside tf.data (batch first: ten times faster).
 
     Returns:
       input_ids, input_mask, segment_ids: int32 [batch, max_seq_length]; masked_lm_positions, masked_lm_ids:
@@ -233,7 +216,7 @@ def parse_pretraining_batch(
 
 
 def parse_unmasked_batch(serialized: Any, max_seq_length: int) -> dict[str, Any]:
-    """The same for unmasked records.
+    """Parses serialized unmasked records, string [batch].
 
     Returns:
       input_ids, segment_ids, token_boundary: int32 [batch, max_seq_length]; next_sentence_labels, may_swap,
@@ -246,47 +229,37 @@ def _parse_batch(serialized: Any, features: dict[str, tuple[str, int, str]]) -> 
     import tensorflow as tf
 
     types = {"int64_list": tf.int64, "float_list": tf.float32}
-    parsed = tf.io.parse_example(
-        serialized,
-        {
-            name: tf.io.FixedLenFeature([length] if flag else [], types[kind])
-            for name, (kind, length, flag) in features.items()
-        },
-    )
+    wanted = {
+        name: tf.io.FixedLenFeature([length] if flag else [], types[kind])
+        for name, (kind, length, flag) in features.items()
+    }
+    parsed = tf.io.parse_example(serialized, wanted)
     return {n: tf.cast(v, tf.int32) if v.dtype == tf.int64 else v for n, v in parsed.items()}
 
 
 def record_files(patterns: Sequence[str]) -> list[str]:
-    """The files that names and globs stand for, without descriptions and manifests beside record files.
-
-    Raises:
-      InputError: a name does not exist or is a folder, or a glob matches nothing.
-    """
+    """What `matching_files` gives, without the descriptions and manifests beside record files."""
     found = matching_files(patterns)
     descriptions = {metadata_path(path) for path in found}
     return [path for path in found if path not in descriptions and not path.endswith(_MANIFEST_SUFFIX)]
 
 
 def schema(max_seq_length: int, max_predictions_per_seq: int | None) -> dict[str, tuple[str, int, str]]:
-    """For each feature that a reader needs: its kind, its number of values, the flag that says the number."""
+    """For each feature that a reader needs: its kind, its number of values, the flag that says the number.
+
+    `max_predictions_per_seq` is None for unmasked records.
+    """
     sequence = ("int64_list", max_seq_length, "--max_seq_length")
     single = ("int64_list", 1, "")
     if max_predictions_per_seq is None:
         return {
-            "input_ids": sequence,
-            "segment_ids": sequence,
-            "token_boundary": sequence,
-            "next_sentence_labels": single,
-            "may_swap": single,
-            "mask_id": single,
+            **dict.fromkeys(("input_ids", "segment_ids", "token_boundary"), sequence),
+            **dict.fromkeys(("next_sentence_labels", "may_swap", "mask_id"), single),
         }
     predictions = ("int64_list", max_predictions_per_seq, "--max_predictions_per_seq")
     return {
-        "input_ids": sequence,
-        "input_mask": sequence,
-        "segment_ids": sequence,
-        "masked_lm_positions": predictions,
-        "masked_lm_ids": predictions,
+        **dict.fromkeys(("input_ids", "input_mask", "segment_ids"), sequence),
+        **dict.fromkeys(("masked_lm_positions", "masked_lm_ids"), predictions),
         "masked_lm_weights": ("float_list", *predictions[1:]),
         "next_sentence_labels": single,
     }

@@ -1,4 +1,7 @@
-"""Columns of a TSV or JSON-lines file, with the place of every value for error messages."""
+"""Columns of a TSV or JSON-lines file, with the place of every value for error messages.
+
+The readers raise `InputError` with file and line if a file cannot be read, holds no rows or lacks a value.
+"""
 
 import codecs
 import dataclasses
@@ -18,14 +21,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Table:
-    """Some columns of a file, as text, row by row.
-
-    Attributes:
-      path: the file.
-      columns: name -> values [rows].
-      lines: the line of each row, from 1.
-      digest: of the file's content.
-    """
+    """Some columns of a file, as text, with the number of each row's line (from 1) and the file's digest."""
 
     path: str
     columns: Mapping[str, Sequence[str]]
@@ -47,7 +43,7 @@ class Table:
         return values
 
     def labels(self, column: str, label_names: Sequence[str]) -> np.ndarray:
-        """A column's class numbers, int32 [rows]; if there are no label names its scores, float32 [rows]."""
+        """A column's class numbers, int32 [rows]; without label names its scores, float32 [rows]."""
         if not label_names:
             scores = np.array([_number(value) for value in self.columns[column]], np.float32)
             self._refuse(column, np.isnan(scores), "is not a finite number")
@@ -58,7 +54,7 @@ class Table:
         return classes
 
     def _refuse(self, column: str, bad: np.ndarray, what: str) -> None:
-        """Raises `InputError` about the first bad value of a column, if any is."""
+        """Raises `InputError` about the first bad value of a column, if there is one."""
         if bad.any():
             row = int(np.argmax(bad))
             value = self.columns[column][row]
@@ -67,24 +63,17 @@ class Table:
 
 
 def read_tsv(
-    path: str,
-    columns: Sequence[str],
-    *,
-    header: Sequence[str] | None = None,
-    pad_short_rows: bool = False,
+    path: str, columns: Sequence[str], *, header: Sequence[str] | None = None, pad_short_rows: bool = False
 ) -> Table:
     r"""Reads columns of tab-separated values, without quoting: a quote is a character like any other.
 
-    The file is UTF-8, with or without a byte-order mark; lines end with \n or \r\n and nowhere else.
+    The file is UTF-8, with or without a byte-order mark; lines end with \n or \r\n only.
 
     Args:
       path: the file.
-      columns: those to read.
-      header: names of the file's columns; without them the first line holds them.
-      pad_short_rows: whether a row with too few values gets empty ones, instead of being an error.
-
-    Raises:
-      InputError: the file cannot be read, lacks a column or has no rows, or a row has too few or many values.
+      columns: the names of the columns to read.
+      header: names of the file's columns; by default the first line holds them.
+      pad_short_rows: whether a row with too few values gets empty ones; by default that is an error.
     """
     digest = hashlib.sha256()
     lines = _lines(path, digest)
@@ -113,12 +102,8 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
     Args:
       path: the file: UTF-8, lines end with \n or \r\n.
       columns: the keys to read. Their values are strings.
-      scalars: those of them whose values may also be numbers and booleans, read as JSON spells them, and
-        hold no tabs or line ends.
-
-    Raises:
-      InputError: the file cannot be read or has no objects; a line is no JSON object, lacks a key or has a
-        value of another type.
+      scalars: those keys whose values may also be numbers and booleans, which stay as JSON spells them, and
+        must not hold tabs or line ends.
     """
     digest = hashlib.sha256()
     numbers, rows = [], []
@@ -134,12 +119,12 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
 
 
 def digest_of(*values: Any) -> str:
-    """A digest of values whose `repr` says all of them: text, numbers, and containers of these."""
+    """A digest of the `repr` of values: of text, numbers, and containers of these."""
     return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
 def _lines(path: str, digest: Any) -> Iterator[str]:
-    """The lines of a file, without empty ones at its end; all bytes go through the `hashlib` object too."""
+    """The lines of a file, without empty ones at its end; its bytes also update the `hashlib` object."""
     empty = 0
     try:
         with open(path, "rb") as file:
@@ -204,7 +189,7 @@ def _table(
 
 
 def _number(text: str) -> float:
-    """The number that a text spells; not-a-number where it spells none that float32 can hold."""
+    """The number that a text spells; not-a-number if it spells none that float32 can hold."""
     try:
         number = float(text)
     except ValueError:

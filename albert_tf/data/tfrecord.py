@@ -1,6 +1,7 @@
-"""TFRecord files: records with their lengths and checksums, without TensorFlow.
+"""TFRecord files, without TensorFlow: records with their lengths and checksums.
 
-A file may be read from its beginning, or in blocks of records from anywhere.
+Readers verify the checksums. They raise `InputError` if a file is cut short or damaged, and name the record,
+counted from 1.
 """
 
 import io
@@ -17,60 +18,40 @@ from albert_tf.errors import InputError
 
 _HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
 _CHECKSUM = struct.Struct("<I")
-_MAPPED = 1 << 26  # bytes of a file that are kept in memory while its records are counted
 
 
 def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """What a file holds for a record: its length with a checksum, its bytes with a checksum."""
-    length = len(record)
-    return (
-        _HEADER.pack(length, _masked_checksum(struct.pack("<Q", length))),
-        record,
-        _CHECKSUM.pack(_masked_checksum(record)),
-    )
+    """What a file holds for a record: its length with a checksum, its bytes, their checksum."""
+    header = _HEADER.pack(len(record), _masked_checksum(struct.pack("<Q", len(record))))
+    return header, record, _CHECKSUM.pack(_masked_checksum(record))
 
 
 def read_records(path: str) -> Iterator[bytes]:
-    """The records of a file, checksums verified.
-
-    Raises:
-      InputError: the file is cut short or damaged; the message names the record, counted from 1.
-    """
+    """The records of a file."""
     with open(path, "rb") as file:
         yield from _read(file, os.fstat(file.fileno()).st_size, path, 1)
 
 
 def read_block(path: str, begin: int, end: int, first: int) -> list[bytes]:
-    """The records in the bytes from `begin` to `end` of a file, checksums verified.
-
-    Args:
-      path: the file.
-      begin, end: as `find_blocks` gives them.
-      first: number of the first record in the file, counted from 1, for errors.
-
-    Raises:
-      InputError: as `read_records`.
-    """
+    """The records of a block, whose bounds `find_blocks` gave and whose first record has that number."""
     with open(path, "rb", buffering=0) as file:
         data = os.pread(file.fileno(), end - begin, begin)
     return list(_read(io.BytesIO(data), len(data), path, first))
 
 
 def find_blocks(
-    path: str, records_of_a_block: int, advance: Callable[[int], Any]
+    path: str, records_of_a_block: int, advance: Callable[[int], Any], mapped_bytes: int = 1 << 26
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Finds where blocks of records begin; of the records only the lengths are read.
+    """Finds where blocks of records begin; of the records only the lengths are read and checked.
 
     Args:
       path: the file.
-      records_of_a_block: the last one may have fewer.
+      records_of_a_block: the last block may have fewer.
       advance: called with the number of bytes of each block.
+      mapped_bytes: how much of the file stays in memory.
 
     Returns:
       int64 [blocks + 1]: the first byte of each block, and the end of the file; int32 [blocks]: records.
-
-    Raises:
-      InputError: as `read_records`, but for damage inside records.
     """
     size = os.path.getsize(path)
     bounds, records, position, mapped = [0], 0, 0, 0
@@ -83,13 +64,11 @@ def find_blocks(
                 if records % records_of_a_block == 0 or position == size:
                     advance(position - bounds[-1])
                     bounds.append(position)
-                    if position - mapped > _MAPPED:
+                    if position - mapped > mapped_bytes:
                         data.madvise(mmap.MADV_DONTNEED, mapped, position - mapped)
                         mapped = position // mmap.PAGESIZE * mmap.PAGESIZE
-    counts = np.full(len(bounds) - 1, records_of_a_block, np.int32)
-    if records % records_of_a_block:
-        counts[-1] = records % records_of_a_block
-    return np.array(bounds, np.int64), counts
+    counts = np.minimum(records - np.arange(0, records, records_of_a_block), records_of_a_block)
+    return np.array(bounds, np.int64), counts.astype(np.int32)
 
 
 def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:
@@ -105,7 +84,7 @@ def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:
 
 
 def _size(header: bytes, left: int, path: str, number: int) -> int:
-    """The bytes of a record with header and checksum; at most `left` bytes may exist."""
+    """The bytes of a record with header and checksum; InputError if they are more than the bytes left."""
     length, checksum = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, None)
     if checksum is not None and checksum != _masked_checksum(header[:8]):
         damage = "is damaged" if number > 1 else "is damaged, or the file is no TFRecord"

@@ -9,19 +9,14 @@ import tensorflow as tf
 def gelu(x: tf.Tensor) -> tf.Tensor:
     """GELU in the tanh form, the only form in the original: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
 
-    Takes and returns a float tensor of any shape. TensorFlow with oneDNN fuses exactly these operations into
-    the matmul before them, and LiteRT runs them as one operation.
+    TensorFlow with oneDNN fuses exactly this operation into the matmul before it; LiteRT runs it as one.
     """
     return tf.nn.gelu(x, approximate=True)
 
 
 @tf.custom_gradient
 def trainable_gelu(x: tf.Tensor) -> tf.Tensor:
-    """`gelu` with its gradient written out, which saves memory.
-
-    It keeps two tensors as wide as the feed-forward network for the backward pass; automatic differentiation
-    keeps five.
-    """
+    """`gelu` that keeps two tensors for the backward pass; automatic differentiation keeps five."""
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
     tanh = tf.tanh(scale * x * (1 + cubic * x * x))
 
@@ -36,10 +31,5 @@ _ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.nn.tanh, "linear": 
 
 
 def activation(name: str, training: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the function that `AlbertConfig.hidden_act` names.
-
-    Args:
-      name: "gelu", "relu", "tanh" or "linear".
-      training: whether a backward pass follows; "gelu" then is `trainable_gelu`.
-    """
+    """Returns the function that `AlbertConfig.hidden_act` names; "gelu" in training is `trainable_gelu`."""
     return trainable_gelu if training and name == "gelu" else _ACTIVATIONS[name]

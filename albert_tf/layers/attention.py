@@ -7,18 +7,14 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dense import dense
-from albert_tf.layers.dropout import dropout, split_seed
+from albert_tf.layers.dropout import Seed, dropout, split_seed
 from albert_tf.layers.normalization import layer_norm
 
 
 def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
-    """Computes the number to add to each attention score: 0 for real keys, -10000 for padding.
+    """Computes what is added to the scores of each key: 0 for real pieces, -10000 for padding.
 
-    Args:
-      input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
-
-    Returns:
-      float32 `[batch, 1, 1, sequence]`. It masks keys only; padded queries are computed like all others.
+    Takes `[batch, sequence]`, 1 for real pieces and 0 for padding; returns float32 `[batch, 1, 1, sequence]`.
     """
     bias = (1.0 - tf.cast(input_mask, tf.float32)) * -10000.0
     shape = tf.shape(input_mask)
@@ -29,26 +25,15 @@ def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
 def attention_probabilities(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Computes softmax(q k' / sqrt(size) + bias), the softmax in float32.
 
-    Args:
-      query: `[batch, heads, queries, size]`.
-      key: `[batch, heads, sequence, size]`.
-      bias: float32, broadcast over `[batch, heads, queries, sequence]`.
-
-    Returns:
-      `[batch, heads, queries, sequence]` in the dtype of `query`.
+    From `[batch, heads, queries, size]`, `[batch, heads, sequence, size]` and `attention_bias` it makes
+    `[batch, heads, queries, sequence]` in the dtype of `query`.
     """
     scores = tf.matmul(query, key, transpose_b=True) * (1.0 / math.sqrt(query.shape[-1]))
     return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + bias), query.dtype)
 
 
 class SelfAttention(tf_keras.layers.Layer):
-    """The attention half of a block: LayerNorm(x + dropout(dense(attention(x)))).
-
-    Args:
-      config: the model's shape.
-      scope: prefix of the variables' names, such as `bert/encoder/transformer/group_0/inner_group_0`.
-      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
-    """
+    """The attention half of a block: LayerNorm(x + dropout(dense(attention(x))))."""
 
     def __init__(self, config: AlbertConfig, scope: str, **kwargs):
         super().__init__(**kwargs)
@@ -64,19 +49,14 @@ class SelfAttention(tf_keras.layers.Layer):
         return dense(scope, size, size, self.config.initializer_range, dtype=self.dtype_policy)
 
     def call(
-        self,
-        hidden: tf.Tensor,
-        bias: tf.Tensor,
-        queries: tf.Tensor | None = None,
-        dropout_seed: tf.Tensor | None = None,
+        self, hidden: tf.Tensor, bias: tf.Tensor, queries: tf.Tensor | None = None, dropout_seed: Seed = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Attends from some positions to all positions.
 
         Args:
           hidden: `[batch, sequence, H]`, the positions to attend to.
-          bias: float32 `[batch, 1, 1, sequence]` from `attention_bias`.
+          bias: from `attention_bias`.
           queries: `[batch, queries, H]`, the rows of `hidden` to compute; default: all rows.
-          dropout_seed: int32 `[2]` for dropout; None for no dropout.
 
         Returns:
           The output `[batch, queries, H]` and the probabilities `[batch, heads, queries, sequence]`.

@@ -6,68 +6,43 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.layers.dense import dense
-from albert_tf.layers.dropout import dropout
+from albert_tf.layers.dropout import Seed, dropout
 from albert_tf.layers.normalization import layer_norm
 from albert_tf.layers.variables import truncated_normal
 
 
 class FactorizedEmbedding(tf_keras.layers.Layer):
-    """Word, segment and position embeddings: their sum, normalized, then projected to H if E is not H.
+    """Word, segment and position embeddings: their sum, normalized, then projected to H if E is not H."""
 
-    Args:
-      config: the model's shape.
-      scope: prefix of the variables' names.
-      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
-
-    Attributes:
-      word_embeddings: the table `[V, E]`; the masked-LM head uses it too.
-    """
-
-    def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
         width = config.embedding_size
-        self.word_embeddings = self._table(f"{scope}/embeddings/word_embeddings", config.vocab_size)
-        self.token_type_embeddings = self._table(
-            f"{scope}/embeddings/token_type_embeddings", config.type_vocab_size
-        )
-        self.position_embeddings = self._table(
-            f"{scope}/embeddings/position_embeddings", config.max_position_embeddings
-        )
-        self.layer_norm = layer_norm(f"{scope}/embeddings/LayerNorm", width, self.dtype_policy)
+        # The masked-LM head uses this table `[V, E]`, too.
+        self.word_embeddings = self._table("word_embeddings", config.vocab_size)
+        self.token_type_embeddings = self._table("token_type_embeddings", config.type_vocab_size)
+        self.position_embeddings = self._table("position_embeddings", config.max_position_embeddings)
+        self.layer_norm = layer_norm("bert/embeddings/LayerNorm", width, self.dtype_policy)
         self.projection = None
         if config.has_projection:
-            self.projection = dense(
-                f"{scope}/encoder/embedding_hidden_mapping_in",
-                width,
-                config.hidden_size,
-                config.initializer_range,
-                dtype=self.dtype_policy,
-            )
+            scope, deviation = "bert/encoder/embedding_hidden_mapping_in", config.initializer_range
+            self.projection = dense(scope, width, config.hidden_size, deviation, dtype=self.dtype_policy)
 
     def _table(self, name: str, rows: int) -> tf.Variable:
         return self.add_weight(
-            name=name,
+            name=f"bert/embeddings/{name}",
             shape=[rows, self.config.embedding_size],
             initializer=truncated_normal(self.config.initializer_range),
             experimental_autocast=False,  # The large table is not cast: only the rows that are looked up.
         )
 
     def call(
-        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout_seed: tf.Tensor | None = None
+        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout_seed: Seed = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Embeds a batch.
-
-        Args:
-          input_ids: int `[batch, sequence]`.
-          segment_ids: int `[batch, sequence]`.
-          dropout_seed: int32 `[2]` for dropout; None for no dropout.
+        """Embeds ids and segments, int `[batch, sequence]`; InputError if they are too long for the model.
 
         Returns:
           The embedding output `[batch, sequence, E]` and the encoder's input `[batch, sequence, H]`.
-
-        Raises:
-          InputError: the sequence is longer than the position table.
         """
         length = self._checked_length(input_ids)
         embedded = tf.gather(self.word_embeddings, input_ids)

@@ -5,7 +5,7 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.attention import SelfAttention, attention_bias
-from albert_tf.layers.dropout import split_seed
+from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.feed_forward import FeedForward
 
 
@@ -14,23 +14,18 @@ class SharedEncoder(tf_keras.layers.Layer):
 
     The weights of a group have the original's names, `group_<g>/inner_group_<k>/...`. If
     `cross_layer_sharing` leaves a half of the blocks unshared, that half has a group for every layer.
-
-    Args:
-      config: the model's shape.
-      scope: prefix of the variables' names.
-      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
     """
 
-    def __init__(self, config: AlbertConfig, scope: str = "bert", **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        prefix = f"{scope}/encoder/transformer/group_"
         # In the order of the computation. The lists are flat because Keras saves no lists of lists.
-        self.attention = self._in_order(SelfAttention, config.attention_group, prefix)
-        self.feed_forward = self._in_order(FeedForward, config.ffn_group, prefix)
+        self.attention = self._in_order(SelfAttention, config.attention_group)
+        self.feed_forward = self._in_order(FeedForward, config.ffn_group)
 
-    def _in_order(self, half_class, group_of_layer, prefix: str) -> list:
+    def _in_order(self, half_class, group_of_layer) -> list:
         """Makes one half of each of the L x `inner_group_num` blocks; layers of a group share objects."""
+        prefix = "bert/encoder/transformer/group_"
         groups = [group_of_layer(layer) for layer in range(self.config.num_hidden_layers)]
         halves = {
             group: [
@@ -46,7 +41,7 @@ class SharedEncoder(tf_keras.layers.Layer):
         hidden: tf.Tensor,
         input_mask: tf.Tensor,
         output_positions: tf.Tensor | None = None,
-        dropout_seed: tf.Tensor | None = None,
+        dropout_seed: Seed = None,
         recompute: bool = False,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Encodes a batch.
@@ -55,15 +50,13 @@ class SharedEncoder(tf_keras.layers.Layer):
           hidden: `[batch, sequence, H]`.
           input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
           output_positions: int `[batch, outputs]`. If given, the last block computes queries, output and
-            feed-forward at these positions only. The result is the same as computing all and gathering these.
-          dropout_seed: int32 `[2]` for dropout, None for no dropout; each block draws its own masks.
-          recompute: whether the backward pass computes each block again from its input, and so keeps no
-            tensors from inside the block. The list of probabilities is then empty.
+            feed-forward at these positions only; the results there are the same.
+          dropout_seed: each block draws its own masks from it.
+          recompute: whether the backward pass computes each block again from its input. The list of
+            probabilities is then empty.
 
         Returns:
-          Two lists with an entry for each of the L x `inner_group_num` blocks: the output
-          `[batch, sequence, H]` and the attention probabilities `[batch, heads, sequence, sequence]`. If
-          positions are given, the last entry of both has `outputs` in place of the first `sequence`.
+          The outputs and the attention probabilities of all blocks, as `AlbertEncoder.call` gives them.
         """
         bias = attention_bias(input_mask)
         blocks = len(self.attention)

@@ -10,26 +10,19 @@ from albert_tf.layers.normalization import layer_norm
 from albert_tf.layers.variables import truncated_normal
 
 
-def pooler(config: AlbertConfig, scope: str = "bert", dtype=None) -> tf_keras.layers.Dense:
+def pooler(config: AlbertConfig, dtype=None) -> tf_keras.layers.Dense:
     """Makes the pooler: tanh(dense(x)) of the first position, `[batch, H]` to `[batch, H]`."""
-    size = config.hidden_size
-    return dense(
-        f"{scope}/pooler/dense", size, size, config.initializer_range, activation="tanh", dtype=dtype
-    )
+    size, deviation = config.hidden_size, config.initializer_range
+    return dense("bert/pooler/dense", size, size, deviation, activation="tanh", dtype=dtype)
 
 
 class MaskedLMHead(tf_keras.layers.Layer):
-    """Predicts pieces: H -> E, activation, LayerNorm, then the product with the transposed word embeddings.
+    """Predicts pieces: H -> E, activation, LayerNorm, product with the transposed word embeddings."""
 
-    Args:
-      config: the model's shape.
-      scope: prefix of the variables' names.
-      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
-    """
-
-    def __init__(self, config: AlbertConfig, scope: str = "cls/predictions", **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
+        scope = "cls/predictions"
         self.dense = dense(
             f"{scope}/transform/dense",
             config.hidden_size,
@@ -47,15 +40,7 @@ class MaskedLMHead(tf_keras.layers.Layer):
         )
 
     def call(self, sequence_output: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
-        """Scores all pieces at some positions.
-
-        Args:
-          sequence_output: `[batch, positions, H]`.
-          word_embeddings: the embedding table, `[V, E]`.
-
-        Returns:
-          float32 logits `[batch, positions, V]`.
-        """
+        """Maps `[batch, positions, H]` and the table `[V, E]` to float32 logits `[batch, positions, V]`."""
         flat = tf.reshape(sequence_output, [-1, self.config.hidden_size])
         transformed = self.layer_norm(self.dense(flat))
         table = tf.cast(word_embeddings, transformed.dtype)
@@ -65,15 +50,7 @@ class MaskedLMHead(tf_keras.layers.Layer):
 
 
 class OutputHead(tf_keras.layers.Layer):
-    """Computes logits x W' + b. W is `[size, hidden_size]`, as the original stores it.
-
-    Args:
-      size: number of logits.
-      hidden_size: width of the input.
-      scope: prefix of the names of `output_weights` and `output_bias`; "" for no prefix.
-      standard_deviation: standard deviation of the initial weights.
-      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
-    """
+    """Computes logits x W' + b. W is `[size, hidden_size]`, as the original stores it."""
 
     def __init__(
         self, size: int, hidden_size: int, scope: str = "", standard_deviation: float = 0.02, **kwargs
@@ -96,8 +73,5 @@ class OutputHead(tf_keras.layers.Layer):
 
 
 def sentence_order_head(config: AlbertConfig, dtype=None) -> OutputHead:
-    """Makes the head that tells from the pooled output if two segments are in order (0) or swapped (1).
-
-    It is the head of sentence-order prediction (paper 3.1).
-    """
+    """Makes the head that tells from the pooled output if two segments are in order (0) or swapped (1)."""
     return OutputHead(2, config.hidden_size, "cls/seq_relationship", config.initializer_range, dtype=dtype)

@@ -5,16 +5,15 @@ import tf_keras
 
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dense import dense
-from albert_tf.layers.dropout import dropout
+from albert_tf.layers.dropout import Seed, dropout
 from albert_tf.layers.normalization import layer_norm
 
 
 class SpanHead(tf_keras.layers.Layer):
     """Scores starts, ends given a start, and answerability, as the original's model for SQuAD 2.0 does.
 
-    Args:
-      config: the model's shape.
-      **kwargs: arguments of `tf_keras.layers.Layer`, such as `dtype`.
+    The shape of `sequence` is `[batch, sequence, H]`; `p_mask`, `[batch, sequence]`, is 1 where no answer may
+    start or end.
     """
 
     def __init__(self, config: AlbertConfig, **kwargs):
@@ -33,27 +32,14 @@ class SpanHead(tf_keras.layers.Layer):
         return dense(scope, input_size, size, deviation, dtype=self.dtype_policy, **kwargs)
 
     def start_log_probs(self, sequence: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
-        """Computes the log-probability that the answer starts at each position.
-
-        Args:
-          sequence: `[batch, sequence, H]`.
-          p_mask: `[batch, sequence]`, 1 where no answer may start.
-
-        Returns:
-          float32 `[batch, sequence]`.
-        """
-        return _masked_log_softmax(self._per_position(self.start, sequence), p_mask)
+        """Computes the log-probability of a start at each position: float32 `[batch, sequence]`."""
+        flat = tf.reshape(sequence, [-1, self.config.hidden_size])
+        return _masked_log_softmax(tf.reshape(self.start(flat), tf.shape(sequence)[:2]), p_mask)
 
     def end_log_probs(self, sequence: tf.Tensor, starts: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:
-        """Computes the log-probability that the answer ends at each position, for each of some starts.
+        """Computes the log-probability of an end at each position, for each of some starts.
 
-        Args:
-          sequence: `[batch, sequence, H]`.
-          starts: int `[batch, starts]`, positions.
-          p_mask: `[batch, sequence]`, 1 where no answer may end.
-
-        Returns:
-          float32 `[batch, starts, sequence]`.
+        `starts` are positions, int `[batch, starts]`; the result is float32 `[batch, starts, sequence]`.
         """
         vectors = tf.gather(sequence, starts, batch_dims=1)
         shape = tf.shape(sequence)
@@ -69,27 +55,13 @@ class SpanHead(tf_keras.layers.Layer):
         sequence: tf.Tensor,
         start_log_probs: tf.Tensor,
         dropout_prob: float = 0.0,
-        dropout_seed: tf.Tensor | None = None,
+        dropout_seed: Seed = None,
     ) -> tf.Tensor:
-        """Scores how probable it is that the question has no answer.
-
-        Args:
-          sequence: `[batch, sequence, H]`.
-          start_log_probs: float32 `[batch, sequence]` from `start_log_probs`.
-          dropout_prob: rate of the dropout.
-          dropout_seed: int32 `[2]` for dropout; None for no dropout.
-
-        Returns:
-          float32 logits `[batch]`, high if there is no answer.
-        """
+        """Scores that there is no answer: float32 logits `[batch]`."""
         start_probs = tf.cast(tf.exp(start_log_probs), sequence.dtype)
         start_vector = tf.squeeze(tf.matmul(start_probs[:, tf.newaxis], sequence), 1)
         hidden = self.answer_hidden(tf.concat([start_vector, sequence[:, 0]], -1))
         return tf.cast(tf.squeeze(self.answer(dropout(hidden, dropout_prob, dropout_seed)), -1), tf.float32)
-
-    def _per_position(self, dense: tf_keras.layers.Dense, sequence: tf.Tensor) -> tf.Tensor:
-        flat = tf.reshape(sequence, [-1, self.config.hidden_size])
-        return tf.reshape(dense(flat), tf.shape(sequence)[:2])
 
 
 def _masked_log_softmax(scores: tf.Tensor, p_mask: tf.Tensor) -> tf.Tensor:

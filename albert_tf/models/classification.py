@@ -1,14 +1,12 @@
 """Models that choose: a class for a text, a class for each of its pieces, or one of several candidates."""
 
-from collections.abc import Mapping
-
 import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
-from albert_tf.layers.dropout import dropout, split_seed
+from albert_tf.layers.dropout import Seed, dropout, split_seed
 from albert_tf.layers.heads import OutputHead
-from albert_tf.models.encoder import INPUT_NAMES, HeadModel, dropout_seed_for
+from albert_tf.models.encoder import INPUT_NAMES, HeadModel, Tensors, dropout_seed_for
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -16,10 +14,8 @@ class AlbertForSequenceClassification(HeadModel):
     """ALBERT with a classifier on the pooled output: the model of the GLUE tasks (paper 4.2).
 
     Args:
-      config: the model's shape.
       num_labels: number of classes; 1 for a score (regression).
-      classifier_dropout_prob: rate of the dropout on the pooled output in training.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
+      classifier_dropout_prob: rate of the dropout before the classifier in training.
 
     Example:
 
@@ -37,22 +33,8 @@ class AlbertForSequenceClassification(HeadModel):
         self.classifier_dropout_prob = classifier_dropout_prob
         self.classifier = OutputHead(num_labels, config.hidden_size, dtype=self.dtype_policy)
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Scores the classes.
-
-        Args:
-          inputs: the inputs of `AlbertEncoder`.
-          training: whether to apply dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
-
-        Returns:
-          float32 `logits` `[batch, num_labels]`.
-        """
+    def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
+        """Scores the classes: float32 `logits` `[batch, num_labels]`."""
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         pooled = self.pooled_output(inputs, training, encoder_seed)
         return {"logits": self.classifier(dropout(pooled, self.classifier_dropout_prob, head_seed))}
@@ -61,11 +43,6 @@ class AlbertForSequenceClassification(HeadModel):
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForMultipleChoice(HeadModel):
     """ALBERT with one score for each candidate: the model of RACE (paper 4.2).
-
-    Args:
-      config: the model's shape.
-      classifier_dropout_prob: rate of the dropout on the pooled output in training.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -82,21 +59,10 @@ class AlbertForMultipleChoice(HeadModel):
         self.classifier_dropout_prob = classifier_dropout_prob
         self.choice = OutputHead(1, config.hidden_size, dtype=self.dtype_policy)
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Scores the candidates.
+    def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
+        """Scores the candidates: float32 `logits` `[batch, choices]`; their softmax gives probabilities.
 
-        Args:
-          inputs: the inputs of `AlbertEncoder`, but each is `[batch, choices, sequence]`.
-          training: whether to apply dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
-
-        Returns:
-          float32 `logits` `[batch, choices]`; their softmax gives the probability of each candidate.
+        Here each input is `[batch, choices, sequence]`.
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         shape = tf.shape(inputs["input_ids"])
@@ -110,12 +76,6 @@ class AlbertForMultipleChoice(HeadModel):
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForTokenClassification(HeadModel):
     """ALBERT with a classifier on every position, for instance to tag named entities.
-
-    Args:
-      config: the model's shape.
-      num_labels: number of classes.
-      classifier_dropout_prob: rate of the dropout on the sequence output in training.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -133,22 +93,8 @@ class AlbertForTokenClassification(HeadModel):
         self.classifier_dropout_prob = classifier_dropout_prob
         self.token_classifier = OutputHead(num_labels, config.hidden_size, dtype=self.dtype_policy)
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Scores the classes of every position.
-
-        Args:
-          inputs: the inputs of `AlbertEncoder`.
-          training: whether to apply dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
-
-        Returns:
-          float32 `logits` `[batch, sequence, num_labels]`.
-        """
+    def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
+        """Scores the classes of every position: float32 `logits` `[batch, sequence, num_labels]`."""
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         sequence = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
         return {"logits": self.token_classifier(dropout(sequence, self.classifier_dropout_prob, head_seed))}

@@ -7,23 +7,19 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
-from albert_tf.layers.dropout import split_seed
+from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.embeddings import FactorizedEmbedding
 from albert_tf.layers.encoder import SharedEncoder
 from albert_tf.layers.heads import pooler
 
 INPUT_NAMES = ("input_ids", "input_mask", "segment_ids")
+Tensors = Mapping[str, tf.Tensor]
 
 
 class ConfiguredModel(tf_keras.Model):
-    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`.
+    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`."""
 
-    Attributes:
-      config: the model's shape.
-      arguments: names of the constructor's further arguments; the model keeps each as an attribute.
-    """
-
-    arguments: ClassVar[tuple[str, ...]] = ()
+    arguments: ClassVar[tuple[str, ...]] = ()  # of the constructor, besides config; each is an attribute too
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
@@ -45,10 +41,6 @@ class ConfiguredModel(tf_keras.Model):
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertEncoder(ConfiguredModel):
     """The ALBERT encoder: embeddings, shared layers and pooler (paper 3.1).
-
-    Args:
-      config: the model's shape.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Attributes:
       recompute: whether the backward pass of training computes each block again from its input. The gradients
@@ -72,19 +64,19 @@ class AlbertEncoder(ConfiguredModel):
 
     def call(
         self,
-        inputs: Mapping[str, tf.Tensor],
+        inputs: Tensors,
         training: bool | None = None,
         output_positions: tf.Tensor | None = None,
         return_all_layers: bool = False,
         return_attention_probs: bool = False,
-        dropout_seed: tf.Tensor | None = None,
+        dropout_seed: Seed = None,
     ) -> dict[str, Any]:
         """Encodes a batch.
 
         Args:
           inputs: int tensors `[batch, sequence]`: `input_ids`, and optionally `input_mask`, 1 for pieces and
             0 for padding (default: ones), and `segment_ids` (default: zeros).
-          training: whether to apply the config's dropout.
+          training: whether to apply dropout.
           output_positions: int `[batch, outputs]`. If given, `sequence_output` holds these positions only,
             and the last block computes nothing else.
           return_all_layers: whether to add `embedding_output` `[batch, sequence, E]` and `all_layer_outputs`,
@@ -96,8 +88,8 @@ class AlbertEncoder(ConfiguredModel):
             draws a seed.
 
         Returns:
-          A dictionary with `sequence_output` `[batch, sequence, H]`, `pooled_output` `[batch, H]` and the
-          entries that the arguments add, in the compute dtype of the model.
+          `sequence_output` `[batch, sequence, H]`, `pooled_output` `[batch, H]` and the entries that the
+          arguments add, in the compute dtype of the model.
 
         Raises:
           InputError: the sequence is longer than the position table.
@@ -137,35 +129,14 @@ class AlbertEncoder(ConfiguredModel):
 
 
 class HeadModel(ConfiguredModel):
-    """An encoder; a subclass adds its head.
-
-    Args:
-      config: the model's shape.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
-
-    Attributes:
-      encoder: the `AlbertEncoder`.
-    """
+    """An `AlbertEncoder`, its attribute `encoder`, to which a subclass adds a head."""
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(config, **kwargs)
         self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
 
-    def pooled_output(
-        self, inputs: Mapping[str, tf.Tensor], training: bool | None, dropout_seed: tf.Tensor | None
-    ) -> tf.Tensor:
-        """Encodes a batch for a head that reads the pooled output alone.
-
-        The last block then computes nothing but the first position.
-
-        Args:
-          inputs: the inputs of `AlbertEncoder`.
-          training: whether to apply the config's dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
-
-        Returns:
-          `[batch, H]`.
-        """
+    def pooled_output(self, inputs: Tensors, training: bool | None, dropout_seed: Seed) -> tf.Tensor:
+        """Encodes a batch to `[batch, H]`; the last block computes the first position only."""
         no_positions = tf.zeros([tf.shape(inputs["input_ids"])[0], 0], tf.int32)
         encoded = self.encoder(
             inputs, training=training, output_positions=no_positions, dropout_seed=dropout_seed
@@ -173,19 +144,8 @@ class HeadModel(ConfiguredModel):
         return encoded["pooled_output"]
 
 
-def dropout_seed_for(training: bool | None, seed: tf.Tensor | None) -> tf.Tensor | None:
-    """Chooses the seed of a model's dropout.
-
-    Args:
-      training: whether to apply dropout.
-      seed: int32 `[2]`, the caller's seed.
-
-    Returns:
-      None if there is no training; else the caller's seed; if there is none, a new one, drawn from
-      TensorFlow's global generator.
-    """
-    if not training:
-        return None
-    if seed is None:
+def dropout_seed_for(training: bool | None, seed: Seed) -> Seed:
+    """In training the given seed, or else one from TensorFlow's global generator; None outside training."""
+    if training and seed is None:
         return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
-    return seed
+    return seed if training else None

@@ -1,22 +1,16 @@
 """`AlbertForPreTraining`: the encoder with the masked-LM and sentence-order heads."""
 
-from collections.abc import Mapping
-
-import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
+from albert_tf.layers.dropout import Seed
 from albert_tf.layers.heads import MaskedLMHead, sentence_order_head
-from albert_tf.models.encoder import HeadModel
+from albert_tf.models.encoder import HeadModel, Tensors
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForPreTraining(HeadModel):
     """ALBERT with its two pretraining heads: masked LM and sentence order (paper 3.1).
-
-    Args:
-      config: the model's shape.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -32,29 +26,19 @@ class AlbertForPreTraining(HeadModel):
         self.masked_lm = MaskedLMHead(config, dtype=self.dtype_policy)
         self.sentence_order = sentence_order_head(config, dtype=self.dtype_policy)
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
+    def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
         """Predicts masked pieces and the order of the segments.
 
-        Args:
-          inputs: the inputs of `AlbertEncoder`, and optionally `masked_lm_positions`, int
-            `[batch, predictions]`, the positions to predict. Without it, every position is predicted.
-          training: whether to apply the config's dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+        `inputs` may also have `masked_lm_positions`, int `[batch, predictions]`, the positions to predict.
+        Without it, every position is predicted.
 
         Returns:
           float32 `mlm_logits` `[batch, predictions, V]`, and float32 `sop_logits` `[batch, 2]` for "in order"
           and "swapped".
         """
+        positions = inputs.get("masked_lm_positions")
         encoded = self.encoder(
-            inputs,
-            training=training,
-            output_positions=inputs.get("masked_lm_positions"),
-            dropout_seed=dropout_seed,
+            inputs, training=training, output_positions=positions, dropout_seed=dropout_seed
         )
         table = self.encoder.embeddings.word_embeddings
         return {

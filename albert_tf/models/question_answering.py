@@ -1,25 +1,19 @@
 """Models that find an answer as a span of the text: SQuAD 1.1 and SQuAD 2.0."""
 
-from collections.abc import Mapping
-
 import tensorflow as tf
 import tf_keras
 
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.config import AlbertConfig
-from albert_tf.layers.dropout import split_seed
+from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.heads import OutputHead
 from albert_tf.layers.span_head import SpanHead
-from albert_tf.models.encoder import HeadModel, dropout_seed_for
+from albert_tf.models.encoder import HeadModel, Tensors, dropout_seed_for
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForQuestionAnswering(HeadModel):
     """ALBERT that scores each position as the start and as the end of the answer: the model of SQuAD 1.1.
-
-    Args:
-      config: the model's shape.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -33,22 +27,8 @@ class AlbertForQuestionAnswering(HeadModel):
         super().__init__(config, **kwargs)
         self.span = OutputHead(2, config.hidden_size, "cls/squad", dtype=self.dtype_policy)
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Scores starts and ends.
-
-        Args:
-          inputs: the inputs of `AlbertEncoder`.
-          training: whether to apply the config's dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
-
-        Returns:
-          float32 `start_logits` and `end_logits`, both `[batch, sequence]`.
-        """
+    def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
+        """Scores starts and ends: float32 `start_logits` and `end_logits`, both `[batch, sequence]`."""
         encoded = self.encoder(inputs, training=training, dropout_seed=dropout_seed)
         start, end = tf.unstack(self.span(encoded["sequence_output"]), axis=-1)
         return {"start_logits": start, "end_logits": end}
@@ -58,14 +38,12 @@ class AlbertForQuestionAnswering(HeadModel):
 class AlbertForQuestionAnsweringV2(HeadModel):
     """ALBERT for questions that may have no answer: the model of SQuAD 2.0.
 
-    Here the score of an end depends on the start, as in the original.
+    The score of an end depends on the start, as in the original.
 
     Args:
-      config: the model's shape.
       start_n_top: number of best starts in the beam of inference.
       end_n_top: number of best ends in the beam for each of these starts.
       dropout_prob: rate of the dropout in the answerability head in training.
-      **kwargs: arguments of `tf_keras.Model`: `name`, and `dtype`, for instance "mixed_bfloat16".
 
     Example:
 
@@ -91,20 +69,11 @@ class AlbertForQuestionAnsweringV2(HeadModel):
         self.dropout_prob = dropout_prob
         self.span = SpanHead(config, dtype=self.dtype_policy)
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
+    def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
         """Scores spans and answerability.
 
-        Args:
-          inputs: the inputs of `AlbertEncoder`, and optionally `p_mask` `[batch, sequence]`, 1 where no
-            answer may begin or end, and `start_positions` int `[batch]`, the right starts, on which the ends
-            depend.
-          training: whether to apply dropout.
-          dropout_seed: int32 `[2]`; the same seed gives the same dropout.
+        `inputs` may also have `p_mask` `[batch, sequence]`, 1 where no answer may begin or end, and
+        `start_positions` int `[batch]`, the right starts, on which the ends depend.
 
         Returns:
           float32 `cls_logits` `[batch]`, high if there is no answer. If `start_positions` is given, also

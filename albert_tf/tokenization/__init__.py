@@ -6,13 +6,7 @@ from albert_tf.tokenization.sentencepiece import SentencePieceTokenizer
 from albert_tf.tokenization.tokenizer import Tokenizer
 from albert_tf.tokenization.wordpiece import WordPieceTokenizer
 
-__all__ = [
-    "SentencePieceTokenizer",
-    "Tokenizer",
-    "WordPieceTokenizer",
-    "load_tokenizer",
-    "preprocess_text",
-]
+__all__ = ["SentencePieceTokenizer", "Tokenizer", "WordPieceTokenizer", "load_tokenizer", "preprocess_text"]
 
 
 def load_tokenizer(
@@ -21,9 +15,7 @@ def load_tokenizer(
     do_lower_case: bool = True,
     keep_accents: bool = False,
 ) -> Tokenizer:
-    """The tokenizer of a SentencePiece model, or of a WordPiece vocabulary if no model is given.
-
-    With both files the model decides, as in the original.
+    """The tokenizer of a SentencePiece model or of a WordPiece vocabulary; if both are given, of the model.
 
     Args:
       spm_model_file: a SentencePiece model.
@@ -33,7 +25,7 @@ def load_tokenizer(
         for WordPiece `strip_accents=False`). The normalization inside a SentencePiece model still applies.
 
     Raises:
-      InputError: neither is given, or the file is broken, of the other kind or lacks a special piece.
+      InputError: no file is given, or the file is broken, of the other kind or lacks a special piece.
     """
     if spm_model_file:
         return SentencePieceTokenizer(spm_model_file, do_lower_case, keep_accents)

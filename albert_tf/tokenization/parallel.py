@@ -34,17 +34,9 @@ def encode_in_parallel(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `tokenizer.encode_batch(texts)` gives, made by processes if the text is long.
 
-    The processes are spawned: a script of your own needs its `if __name__ == "__main__":`.
-
-    Args:
-      tokenizer: is pickled once for each process.
-      texts: any number.
-      description: stands in the progress line, which is shown if the work takes some seconds.
-      chunk: about how many characters a process encodes in one call.
-      worth_processes: from how many characters on processes are started.
-
-    Returns:
-      ids: `id_dtype` [pieces]; lengths: int64 [texts].
+    The processes start if the texts have `worth_processes` characters or more, and encode about `chunk`
+    characters in one call. They are spawned: a script of your own needs its `if __name__ == "__main__":`. A
+    progress bar with the description appears after some seconds.
     """
     ids, lengths = _in_parallel(tokenizer.encode_batch, texts, description, chunk, worth_processes)
     return ids, lengths
@@ -57,7 +49,7 @@ def encode_with_offsets_in_parallel(
     chunk: int = CHUNK,
     worth_processes: int = WORTH_PROCESSES,
 ) -> TokenizedTexts:
-    """What `tokenizer.encode_with_offsets(texts)` gives, in the same way as `encode_in_parallel`."""
+    """What `tokenizer.encode_with_offsets(texts)` gives; otherwise as `encode_in_parallel`."""
     encode = tokenizer.encode_with_offsets
     return TokenizedTexts(*_in_parallel(encode, texts, description, chunk, worth_processes))
 
@@ -70,7 +62,7 @@ def _in_parallel(
     chunks = _chunks(texts, sizes, chunk)
     cores = len(os.sched_getaffinity(0))
     if sizes.sum() >= worth_processes and cores > 1:
-        results = _encode_by_processes(encode, chunks, min(cores, len(chunks)))
+        results = _by_processes(encode, chunks, min(cores, len(chunks)))
     else:
         results = map(encode, chunks)
     done = []
@@ -87,9 +79,7 @@ def _chunks(texts: Sequence[str], sizes: np.ndarray, chunk: int) -> list[Sequenc
     return [texts[begin:end] for begin, end in zip([0, *ends], [*ends, len(texts)], strict=True)]
 
 
-def _encode_by_processes(
-    encode: _Encode, chunks: Sequence[Sequence[str]], workers: int
-) -> Iterator[_Encoded]:
+def _by_processes(encode: _Encode, chunks: Sequence[Sequence[str]], workers: int) -> Iterator[_Encoded]:
     pool = process_pool(workers, _start_worker, encode)
     done = 0
     try:
@@ -111,12 +101,9 @@ def _encode_by_processes(
 
 
 def process_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> ProcessPoolExecutor:
-    """A pool of spawned processes, which start when work is submitted; submit it in `ctrl_c_blocked()`.
+    """A pool of at most that many spawned processes, each of which calls the initializer first.
 
-    Args:
-      workers: the most processes.
-      initializer: called in each process with the arguments.
-      *arguments: picklable.
+    They start when work is submitted: submit it in `ctrl_c_blocked()`.
     """
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, spawn, initializer=initializer, initargs=arguments)

@@ -12,13 +12,7 @@ def preprocess_text(
     """Collapses white space, decomposes (NFKD), drops combining marks, lower-cases; in this order.
 
     The original drops accents for cased models too, and leaves Hangul decomposed; its released models were
-    trained on such text.
-
-    Args:
-      text: any text.
-      lower: whether to lower-case.
-      remove_space: whether to collapse white space.
-      keep_accents: whether to do without NFKD and to keep marks (Hugging Face's `keep_accents`).
+    trained on such text. `keep_accents` (as in Hugging Face) means no NFKD, and marks stay.
     """
     if remove_space:
         text = " ".join(text.split())
@@ -32,18 +26,10 @@ def preprocess_text(
 def character_ranges(
     text: str, lower: bool = True, keep_accents: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The range of the text that each character of `preprocess_text` stands for.
+    """The range of the raw text, begins and ends, that each character of `preprocess_text` stands for; int32.
 
     If a character becomes several, it is the range of each of them. A dropped mark belongs to the range of
     the character before it.
-
-    Args:
-      text: the raw text.
-      lower: as in `preprocess_text`.
-      keep_accents: as in `preprocess_text`.
-
-    Returns:
-      begins, ends: int32 [characters of the preprocessed text].
     """
     text = text.rstrip()
     if text.isascii() and len(" ".join(text.split())) == len(text):
@@ -56,13 +42,10 @@ def character_ranges(
 
 
 def ranges_of_widths(widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ranges that resulting characters stand for, from how many of them each raw character becomes.
+    """The begins and ends, int32, of what resulting characters stand for.
 
-    Args:
-      widths: int8 [raw characters]. 0 extends the range of the character before, -1 ends it without result.
-
-    Returns:
-      begins, ends: int32 [resulting characters].
+    `widths` says how many of them each raw character becomes. 0 extends the range of the character before; -1
+    ends that range and gives no character.
     """
     borders = np.append(np.flatnonzero(widths), len(widths)).astype(np.int32)
     counts = np.maximum(widths[borders[:-1]], 0)

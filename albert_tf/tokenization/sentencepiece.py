@@ -20,40 +20,31 @@ _INSIDE_WORD = _PUNCTUATION | set(string.ascii_lowercase)
 
 
 class _Part(NamedTuple):
-    """A piece that stands for a part of a piece of the model."""
-
     id: int
-    before: int = 0  # characters of the model's piece before the part
+    before: int = 0
     after: int = 0
 
 
 class PieceParts(NamedTuple):
-    """What becomes of the model's pieces: piece i of parts starts[i] to starts[i] + counts[i] - 1.
+    """What becomes of the model's pieces: piece i of parts starts[i] to starts[i] + counts[i] - 1."""
 
-    Attributes:
-      counts, starts: int64 [vocab_size].
-      ids: `id_dtype` [parts], the piece that the part is.
-      before, after: int64 [parts], the characters of the model's piece before the part and after it.
-    """
-
-    counts: np.ndarray
-    starts: np.ndarray
-    ids: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    counts: np.ndarray  # int64 [vocab_size]
+    starts: np.ndarray  # int64 [vocab_size]
+    ids: np.ndarray  # `id_dtype` [parts]: the piece that the part is
+    before: np.ndarray  # int64 [parts]: how many characters of the model's piece come before the part
+    after: np.ndarray  # int64 [parts]: how many come after it
 
 
 class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model behind `preprocess_text` and the digit-comma rule.
 
-    The rule takes a comma off the digit before it: "▁2009," becomes "▁2009" ",". What precedes the comma is
-    encoded anew without underlines, which makes SentencePiece put one at its front; where the piece began
-    inside a word the rule takes it away again: "9," becomes "9" ",". (Under Python 3 the original leaves it
-    there, by mistake.)
+    The rule takes a comma off the digit before it: "▁2009," becomes "▁2009" ",". It encodes what precedes the
+    comma anew, without underlines, and SentencePiece puts one at the front. If the piece began inside a word,
+    the rule removes that one again: "9," becomes "9" ",". (Under Python 3 the original leaves it there, by
+    mistake.)
 
     Attributes:
-      do_lower_case, keep_accents: bool. See `preprocess_text`.
-      parts: what the digit-comma rule makes of each piece; special pieces become unknown by it, too.
+      parts: what the digit-comma rule makes of each piece. A special piece becomes the unknown piece.
 
     Example:
       >>> from albert_tf import testing
@@ -61,20 +52,15 @@ class SentencePieceTokenizer(Tokenizer):
       ['▁the', '▁boats', ',', '▁walk', 'ing']
     """
 
-    def __init__(
-        self,
-        model_file: str,
-        do_lower_case: bool = True,
-        keep_accents: bool = False,
-    ):
-        """Loads the model; raises InputError if the file is no model or lacks a special piece."""
+    def __init__(self, model_file: str, do_lower_case: bool = True, keep_accents: bool = False):
+        """Loads the model; InputError if the file is no model or lacks a special piece."""
         self._processor = _load(model_file)
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         size = self._processor.get_piece_size()
-        super().__init__([self._processor.id_to_piece(i) for i in range(size)], SPECIAL_PIECES, model_file)
-        self._replaced = self._digit_comma_parts()
-        self._replaced |= {id: [_Part(self.unk_id)] for id in self.special_ids}
+        pieces = [self._processor.id_to_piece(i) for i in range(size)]
+        super().__init__(pieces, SPECIAL_PIECES, model_file, starts_word)
+        self._replaced = self._digit_comma_parts() | {id: [_Part(self.unk_id)] for id in self.special_ids}
         rows = [self._replaced.get(id, [_Part(id)]) for id in range(size)]
         counts = np.array([len(row) for row in rows])
         ids, before, after = np.array(list(itertools.chain.from_iterable(rows))).T
@@ -87,7 +73,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.serialized_model_proto()
 
     def preprocess(self, text: str) -> str:
-        """The text that the model gets to see; see `preprocess_text`."""
+        """What the model encodes; see `preprocess_text`."""
         return preprocess_text(text, self.do_lower_case, keep_accents=self.keep_accents)
 
     def tokenize(self, text: str) -> list[str]:
@@ -104,8 +90,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        ids, lengths = self._model_ids(list(map(self.preprocess, texts)))
-        parts, lengths = self._parts_of(ids, lengths)
+        parts, lengths = self._parts_of(*self._model_ids(list(map(self.preprocess, texts))))
         return self.parts.ids[parts], lengths
 
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
@@ -127,10 +112,8 @@ class SentencePieceTokenizer(Tokenizer):
         return TokenizedTexts(self.parts.ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
 
     def _model_ids(self, prepared: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The model's own ids of preprocessed texts, end to end, and their number for each text."""
-        lists = self._processor.encode(prepared, out_type=int, num_threads=1)
-        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        return np.fromiter(itertools.chain.from_iterable(lists), self.id_dtype, lengths.sum()), lengths
+        """The model's own ids of preprocessed texts, before the digit-comma rule."""
+        return self._end_to_end(self._processor.encode(prepared, out_type=int, num_threads=1))
 
     def _parts_of(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which parts stand for the model's ids, and their number for each text."""
@@ -142,10 +125,10 @@ class SentencePieceTokenizer(Tokenizer):
         return parts, np.diff(text_ends, prepend=0)
 
     def _sizes_of(self, ids: np.ndarray, lengths: np.ndarray, prepared: list[str]) -> np.ndarray:
-        """How many characters each of the model's ids stands for, in the text as the model normalizes it."""
+        """How many characters of the normalized text each of the model's ids stands for."""
         sizes = self._sizes[ids]
         unknown = ids == self.unk_id
-        if unknown.any():  # which may be any number of characters, so the model has to spell them
+        if unknown.any():  # the model has to spell them: they stand for any number of characters
             text_of_id = np.repeat(np.arange(len(prepared)), lengths)
             concerned = np.zeros(len(prepared), bool)
             concerned[text_of_id[unknown]] = True
@@ -155,11 +138,9 @@ class SentencePieceTokenizer(Tokenizer):
         return sizes
 
     def _borders(self, text: str, prepared: str) -> np.ndarray:
-        """Where in the text a range of characters of the text as the model normalizes it begins and ends.
+        """For each place in the normalized text two places in the raw text: int32 [2, characters + 1].
 
-        Returns:
-          int32 [2, normalized characters + 1]: where the first visible character from there on begins, and
-          where the last one before there ends.
+        They are where the next visible character begins, and where the last visible one before it ends.
         """
         normalized, origins = self._processor.normalize(prepared, with_offsets=True)
         origins = np.array(origins)
@@ -167,16 +148,10 @@ class SentencePieceTokenizer(Tokenizer):
         begins, ends = character_ranges(text, self.do_lower_case, self.keep_accents)
         next_begins = np.full(len(origins), len(text), np.int32)
         next_begins[visible] = begins[origins[visible]]
+        following = np.append(origins, origins[-1])[np.searchsorted(origins, origins, side="right")]
         last_ends = np.zeros(len(origins), np.int32)
-        last_ends[visible + 1] = ends[_next_greater(origins)[visible] - 1]
+        last_ends[visible + 1] = ends[following[visible] - 1]
         return np.stack([np.minimum.accumulate(next_begins[::-1])[::-1], np.maximum.accumulate(last_ends)])
-
-    def _starts_word(self, piece: str) -> bool:
-        return (
-            piece.startswith((UNDERLINE, "<"))
-            or piece in _PUNCTUATION
-            or any(character.lower() not in _INSIDE_WORD for character in piece)
-        )
 
     def _size(self, id: int) -> int:
         """Characters of a piece; a character's first byte counts as the character, the others as none."""
@@ -194,25 +169,24 @@ class SentencePieceTokenizer(Tokenizer):
             if not piece.startswith(UNDERLINE):
                 parts[0] = parts[0].removeprefix(UNDERLINE)
             parts = [part for part in parts if part] + [","]
-            visible = [i for i, character in enumerate(piece) if character != UNDERLINE]
-            borders = [*visible, len(piece)]
-            end = len(visible)
+            borders = [i for i, character in enumerate(piece) if character != UNDERLINE] + [len(piece)]
+            end = len(borders) - 1
             row: list[_Part] = []
-            for part in reversed(parts):
+            for part, part_id in zip(reversed(parts), self.pieces_to_ids(reversed(parts)), strict=True):
                 begin = max(0, end - len(part.replace(UNDERLINE, "")))
-                row.insert(
-                    0, _Part(self._ids.get(part, self.unk_id), borders[begin], len(piece) - borders[end])
-                )
+                row.insert(0, _Part(part_id, borders[begin], len(piece) - borders[end]))
                 end = begin
             result[id] = row
         return result
 
 
-def _next_greater(values: np.ndarray) -> np.ndarray:
-    """For each of the non-decreasing values the next greater one; for the greatest itself."""
-    changes = np.flatnonzero(np.diff(values)) + 1
-    runs = np.diff(changes, prepend=0, append=len(values))
-    return np.repeat(np.append(values[changes], values[-1]), runs)
+def starts_word(piece: str) -> bool:
+    """Whether a piece begins a word (original behaviour)."""
+    return (
+        piece.startswith((UNDERLINE, "<"))
+        or piece in _PUNCTUATION
+        or any(character.lower() not in _INSIDE_WORD for character in piece)
+    )
 
 
 def _load(model_file: str) -> sentencepiece.SentencePieceProcessor:

@@ -31,14 +31,14 @@ def train_sentencepiece(
 
     Args:
       sentences: preprocessed text, read once; long ones are divided.
-      vocab_size: all pieces, special ones included.
+      vocab_size: special pieces included.
       character_coverage: share of the characters of the text that get a piece of their own.
-      num_threads: part of the result, as sums of floats depend on their order.
-      normalization: SentencePiece's name of the rule that the model applies to text by itself.
+      num_threads: another number gives another model, as sums of floats depend on their order.
+      normalization: SentencePiece's name of the rule that the model itself applies to text.
       log: whether SentencePiece may write to standard error.
 
     Raises:
-      InputError: no text, or not enough for the vocabulary, or a vocabulary too small for the text.
+      InputError: there is no text or too little of it, or the vocabulary is too small for it.
     """
     model = io.BytesIO()
     try:
@@ -71,11 +71,8 @@ def check_model(model: bytes, vocab_size: int) -> None:
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
     controls = [piece for i, piece in enumerate(pieces) if processor.is_control(i)]
-    if (
-        len(pieces) != vocab_size
-        or pieces[: len(_FIXED_PIECES)] != _FIXED_PIECES
-        or controls != ["<pad>", *CONTROL_SYMBOLS]
-    ):
+    found = (len(pieces), pieces[: len(_FIXED_PIECES)], controls)
+    if found != (vocab_size, _FIXED_PIECES, ["<pad>", *CONTROL_SYMBOLS]):
         raise RuntimeError(f"SentencePiece made {len(pieces)} pieces that begin with {pieces[:14]}")
 
 
@@ -100,14 +97,12 @@ def _divided(sentence: str) -> Iterator[str]:
 def _explain(message: str, vocab_size: int) -> str:
     if "!sentences_.empty()" in message:
         return "the input holds no text"
-    largest = re.search(r"set it to a value <= (\d+)", message)
-    if largest:
+    if largest := re.search(r"set it to a value <= (\d+)", message):
         return (
             f"the text is too small for --vocab_size {vocab_size}: "
             f"the largest vocabulary it can give is {largest[1]}"
         )
-    smallest = re.search(r"smaller than required_chars\. \d+ vs (\d+)", message)
-    if smallest:
+    if smallest := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
             f"--vocab_size {vocab_size} is too small: the characters of the text alone take {smallest[1]} "
             "pieces (a lower --character_coverage takes fewer)"

@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,20 +41,18 @@ class Tokenizer(abc.ABC):
     """Text to pieces of a fixed vocabulary, and pieces to ids.
 
     Attributes:
-      source: str. The file of the vocabulary.
-      pieces: list of str. The vocabulary; a piece's index is its id.
-      vocab_size: int.
-      pad_id, unk_id, cls_id, sep_id, mask_id: int.
-      is_word_start: bool [vocab_size]. Whether a piece begins a word; false where it continues the piece
-        before it. True for the special pieces.
-      id_dtype: the smallest unsigned numpy type that holds every id.
-      do_lower_case: whether text is lower-cased.
+      source: the file of the vocabulary, as errors name it.
+      pieces: the vocabulary; a piece's index is its id.
+      is_word_start: bool [vocab_size]. Whether a piece begins a word, as special pieces do; others continue
+        the piece before them.
+      id_dtype: uint16 or uint32, the smallest type that holds every id.
     """
 
     do_lower_case: bool
 
-    def __init__(self, pieces: Sequence[str], special: SpecialPieces, source: str):
-        """Takes the vocabulary; `source` names its file in error messages."""
+    def __init__(
+        self, pieces: Sequence[str], special: SpecialPieces, source: str, starts_word: Callable[[str], bool]
+    ):
         self.source = source
         self.pieces = list(pieces)
         self._ids = {piece: id for id, piece in enumerate(self.pieces)}
@@ -63,16 +62,15 @@ class Tokenizer(abc.ABC):
         self.vocab_size = len(self.pieces)
         self.id_dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
         self.special = special
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            self._ids[piece] for piece in dataclasses.astuple(special)
-        )
-        self.is_word_start = np.array([self._starts_word(piece) for piece in self.pieces])
+        special_ids = [self._ids[piece] for piece in dataclasses.astuple(special)]
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
+        self.is_word_start = np.array(list(map(starts_word, self.pieces)))
         self.is_word_start[self.special_ids] = True
 
     @property
     def special_ids(self) -> list[int]:
         """The ids of padding, unknown, [CLS], [SEP] and [MASK]."""
-        return [self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id]
+        return self.pieces_to_ids(dataclasses.astuple(self.special))
 
     @abc.abstractmethod
     def tokenize(self, text: str) -> list[str]:
@@ -80,25 +78,22 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of many texts, end to end.
-
-        Returns:
-          ids: `id_dtype` [pieces]; lengths: int64 [texts], the number of pieces of each text.
-        """
+        """The ids of many texts, end to end, and the number of each text's ids; as in `TokenizedTexts`."""
 
     @abc.abstractmethod
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
         """What `encode_batch` gives, with the range of characters that each piece stands for.
 
-        In a text begins and ends never decrease. No range has white space at an edge, nor what the model
-        takes for it (U+200B); a piece of white space alone has an empty range before the next character. A
-        character that became several pieces is in the range of each. What tokenization drops (marks,
-        control characters) counts to the character before it, at the start of a word to no piece.
+        Within a text, begins and ends never decrease. No range has white space at an edge, nor U+200B, which
+        the model treats as white space. A piece of white space alone has an empty range before the next
+        character. A character that became several pieces is in the range of each. What tokenization drops
+        (marks, control characters) counts to the character before it; at the start of a word, to no piece.
         """
 
-    @abc.abstractmethod
-    def _starts_word(self, piece: str) -> bool:
-        """Whether the piece begins a word."""
+    def _end_to_end(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """What `encode_batch` gives for texts with these ids."""
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        return np.fromiter(itertools.chain.from_iterable(ids), self.id_dtype, lengths.sum()), lengths
 
     def encode(self, text: str) -> list[int]:
         """The ids of the pieces of a text; special pieces are not added."""

@@ -1,7 +1,6 @@
 """BERT's WordPiece, which the original's Chinese models use."""
 
 import functools
-import itertools
 import re
 import string
 import unicodedata
@@ -42,13 +41,10 @@ class WordPieceTokenizer(Tokenizer):
     def __init__(self, vocab_file: str, do_lower_case: bool = True, keep_accents: bool = False):
         """Loads a vocabulary, one piece a line; InputError if it is none or lacks a special piece.
 
-        Args:
-          vocab_file: the vocabulary.
-          do_lower_case: whether to lower-case the text and to drop its accents.
-          keep_accents: whether lower-cased text keeps its accents, as with BERT's `strip_accents=False`.
-            Text that is not lower-cased keeps them in any case.
+        Lower-cased text loses its accents unless `keep_accents`; other text keeps them in any case.
         """
-        super().__init__(_read_vocabulary(vocab_file), SPECIAL_PIECES, vocab_file)
+        pieces = _read_vocabulary(vocab_file)
+        super().__init__(pieces, SPECIAL_PIECES, vocab_file, lambda piece: not piece.startswith(CONTINUATION))
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
@@ -59,9 +55,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        lists = [self._encode(text)[0] for text in texts]
-        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        return np.fromiter(itertools.chain.from_iterable(lists), self.id_dtype, lengths.sum()), lengths
+        return self._end_to_end([self._encode(text)[0] for text in texts])
 
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
         """See `Tokenizer.encode_with_offsets`."""
@@ -77,11 +71,8 @@ class WordPieceTokenizer(Tokenizer):
         ids, begins, ends = map(np.concatenate, zip(*columns, strict=True))
         return TokenizedTexts(ids, lengths, begins, ends)
 
-    def _starts_word(self, piece: str) -> bool:
-        return not piece.startswith(CONTINUATION)
-
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
-        """Ids, and how many characters each stands for, counted after all changes and without white space."""
+        """Ids, and how many characters each stands for, after all changes and without white space."""
         ids, sizes = [], []
         for word in clean(text).split():
             found = self._cache.get(word)
@@ -94,7 +85,7 @@ class WordPieceTokenizer(Tokenizer):
         return ids, sizes
 
     def _encode_word(self, word: str) -> tuple[list[int], list[int]]:
-        """The same for one word between white space; punctuation inside it is a word of its own."""
+        """`_encode` of a word between white space; each punctuation character in it is a word of its own."""
         if self.do_lower_case:
             word = lower_case(word, self.keep_accents)
         spaced = "".join(f" {c} " if is_punctuation(c) else c for c in word)
@@ -127,14 +118,13 @@ class _CharacterTable(dict):
     def __missing__(self, code: int) -> str | None:
         character = chr(code)
         category = unicodedata.category(character)
+        result: str | None = character
         if character in "\t\n\r" or category == "Zs":
-            result: str | None = " "
+            result = " "
         elif code == 0xFFFD or category in ("Cc", "Cf"):
             result = None
         elif any(low <= code <= high for low, high in CJK_RANGES):
             result = f" {character} "
-        else:
-            result = character
         self[code] = result
         return result
 

@@ -1,13 +1,11 @@
 """Tokenization in the graph: ids and ranges equal to Python's, for any text, wherever it runs."""
 
-import io
 import json
 import pathlib
 import random
 
 import numpy as np
 import pytest
-import sentencepiece
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,8 +16,7 @@ from albert_tf.errors import InputError
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.in_graph import in_graph_tokenizer
 from albert_tf.tokenization.in_graph.characters import assigned_characters
-from albert_tf.tokenization.sentencepiece_training import CONTROL_SYMBOLS
-from tests.tokenization.test_offsets import SAMPLES, TEXTS
+from tests.tokenization.test_offsets import SAMPLES, TEXTS, saved, trained
 
 WHITE = " \t\n\x0b\x0c\x1c\x85\u2028\u3000\u200b\ufeff\u2581"
 SIGMAS = "ΣσςΑα\U0001d6ba'.:\u00ad\u0301\u02b0Ⅳ "
@@ -48,7 +45,7 @@ def both(tokenizer):
     return tokenizer, in_graph_tokenizer(tokenizer)
 
 
-def trained(**options):
+def trained_on_scripts(**options):
     """A model over Korean, Kannada and English, with the normalization of released models."""
     lines = [
         "한국어 위키백과는 누구나 편집할 수 있는 백과사전이다",
@@ -56,26 +53,8 @@ def trained(**options):
         "the cat sat - on a mat.",
         "Été à Zürich, cœur naïf",
     ]
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines * 20),
-        model_writer=model,
-        pad_id=0,
-        unk_id=1,
-        bos_id=-1,
-        eos_id=-1,
-        control_symbols=CONTROL_SYMBOLS,
-        hard_vocab_limit=False,
-        minloglevel=4,
-        **({"vocab_size": 120, "character_coverage": 1.0} | options),
-    )
-    return model.getvalue()
-
-
-def saved(folder, model):
-    path = folder / "spm.model"
-    path.write_bytes(model)
-    return str(path)
+    defaults = {"vocab_size": 120, "character_coverage": 1.0, "hard_vocab_limit": False}
+    return trained(lines * 20, **(defaults | options))
 
 
 def with_pieces(folder, scores):
@@ -101,7 +80,7 @@ def tiny_wordpiece():
 @pytest.fixture(scope="module")
 def korean(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    return both(load_tokenizer(saved(folder, trained(user_defined_symbols=["-", ".", "at"]))))
+    return both(load_tokenizer(saved(folder, trained_on_scripts(user_defined_symbols=["-", ".", "at"]))))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +95,7 @@ def cased():
 def with_accents(request, tmp_path_factory):
     """Tokenizers that keep accents; the second one's model joins marks with their letters."""
     options = {"do_lower_case": request.param, "keep_accents": True}
-    model = saved(tmp_path_factory.mktemp("model"), trained(user_defined_symbols=["-", "."]))
+    model = saved(tmp_path_factory.mktemp("model"), trained_on_scripts(user_defined_symbols=["-", "."]))
     return [
         both(load_tokenizer(testing.SPM_MODEL_FILE, **options)),
         both(load_tokenizer(model, **options)),
@@ -159,7 +138,7 @@ def test_every_character_of_unicode_where_accents_stay(with_accents):
 
 
 def test_symbols_that_normalization_would_change_are_refused(tmp_path):
-    path = saved(tmp_path, trained(user_defined_symbols=["at"]))
+    path = saved(tmp_path, trained_on_scripts(user_defined_symbols=["at"]))
     with pytest.raises(
         InputError, match="does not know user-defined symbols that normalization would change"
     ):
@@ -280,7 +259,7 @@ def test_made_where_it_is_used():
     ],
 )
 def test_models_of_other_kinds_are_refused(tmp_path, options, message):
-    path = saved(tmp_path, trained(**options))
+    path = saved(tmp_path, trained_on_scripts(**options))
     with pytest.raises(InputError) as error:
         in_graph_tokenizer(load_tokenizer(path))
     assert str(error.value) == f"{path}: in-graph tokenization {message}"

@@ -94,17 +94,20 @@ def parts(tokenizer, text):
     return list(zip(pieces, found.begins.tolist(), found.ends.tolist(), strict=True))
 
 
-def save(folder, model):
+def saved(folder, model):
     path = folder / "spm.model"
     path.write_bytes(model)
     return str(path)
 
 
-def trained(**options):
-    """A model of the kind asked for, over the tiny text and wild characters."""
+LINES = [*make_tokenizers.TEXT.strip().splitlines(), "½ 한국어 e\u0301"]
+
+
+def trained(lines=LINES, **options):
+    """A model of the kind asked for; by default over the tiny text and wild characters."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*make_tokenizers.TEXT.strip().splitlines(), "½ 한국어 e\u0301"]),
+        sentence_iterator=iter(lines),
         model_writer=model,
         pad_id=0,
         unk_id=1,
@@ -140,13 +143,13 @@ def tiny_wordpiece():
 )
 def other(request, tmp_path_factory):
     """A SentencePiece model whose own normalization and options differ."""
-    return load_tokenizer(save(tmp_path_factory.mktemp("model"), trained(**request.param)))
+    return load_tokenizer(saved(tmp_path_factory.mktemp("model"), trained(**request.param)))
 
 
 @pytest.fixture(scope="module")
 def joining(tmp_path_factory):
     """A SentencePiece model that joins marks with their letters and knows é."""
-    return save(tmp_path_factory.mktemp("model"), trained(vocab_size=150, character_coverage=1.0))
+    return saved(tmp_path_factory.mktemp("model"), trained(vocab_size=150, character_coverage=1.0))
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
@@ -274,7 +277,7 @@ def test_the_digit_comma_rule_keeps_ranges_exact(tmp_path):
     model.ParseFromString(pathlib.Path(testing.SPM_MODEL_FILE).read_bytes())
     for piece in ("▁7,", "7,", "▁7", "7", "▁2009,", "▁2▁1,"):
         model.pieces.add(piece=piece, score=-1.0)
-    tokenizer = SentencePieceTokenizer(save(tmp_path, model.SerializeToString()))
+    tokenizer = SentencePieceTokenizer(saved(tmp_path, model.SerializeToString()))
     assert parts(tokenizer, "7, on7,") == [
         *(("▁7", 0, 1), (",", 1, 2), ("▁on", 3, 5), ("7", 5, 6), (",", 6, 7)),
     ]
@@ -283,7 +286,7 @@ def test_the_digit_comma_rule_keeps_ranges_exact(tmp_path):
 
 
 def test_bytes_of_a_character_cover_it(tmp_path):
-    tokenizer = load_tokenizer(save(tmp_path, trained(vocab_size=420, byte_fallback=True)))
+    tokenizer = load_tokenizer(saved(tmp_path, trained(vocab_size=420, byte_fallback=True)))
     assert parts(tokenizer, "a😀é")[-5:] == [
         *(("<0xF0>", 1, 2), ("<0x9F>", 1, 2), ("<0x98>", 1, 2), ("<0x80>", 1, 2), ("e", 2, 3)),
     ]

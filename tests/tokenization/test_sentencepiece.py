@@ -12,6 +12,7 @@ from albert_tf import testing
 from albert_tf.errors import InputError
 from albert_tf.testing import make_tokenizers
 from albert_tf.tokenization import SentencePieceTokenizer, load_tokenizer
+from albert_tf.tokenization.sentencepiece import starts_word
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,8 @@ def test_the_digit_comma_rule(digit_comma_model):
         ("it's", True),
     ],
 )
-def test_where_words_start(tiny, piece, starts):
-    assert tiny._starts_word(piece) is starts
+def test_where_words_start(piece, starts):
+    assert starts_word(piece) is starts
 
 
 def test_special_pieces_start_words(tiny):

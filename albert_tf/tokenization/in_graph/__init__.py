@@ -13,7 +13,7 @@ __all__ = ["InGraphTokenizer", "in_graph_tokenizer"]
 
 
 def in_graph_tokenizer(tokenizer: Tokenizer) -> InGraphTokenizer:
-    """The tokenizer in TensorFlow operations, equal in ids and ranges.
+    """The tokenizer in TensorFlow operations; InputError if they do not cover its kind of vocabulary.
 
     Example:
       >>> from albert_tf import testing
@@ -21,9 +21,6 @@ def in_graph_tokenizer(tokenizer: Tokenizer) -> InGraphTokenizer:
       >>> tokenizer = in_graph_tokenizer(load_tokenizer(testing.SPM_MODEL_FILE))
       >>> tokenizer.tokenize(["The boats", ""]).to_list()
       [[14, 46], []]
-
-    Raises:
-      InputError: the model or the vocabulary is of a kind that the graph does not know.
     """
     with tf.init_scope():
         if isinstance(tokenizer, SentencePieceTokenizer):

@@ -18,35 +18,30 @@ _SIGMA, _SMALL_SIGMA, _FINAL_SIGMA = map(ord, "Σσς")
 
 
 class Characters(NamedTuple):
-    """The characters of all texts, end to end; a space of its own is at the front of each text.
+    """The characters of all texts, end to end, with a space added at the front of each text.
 
-    Attributes:
-      codes: int32 [characters], the code points.
-      begins, ends: int32 [characters], the range of raw characters that each stands for, counted through all
-        texts and the spaces at their fronts.
-      rows: int32 [characters], the number of the text.
+    Each stands for the raw characters from its begin to its end, counted through all texts and added spaces.
     """
 
-    codes: tf.Tensor
-    begins: tf.Tensor
-    ends: tf.Tensor
-    rows: tf.Tensor
+    codes: tf.Tensor  # int32 [characters]: code points
+    begins: tf.Tensor  # int32 [characters]
+    ends: tf.Tensor  # int32 [characters]
+    rows: tf.Tensor  # int32 [characters]: the number of the text
 
     def at(self, index: tf.Tensor) -> "Characters":
-        """The characters at the given places; a character that is left out belongs to no range."""
+        """The characters at the given places. A character that is left out belongs to no range."""
         return Characters(*(tf.gather(field, index) for field in self))
 
     def absorbing(self, index: tf.Tensor) -> "Characters":
-        """The characters at the given places; one that is left out joins the range of the one before it."""
+        """The characters at the given places. One that is left out joins the range of the one before it."""
         last = tf.concat([index, [tf.size(self.codes, index.dtype)]], axis=0)[1:] - 1
         return self.at(index)._replace(ends=tf.gather(self.ends, last))
 
 
 def decode(texts: tf.Tensor) -> tuple[Characters, tf.Tensor]:
-    """The characters of UTF-8 texts (string [texts]); bytes that are none count as U+FFFD.
+    """The characters of UTF-8 texts, and the places of the spaces at their fronts, int32 [texts].
 
-    Returns:
-      the characters; fronts: int32 [texts], the place of the space at the front of each text.
+    Bytes that are no UTF-8 count as U+FFFD.
     """
     ragged = tf.strings.unicode_decode(" " + texts, "UTF-8")
     splits = tf.cast(ragged.row_splits, tf.int32)
@@ -68,10 +63,9 @@ def enumerated(counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 class Lookup:
-    """A number for each code point, kept as pages of which equal ones are stored once."""
+    """A number for each code point: an array in pages, of which equal ones are stored once."""
 
     def __init__(self, numbers: np.ndarray):
-        """Takes an array with a number for each code."""
         filled = np.append(numbers, np.zeros(-len(numbers) % _PAGE, numbers.dtype))
         starts: dict[bytes, int] = {}
         pages = map(bytes, filled.reshape(-1, _PAGE))
@@ -86,7 +80,7 @@ class Lookup:
         return cls(numbers)
 
     def __call__(self, codes: tf.Tensor) -> tf.Tensor:
-        """The number of each of the codes."""
+        """The numbers of the codes."""
         return tf.gather(self._pages, tf.gather(self._page_starts, codes // _PAGE) + codes % _PAGE)
 
 
@@ -94,16 +88,14 @@ class Replacement:
     """What becomes of each character on its own.
 
     A character that becomes several is the range of each; one that goes counts to the one before it.
+
+    Args:
+      results: by code. An empty result lets the character go; None also ends the range of the one before it.
+      default: the result of all other codes; None leaves them as they are.
+      codes: the number of codes: code points, and what the caller has put behind them.
     """
 
     def __init__(self, results: Mapping[int, str | None], default: str | None = None, codes: int = CODES):
-        """Takes the results of some codes.
-
-        Args:
-          results: None is nothing, too, but ends the range of the character before.
-          default: of all other codes; None leaves them as they are.
-          codes: how many there are: code points, and what the caller has put behind them.
-        """
         distinct = list(dict.fromkeys(results.values()))
         numbers = {result: number for number, result in enumerate(distinct, start=1)}
         entries = np.zeros(codes, np.int32)
@@ -132,11 +124,10 @@ class Replacement:
 class SigmaLowering:
     """Lower case of Σ as in Python: ς where a letter comes before and none after.
 
-    Apostrophes, marks and their like ("case-ignorable") are passed over.
+    It passes over apostrophes, marks and the like ("case-ignorable"), as Python's own lower-casing says.
     """
 
     def __init__(self):
-        """Takes the classes of characters from Python's own lower-casing."""
         self._kinds = Lookup(_kinds())
 
     def __call__(self, characters: Characters) -> Characters:

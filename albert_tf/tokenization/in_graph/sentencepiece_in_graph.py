@@ -27,27 +27,26 @@ from albert_tf.tokenization.in_graph.tokenizer_in_graph import InGraphTokenizer,
 from albert_tf.tokenization.preprocessing import preprocess_text
 from albert_tf.tokenization.sentencepiece import UNDERLINE, PieceParts, SentencePieceTokenizer
 
-_NO_RULES = bytes(4)  # a trie of no bytes; TF.Text does not take the empty string for it
-_NOTHING = CODES  # the code of a character that has become part of the one before; those of sequences follow
-_PLACE = 1 << 21  # of the number of a state beside a code point in one number
+_NO_RULES = bytes(4)  # a trie of no bytes; TF.Text does not accept the empty string for it
+_NOTHING = CODES  # the code of a character that has become part of the one before; codes of sequences follow
+_PLACE = 1 << 21  # the factor of the state in a key, which is a state and a code point in one number
 
 _MESSAGES: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
 _Piece = _MESSAGES.ModelProto.SentencePiece
 
 
 class InGraphSentencePiece(InGraphTokenizer):
-    """`SentencePieceTokenizer` in the graph.
+    """`SentencePieceTokenizer` in the graph; InputError if its model is of a kind that has no such form.
 
-    Preprocessing and the model's own normalization are tables, made from Python's and the model's. TF.Text
-    only looks for the pieces, in a text where every character that the model does not know is one byte: for
-    an unknown byte it takes off what SentencePiece takes off for an unknown character, and so the sums of
-    scores are the same to the last bit, which decides between equal ones. Only where a text's sum falls below
-    -100,000 (60,000 characters of English, 4,000 that the model does not know) SentencePiece begins to count
-    anew and TF.Text does not: from there on the choice between almost equal sums can differ.
+    Preprocessing and the model's own normalization are tables. TF.Text only looks for the pieces, in a text
+    where each character that the model does not know is one byte. It takes off for an unknown byte what
+    SentencePiece takes off for an unknown character. So the sums of scores are the same to the last bit,
+    which decides between equal ones. If a text's sum falls below -100,000 (60,000 characters of English, or
+    4,000 that the model does not know), SentencePiece begins to count anew and TF.Text does not: from there
+    on the choice between almost equal sums can differ.
     """
 
     def __init__(self, tokenizer: SentencePieceTokenizer):
-        """Takes the tokenizer; raises InputError if these tables do not cover its kind of model."""
         super().__init__()
         model = _MESSAGES.ModelProto.FromString(tokenizer.model)
         _check_kind(model, tokenizer.source)
@@ -101,10 +100,9 @@ class InGraphSentencePiece(InGraphTokenizer):
 
 
 class _Sequences:
-    """Makes one code of each sequence of characters that the model normalizes as a whole."""
+    """Makes one code of each sequence of two or more characters that the model normalizes as a whole."""
 
     def __init__(self, codes: Mapping[str, int]):
-        """Takes sequences of two characters or more."""
         self._longest = max(map(len, codes))
         # A state is what has been read of a sequence; reading one more character leads to the next state.
         read = (sequence[:length] for sequence in codes for length in range(1, len(sequence) + 1))
@@ -145,15 +143,9 @@ class _Sequences:
 
 
 def _first_come(starts: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
-    """Which of the ranges a reader takes who goes on where the last range that was taken ended.
+    """Which ranges a reader takes who goes on where the last range that he took ended: bool [ranges].
 
-    Args:
-      starts: int64 [ranges], increasing.
-      ends: int64 [ranges].
-      longest: no range is longer.
-
-    Returns:
-      bool [ranges].
+    `starts` increase; no range is longer than `longest`.
     """
     size = tf.size(starts, tf.int64)
     follower = tf.concat([tf.searchsorted(starts, ends, out_type=tf.int64), [size]], axis=0)
@@ -163,7 +155,7 @@ def _first_come(starts: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
         free &= starts >= tf.concat([tf.zeros_like(ends[:distance]), ends[:-distance]], axis=0)
     taken = tf.concat([free, [False]], axis=0)
 
-    def follow(taken: tf.Tensor, follower: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def follow(taken, follower, _):
         reached = tf.boolean_mask(follower, taken)[:, tf.newaxis]
         more = taken | (tf.scatter_nd(reached, tf.ones_like(reached[:, 0]), [size + 1]) > 0)
         return more, tf.gather(follower, follower), tf.reduce_any(more != taken)
@@ -188,7 +180,7 @@ def _with_underlines(characters: Characters) -> Characters:
 def _visible_ranges(
     characters: Characters, begins: tf.Tensor, ends: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The ranges of pieces between two places: from their first visible character to the last."""
+    """The ranges of pieces: from their first visible character to the last."""
     visible = characters.codes != ord(UNDERLINE)
     shown = characters.at(tf.where(visible)[:, 0])
     before = tf.concat([[0], tf.cumsum(tf.cast(visible, tf.int32))], axis=0)
@@ -206,10 +198,7 @@ def _texts_of(characters: Characters, batch: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _preprocessed(lower: bool, keep_accents: bool) -> dict[int, str]:
-    """What `preprocess_text` makes of the characters that it changes; without runs of white space.
-
-    If it lowers, Σ is left out as well.
-    """
+    """What `preprocess_text` makes of each character that it changes; Σ is not lowered."""
     results = {}
     for character in assigned_characters():
         if character.isspace():
@@ -240,13 +229,12 @@ def _rules_that_apply(model: Any, preprocessed: Mapping[int, str], source: str) 
 
 
 def _piece_finder(model: Any, unk_id: int) -> Callable[[tf.Tensor], tf.RaggedTensor]:
-    """From normalized texts to the model's ids."""
+    """A function from normalized texts to the model's ids."""
     bare = _MESSAGES.ModelProto()
     bare.CopyFrom(model)
-    bare.normalizer_spec.precompiled_charsmap = _NO_RULES
-    bare.normalizer_spec.add_dummy_prefix = False
-    bare.normalizer_spec.remove_extra_whitespaces = False
-    bare.normalizer_spec.escape_whitespaces = False
+    spec = bare.normalizer_spec
+    spec.precompiled_charsmap = _NO_RULES
+    spec.add_dummy_prefix = spec.remove_extra_whitespaces = spec.escape_whitespaces = False
     bare.trainer_spec.unk_id = unk_id
     return tensorflow_text.FastSentencepieceTokenizer(bare.SerializeToString()).tokenize
 
@@ -272,11 +260,11 @@ _LARGE_OFFSET = 0x200
 
 
 def read_rules(charsmap: bytes) -> dict[str, str]:
-    """What each string becomes; where several strings begin at a place, the longest decides.
+    """What each string becomes; if several strings begin at a place, the longest decides.
 
     Args:
-      charsmap: `normalizer_spec.precompiled_charsmap` of a model: the size in bytes of a double-array trie
-        (as darts-clone makes it), its units, and the results with a zero byte after each. May be empty.
+      charsmap: `normalizer_spec.precompiled_charsmap` of a model. It is empty, or the size in bytes of a
+        double-array trie of darts-clone, the units of the trie, and the results with a zero byte after each.
     """
     if not charsmap:
         return {}

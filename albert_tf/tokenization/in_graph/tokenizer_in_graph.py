@@ -11,12 +11,7 @@ _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
 
 class Pieces(NamedTuple):
-    """The pieces of all texts, end to end.
-
-    Attributes:
-      ids: int32 [pieces].
-      begins, ends, rows: int32 [pieces], as those of `Characters`.
-    """
+    """The pieces of all texts, end to end, int32 [pieces] each; ranges and rows as in `Characters`."""
 
     ids: tf.Tensor
     begins: tf.Tensor
@@ -32,32 +27,22 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     """
 
     def __init__(self):
-        """Makes functions of the methods, which a SavedModel keeps; a decorator would not keep the object."""
         super().__init__()
+        # A SavedModel keeps these functions. A decorator would not keep the object.
         for name in ("tokenize", "tokenize_with_offsets"):
             setattr(self, name, tf.function(getattr(self, name), _TEXTS, autograph=False))
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """The ids of the pieces.
-
-        Args:
-          texts: string [batch], UTF-8; the batch may be empty.
-
-        Returns:
-          int32 [batch, (pieces)].
-        """
+        """The ids of the pieces of texts, string [batch], maybe none: int32 [batch, (pieces)]."""
         return self._tokenize(texts)[0]
 
     def tokenize_with_offsets(
         self, texts: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-        """The ids of the pieces, and the range of characters that each stands for.
+        """The ids of the pieces, the begins and the ends of their ranges, int32 [batch, (pieces)] each.
 
         The ranges are those of `Tokenizer.encode_with_offsets`: a piece stands for `text[begin:end]` in
         Python, for `tf.strings.substr(text, begin, end - begin, unit="UTF8_CHAR")` in the graph.
-
-        Returns:
-          ids, begins, ends: int32 [batch, (pieces)].
         """
         return self._tokenize(texts)
 
@@ -65,12 +50,8 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         characters, fronts = decode(texts)
         pieces = self._pieces(characters, tf.size(fronts))
         fronts = tf.gather(fronts, pieces.rows) + 1
-        ids = tf.RaggedTensor.from_value_rowids(
-            pieces.ids,
-            tf.cast(pieces.rows, tf.int64),
-            tf.size(texts, tf.int64),
-            validate=False,
-        )
+        rows = tf.cast(pieces.rows, tf.int64)
+        ids = tf.RaggedTensor.from_value_rowids(pieces.ids, rows, tf.size(texts, tf.int64), validate=False)
         return ids, ids.with_values(pieces.begins - fronts), ids.with_values(pieces.ends - fronts)
 
     @abc.abstractmethod

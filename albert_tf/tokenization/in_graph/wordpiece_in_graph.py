@@ -28,16 +28,18 @@ from albert_tf.tokenization.wordpiece import (
 )
 
 _BYTES = 4  # at most, of a character
-# Stands for white space that goes because it is a control character. The soft hyphen itself goes before, and
-# the lower-casing of Σ, which comes in between, passes over it.
+# Stands for white space that goes because it is a control character. The text's own soft hyphens are gone by
+# then; the lower-casing of Σ passes over this one.
 _HIDDEN = "\u00ad"
 
 
 class InGraphWordPiece(InGraphTokenizer):
-    """`WordPieceTokenizer` in the graph: the words are made here, TF.Text finds their pieces."""
+    """`WordPieceTokenizer` in the graph: the words are made here, TF.Text finds their pieces.
+
+    InputError if TF.Text does not accept the vocabulary.
+    """
 
     def __init__(self, tokenizer: WordPieceTokenizer):
-        """Takes the tokenizer; raises InputError if TF.Text does not accept its vocabulary."""
         super().__init__()
         self._unk_id = tokenizer.unk_id
         self._unk = tokenizer.special.unk
@@ -67,8 +69,7 @@ class InGraphWordPiece(InGraphTokenizer):
         characters = self._lower(characters)
         space = characters.codes == SPACE
         alone = self._is_alone(characters.codes)
-        border = space | alone
-        starts = alone | tf.concat([tf.ones_like(border[:1]), border[:-1]], axis=0)
+        starts = alone | tf.concat([tf.ones_like(space[:1]), (space | alone)[:-1]], axis=0)
         index = tf.where(~space)[:, 0]
         characters = characters.at(index)
         words = tf.RaggedTensor.from_row_starts(
@@ -87,7 +88,7 @@ class InGraphWordPiece(InGraphTokenizer):
 
 @functools.cache
 def _cleaned() -> dict[int, str]:
-    """What `clean` makes of the characters that it changes; without the spaces around CJK characters."""
+    """What `clean` makes of each character that it changes; without the spaces around CJK characters."""
     results = {}
     for character in assigned_characters():
         cleaned = clean(character)
@@ -100,7 +101,7 @@ def _cleaned() -> dict[int, str]:
 
 @functools.cache
 def _lowered(keep_accents: bool) -> dict[int, str]:
-    """What `lower_case` makes of the characters that it changes; Σ is lowered before."""
+    """What `lower_case` makes of each character that it changes; Σ is lowered before."""
     results = {ord(c): lower_case(c, keep_accents) for c in assigned_characters()}
     return {code: result for code, result in results.items() if result != chr(code)}
 
