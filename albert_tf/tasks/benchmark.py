@@ -2,33 +2,49 @@
 
 import abc
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from scipy import special
 
 from albert_tf.config import AlbertConfig
 from albert_tf.data.batching import eval_batches, longest_batches, train_batches
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.tasks.overview import overview
-from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length, correct, mean, nll, number_of
+from albert_tf.tasks.task import (
+    Batch,
+    Context,
+    Dataset,
+    Measures,
+    Model,
+    Seed,
+    Task,
+    TrainingData,
+    check_length,
+    correct,
+    mean,
+    nll,
+    number_of,
+)
 from albert_tf.tokenization import Tokenizer
+
+Outputs: TypeAlias = Mapping[str, np.ndarray]  # name -> [examples, ...]
+Parts: TypeAlias = dict[str, dict[str, float]]  # part of a split -> metric -> value
 
 
 class ExamplesOfSplit(Protocol):
-    """The examples of a split, as read from files; equal digests mean equal examples."""
+    """The examples of a split, as read from files; equal digests (hexadecimal) mean equal examples."""
 
     @property
-    def digest(self) -> str:
-        """Hexadecimal."""
+    def digest(self) -> str: ...  # noqa: D102
 
-    def __len__(self) -> int:
-        """The number of examples."""
+    def __len__(self) -> int: ...
 
 
 _Examples = TypeVar("_Examples", bound=ExamplesOfSplit)
@@ -58,11 +74,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
     @abc.abstractmethod
     def read_split(self, split: str) -> _Examples:
-        """Reads the files of the split "train", "dev" or "test".
-
-        Raises:
-          InputError: a file is missing or cannot be used.
-        """
+        """Reads "train", "dev" or "test"; InputError if a file is missing or cannot be used."""
 
     @abc.abstractmethod
     def task_name(self, examples: Mapping[str, _Examples]) -> str:
@@ -70,7 +82,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
     @abc.abstractmethod
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
-        """JSON values that decide, besides text and vocabulary, what `features` makes; it takes them.
+        """What decides, besides text and vocabulary, what `features` makes: its keywords, as JSON values.
 
         Raises:
           InputError: the lengths do not fit each other.
@@ -92,12 +104,9 @@ class BenchmarkTask(Task):
 
     Args:
       features: split -> its features.
-      config: the model's shape.
       max_seq_length: of the features.
       dropout_prob: dropout before the task's head.
       pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
-      do_lower_case, keep_accents: whether the text was lower-cased, and kept its accents.
-      spm_model_file, vocab_file: the vocabulary, kept with the weights.
 
     Attributes:
       name: of the task, as in `--task_name`.
@@ -139,16 +148,15 @@ class BenchmarkTask(Task):
         self._pad_to = max_seq_length if pad_to_max_length else None
 
     @abc.abstractmethod
-    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """The benchmark's results for the outputs of all examples of a split, in order.
 
-        Returns:
-          Part -> metric -> value. In one mapping of all parts (`under_one_name`) metrics of the first part
-          keep their names, others begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
+        In one mapping of all parts (`under_one_name`) metrics of the first part keep their names, others
+        begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
         """
 
     @abc.abstractmethod
-    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+    def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes the predictions for the test split; returns the paths."""
 
     def overview(self) -> str:
@@ -159,49 +167,33 @@ class BenchmarkTask(Task):
         """Whether the outputs for a split can be judged."""
         return self.features[split].labels is not None
 
-    def breakdowns(
-        self, split: str, outputs: Mapping[str, np.ndarray]
-    ) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    def breakdowns(self, split: str, outputs: Outputs) -> Mapping[str, Parts]:
         """Results by kinds of examples: title -> kind -> metric -> value."""
         return {}
 
     @abc.abstractmethod
-    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+    def report_sections(self, outputs: Outputs) -> list[Section]:
         """What the report shows of the outputs for the dev split."""
 
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
+    def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Cross-entropy and accuracy of the model's `logits` over the examples of a batch."""
-        logits, labels = (
-            model(batch, training=training, dropout_seed=dropout_seed)["logits"],
-            batch["label_ids"],
-        )
-        return {
-            "cross_entropy": mean(nll(labels, logits)),
-            "accuracy": mean(correct(labels, logits)),
-        }
+        logits = model(batch, training=training, dropout_seed=dropout_seed)["logits"]
+        labels = batch["label_ids"]
+        return {"cross_entropy": mean(nll(labels, logits)), "accuracy": mean(correct(labels, logits))}
 
-    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def loss_weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The number of examples: every loss is a plain mean over them."""
         return dict.fromkeys(self.losses, number_of(batch["input_ids"]))
 
-    def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def outputs(self, model: Model, batch: Batch) -> dict[str, tf.Tensor]:
         """The predictions for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
         logits = model(batch, training=False)["logits"]
         return {"logits": logits, "example_index": batch["example_index"]}
 
     def describe(self) -> dict[str, Any]:
         """The head and its labels, and how long sequences are."""
-        return {
-            "task_name": self.head_name,
-            "label_names": list(self.label_names),
-            "max_seq_length": self.max_seq_length,
-        }
+        names = {"task_name": self.head_name, "label_names": list(self.label_names)}
+        return names | {"max_seq_length": self.max_seq_length}
 
     def training_settings(self) -> dict[str, Any]:
         """The flags of the task, without the flags of the loop, and a digest of the train split."""
@@ -241,11 +233,7 @@ class BenchmarkTask(Task):
         return digest.hexdigest()[:16]
 
     def check_inputs(self) -> None:
-        """Checks lengths and ids against the config.
-
-        Raises:
-          InputError: with the flag or config key that does not fit.
-        """
+        """InputError if lengths or ids do not fit the config; it names the flag or the key."""
         check_length(self.max_seq_length, self.config)
         for split, features in self.features.items():
             largest = int(features.input_ids.max(initial=0))
@@ -255,36 +243,23 @@ class BenchmarkTask(Task):
                     f"{self.config.vocab_size}"
                 )
 
-    def explain_bad_record(self) -> str | None:
-        """None: features are checked when they are made."""
-        return None
-
-    def train_dataset(
-        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
-    ) -> tf.data.Dataset:
+    def train_dataset(self, batch_size: int, seed: int, first_step: int, context: Context) -> Dataset:
         """Endless shuffled batches of similar length."""
-        return train_batches(
-            self.features["train"],
-            batch_size=batch_size,
-            seed=seed,
-            first_step=first_step,
-            pad_to=self._pad_to,
-            input_context=context,
-        )
+        return self._batches(train_batches, "train", batch_size, context, seed=seed, first_step=first_step)
 
-    def longest_batches(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def longest_batches(self, batch_size: int, context: Context) -> Dataset:
         """The longest examples, endlessly."""
-        return longest_batches(
-            self.features["train"], batch_size=batch_size, pad_to=self._pad_to, input_context=context
-        )
+        return self._batches(longest_batches, "train", batch_size, context)
 
-    def eval_dataset(
-        self, batch_size: int, context: tf.distribute.InputContext, split: str = "dev"
-    ) -> tf.data.Dataset:
+    def eval_dataset(self, batch_size: int, context: Context, split: str = "dev") -> Dataset:
         """Every example of the split once, ordered by length; `example_index` says which."""
-        return eval_batches(
-            self.features[split], batch_size=batch_size, pad_to=self._pad_to, input_context=context
-        )
+        return self._batches(eval_batches, split, batch_size, context)
+
+    def _batches(
+        self, make: Callable[..., Dataset], split: str, size: int, context: Context, **order: int
+    ) -> Dataset:
+        features = self.features[split]
+        return make(features, batch_size=size, pad_to=self._pad_to, input_context=context, **order)
 
 
 def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -294,6 +269,16 @@ def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, floa
         for i, (part, row) in enumerate(by_part.items())
         for name, value in row.items()
     }
+
+
+def write_files(folder: str, contents: Mapping[str, str]) -> list[str]:
+    """Writes files, name -> text, which appear together when all are complete; returns their paths."""
+    paths = [os.path.join(folder, name) for name in contents]
+    with appear_when_complete(paths) as temporary:
+        for path, text in zip(temporary, contents.values(), strict=True):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+    return paths
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -16,11 +16,7 @@ from albert_tf.tokenization import Tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class TextBenchmark(Benchmark[Examples], abc.ABC):
-    """Texts or pairs of texts with a class or a score.
-
-    Attributes:
-      text_task: the classes, metrics and file names.
-    """
+    """Texts or pairs of texts with a class or a score."""
 
     text_task: TextTask
 
@@ -60,12 +56,7 @@ class GlueBenchmark(TextBenchmark):
 
 @dataclasses.dataclass(frozen=True)
 class CustomBenchmark(TextBenchmark):
-    """A task of the user's own.
-
-    Attributes:
-      files: split -> file.
-      id_column: see `read_custom`; only "test" has ids and needs no labels.
-    """
+    """A task of the user's own, from a file for each split; only "test" may have ids or lack labels."""
 
     files: Mapping[str, str | None]
     id_column: str | None
@@ -77,14 +68,8 @@ class CustomBenchmark(TextBenchmark):
 
     def read_split(self, split: str) -> Examples:
         """See `read_custom`."""
-        is_test, path, label_column = split == "test", self.files[split] or "", self.text_task.label_column
+        path, is_test = self.files[split] or "", split == "test"
         # A file to predict is also scored if it has labels.
-        has_labels = not is_test or custom.has_column(path, label_column)
-        return custom.read_custom(
-            path,
-            text_columns=self.text_task.text_columns,
-            label_column=label_column if has_labels else None,
-            id_column=self.id_column if is_test else None,
-            label_names=self.text_task.label_names,
-            is_score=self.text_task.is_score,
-        )
+        has_labels = not is_test or custom.has_column(path, self.text_task.label_column)
+        id_column = self.id_column if is_test else None
+        return custom.read_custom(path, self.text_task, has_labels=has_labels, id_column=id_column)

@@ -99,11 +99,7 @@ TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _A
 
 
 def find_task(name: str) -> GlueTask:
-    """The task of that name, in upper or lower case.
-
-    Raises:
-      InputError: there is none.
-    """
+    """The task of that name, in upper or lower case; InputError if there is none."""
     try:
         return TASKS[name.lower()]
     except KeyError:
@@ -113,15 +109,13 @@ def find_task(name: str) -> GlueTask:
 def read_split(task: GlueTask, data_dir: str, split: str) -> Examples:
     """Reads the files of a split, "train", "dev" or "test", from the task's folder inside `data_dir`.
 
-    Of a split of several files, one that is missing is left out with an `InputWarning`.
+    If one of several files is missing, an `InputWarning` says that it is left out.
 
     Raises:
       InputError: the split has no file, or a file is not as GLUE has it; the message names file and line.
     """
-    if split not in task.splits:
-        raise InputError(f"{task.name} has no {split} split, only {', '.join(task.splits)}")
-    files = _find_files(task, data_dir, split)
-    parts = {part: _read_file(task, path, split) for part, path in files.items()}
+    paths = _find_files(task, data_dir, split)
+    parts = {part: _read_file(task, path, split) for part, path in paths.items()}
     return join_parts(parts, digest_of(task, split, {name: part.digest for name, part in parts.items()}))
 
 
@@ -129,7 +123,7 @@ def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
     """Part -> path of each file of a split that exists."""
     folders = [os.path.join(data_dir, folder) for folder in task.folders]
     folder = next(filter(os.path.isdir, folders), folders[0])
-    paths = {part: os.path.join(folder, file) for part, file in task.splits[split].items()}
+    paths = {part: os.path.join(folder, file) for part, file in task.parts_of(split).items()}
     found = {part: path for part, path in paths.items() if os.path.exists(path)}
     missing = [path for path in paths.values() if path not in found.values()]
     if not found:
@@ -149,7 +143,6 @@ def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
 
 
 def _read_file(task: GlueTask, path: str, split: str) -> Examples:
-    """The examples of one file."""
     is_test = split == "test"
     table = read_tsv(
         path,

@@ -32,8 +32,7 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
     Raises:
       InputError: there is no such data set, it cannot be had, or it does not fit the task.
     """
-    if split not in task.splits:
-        raise InputError(f"{task.name} has no {split} split, only {', '.join(task.splits)}")
+    split_parts = task.parts_of(split)
     builder = _builder(tfds_name)
     text_keys = _text_keys(task, builder)
     class_numbers = _class_numbers(task, builder)
@@ -42,7 +41,7 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
         raise InputError(f"--tfds_name={tfds_name} is not the task {task.name}: glue/{own} is")
     _prepare(builder)
     parts = {}
-    for part in task.splits[split]:
+    for part in split_parts:
         columns = _columns(builder, f"{_SPLITS[split]}_{part}" if part else _SPLITS[split])
         texts = tuple([text.decode() for text in columns[key]] for key in text_keys)
         labels = _labels(columns["label"], class_numbers)
@@ -54,7 +53,7 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
 
 
 def _builder(tfds_name: str) -> Any:
-    """The `tfds.core.DatasetBuilder` of that name; its data may not be there yet."""
+    """The `tfds.core.DatasetBuilder` of that name, whose data may not be there yet."""
     import tensorflow_datasets as tfds
 
     try:
@@ -85,7 +84,6 @@ def _prepare(builder: Any) -> None:
 
 
 def _text_keys(task: GlueTask, builder: Any) -> Sequence[str]:
-    """The features that hold the task's texts."""
     found = set(builder.info.features)
     for keys in _TEXT_KEYS:
         if len(keys) == len(task.text_columns) and found >= {*keys, "label", "idx"}:
