@@ -68,13 +68,13 @@ class Benchmark(abc.ABC, Generic[_Examples]):
         """The file of the split "dev", if it is one file that the user named."""
         return None
 
-    def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
-        """The examples of the given splits, in this order; some benchmarks add a split."""
-        return {split: self.read_split(split) for split in splits}
-
     @abc.abstractmethod
-    def read_split(self, split: str) -> _Examples:
-        """Reads "train", "dev" or "test"; InputError if a file is missing or cannot be used."""
+    def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
+        """The examples of some of "train", "dev" and "test", in this order; some benchmarks add a split.
+
+        Raises:
+          InputError: a file is missing or cannot be used.
+        """
 
     @abc.abstractmethod
     def task_name(self, examples: Mapping[str, _Examples]) -> str:

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert_tf.data.features import Features, text_features
@@ -47,11 +47,11 @@ class GlueBenchmark(TextBenchmark):
     data_dir: str | None = None
     tfds_name: str | None = None
 
-    def read_split(self, split: str) -> Examples:
+    def read(self, splits: Sequence[str]) -> dict[str, Examples]:
         """See `read_split` in `glue`, and `read_tfds`."""
         if self.tfds_name is not None:
-            return read_tfds(self.text_task, self.tfds_name, split)
-        return glue.read_split(self.text_task, self.data_dir or "", split)
+            return {split: read_tfds(self.text_task, self.tfds_name, split) for split in splits}
+        return {split: glue.read_split(self.text_task, self.data_dir or "", split) for split in splits}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,11 @@ class CustomBenchmark(TextBenchmark):
         """The file of the split "dev"."""
         return self.files["dev"]
 
-    def read_split(self, split: str) -> Examples:
+    def read(self, splits: Sequence[str]) -> dict[str, Examples]:
         """See `read_custom`."""
+        return {split: self._read(split) for split in splits}
+
+    def _read(self, split: str) -> Examples:
         path, is_test = self.files[split] or "", split == "test"
         # A file to predict is also scored if it has labels.
         has_labels = not is_test or custom.has_column(path, self.text_task.label_column)

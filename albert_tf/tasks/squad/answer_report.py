@@ -8,14 +8,13 @@ import numpy as np
 
 from albert_tf import html_report
 from albert_tf.html_report import AnswerExample, Section
+from albert_tf.tasks.benchmark import Parts
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.results import Results
 
-Breakdowns = Mapping[str, Mapping[str, Mapping[str, float]]]
 
-
-def breakdowns(questions: SquadQuestions, results: Results) -> Breakdowns:
+def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Parts]:
     """Exact match and F1 by answer length and by question word."""
     metrics = {"exact_match": results.exact, "f1": results.f1}
     lengths = [answer_length_group(answers) for answers in questions.answers]
@@ -97,18 +96,13 @@ def answer_length_group(references: Sequence[str]) -> str:
     ]
 
 
-def by_group(
-    groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
-    """The number of questions and the mean of each metric, times 100, in every group that occurs.
+def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]) -> Parts:
+    """The number of "questions" and the mean of each metric, times 100, in every group that occurs.
 
     Args:
       groups: the group of each question.
       order: all groups, in the order to return them.
-      metrics: name -> float [questions], of 0 to 1.
-
-    Returns:
-      group -> "questions" and the names of the metrics -> value.
+      metrics: name -> float `[questions]`, of 0 to 1.
     """
     places = {group: place for place, group in enumerate(order)}
     group_of = np.array([places[group] for group in groups], np.int64)

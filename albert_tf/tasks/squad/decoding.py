@@ -18,13 +18,9 @@ POSSIBLE = -1e29  # lower scores are padding of a beam
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A span that may be the answer.
+    """A span that may be the answer: exactly the characters `begin` to `end` of the context.
 
-    Attributes:
-      text: exactly the characters `begin` to `end` of the context.
-      begin, end: numbers of characters.
-      start_log_prob, end_log_prob: the model's; for version 1.1 logits.
-      probability: among the candidates of the question that are kept.
+    The scores of version 1.1 are logits. The probability is among the candidates that are kept.
     """
 
     text: str
@@ -41,7 +37,7 @@ class Answers:
 
     Attributes:
       candidates: of each question, distinct texts, best first; empty if no span qualified.
-      null_scores: float64 [questions], high if there is probably no answer; None for version 1.1.
+      null_scores: float64 `[questions]`, high if there is probably no answer; None for version 1.1.
     """
 
     candidates: Sequence[Sequence[Candidate]]
@@ -70,22 +66,20 @@ def find_answers(
     Args:
       questions: the questions.
       features: their windows, with `begins` and `ends`.
-      outputs: of each window: `start_index` and `start_score` [windows, starts], positions and scores;
-        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] if the ends do not
-        depend on the start; for version 2.0 `null_score` [windows].
-      n_best_size: candidates kept.
+      outputs: positions and scores: `start_index` and `start_score` `[windows, starts]`; `end_index` and
+        `end_score` `[windows, starts, ends]`, or `[windows, 1, ends]` if the ends do not depend on the
+        start; for version 2.0 `null_score` `[windows]`.
+      n_best_size: how many candidates are kept.
       max_answer_length: in pieces.
     """
     borders = np.searchsorted(features.question_of, np.arange(len(questions) + 1))
     spans_of_window = outputs["start_index"].shape[1] * outputs["end_index"].shape[2]
     windows_at_once = max(1, _SPANS_AT_ONCE // spans_of_window)
     found: list[list[Candidate]] = []
-    while len(found) < len(questions):
-        first = len(found)
+    while (first := len(found)) < len(questions):
         last = int(np.searchsorted(borders, borders[first] + windows_at_once))
         last = min(max(last, first + 1), len(questions))
-        windows = slice(borders[first], borders[last])
-        spans = _spans(features, windows, outputs, max_answer_length)
+        spans = _spans(features, slice(borders[first], borders[last]), outputs, max_answer_length)
         found += _best(questions, spans, range(first, last), n_best_size)
     null_scores = None
     if "null_score" in outputs:
@@ -117,16 +111,14 @@ def _spans(
     tokens = features.starts[window]
     begins, stops = required(features.begins)[tokens + starts], required(features.ends)[tokens + ends]
     kept = is_max_context(features, window, pieces)
-    end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
-    scores = [
-        outputs["start_score"][windows][at, rank].astype(np.float64),
-        end_scores[at, rank, end_rank].astype(np.float64),
-    ]
-    kept &= (scores[0] > POSSIBLE) & (scores[1] > POSSIBLE)
+    all_end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
+    start_scores = outputs["start_score"][windows][at, rank].astype(np.float64)
+    end_scores = all_end_scores[at, rank, end_rank].astype(np.float64)
+    kept &= (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
     question = features.question_of[window]
-    order = np.lexsort((ends, starts, window, -(scores[0] + scores[1]), question))
+    order = np.lexsort((ends, starts, window, -(start_scores + end_scores), question))
     order = order[kept[order]]
-    return _Spans(*(values[order] for values in (question, begins, stops, *scores)))
+    return _Spans(*(values[order] for values in (question, begins, stops, start_scores, end_scores)))
 
 
 def _best(

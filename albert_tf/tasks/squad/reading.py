@@ -37,7 +37,7 @@ class SquadQuestions:
       is_impossible: bool [questions]. Whether the context lacks an answer; false without `has_answers`.
       has_answers: whether the file says what the answers are.
       version: "1.1" or "2.0".
-      digest: of the file's content and of how it was read; equal digests mean equal questions.
+      digest: of the file's content and of how it was read.
     """
 
     titles: Sequence[str]
@@ -61,16 +61,14 @@ class SquadQuestions:
         rows = np.arange(len(self))[which]
         contexts, context_of = np.unique(self.context_of[rows], return_inverse=True)
         articles, article_of = np.unique(self.article_of[contexts], return_inverse=True)
+        by_question = ("questions", "ids", "answers", "answer_starts")
         return dataclasses.replace(
             self,
             titles=[self.titles[i] for i in articles],
             contexts=[self.contexts[i] for i in contexts],
             article_of=article_of.astype(np.int32),
             context_of=context_of.astype(np.int32),
-            questions=[self.questions[i] for i in rows],
-            ids=[self.ids[i] for i in rows],
-            answers=[self.answers[i] for i in rows],
-            answer_starts=[self.answer_starts[i] for i in rows],
+            **{name: [getattr(self, name)[i] for i in rows] for name in by_question},
             is_impossible=self.is_impossible[rows],
             digest=hashlib.sha256(self.digest.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
@@ -84,8 +82,8 @@ def read_squad(
     Args:
       path: the file.
       version: "1.1", in which every question has an answer, or "2.0"; None to take what the file says.
-      training: the first answer of every question that has one is checked to stand in the context where
-        `answer_start` says. (The original demanded exactly one answer; here the others are for scoring.)
+      training: whether the first answer of each question must stand in the context where `answer_start`
+        says. (The original demanded exactly one answer; here the others are for scoring.)
       skip_misplaced_answers: leaves out, with a warning, questions whose answer is not at that place.
 
     Raises:
@@ -130,7 +128,7 @@ def read_squad(
 
 
 class _Question(NamedTuple):
-    """A question as the file has it; None stands for a key that is not there."""
+    """A question of a file; None stands for a key that is not there."""
 
     where: str
     context: int
@@ -142,8 +140,7 @@ class _Question(NamedTuple):
 
 
 def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -> _Question:
-    identity = _text(qa, "id", where, may_be_blank=False)
-    text = _text(qa, "question", where, may_be_blank=False)
+    identity, text = (_text(qa, key, where, may_be_blank=False) for key in ("id", "question"))
     is_impossible = _field(qa, "is_impossible", bool, where) if "is_impossible" in qa else None
     if is_impossible:  # what SQuAD has beside this are plausible answers
         return _Question(where, context, identity, text, (), (), True)
@@ -153,11 +150,10 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
     starts: list[int] = []
     for answer, place in _objects(qa, "answers", where):
         answers.append(_text(answer, "text", place))
+        start = answer.get("answer_start")
         if training and not starts:
-            starts.append(_field(answer, "answer_start", int, place))
-        else:
-            start = answer.get("answer_start")
-            starts.append(start if type(start) is int else -1)
+            start = _field(answer, "answer_start", int, place)
+        starts.append(start if type(start) is int else -1)
     return _Question(where, context, identity, text, tuple(answers), tuple(starts), is_impossible)
 
 
