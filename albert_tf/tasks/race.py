@@ -83,7 +83,10 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
     count = 0
     for level in levels:
         begin = count
-        folder = _folder(data_dir, split, level)
+        folders = [os.path.join(data_dir, *inner, split, level) for inner in (["RACE"], [])]
+        folder = next(filter(os.path.isdir, folders), None)
+        if folder is None:
+            raise InputError(f"{folders[0]}: no such folder; it should hold RACE's passages")
         digest.update(level.encode())
         for place, data in _passage_texts(folder):
             digest.update(b"%d " % len(data) + data)
@@ -147,14 +150,6 @@ def _with_options(question: str, options: Sequence[str]) -> list[str]:
     if "_" in question:
         return [question.replace("_", option.strip()) for option in options]
     return [f"{question} {option}" for option in options]
-
-
-def _folder(data_dir: str, split: str, level: str) -> str:
-    candidates = [os.path.join(data_dir, "RACE", split, level), os.path.join(data_dir, split, level)]
-    found = next(filter(os.path.isdir, candidates), None)
-    if found is None:
-        raise InputError(f"{candidates[0]}: no such folder; it should hold RACE's passages")
-    return found
 
 
 def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:

@@ -1,8 +1,9 @@
 """A task of the user's own: columns of a TSV file with a header, or keys of a JSON-lines file."""
 
+import contextlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
@@ -101,18 +102,14 @@ def has_column(path: str, column: str) -> bool:
         with open(path, "rb") as file:
             if path.lower().endswith(".tsv"):
                 return column in file.readline().decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
-            return any(column in _keys(line) for line in file)
+            for line in file:
+                with contextlib.suppress(ValueError, RecursionError):
+                    record = json.loads(line)
+                    if isinstance(record, dict) and column in record:
+                        return True
     except OSError:
-        return False
-
-
-def _keys(line: bytes) -> Collection[str]:
-    """The keys of the JSON object in a line; none if it holds no object."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return ()
-    return record if isinstance(record, dict) else ()
+        pass
+    return False
 
 
 def read_custom(

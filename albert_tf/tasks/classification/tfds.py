@@ -44,7 +44,13 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
     for part in split_parts:
         columns = _columns(builder, f"{_SPLITS[split]}_{part}" if part else _SPLITS[split])
         texts = tuple([text.decode() for text in columns[key]] for key in text_keys)
-        labels = _labels(columns["label"], class_numbers)
+        labels = None
+        if not (columns["label"] == _NO_LABEL).any():
+            labels = (
+                columns["label"].astype(np.float32)
+                if class_numbers is None
+                else class_numbers[columns["label"]]
+            )
         names = [str(index) for index in columns["idx"]]
         digest = digest_of(names, texts, None if labels is None else labels.tolist())
         where = {"": slice(0, len(names))}
@@ -118,13 +124,6 @@ def _columns(builder: Any, split: str) -> dict[str, np.ndarray]:
     columns = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     order = np.argsort(columns["idx"], kind="stable")
     return {name: values[order] for name, values in columns.items()}
-
-
-def _labels(labels: np.ndarray, class_numbers: np.ndarray | None) -> np.ndarray | None:
-    """The task's class numbers or scores; None if examples have none."""
-    if (labels == _NO_LABEL).any():
-        return None
-    return labels.astype(np.float32) if class_numbers is None else class_numbers[labels]
 
 
 def _name(builder: Any) -> str:

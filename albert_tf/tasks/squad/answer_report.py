@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from albert_tf import html_report
+from albert_tf.data.features import required
 from albert_tf.html_report import AnswerExample, Section
 from albert_tf.tasks.benchmark import Parts
 from albert_tf.tasks.squad.decoding import Answers
@@ -27,15 +28,17 @@ def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Parts]:
 
 def sections(questions: SquadQuestions, answers: Answers, results: Results) -> list[Section]:
     """The breakdowns, the effect of the threshold if there is one, and the worst answers."""
-    found = [
+    shown = [
         html_report.breakdown(f"Results {title}", rows, "f1")
         for title, rows in breakdowns(questions, results).items()
     ]
+    confidence = np.array([found[0].probability if found else 0.0 for found in answers.candidates])
     if results.threshold is not None and results.f1_by_threshold is not None:
+        confidence = np.abs(required(answers.null_scores) - results.threshold)
         thresholds, f1 = results.f1_by_threshold
-        found.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
+        shown.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
     examples = [_example(questions, answers, results, i) for i in range(len(questions))]
-    return [*found, html_report.answers_in_context(examples, _confidence(answers, results))]
+    return [*shown, html_report.answers_in_context(examples, confidence)]
 
 
 def _example(questions: SquadQuestions, answers: Answers, results: Results, i: int) -> AnswerExample:
@@ -57,13 +60,6 @@ def _example(questions: SquadQuestions, answers: Answers, results: Results, i: i
         f1=results.f1[i],
         notes=notes,
     )
-
-
-def _confidence(answers: Answers, results: Results) -> np.ndarray:
-    """The distance from the threshold if there is one, else the probability of the best candidate."""
-    if results.threshold is not None and answers.null_scores is not None:
-        return np.abs(answers.null_scores - results.threshold)
-    return np.array([candidates[0].probability if candidates else 0.0 for candidates in answers.candidates])
 
 
 _WORDS = {

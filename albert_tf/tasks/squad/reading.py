@@ -61,14 +61,15 @@ class SquadQuestions:
         rows = np.arange(len(self))[which]
         contexts, context_of = np.unique(self.context_of[rows], return_inverse=True)
         articles, article_of = np.unique(self.article_of[contexts], return_inverse=True)
-        by_question = ("questions", "ids", "answers", "answer_starts")
+        names = ("questions", "ids", "answers", "answer_starts")
+        columns: dict[str, Any] = {name: [getattr(self, name)[i] for i in rows] for name in names}
         return dataclasses.replace(
             self,
             titles=[self.titles[i] for i in articles],
             contexts=[self.contexts[i] for i in contexts],
             article_of=article_of.astype(np.int32),
             context_of=context_of.astype(np.int32),
-            **{name: [getattr(self, name)[i] for i in rows] for name in by_question},
+            **columns,
             is_impossible=self.is_impossible[rows],
             digest=hashlib.sha256(self.digest.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
@@ -190,10 +191,11 @@ def _which_are_impossible(path: str, found: Sequence[_Question], version: str) -
 
 def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> SquadQuestions:
     """The questions whose first answer is not blank and is at its `answer_start`."""
-    columns = zip(questions.context_of, questions.answers, questions.answer_starts, strict=True)
+    contexts = [questions.contexts[context] for context in questions.context_of]
     misplaced = [
-        bool(answers) and not _stands(answers[0], questions.contexts[context], starts[0])
-        for context, answers, starts in columns
+        bool(answers)
+        and not (answers[0].strip() and starts[0] >= 0 and context.startswith(answers[0], starts[0]))
+        for context, answers, starts in zip(contexts, questions.answers, questions.answer_starts, strict=True)
     ]
     if not any(misplaced):
         return questions
@@ -207,10 +209,6 @@ def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> Squa
     text = f"{path}: {count} are left out, since their answers do not stand where answer_start says"
     warnings.warn(text, InputWarning, stacklevel=3)
     return questions.select(~np.array(misplaced))
-
-
-def _stands(answer: str, context: str, start: int) -> bool:
-    return bool(answer.strip()) and start >= 0 and context.startswith(answer, start)
 
 
 def _shown_misplaced(questions: SquadQuestions, row: int) -> str:
