@@ -35,9 +35,7 @@ class RaceOptions(FineTuningOptions):
     task_name: str = option("race", choices=("race",), help="always race")
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
-        None,
-        help="file that keeps the features of the train split, instead of one in --cached_dir; a key is "
-        "added to its name",
+        None, help="file for the features of the train split; its name gets a key (default: in --cached_dir)"
     )
     eval_file: str | None = option(None, help="the same for the dev split")
     predict_file: str | None = option(None, help="the same for the test split")

@@ -37,9 +37,7 @@ class SquadOptions(FineTuningOptions):
     )
 
     version: str | None = option(
-        None,
-        choices=("1.1", "2.0"),
-        help="version of SQuAD (default: as the weights say, else as the files say)",
+        None, choices=("1.1", "2.0"), help="SQuAD's version (default: as the weights say, else the files)"
     )
     train_file: str | None = option(None, help="SQuAD's JSON to train on")
     predict_file: str | None = option(None, help="SQuAD's JSON to evaluate on and to predict")
@@ -48,23 +46,17 @@ class SquadOptions(FineTuningOptions):
         help="evaluate on --predict_file; with --do_train, at every checkpoint. --do_train with --do_predict "
         "evaluates too, if the file has answers",
     )
-    do_predict: bool = option(
-        False, help="write the answers to --predict_file, and their scores if the file has answers"
-    )
+    do_predict: bool = option(False, help="write the answers to --predict_file, and, if it has some, scores")
     interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
     train_feature_file: str | None = option(
-        None,
-        help="file that keeps the features of --train_file, instead of one in --cached_dir; a key is "
-        "added to its name",
+        None, help="file for the features of --train_file; its name gets a key (default: in --cached_dir)"
     )
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
     predict_feature_left_file: str | None = former_option("predict_feature_left_file")
     use_einsum: bool | None = former_option("use_einsum")
     doc_stride: int | None = kept_option(SquadSettings, "doc_stride")
     eval_batch_size: int | None = option(
-        None,
-        at_least=1,
-        help="windows in an evaluation step, over all devices (default: --predict_batch_size)",
+        None, at_least=1, help="windows in an evaluation step, all devices (default: --predict_batch_size)"
     )
     max_query_length: int | None = kept_option(SquadSettings, "max_query_length")
     n_best_size: int | None = kept_option(SquadSettings, "n_best_size")
@@ -80,8 +72,8 @@ class SquadOptions(FineTuningOptions):
     threshold_sweep: str = option(
         "scores",
         choices=("scores", "original"),
-        help="version 2.0: how the best threshold is found; 'original' stands for the original's search, in "
-        "which the threshold for answering nothing is 0",
+        help="version 2.0: how the best threshold is found; 'original': by the original's search, in which "
+        "the threshold for answering nothing is 0",
     )
     skip_misplaced_answers: bool = option(
         False, help="leave out questions of --train_file whose answer is not at its answer_start"
@@ -109,9 +101,8 @@ class SquadOptions(FineTuningOptions):
             chosen["num_train_epochs"] = _EPOCHS
         if not self.hparams and self.warmup_step is None and self.warmup_proportion is None:
             chosen["warmup_proportion"] = _WARMUP_PROPORTION
-        return super(SquadOptions, dataclasses.replace(self, **chosen)).hyperparameters(
-            task_name, num_examples
-        )
+        options = dataclasses.replace(self, **chosen)
+        return super(SquadOptions, options).hyperparameters(task_name, num_examples)
 
 
 @script(SquadOptions)
@@ -134,11 +125,8 @@ def main(options: SquadOptions) -> None:
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
             weights_folder=weights and folder_of(weights),
-            feature_files={
-                "train": options.train_feature_file,
-                "dev": options.predict_feature_file,
-                "test": options.predict_feature_file,
-            },
+            feature_files=dict.fromkeys(("dev", "test"), options.predict_feature_file)
+            | {"train": options.train_feature_file},
         )
 
     if options.interactive:
