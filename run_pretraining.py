@@ -38,7 +38,7 @@ class PretrainingOptions(TrainingOptions):
     do_lower_case: bool | None = option(None, help=f"whether the text was lower-cased {_OF_THE_RECORDS}")
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
-        None, help="globs to evaluate on (default: --input_file)"
+        None, help="globs of held-out TFRecords (default: --input_file)"
     )
     max_seq_length: int | None = option(
         None,
@@ -57,8 +57,8 @@ class PretrainingOptions(TrainingOptions):
     ngram: int | None = option(None, at_least=1, help=f"the most words to choose together {_OF_UNMASKED}")
     favor_shorter_ngram: bool | None = option(
         None,
-        help="choose n words together with probability proportional to 1/n; if false, in reverse: the largest "
-        f"n is the likeliest {_OF_UNMASKED}",
+        help="choose n words together with probability proportional to 1/n; if false, the probabilities are "
+        f"reversed, so that the largest n is the likeliest {_OF_UNMASKED}",
     )
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"

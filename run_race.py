@@ -35,7 +35,8 @@ class RaceOptions(FineTuningOptions):
     task_name: str = option("race", choices=("race",), help="always race")
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
-        None, help="file for the features of the train split; its name gets a key (default: in --cached_dir)"
+        None,
+        help="features of the train split are kept here; a key is added to the name (default: --cached_dir)",
     )
     eval_file: str | None = option(None, help="the same for the dev split")
     predict_file: str | None = option(None, help="the same for the test split")

@@ -46,10 +46,13 @@ class SquadOptions(FineTuningOptions):
         help="evaluate on --predict_file; with --do_train, at every checkpoint. --do_train with --do_predict "
         "evaluates too, if the file has answers",
     )
-    do_predict: bool = option(False, help="write the answers to --predict_file, and, if it has some, scores")
+    do_predict: bool = option(
+        False, help="write the answers to --predict_file, and their scores if the file has answers"
+    )
     interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
     train_feature_file: str | None = option(
-        None, help="file for the features of --train_file; its name gets a key (default: in --cached_dir)"
+        None,
+        help="features of --train_file are kept here; a key is added to the name (default: --cached_dir)",
     )
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
     predict_feature_left_file: str | None = former_option("predict_feature_left_file")
