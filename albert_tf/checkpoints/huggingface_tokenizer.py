@@ -1,4 +1,4 @@
-"""The files from which Hugging Face's `AutoTokenizer` makes a tokenizer with our ids."""
+"""The files for Hugging Face's `AutoTokenizer`, which makes a tokenizer with our ids."""
 
 import base64
 import itertools
@@ -14,13 +14,13 @@ from typing import Any, TypedDict
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.checkpoints.assets import Assets
-from albert_tf.files import read_json
+from albert_tf.files import read_json, write_text
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.tokenization.wordpiece import CONTINUATION
 
 _SETTINGS, _WHOLE = "tokenizer_config.json", "tokenizer.json"
 _LONGEST_WORD = 200
-_NEVER = -1e4  # a score so low that the piece is in no best division of a text
+_NEVER = -1e4  # a score so low that the piece is never used
 
 
 class _Settings(TypedDict, total=False):
@@ -37,12 +37,9 @@ class _TokenizerFile(TypedDict, total=False):
 
 
 def read_casing(folder: str) -> dict[str, Any]:
-    """Whether text is lower-cased and keeps its accents, as far as the tokenizer's files say.
+    """`do_lower_case` and `keep_accents` of `Assets`, as far as the files of a tokenizer tell them.
 
-    `tokenizer_config.json` counts; for what it does not say, the normalizer of `tokenizer.json`.
-
-    Returns:
-      The arguments `do_lower_case` and `keep_accents` of `Assets`.
+    `tokenizer_config.json` overrides the normalizer of `tokenizer.json`.
     """
     casing: dict[str, Any] = {}
     whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
@@ -62,7 +59,7 @@ def read_casing(folder: str) -> dict[str, Any]:
 
 
 def _flat(normalizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The steps of a normalizer, those of sequences one by one."""
+    """The steps of a normalizer, also of the sequences inside it."""
     steps = normalizer.get("normalizers")
     if not isinstance(steps, list):
         yield normalizer
@@ -73,7 +70,7 @@ def _flat(normalizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def special_ids(assets: Assets) -> dict[str, int]:
-    """The ids that `config.json` names; those of the English models where there is no vocabulary."""
+    """The ids for `config.json`; without a vocabulary, the ids of the English models."""
     if not assets.vocabulary:
         return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
@@ -85,22 +82,20 @@ def special_ids(assets: Assets) -> dict[str, int]:
 
 
 def write_tokenizer(folder: str, assets: Assets) -> None:
-    """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary; nothing if there is none."""
+    """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary, if there is one."""
     vocabulary = assets.vocabulary
     if not vocabulary:
         return
     tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
     lower, keep_accents = assets.do_lower_case is not False, bool(assets.keep_accents)
     if assets.spm_model_file:
-        parts = _unigram(vocabulary, lower, keep_accents)
+        name, parts = "spiece.model", _unigram(vocabulary, lower, keep_accents)
     else:
-        parts = _wordpiece(tokenizer, lower, keep_accents)
-    shutil.copyfile(
-        vocabulary, os.path.join(folder, "spiece.model" if assets.spm_model_file else "vocab.txt")
-    )
+        name, parts = "vocab.txt", _wordpiece(tokenizer, lower, keep_accents)
+    shutil.copyfile(vocabulary, os.path.join(folder, name))
     special = tokenizer.special
     settings = {
-        # A class that takes tokenizer.json as it is: AlbertTokenizer would put rules of its own in its place.
+        # This class takes tokenizer.json as it is; AlbertTokenizer would replace its rules.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "do_lower_case": lower,
         "keep_accents": keep_accents,
@@ -123,14 +118,12 @@ def write_tokenizer(folder: str, assets: Assets) -> None:
         **parts,
     }
     for name, content in ((_SETTINGS, settings), (_WHOLE, whole)):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+        write_text(os.path.join(folder, name), json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, Any]:
     """`preprocess_text` and the SentencePiece model."""
-    messages: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
+    messages: Any = sentencepiece_model_pb2  # type checkers do not see its classes, which are made at import
     model = messages.ModelProto()
     with open(spm_model_file, "rb") as file:
         model.ParseFromString(file.read())
@@ -141,16 +134,15 @@ def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, 
     for piece in model.pieces:
         score = alone * len(piece.piece) if piece.type == piece.USER_DEFINED else piece.score
         if re.search(r"\d,$", piece.piece):
-            score = _NEVER  # the digit-comma rule divides these pieces
+            score = _NEVER  # our tokenizer divides these pieces
         vocab.append([piece.piece, score])
     normalizers: list[dict[str, Any]] = []
     if not keep_accents:
-        dropped = {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""}
-        normalizers += [{"type": "NFKD"}, dropped]
+        no_marks = {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""}
+        normalizers += [{"type": "NFKD"}, no_marks]
     if lower:
         normalizers.append({"type": "Lowercase"})
-    charsmap = model.normalizer_spec.precompiled_charsmap
-    if charsmap:
+    if charsmap := model.normalizer_spec.precompiled_charsmap:
         precompiled = base64.b64encode(charsmap).decode()
         normalizers.append({"type": "Precompiled", "precompiled_charsmap": precompiled})
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
@@ -182,7 +174,7 @@ def _wordpiece(tokenizer: Tokenizer, lower: bool, keep_accents: bool) -> dict[st
             "type": "BertNormalizer",
             "clean_text": True,
             "handle_chinese_chars": True,
-            "strip_accents": None if not keep_accents else False,
+            "strip_accents": False if keep_accents else None,
             "lowercase": lower,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
