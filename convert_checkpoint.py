@@ -4,13 +4,13 @@
 import dataclasses
 import sys
 
-from albert_tf.cli import flags
-from albert_tf.cli.flags import option
+from albert_tf.cli.flags import former_option, option
+from albert_tf.cli.options import SidecarOptions
 from albert_tf.cli.script import script
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversionOptions(flags.ScriptOptions):
+class ConversionOptions(SidecarOptions):
     """Converts ALBERT weights, with config and vocabulary, and reports what became of every tensor.
 
     The kind of the input is told by its content. The output appears when it is complete.
@@ -22,16 +22,10 @@ class ConversionOptions(flags.ScriptOptions):
     )
     output: str = option(help="folder to write; for --output_format=original the prefix of the checkpoint")
     output_format: str = option(choices=("original", "huggingface", "tf2"), help="what to write")
-    albert_config_file: str | None = option(None, help="the config, where the input carries none")
-    spm_model_file: str | None = option(None, help="SentencePiece model, where the input carries none")
-    vocab_file: str | None = option(None, help="WordPiece vocabulary, where the input carries none")
-    best: bool = option(False, help="accepted and not needed: the folder of a run means its best checkpoint")
-    do_lower_case: bool | None = option(
-        None, help="whether text is lower-cased (default: as the input says, else yes)"
-    )
+    best: bool | None = former_option("best")
     head: str | None = option(
         None,
-        help="which model it is, where names cannot tell (classification, multiple_choice or "
+        help="which model it is, if names cannot tell (classification, multiple_choice or "
         "token_classification: these have an output_weights), or encoder for that alone",
     )
     verify: bool = option(False, help="run both sides, tokenizers too, and print the differences")
