@@ -178,33 +178,32 @@ def _released_sizes() -> dict[str, AlbertConfig]:
     The releases disagree whether xlarge v2 has 16 heads or 32. The initializer range of xxlarge zh is not
     certain; only fresh weights depend on it.
     """
-    sizes = {  # name: hidden, layers, heads, intermediate
-        "base": (768, 12, 12, 3072),
-        "large": (1024, 24, 16, 4096),
-        "xlarge": (2048, 24, 16, 8192),
-        "xxlarge": (4096, 12, 64, 16384),
-    }
-    initializer_range_zh = {"xlarge": 0.014, "xxlarge": 0.01}
     presets = {}
-    for name, (hidden, layers, heads, intermediate) in sizes.items():
-        common: dict[str, Any] = {
-            "embedding_size": 128,
-            "hidden_size": hidden,
-            "num_hidden_layers": layers,
-            "intermediate_size": intermediate,
-        }
-        english = AlbertConfig(vocab_size=30000, num_attention_heads=heads, **common)
+    for name, hidden, layers, heads, intermediate, initializer_range_zh in (
+        ("base", 768, 12, 12, 3072, 0.02),
+        ("large", 1024, 24, 16, 4096, 0.02),
+        ("xlarge", 2048, 24, 16, 8192, 0.014),
+        ("xxlarge", 4096, 12, 64, 16384, 0.01),
+    ):
+        english = AlbertConfig(
+            vocab_size=30000,
+            embedding_size=128,
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate,
+        )
         dropout = 0.0 if name == "xxlarge" else 0.1
         presets[f"{name}_v1"] = dataclasses.replace(
             english, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
         )
         presets[f"{name}_v2"] = english
-        presets[f"{name}_zh"] = AlbertConfig(
+        presets[f"{name}_zh"] = dataclasses.replace(
+            english,
             vocab_size=21128,
-            num_attention_heads=16 if name == "xxlarge" else heads,
+            num_attention_heads=min(heads, 16),
             hidden_act="relu",
-            initializer_range=initializer_range_zh.get(name, 0.02),
-            **common,
+            initializer_range=initializer_range_zh,
         )
     return presets
 

@@ -16,7 +16,7 @@ from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.config import AlbertConfig
 from albert_tf.data.records import read_metadata
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import file_digest, files_that_begin_with, read_json, write_json
+from albert_tf.files import file_digest, files_that_begin_with, read_json, write_json, write_text
 from albert_tf.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece_training import vocabulary_listing
 
@@ -190,7 +190,7 @@ class Assets:
         return self.spm_model_file or self.vocab_file
 
     def needed_config(self) -> AlbertConfig:
-        """The config; InputError if there is none."""
+        """The config; `InputError` if there is none."""
         if self.config is None:
             raise InputError(f"there is no {CONFIG_FILE} beside {self.place}: pass --albert_config_file")
         return self.config
@@ -250,9 +250,7 @@ class Assets:
             shutil.copyfile(vocabulary, target)
         if self.spm_model_file:
             with open(self.spm_model_file, "rb") as model:
-                listing = vocabulary_listing(model.read())
-            with open(os.path.join(folder, f"{stem}.vocab"), "w", encoding="utf-8") as file:
-                file.write(listing)
+                write_text(os.path.join(folder, f"{stem}.vocab"), vocabulary_listing(model.read()))
 
 
 def check_vocabulary_fits(pieces: int, config: AlbertConfig, what: str) -> None:

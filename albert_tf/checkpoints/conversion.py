@@ -96,7 +96,7 @@ def convert(conversion: Conversion) -> Converted:
         report = dataclasses.replace(report, notes=tuple(notes))
         exists = os.path.isdir(folder)
         with temporary_folder(folder, inside=exists) as temporary:
-            _write(conversion, temporary, model, head, set(report.loaded), assets, folder)
+            _write(conversion, temporary, model, head, set(report.loaded), assets)
             # The index of a checkpoint comes last: without it there is no checkpoint.
             names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
             if exists:
@@ -160,27 +160,22 @@ def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]
 
 
 def _write(
-    conversion: Conversion,
-    temporary: str,
-    model: tf_keras.Model,
-    head: str,
-    loaded: set[str],
-    assets: Assets,
-    folder: str,
+    conversion: Conversion, folder: str, model: tf_keras.Model, head: str, loaded: set[str], assets: Assets
 ) -> None:
-    """Writes all files into the temporary folder that are meant for `folder`."""
+    """Writes all files into an empty folder."""
     values = {variable_name(v): v.numpy() for v in model.variables}
     weights: dict[str, np.ndarray] = {name: value for name, value in values.items() if name in loaded}
     if conversion.output_format == "huggingface":
         dropout = getattr(model, "classifier_dropout_prob", 0.1)
-        huggingface.write_folder(temporary, assets, weights, head, dropout)
+        huggingface.write_folder(folder, assets, weights, head, dropout)
         return
-    prefix = os.path.join(temporary, os.path.basename(written_weights(conversion)))
+    target, name = os.path.split(written_weights(conversion))
+    prefix = os.path.join(folder, name)
     if conversion.output_format == "original":
         write_original(prefix, weights)
     else:
         write_native(prefix, model)
-    assets.write(temporary, names_from=folder)
+    assets.write(folder, names_from=target or ".")
 
 
 def _move_into(folder: str, temporary: str, names: list[str], overwrite: bool) -> None:

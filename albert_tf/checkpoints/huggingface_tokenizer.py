@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator
 from typing import Any, TypedDict
 
 from sentencepiece import sentencepiece_model_pb2
@@ -44,7 +43,7 @@ def read_casing(folder: str) -> dict[str, Any]:
     casing: dict[str, Any] = {}
     whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
     if os.path.exists(whole):
-        steps = list(_flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []}))
+        steps = _flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []})
         kinds = {step.get("type") for step in steps}
         drops = any(step.get("content") == "" and "Regex" in (step.get("pattern") or {}) for step in steps)
         casing = {
@@ -58,27 +57,21 @@ def read_casing(folder: str) -> dict[str, Any]:
     return casing
 
 
-def _flat(normalizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _flat(normalizer: dict[str, Any]) -> list[dict[str, Any]]:
     """The steps of a normalizer, also of the sequences inside it."""
     steps = normalizer.get("normalizers")
     if not isinstance(steps, list):
-        yield normalizer
-        return
-    for step in steps:
-        if isinstance(step, dict):
-            yield from _flat(step)
+        return [normalizer]
+    return [inner for step in steps if isinstance(step, dict) for inner in _flat(step)]
 
 
 def special_ids(assets: Assets) -> dict[str, int]:
     """The ids for `config.json`; without a vocabulary, the ids of the English models."""
-    if not assets.vocabulary:
-        return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
-    return {
-        "pad_token_id": tokenizer.pad_id,
-        "bos_token_id": tokenizer.cls_id,
-        "eos_token_id": tokenizer.sep_id,
-    }
+    pad, cls, sep = 0, 2, 3
+    if assets.vocabulary:
+        tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
+        pad, cls, sep = tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id
+    return {"pad_token_id": pad, "bos_token_id": cls, "eos_token_id": sep}
 
 
 def write_tokenizer(folder: str, assets: Assets) -> None:
@@ -103,17 +96,13 @@ def write_tokenizer(folder: str, assets: Assets) -> None:
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "bos_token": special.cls,
         "eos_token": special.sep,
-        "unk_token": special.unk,
-        "sep_token": special.sep,
-        "pad_token": special.pad,
-        "cls_token": special.cls,
-        "mask_token": special.mask,
+        **{f"{name}_token": getattr(special, name) for name in ("unk", "sep", "pad", "cls", "mask")},
     }
     whole = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added_token(tokenizer, id) for id in sorted(tokenizer.special_ids)],
+        "added_tokens": _added_tokens(tokenizer),
         "post_processor": _template(tokenizer),
         **parts,
     }
@@ -189,11 +178,13 @@ def _wordpiece(tokenizer: Tokenizer, lower: bool, keep_accents: bool) -> dict[st
     }
 
 
-def _added_token(tokenizer: Tokenizer, id: int) -> dict[str, Any]:
-    # As in BERT, the space before a mask belongs to it.
-    piece, is_mask = tokenizer.pieces[id], id == tokenizer.mask_id
-    flags = {"single_word": False, "lstrip": is_mask, "rstrip": False, "normalized": False, "special": True}
-    return {"id": id, "content": piece, **flags}
+def _added_tokens(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    mask = {"lstrip": True}  # as in BERT, the space before a mask belongs to it
+    return [
+        {"id": id, "content": tokenizer.pieces[id], **flags, **(mask if id == tokenizer.mask_id else {})}
+        for id in sorted(tokenizer.special_ids)
+    ]
 
 
 def _template(tokenizer: Tokenizer) -> dict[str, Any]:

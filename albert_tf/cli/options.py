@@ -19,9 +19,7 @@ class SidecarOptions(ScriptOptions):
     albert_config_file: str | None = option(None, help="albert_config.json (default: beside the weights)")
     spm_model_file: str | None = option(None, help="SentencePiece model (default: beside the weights)")
     vocab_file: str | None = option(None, help="WordPiece vocabulary, used if --spm_model_file is not given")
-    do_lower_case: bool | None = option(
-        None, help="whether to lower-case the text (default: as the weights say, else yes)"
-    )
+    do_lower_case: bool | None = option(None, help="lower-case text (default: as the weights say, else yes)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +28,7 @@ class RunOptions(ScriptOptions):
 
     output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
     init_checkpoint: str | None = option(
-        None, help="weights to start from; a checkpoint in --output_dir overrides them"
+        None, help="weights to start from, if --output_dir has no checkpoint"
     )
     dry_run: bool = option(
         False,
@@ -45,9 +43,7 @@ class RunOptions(ScriptOptions):
     save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
     keep_checkpoint_max: int = option(5, at_least=1, help="newest checkpoints to keep, besides the best one")
     iterations_per_loop: int = option(
-        100,
-        at_least=1,
-        help="steps between TensorBoard scalars; a TPU runs so many steps without the host",
+        100, at_least=1, help="steps between TensorBoard scalars; a TPU runs so many without the host"
     )
     early_stopping_patience: int | None = option(
         None, at_least=1, help="stop after so many evaluations in a row without a better result"
@@ -59,10 +55,7 @@ class RunOptions(ScriptOptions):
         help="precision of the layers; variables, softmax, LayerNorm and losses are float32",
     )
     gradient_accumulation_steps: int = option(
-        1,
-        at_least=1,
-        help="parts into which each device cuts its share of --train_batch_size, to save memory; they give "
-        "one update",
+        1, at_least=1, help="parts of each device's batch that run in turn, to save memory, for one update"
     )
     recompute: bool = option(False, help="compute layers again in the backward pass: slower, less memory")
     jit_compile: bool = option(False, help="compile the steps with XLA, once for each shape of a batch")
@@ -80,9 +73,7 @@ class RunOptions(ScriptOptions):
         help="how training is spread over devices",
     )
     num_gpus: int | None = option(None, at_least=0, help="number of GPUs to use (default: all)")
-    tpu_name: str | None = option(
-        None, alias="tpu", help="name or address of the TPU; 'local' for a TPU of this machine"
-    )
+    tpu_name: str | None = option(None, alias="tpu", help="name or address of the TPU; 'local': this machine")
     tpu_zone: str | None = option(None, help="Google Cloud zone of the TPU (default: from the metadata)")
     gcp_project: str | None = option(None, help="Google Cloud project of the TPU (default: likewise)")
     worker_hosts: str | None = option(
@@ -160,16 +151,10 @@ def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, mad
 
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
-    """The numbers that a user tunes.
+    """The numbers that a user tunes: peak rate, examples in a step over all devices, and numbers of steps.
 
-    Attributes:
-      learning_rate: the peak learning rate.
-      train_batch_size: examples in a step, over all devices.
-      encoder_dropout_prob: dropout of hidden states and attention in the encoder; None for the config's.
-      dropout_prob: dropout before the task's head.
-      train_step: number of steps.
-      warmup_step: number of steps, from the first, over which the rate rises.
-      max_seq_length: the most pieces of a sequence.
+    `encoder_dropout_prob` is for hidden states and attention; None stands for the config's. `dropout_prob`
+    is for the task's head.
     """
 
     learning_rate: float
@@ -216,19 +201,15 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     do_eval: bool = option(False, help="whether to evaluate; with --do_train, at every checkpoint")
     do_predict: bool = option(False, help="whether to predict the test split")
     predict_batch_size: int = option(8, at_least=1, help="examples in a prediction step, over all devices")
-    hparams: str | None = option(
-        None, choices=("paper",), help="'paper': the task's row of the ALBERT paper's Table 14"
-    )
-    train_batch_size: int | None = option(
-        None, at_least=1, help="examples in a training step, on all devices"
-    )
+    hparams: str | None = option(None, choices=("paper",), help="'paper': the row of the paper's Table 14")
+    train_batch_size: int | None = option(None, at_least=1, help="examples in a step, over all devices")
     learning_rate: float | None = option(None, at_least=0, help="peak learning rate")
     max_seq_length: int | None = option(
         None, at_least=4, help="the most pieces of a sequence; not more than the config has positions"
     )
     dropout_prob: float | None = option(None, at_least=0, help="dropout before the task's head")
     encoder_dropout_prob: float | None = option(
-        None, at_least=0, help="encoder's dropout (default: the config's)"
+        None, at_least=0, help="dropout in the encoder (default: the config's)"
     )
     train_step: int | None = option(None, at_least=1, help="training steps")
     num_train_epochs: float | None = option(None, at_least=0, help="epochs to train, instead of --train_step")
@@ -352,6 +333,4 @@ class TrainedModelOptions(SidecarOptions):
         None, help="the classes of a custom task in their order, or other names for the classes of a task"
     )
     num_texts: int | None = option(None, at_least=1, help="texts in an example of a custom task: 1 or 2")
-    max_seq_length: int | None = option(
-        None, at_least=4, help="the most pieces of a sequence (default: as trained)"
-    )
+    max_seq_length: int | None = option(None, at_least=4, help="pieces of a sequence (default: as trained)")
