@@ -4,7 +4,7 @@
 import dataclasses
 import sys
 
-from albert_tf.cli.flags import option
+from albert_tf.cli.flags import former_option, option
 from albert_tf.cli.options import SidecarOptions
 from albert_tf.cli.script import script
 
@@ -22,7 +22,7 @@ class ConversionOptions(SidecarOptions):
     )
     output: str = option(help="folder to write; for --output_format=original the prefix of the checkpoint")
     output_format: str = option(choices=("original", "huggingface", "tf2"), help="what to write")
-    best: bool = option(False, help="accepted and not needed: the folder of a run means its best checkpoint")
+    best: bool | None = former_option("best")
     head: str | None = option(
         None,
         help="which model it is, if names cannot tell (classification, multiple_choice or "

@@ -46,15 +46,7 @@ class ClassifierOptions(CustomTaskOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(
-        learning_rate=5e-5,
-        train_batch_size=32,
-        encoder_dropout_prob=None,
-        dropout_prob=0.1,
-        train_step=1000,
-        warmup_step=0,
-        max_seq_length=512,
-    )
+    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1000, 0, 512)
 
     task_name: str = option(
         help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"

@@ -21,15 +21,7 @@ class RaceOptions(FineTuningOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(
-        learning_rate=1e-5,
-        train_batch_size=32,
-        encoder_dropout_prob=None,
-        dropout_prob=0.1,
-        train_step=12000,
-        warmup_step=1000,
-        max_seq_length=512,
-    )
+    DEFAULTS = Hyperparameters(1e-5, 32, None, 0.1, 12000, 1000, 512)
 
     data_dir: str = option(help="folder that contains RACE/ with the folders train, dev and test")
     task_name: str = option("race", choices=("race",), help="always race")

@@ -26,15 +26,7 @@ class SquadOptions(FineTuningOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(
-        learning_rate=5e-5,
-        train_batch_size=32,
-        encoder_dropout_prob=None,
-        dropout_prob=0.1,
-        train_step=1,
-        warmup_step=0,
-        max_seq_length=384,
-    )
+    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1, 0, 384)
 
     version: str | None = option(
         None, choices=("1.1", "2.0"), help="SQuAD's version (default: as the weights say, else the files)"

@@ -1,4 +1,4 @@
-"""Hugging Face's `config.json` and ours; the table of its parameters and the original's variables."""
+"""Hugging Face's `config.json`, and the names of its parameters beside those of the original."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from albert_tf.models.heads import HEADS
 
 # The first head of a class counts, so that `AlbertModel` is the encoder.
 _HEADS = {name: head.name for head in reversed(list(HEADS.values())) for name in head.architectures}
-_PLACEHOLDER = re.compile(r"LABEL_\d+")  # the name of a label that has none
+_PLACEHOLDER = re.compile(r"LABEL_\d+")  # stands for a label without a name
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh")
 ERF_GELU_NOTE = (
     'hidden_act is "gelu", which is the erf form there; the tanh form, the only one of the original, is used '
@@ -22,7 +22,7 @@ ERF_GELU_NOTE = (
 
 
 class _Config(TypedDict, total=False):
-    """Keys of which the type matters before `AlbertConfig` looks at its own."""
+    """The keys whose types `AlbertConfig` does not check."""
 
     model_type: str
     position_embedding_type: str
@@ -33,13 +33,10 @@ class _Config(TypedDict, total=False):
 
 
 def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
-    """Reads a `config.json`.
-
-    Returns:
-      The config, all keys of the file, and notes on what it asks for that is done otherwise here.
+    """Reads a `config.json`: the config, all keys of the file, and notes on what is different here.
 
     Raises:
-      InputError: it is no ALBERT's, or the model cannot be expressed here.
+      InputError: it is not the config of an ALBERT, or the model cannot be expressed here.
     """
     values = dict(read_json(path, _Config))
     model_type = values.get("model_type", "albert")
@@ -65,22 +62,19 @@ def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
 
 
 def head_in(values: Mapping[str, Any]) -> str | None:
-    """The head that `architectures` names, if it has a counterpart."""
+    """The head that `architectures` names, if we have it."""
     return next((_HEADS[name] for name in values.get("architectures") or () if name in _HEADS), None)
 
 
 def task_in(values: Mapping[str, Any], path: str, num_labels: int | None) -> dict[str, Any]:
-    """The task, as far as a `config.json` says: the names of its labels; none where the result is a score.
+    """The `task` of `Assets` as far as a `config.json` tells it: the names of the labels.
 
-    Args:
-      values: the keys of the file.
-      path: of the file.
-      num_labels: outputs of the head; None without a head that has labels.
+    `num_labels` counts the outputs of the head; None if the head has no labels.
 
     Raises:
-      InputError: the numbers of the labels are not 0, 1, ..., or not as many as the head has outputs.
+      InputError: the numbers of the labels are not 0, 1, ..., up to the outputs of the head.
     """
-    if num_labels is None or head_in(values) == "multiple_choice":  # whose one output is no label
+    if num_labels is None or head_in(values) == "multiple_choice":  # its one output is no label
         return {}
     if num_labels == 1 and head_in(values) == "classification":
         return {"label_names": []}
@@ -103,19 +97,10 @@ def write_config(
     dropout: float,
     special: Mapping[str, int],
 ) -> None:
-    """Writes a `config.json`.
+    """Writes a `config.json`; `InputError` if Hugging Face's ALBERT cannot express the model.
 
-    Args:
-      folder: where.
-      config: the model's shape.
-      head: a key of `HEADS`.
-      task: what the weights were trained for, see `Assets`.
-      labels: number of labels of a classifier.
-      dropout: of the classifier.
-      special: ids under the keys `pad_token_id`, `bos_token_id` and `eos_token_id`.
-
-    Raises:
-      InputError: Hugging Face's ALBERT cannot express the model.
+    `task` is that of `Assets`, `labels` the number of labels of a classifier, `dropout` stands before it;
+    `special` are the ids `pad_token_id`, `bos_token_id` and `eos_token_id`.
     """
     values = dataclasses.asdict(config) | expressible(config)
     for key in ("carried", "cross_layer_sharing"):
@@ -140,10 +125,10 @@ def write_config(
 
 
 def expressible(config: AlbertConfig) -> dict[str, int]:
-    """The `num_hidden_groups` under which Hugging Face's ALBERT shares the same weights.
+    """The `num_hidden_groups` with which Hugging Face's ALBERT shares the same weights.
 
     Raises:
-      InputError: there is none.
+      InputError: it cannot share them so.
     """
     if config.cross_layer_sharing in ("attention", "ffn"):
         raise InputError(
@@ -162,7 +147,7 @@ def expressible(config: AlbertConfig) -> dict[str, int]:
     return {"num_hidden_groups": groups}
 
 
-# Without the last part, which follows from the kind: kernel or gamma is "weight", beta or bias is "bias".
+# Names without their last part: a kernel or gamma is called "weight" there, a bias or beta "bias".
 _DENSE = {
     "albert.encoder.embedding_hidden_mapping_in": "bert/encoder/embedding_hidden_mapping_in",
     "albert.pooler": "bert/pooler/dense",
@@ -214,16 +199,15 @@ _OUR_LAYER = re.compile(r"bert/encoder/transformer/group_(\d+)/inner_group_(\d+)
 
 
 def encoder_prefix(names: Iterable[str]) -> str:
-    """What stands before the encoder's parameters: "albert.", "" for `AlbertModel`, or a user's attribute."""
+    """How the names of the encoder begin: "albert.", "" for `AlbertModel`, or a user's attribute."""
     end = "embeddings.word_embeddings.weight"
     return next((name.removesuffix(end) for name in names if name.endswith(end)), "albert.")
 
 
 def to_original(name: str, prefix: str = "albert.") -> str:
-    """The original's name; a name that is not in the table is its own."""
-    if prefix != "albert." and name.startswith(
-        (f"{prefix}embeddings.", f"{prefix}encoder.", f"{prefix}pooler.")
-    ):
+    """The original's name; a name that is not in the table stays."""
+    parts = tuple(f"{prefix}{part}." for part in ("embeddings", "encoder", "pooler"))
+    if name.startswith(parts):
         name = f"albert.{name.removeprefix(prefix)}"
     layer = _THEIR_LAYER.fullmatch(name)
     if layer and layer[3] in NAMES_IN_LAYER:
@@ -232,7 +216,7 @@ def to_original(name: str, prefix: str = "albert.") -> str:
 
 
 def to_huggingface(name: str) -> str:
-    """Hugging Face's name; a name that is not in the table (the head of SQuAD 2.0) is its own."""
+    """Hugging Face's name; a name that is not in the table (in the head of SQuAD 2.0) stays."""
     layer = _OUR_LAYER.fullmatch(name)
     if layer:
         groups = f"albert.encoder.albert_layer_groups.{layer[1]}.albert_layers.{layer[2]}"
@@ -241,5 +225,5 @@ def to_huggingface(name: str) -> str:
 
 
 def is_transposed(original_name: str) -> bool:
-    """Whether the two store the matrix transposed to each other: kernels, but not those of SQuAD 2.0."""
+    """Whether Hugging Face stores the matrix transposed: kernels are, but not in the head of SQuAD 2.0."""
     return original_name.endswith("/kernel") and to_huggingface(original_name) != original_name

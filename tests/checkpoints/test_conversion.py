@@ -14,7 +14,7 @@ import convert_checkpoint
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.conversion import Conversion, convert
-from albert_tf.checkpoints.huggingface_config import to_huggingface, to_original
+from albert_tf.checkpoints.huggingface_config import expressible, to_huggingface, to_original
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.verification import check
 from albert_tf.config import AlbertConfig
@@ -227,7 +227,7 @@ def test_groups_that_hugging_face_would_divide_otherwise_are_refused():
         for groups in range(1, layers + 1):
             config = tiny_config(num_hidden_layers=layers, num_hidden_groups=groups)
             try:
-                huggingface.expressible(config)
+                expressible(config)
             except InputError:
                 refused.append((layers, groups))
     theirs = [[int(i / (layers / groups)) for i in range(layers)] for layers, groups in refused]
