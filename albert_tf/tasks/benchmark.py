@@ -54,14 +54,10 @@ class Benchmark(abc.ABC, Generic[_Examples]):
     """Where the data of a task come from. Files become examples, examples become features, both make a task.
 
     A task is made last, because the files of some benchmarks decide what the task is.
-
-    Attributes:
-      features_class: the class of the features.
-      feature_files: split -> the file that keeps its features; for other splits the cache chooses the file.
     """
 
     features_class: ClassVar[type[Features]] = Features
-    feature_files: Mapping[str, str | None] = {}
+    feature_files: Mapping[str, str | None] = {}  # by split; the cache chooses those that are None
 
     @property
     def eval_file(self) -> str | None:
@@ -70,11 +66,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
     @abc.abstractmethod
     def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
-        """The examples of some of "train", "dev" and "test", in this order; some benchmarks add a split.
-
-        Raises:
-          InputError: a file is missing or cannot be used.
-        """
+        """The examples of some of "train", "dev" and "test", in this order; some benchmarks add a split."""
 
     @abc.abstractmethod
     def task_name(self, examples: Mapping[str, _Examples]) -> str:
@@ -82,11 +74,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
     @abc.abstractmethod
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
-        """What decides, besides text and vocabulary, what `features` makes: its keywords, as JSON values.
-
-        Raises:
-          InputError: the lengths do not fit each other.
-        """
+        """The keywords of `features`, as JSON values; InputError if the lengths do not fit each other."""
 
     @abc.abstractmethod
     def features(self, tokenizer: Tokenizer, examples: _Examples, **settings: Any) -> Features:
@@ -100,13 +88,9 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
 
 class BenchmarkTask(Task):
-    """A task with some of the splits "train", "dev" and "test".
+    """A task with the features of some of the splits "train", "dev" and "test".
 
-    Args:
-      features: split -> its features.
-      max_seq_length: of the features.
-      dropout_prob: dropout before the task's head.
-      pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
+    Batches are padded to their longest sequence, or all to `max_seq_length`. `dropout_prob` is for the head.
 
     Attributes:
       name: of the task, as in `--task_name`.

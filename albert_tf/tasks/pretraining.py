@@ -48,8 +48,7 @@ class PretrainingTask(Task):
 
     Args:
       config: the model's shape.
-      input_files, eval_files: TFRecord files to train on and to evaluate on.
-      max_seq_length: length of the records.
+      input_files, eval_files: TFRecord files of one length, `max_seq_length`.
       masking: what to predict in unmasked records. For masked records only `max_predictions_per_seq` counts:
         the length of their arrays of predictions.
       index_file: keeps the places of the records, so that a run that continues does not search for them.
@@ -128,11 +127,10 @@ class PretrainingTask(Task):
         """The source of the masks."""
         if not self._are_unmasked:
             return {"masks": "as in the records"}
-        masking = self.masking
-        return {
-            "masks": f"drawn anew each time round: {masking.masked_lm_prob:g} of the pieces, at most "
-            f"{masking.max_predictions_per_seq}, by up to {masking.ngram} words"
-        }
+        share, most = self.masking.masked_lm_prob, self.masking.max_predictions_per_seq
+        words = self.masking.ngram
+        masks = f"drawn anew each time round: {share:g} of the pieces, at most {most}, by up to {words} words"
+        return {"masks": masks}
 
     def check_inputs(self) -> None:
         """InputError if the first record of a file, or the vocabulary in its description, does not fit."""

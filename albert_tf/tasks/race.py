@@ -43,12 +43,11 @@ class RaceQuestions:
     """The questions of one split, column by column, in file order.
 
     Attributes:
-      articles: each once.
-      article_of: int32 [questions]. The article that a question is about.
-      questions: raw text; a "_" in it stands for the option.
-      options: four columns of raw text, each [questions].
+      article_of: int32 `[questions]`. The article that a question is about.
+      questions: a "_" in a question stands for the option.
+      options: four columns.
       names: the id of the passage and the number of the question in it, such as "high1234.txt-0".
-      labels: int32 [questions], 0 to 3; None if the split has no answers.
+      labels: int32 `[questions]`, 0 to 3; None if the split has no answers.
       parts: the questions of each level, "middle" and "high".
       digest: of the files' content and of how they were read.
     """
@@ -128,11 +127,8 @@ def race_features(
     """
     articles = encode_column(tokenizer, questions.articles, "tokenizing articles")
     articles = articles.take(np.repeat(questions.article_of, NUM_OPTIONS))
-    texts = [
-        text
-        for question, *options in zip(questions.questions, *questions.options, strict=True)
-        for text in _with_options(question, options)
-    ]
+    rows = zip(questions.questions, *questions.options, strict=True)
+    texts = [text for question, *options in rows for text in _with_options(question, options)]
     qa = encode_column(tokenizer, texts, "tokenizing questions")
     kept = qa.last(np.minimum(qa.lengths, max_qa_length))
     return join(

@@ -19,10 +19,7 @@ Seed: TypeAlias = tf.Tensor | None
 
 
 class WeightedSum(NamedTuple):
-    """A mean, total / (weight + epsilon), kept as its parts: parts of a batch add up to the exact mean.
-
-    All are float32 scalars.
-    """
+    """A mean of a batch's parts: they add up to total / (weight + epsilon), all float32 scalars."""
 
     total: tf.Tensor
     weight: tf.Tensor
@@ -44,8 +41,7 @@ class Task(abc.ABC):
     """A job: data, model, losses and metrics. Batch sizes are global: over all devices.
 
     Attributes:
-      metrics: names of the results of `measure`.
-      losses: the metrics whose sum is minimized.
+      metrics: names of the results of `measure`; the sum of those in `losses` is minimized.
       best_metric: the result, higher is better, by which the best checkpoint is chosen.
       progress_metrics: results that the progress line shows, with their short names.
       headline: results that the line about an evaluation shows; if empty, it shows all.
@@ -134,11 +130,10 @@ class Task(abc.ABC):
 
 def check_length(max_seq_length: int, config: AlbertConfig) -> None:
     """InputError if sequences can be longer than the config has positions."""
-    positions = config.max_position_embeddings
-    if max_seq_length > positions:
+    if max_seq_length > config.max_position_embeddings:
         raise InputError(
-            f"--max_seq_length {max_seq_length} is longer than the {positions} positions of the config "
-            "(max_position_embeddings)"
+            f"--max_seq_length {max_seq_length} is longer than the {config.max_position_embeddings} positions "
+            "of the config (max_position_embeddings)"
         )
 
 

@@ -34,11 +34,10 @@ def choose_task(
     labels: tuple[str, ...] | None = None,
     is_score: bool | None = None,
 ) -> TextTask:
-    """The task that flags describe; the weights decide what the flags, which may be None, leave open.
+    """The task that flags describe. What they leave open (None), the weights decide, or `train_file`.
 
     Args:
       known: what weights that are not trained say of their task (see `Assets.task`); empty in training.
-      train_file: the file in which classes are found; None if the run does not train.
 
     Raises:
       InputError: a flag contradicts the weights, or nothing says which classes there are.
@@ -76,11 +75,7 @@ def _text_columns(given: tuple[str, ...] | None, known: Mapping[str, Any]) -> tu
 
 
 def find_labels(path: str, label_column: str) -> tuple[str, ...]:
-    """The different labels of a file: sorted, as numbers if all are.
-
-    Raises:
-      InputError: the file cannot be read, a label is empty, or there are fewer than 2 or more than 1000.
-    """
+    """The 2 to 1000 different labels of a file, sorted, as numbers if all are; else InputError."""
     labels = set(_read(path, (label_column,), scalars=(label_column,)).texts(label_column))
     if not 2 <= len(labels) <= _MOST_LABELS:
         found = f"{len(labels)} different values" if len(labels) > 1 else f"only the value {labels.pop()!r}"
@@ -117,11 +112,7 @@ def read_custom(
 ) -> Examples:
     """Reads a `.tsv` file with a header, or a `.jsonl` or `.json` file of one object a line.
 
-    Args:
-      path: the file.
-      task: its columns and classes.
-      has_labels: whether to read the column of the label.
-      id_column: what names each example; None for running numbers from 0.
+    Without `id_column` examples have running numbers from 0.
 
     Raises:
       InputError: the file cannot be read, lacks a column or has a value that does not fit.

@@ -17,7 +17,7 @@ class Examples:
 
     Attributes:
       names: how a submission names each example: its index or id column, else its running number.
-      texts: one or two columns of raw text.
+      texts: one or two columns.
       labels: int32 class numbers or float32 scores `[examples]`; None if the split has no labels.
       parts: the split's files by name, such as "matched" and "mismatched"; a single file has the name "".
       digest: of the files' content and of how they were read.
@@ -53,9 +53,8 @@ class TextTask:
 
     Attributes:
       name: in lower case.
-      label_names: names of the classes, by class number; empty if the label is a score.
+      label_names: by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
-      text_columns, label_column: names of columns.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
     """
 

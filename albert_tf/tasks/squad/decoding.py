@@ -33,11 +33,9 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What was found for each question.
+    """What was found: for each question distinct texts, best first; none if no span qualified.
 
-    Attributes:
-      candidates: of each question, distinct texts, best first; empty if no span qualified.
-      null_scores: float64 `[questions]`, high if there is probably no answer; None for version 1.1.
+    `null_scores` are float64 `[questions]`, high if there is probably no answer; None for version 1.1.
     """
 
     candidates: Sequence[Sequence[Candidate]]
@@ -69,7 +67,7 @@ def find_answers(
       outputs: positions and scores: `start_index` and `start_score` `[windows, starts]`; `end_index` and
         `end_score` `[windows, starts, ends]`, or `[windows, 1, ends]` if the ends do not depend on the
         start; for version 2.0 `null_score` `[windows]`.
-      n_best_size: how many candidates are kept.
+      n_best_size: how many candidates stay.
       max_answer_length: in pieces.
     """
     borders = np.searchsorted(features.question_of, np.arange(len(questions) + 1))

@@ -27,14 +27,13 @@ class SquadQuestions:
 
     Attributes:
       titles: of each article; "" if it has none.
-      contexts: each paragraph once, raw.
-      article_of: int32 [contexts]. The article that a context is from.
-      context_of: int32 [questions]. The context that a question is about.
-      questions: raw text.
+      contexts: each paragraph once.
+      article_of: int32 `[contexts]`. The article that a context is from.
+      context_of: int32 `[questions]`. The context that a question is about.
       ids: how predictions name each question.
       answers: the texts of each question's answers; none if it is impossible or without `has_answers`.
       answer_starts: the first character of each answer in its context; -1 if the file does not say.
-      is_impossible: bool [questions]. Whether the context lacks an answer; false without `has_answers`.
+      is_impossible: bool `[questions]`. Whether the context lacks an answer; false without `has_answers`.
       has_answers: whether the file says what the answers are.
       version: "1.1" or "2.0".
       digest: of the file's content and of how it was read.
@@ -256,7 +255,6 @@ def _text(holder: Mapping[str, Any], key: str, where: str, may_be_blank: bool = 
 
 
 def _field(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    """A value that must be there and be of a kind."""
     value = holder.get(key, _MISSING)
     if value is _MISSING:
         raise InputError(f"{where}{key}: is missing")

@@ -42,12 +42,9 @@ def results_v2(
 ) -> Results:
     """The results at a threshold, at threshold 0, and if every question is answered.
 
-    Args:
-      questions: with answers.
-      answers: with null scores.
-      threshold: of the null scores; None for the threshold with the highest F1 on these questions.
-      sweep: how it is found: "scores" for `best_threshold`, "original" for `original_best_threshold`, which,
-        as in the original, leaves the question at the threshold unanswered.
+    If the threshold is None, it is the one with the highest F1 on these questions: by `best_threshold` for
+    the sweep "scores", by `original_best_threshold` for "original"; then, as in the original, the question at
+    the threshold gets no answer.
     """
     texts, null_scores = answers.texts, required(answers.null_scores)
     if_answered = scoring.question_scores("2.0", texts, questions)

@@ -14,13 +14,8 @@ def measure_v1(
 ) -> Measures:
     """The mean cross-entropy of starts and ends, and the share of windows whose span is right.
 
-    Args:
-      model: an `AlbertForQuestionAnswering`.
-      batch: with `label_ids` int32 `[batch, 3]`; see `WindowFeatures`.
-      training: whether to apply dropout.
-      dropout_seed: of it.
-      with_padding: whether the softmax includes padding, as in the original; the result then depends on how
-        much padding there is.
+    The model is an `AlbertForQuestionAnswering`; the batch has `label_ids` int32 `[batch, 3]` as in
+    `WindowFeatures`. If the softmax includes padding, as in the original, the result depends on its amount.
     """
     outputs = model(batch, training=training, dropout_seed=dropout_seed)
     logits = [outputs["start_logits"], outputs["end_logits"]]
@@ -33,7 +28,7 @@ def measure_v1(
 def measure_v2(model: Model, batch: Batch, training: bool, dropout_seed: Seed) -> Measures:
     """Half the cross-entropies of span and of answerability, whose sum is minimized, and accuracies.
 
-    The arguments are those of `measure_v1`, with an `AlbertForQuestionAnsweringV2`.
+    The model is an `AlbertForQuestionAnsweringV2`; the batch is as for `measure_v1`.
     """
     starts, ends, is_impossible = tf.unstack(batch["label_ids"], axis=1)
     inputs = {**batch, "p_mask": p_mask(batch), "start_positions": starts}

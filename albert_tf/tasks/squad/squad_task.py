@@ -39,8 +39,6 @@ _WINDOWS = ("with the answer", "answer in another one", "no answer in any")
 
 
 class _Evaluated(TypedDict):
-    """What `eval_results.json` holds of the threshold."""
-
     null_score_diff_threshold: float
 
 
@@ -50,7 +48,7 @@ class SquadTask(BenchmarkTask):
     Args:
       version: "1.1", whose questions all have an answer, or "2.0".
       questions, features: of each split.
-      settings: how contexts are cut and answers chosen; kept with the weights.
+      settings: kept with the weights.
       null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
         threshold on the split itself.
       threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
