@@ -32,7 +32,6 @@ from albert_tf.tasks.task import (
     nll,
     number_of,
 )
-from albert_tf.tokenization import Tokenizer
 
 Outputs: TypeAlias = Mapping[str, np.ndarray]  # name -> [examples, ...]
 Parts: TypeAlias = dict[str, dict[str, float]]  # part of a split -> metric -> value
@@ -57,6 +56,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
     """
 
     features_class: ClassVar[type[Features]] = Features
+    features: ClassVar[Callable[..., Features]]  # of a tokenizer, examples and `settings`
     feature_files: Mapping[str, str | None] = {}  # by split; the cache chooses those that are None
 
     @property
@@ -74,11 +74,7 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
     @abc.abstractmethod
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
-        """The keywords of `features`, as JSON values; InputError if the lengths do not fit each other."""
-
-    @abc.abstractmethod
-    def features(self, tokenizer: Tokenizer, examples: _Examples, **settings: Any) -> Features:
-        """Turns examples into ids."""
+        """Keywords of `features`, as JSON values; InputError if the lengths do not fit each other."""
 
     @abc.abstractmethod
     def task(

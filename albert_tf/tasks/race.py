@@ -265,6 +265,7 @@ class RaceBenchmark(Benchmark[RaceQuestions]):
     levels: tuple[str, ...] = LEVELS
     lengths: RaceSettings = dataclasses.field(default_factory=RaceSettings)
     feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    features = staticmethod(race_features)
 
     def read(self, splits: Sequence[str]) -> dict[str, RaceQuestions]:
         """See `read_race`."""
@@ -282,10 +283,6 @@ class RaceBenchmark(Benchmark[RaceQuestions]):
                 f"--max_seq_length {max_seq_length}"
             )
         return {"max_seq_length": max_seq_length, **dataclasses.asdict(self.lengths)}
-
-    def features(self, tokenizer: Tokenizer, examples: RaceQuestions, **settings: Any) -> Features:
-        """See `race_features`."""
-        return race_features(tokenizer, examples, **settings)
 
     def task(
         self, examples: Mapping[str, RaceQuestions], features: Mapping[str, Features], **arguments: Any

@@ -19,7 +19,7 @@ Seed: TypeAlias = tf.Tensor | None
 
 
 class WeightedSum(NamedTuple):
-    """A mean of a batch's parts: they add up to total / (weight + epsilon), all float32 scalars."""
+    """The mean total / (weight + epsilon), kept as parts that add up over a batch; float32 scalars."""
 
     total: tf.Tensor
     weight: tf.Tensor
@@ -130,11 +130,9 @@ class Task(abc.ABC):
 
 def check_length(max_seq_length: int, config: AlbertConfig) -> None:
     """InputError if sequences can be longer than the config has positions."""
+    positions = f"{config.max_position_embeddings} positions of the config (max_position_embeddings)"
     if max_seq_length > config.max_position_embeddings:
-        raise InputError(
-            f"--max_seq_length {max_seq_length} is longer than the {config.max_position_embeddings} positions "
-            "of the config (max_position_embeddings)"
-        )
+        raise InputError(f"--max_seq_length {max_seq_length} is longer than the {positions}")
 
 
 def nll(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -87,9 +87,8 @@ def question_word(question: str) -> str:
 
 def answer_length_group(references: Sequence[str]) -> str:
     """One of `ANSWER_LENGTHS`: the group of the shortest reference, or "no answer" if there is none."""
-    return ANSWER_LENGTHS[
-        bisect.bisect_left(_MOST_WORDS, min((len(text.split()) for text in references), default=0))
-    ]
+    shortest = min((len(text.split()) for text in references), default=0)
+    return ANSWER_LENGTHS[bisect.bisect_left(_MOST_WORDS, shortest)]
 
 
 def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]) -> Parts:
@@ -100,14 +99,13 @@ def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, 
       order: all groups, in the order to return them.
       metrics: name -> float `[questions]`, of 0 to 1.
     """
-    places = {group: place for place, group in enumerate(order)}
-    group_of = np.array([places[group] for group in groups], np.int64)
-    counts = np.bincount(group_of, minlength=len(order))
-    sums = {name: np.bincount(group_of, values, len(order)) for name, values in metrics.items()}
-    return {
-        order[i]: {
-            "questions": int(counts[i]),
-            **{name: float(100 * total[i] / counts[i]) for name, total in sums.items()},
-        }
-        for i in np.flatnonzero(counts).tolist()
-    }
+    group_of = np.array(groups)
+    rows: Parts = {}
+    for group in order:
+        chosen = group_of == group
+        if count := int(chosen.sum()):
+            # Added one after another: np.sum rounds otherwise.
+            sums = {name: np.cumsum(values[chosen])[-1] for name, values in metrics.items()}
+            means = {name: float(100 * total / count) for name, total in sums.items()}
+            rows[group] = {"questions": count, **means}
+    return rows

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -77,27 +76,24 @@ def find_answers(
     while (first := len(found)) < len(questions):
         last = int(np.searchsorted(borders, borders[first] + windows_at_once))
         last = min(max(last, first + 1), len(questions))
-        spans = _spans(features, slice(borders[first], borders[last]), outputs, max_answer_length)
-        found += _best(questions, spans, range(first, last), n_best_size)
+        numbers, windows = range(first, last), slice(borders[first], borders[last])
+        found += _best(questions, features, outputs, numbers, windows, n_best_size, max_answer_length)
     null_scores = None
     if "null_score" in outputs:
         null_scores = np.minimum.reduceat(outputs["null_score"].astype(np.float64), borders[:-1])
     return Answers(found, null_scores)
 
 
-class _Spans(NamedTuple):
-    """Spans that qualify, ordered by question, then by falling score."""
-
-    questions: np.ndarray
-    begins: np.ndarray
-    ends: np.ndarray
-    start_scores: np.ndarray
-    end_scores: np.ndarray
-
-
-def _spans(
-    features: WindowFeatures, windows: slice, outputs: Mapping[str, np.ndarray], max_answer_length: int
-) -> _Spans:
+def _best(
+    questions: SquadQuestions,
+    features: WindowFeatures,
+    outputs: Mapping[str, np.ndarray],
+    numbers: range,
+    windows: slice,
+    n_best_size: int,
+    max_answer_length: int,
+) -> list[list[Candidate]]:
+    """The candidates of the questions with these numbers, whose windows are `windows`."""
     starts, ends = outputs["start_index"][windows, :, None], outputs["end_index"][windows]
     first = features.first_lengths[windows, None, None]
     after = first + features.context_lengths[windows, None, None]
@@ -106,39 +102,38 @@ def _spans(
     window = at + windows.start
     starts, ends = starts[at, rank, 0], np.broadcast_to(ends, fits.shape)[at, rank, end_rank]
     pieces = starts - features.first_lengths[window] + features.window_starts[window]
-    tokens = features.starts[window]
-    begins, stops = required(features.begins)[tokens + starts], required(features.ends)[tokens + ends]
-    kept = is_max_context(features, window, pieces)
     all_end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
     start_scores = outputs["start_score"][windows][at, rank].astype(np.float64)
     end_scores = all_end_scores[at, rank, end_rank].astype(np.float64)
-    kept &= (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
+    kept = is_max_context(features, window, pieces) & (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
     question = features.question_of[window]
     order = np.lexsort((ends, starts, window, -(start_scores + end_scores), question))
     order = order[kept[order]]
-    return _Spans(*(values[order] for values in (question, begins, stops, start_scores, end_scores)))
-
-
-def _best(
-    questions: SquadQuestions, spans: _Spans, numbers: range, n_best_size: int
-) -> list[list[Candidate]]:
-    borders = np.searchsorted(spans.questions, np.arange(numbers.start, numbers.stop + 1)).tolist()
+    question, tokens = question[order], features.starts[window[order]]
+    begins, stops = (
+        required(features.begins)[tokens + starts[order]],
+        required(features.ends)[tokens + ends[order]],
+    )
+    start_scores, end_scores = start_scores[order], end_scores[order]
+    borders = np.searchsorted(question, np.arange(numbers.start, numbers.stop + 1)).tolist()
     found = []
     for number, begin, end in zip(numbers, borders, borders[1:], strict=False):
         context = questions.contexts[questions.context_of[number]]
         texts: dict[str, int] = {}
         for i in range(begin, end):
-            text = context[spans.begins[i] : spans.ends[i]].strip()
+            text = context[begins[i] : stops[i]].strip()
             if text:
                 texts.setdefault(text, i)
             if len(texts) == n_best_size:
                 break
         rows = list(texts.values())
-        starts, stops = spans.start_scores[rows], spans.end_scores[rows]
-        chances = special.softmax(starts + stops) if rows else stops
+        sums = start_scores[rows] + end_scores[rows]
+        chances = special.softmax(sums) if rows else sums
         candidates = []
-        for text, row, *scores in zip(texts, rows, starts, stops, chances, strict=True):
-            place = context.index(text, spans.begins[row])
+        for text, row, *scores in zip(
+            texts, rows, start_scores[rows], end_scores[rows], chances, strict=True
+        ):
+            place = context.index(text, begins[row])
             candidates.append(Candidate(text, place, place + len(text), *map(float, scores)))
         found.append(candidates)
     return found

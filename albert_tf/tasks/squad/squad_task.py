@@ -29,7 +29,6 @@ from albert_tf.tasks.squad.scoring import apply_threshold
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2, measure_v1, measure_v2
 from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
 from albert_tf.tasks.task import Batch, Measures, Model, Seed
-from albert_tf.tokenization import Tokenizer
 
 NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
 VERSIONS = {name: version for version, name in NAMES.items()}
@@ -264,6 +263,7 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
     weights_folder: str | None = None
     feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     features_class = WindowFeatures
+    features = staticmethod(window_features)
 
     @property
     def eval_file(self) -> str | None:
@@ -306,10 +306,6 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
         chosen = self.squad_settings
         cuts = {"doc_stride": chosen.doc_stride, "max_query_length": chosen.max_query_length}
         return {"max_seq_length": max_seq_length, **cuts, "training": split == "train"}
-
-    def features(self, tokenizer: Tokenizer, examples: SquadQuestions, **settings: Any) -> WindowFeatures:
-        """See `window_features`."""
-        return window_features(tokenizer, examples, **settings)
 
     def task(
         self, examples: Mapping[str, SquadQuestions], features: Mapping[str, WindowFeatures], **arguments: Any
