@@ -24,10 +24,6 @@ class TextBenchmark(Benchmark[Examples], abc.ABC):
         """The name of `text_task`."""
         return self.text_task.name
 
-    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
-        """The length."""
-        return {"max_seq_length": max_seq_length}
-
     def features(self, tokenizer: Tokenizer, examples: Examples, **settings: Any) -> Features:
         """See `text_features`."""
         return text_features(tokenizer, examples.texts, examples.labels, **settings)

@@ -44,13 +44,9 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
     for part in split_parts:
         columns = _columns(builder, f"{_SPLITS[split]}_{part}" if part else _SPLITS[split])
         texts = tuple([text.decode() for text in columns[key]] for key in text_keys)
-        labels = None
-        if not (columns["label"] == _NO_LABEL).any():
-            labels = (
-                columns["label"].astype(np.float32)
-                if class_numbers is None
-                else class_numbers[columns["label"]]
-            )
+        labels, numbers = None, columns["label"]
+        if not (numbers == _NO_LABEL).any():
+            labels = numbers.astype(np.float32) if class_numbers is None else class_numbers[numbers]
         names = [str(index) for index in columns["idx"]]
         digest = digest_of(names, texts, None if labels is None else labels.tolist())
         where = {"": slice(0, len(names))}
@@ -94,9 +90,8 @@ def _text_keys(task: GlueTask, builder: Any) -> Sequence[str]:
     for keys in _TEXT_KEYS:
         if len(keys) == len(task.text_columns) and found >= {*keys, "label", "idx"}:
             return keys
-    raise InputError(
-        f"{_name(builder)} does not fit the task {task.name}: its features are {', '.join(sorted(found))}"
-    )
+    names = ", ".join(sorted(found))
+    raise InputError(f"{_name(builder)} does not fit the task {task.name}: its features are {names}")
 
 
 def _class_numbers(task: GlueTask, builder: Any) -> np.ndarray | None:
@@ -108,10 +103,9 @@ def _class_numbers(task: GlueTask, builder: Any) -> np.ndarray | None:
         return np.array([task.label_names.index(name) for name in names], np.int32)
     if names is not None and task.label_names == ("0", "1") and len(names) == 2:
         return np.arange(2, dtype=np.int32)
+    its, own = (", ".join(labels) if labels else "scores" for labels in (names, task.label_names))
     raise InputError(
-        f"{_name(builder)} does not fit the task {task.name}: its labels are "
-        f"{'scores' if names is None else ', '.join(names)}, "
-        f"the task's are {'scores' if task.is_score else ', '.join(task.label_names)}"
+        f"{_name(builder)} does not fit the task {task.name}: its labels are {its}, the task's are {own}"
     )
 
 
