@@ -47,7 +47,7 @@ def main(options: SavedModelOptions) -> None:
     from albert_tf.export.serving.saved_model import describe, serve, write_saved_model
     from albert_tf.export.trained_model import arguments_of, open_trained_model
 
-    of_a_task = SavedModelOptions.__annotations__.keys() - {"export_dir", "version"}
+    of_a_task = [name for name in SavedModelOptions.__annotations__ if name not in ("export_dir", "version")]
     given = {name: getattr(options, name) for name in of_a_task if getattr(options, name) is not None}
     with open_trained_model(**arguments_of(options)) as trained:
         served = serve(trained, given)
