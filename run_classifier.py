@@ -46,7 +46,7 @@ class ClassifierOptions(CustomTaskOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1000, 0, 512)
+    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1000, 0, 512)  # in the order of its fields
 
     task_name: str = option(
         help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"

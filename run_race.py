@@ -21,7 +21,7 @@ class RaceOptions(FineTuningOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(1e-5, 32, None, 0.1, 12000, 1000, 512)
+    DEFAULTS = Hyperparameters(1e-5, 32, None, 0.1, 12000, 1000, 512)  # in the order of its fields
 
     data_dir: str = option(help="folder that contains RACE/ with the folders train, dev and test")
     task_name: str = option("race", choices=("race",), help="always race")

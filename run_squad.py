@@ -26,7 +26,7 @@ class SquadOptions(FineTuningOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1, 0, 384)
+    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1, 0, 384)  # in the order of its fields
 
     version: str | None = option(
         None, choices=("1.1", "2.0"), help="SQuAD's version (default: as the weights say, else the files)"
