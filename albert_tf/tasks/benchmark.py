@@ -196,10 +196,8 @@ class BenchmarkTask(Task):
         """Dropout and length."""
         inside = self.config.hidden_dropout_prob, self.config.attention_probs_dropout_prob
         rates = " and ".join(f"{rate:g}" for rate in dict.fromkeys(inside))
-        return {
-            "dropout": f"{rates} in the encoder, {self.dropout_prob:g} before the head",
-            "length": f"at most {self.max_seq_length} tokens",
-        }
+        dropout = f"{rates} in the encoder, {self.dropout_prob:g} before the head"
+        return {"dropout": dropout, "length": f"at most {self.max_seq_length} tokens"}
 
     def eval_data(self) -> str:
         """A digest of the dev split."""
@@ -218,10 +216,8 @@ class BenchmarkTask(Task):
         for split, features in self.features.items():
             largest = int(features.input_ids.max(initial=0))
             if largest >= self.config.vocab_size:
-                raise InputError(
-                    f"the vocabulary gives id {largest} in the {split} split, but the config's vocab_size is "
-                    f"{self.config.vocab_size}"
-                )
+                found = f"the vocabulary gives id {largest} in the {split} split"
+                raise InputError(f"{found}, but the config's vocab_size is {self.config.vocab_size}")
 
     def train_dataset(self, batch_size: int, seed: int, first_step: int, context: Context) -> Dataset:
         """Endless shuffled batches of similar length."""

@@ -143,10 +143,8 @@ class PretrainingTask(Task):
             if pieces := metadata.get("vocab_size"):
                 check_vocabulary_fits(pieces, self.config, f"{path} was made with a vocabulary of")
                 if tokenizer and tokenizer.vocab_size != pieces:
-                    raise InputError(
-                        f"{tokenizer.source} has {tokenizer.vocab_size} pieces, but {path} was made with a "
-                        f"vocabulary of {pieces}"
-                    )
+                    found = f"{tokenizer.source} has {tokenizer.vocab_size} pieces"
+                    raise InputError(f"{found}, but {path} was made with a vocabulary of {pieces}")
             size = os.path.getsize(path)
             if size != metadata.get("bytes", size):
                 # TensorFlow takes a file that was cut inside a record's header for one that ends there.
@@ -290,7 +288,6 @@ def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions
         for name in sorted(settings.keys() & MaskingOptions.__annotations__.keys() - given.keys()):
             value, first = found.setdefault(name, (settings[name], path))
             if value != settings[name]:
-                raise InputError(
-                    f"{first} was made with --{name}={value}, {path} with {settings[name]}: give --{name}"
-                )
+                differ = f"{first} was made with --{name}={value}, {path} with {settings[name]}"
+                raise InputError(f"{differ}: give --{name}")
     return MaskingOptions(**{name: value for name, (value, _) in found.items()}, **given)

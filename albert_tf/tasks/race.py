@@ -131,13 +131,9 @@ def race_features(
     texts = [text for question, *options in rows for text in _with_options(question, options)]
     qa = encode_column(tokenizer, texts, "tokenizing questions")
     kept = qa.last(np.minimum(qa.lengths, max_qa_length))
-    return join(
-        tokenizer,
-        [articles.first(np.minimum(articles.lengths, max_seq_length - 3 - kept.lengths)), kept],
-        full_lengths=articles.lengths + qa.lengths + 3,
-        labels=questions.labels,
-        num_choices=NUM_OPTIONS,
-    )
+    beginnings = articles.first(np.minimum(articles.lengths, max_seq_length - 3 - kept.lengths))
+    labels, lengths = questions.labels, articles.lengths + qa.lengths + 3
+    return join(tokenizer, [beginnings, kept], full_lengths=lengths, labels=labels, num_choices=NUM_OPTIONS)
 
 
 def _with_options(question: str, options: Sequence[str]) -> list[str]:
@@ -226,10 +222,8 @@ class RaceTask(BenchmarkTask):
         rows = {}
         for part, where in {"all": slice(None), **questions.parts}.items():
             labels, logits = required(questions.labels)[where], all_logits[where]
-            rows[part] = {
-                "eval_accuracy": float(np.mean(logits.argmax(axis=1) == labels)),
-                "eval_loss": benchmark.cross_entropy(labels, logits),
-            }
+            accuracy = float(np.mean(logits.argmax(axis=1) == labels))
+            rows[part] = {"eval_accuracy": accuracy, "eval_loss": benchmark.cross_entropy(labels, logits)}
         return rows
 
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
@@ -278,10 +272,8 @@ class RaceBenchmark(Benchmark[RaceQuestions]):
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
         """The lengths, which must leave room for the passage."""
         if self.lengths.max_qa_length + 4 > max_seq_length:
-            raise InputError(
-                f"--max_qa_length {self.lengths.max_qa_length} leaves no room for the passage in "
-                f"--max_seq_length {max_seq_length}"
-            )
+            flag = f"--max_qa_length {self.lengths.max_qa_length}"
+            raise InputError(f"{flag} leaves no room for the passage in --max_seq_length {max_seq_length}")
         return {"max_seq_length": max_seq_length, **dataclasses.asdict(self.lengths)}
 
     def task(

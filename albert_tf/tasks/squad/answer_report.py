@@ -28,10 +28,8 @@ def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Parts]:
 
 def sections(questions: SquadQuestions, answers: Answers, results: Results) -> list[Section]:
     """The breakdowns, the effect of the threshold if there is one, and the worst answers."""
-    shown = [
-        html_report.breakdown(f"Results {title}", rows, "f1")
-        for title, rows in breakdowns(questions, results).items()
-    ]
+    tables = breakdowns(questions, results).items()
+    shown = [html_report.breakdown(f"Results {title}", rows, "f1") for title, rows in tables]
     confidence = np.array([found[0].probability if found else 0.0 for found in answers.candidates])
     if results.threshold is not None and results.f1_by_threshold is not None:
         confidence = np.abs(required(answers.null_scores) - results.threshold)

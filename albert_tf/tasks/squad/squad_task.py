@@ -123,13 +123,9 @@ class SquadTask(BenchmarkTask):
     def answers(self, split: str, outputs: Outputs) -> Answers:
         """The candidates for every question of a split; kept until other outputs come."""
         if self._answered is None or self._answered[0] is not outputs:
-            found = find_answers(
-                self.questions[split],
-                self.features[split],
-                outputs,
-                n_best_size=self.settings.n_best_size,
-                max_answer_length=self.settings.max_answer_length,
-            )
+            names = ("n_best_size", "max_answer_length")
+            sizes = {name: getattr(self.settings, name) for name in names}
+            found = find_answers(self.questions[split], self.features[split], outputs, **sizes)
             self._answered = outputs, found
         return self._answered[1]
 
@@ -174,10 +170,8 @@ class SquadTask(BenchmarkTask):
             [{key: getattr(candidate, key) for key in _NO_CANDIDATE} for candidate in candidates]
             for candidates in answers.candidates
         ]
-        columns: dict[str, Sequence[Any]] = {
-            "predictions.json": texts,
-            "nbest_predictions.json": [candidates or [_NO_CANDIDATE] for candidates in best],
-        }
+        shown = [candidates or [_NO_CANDIDATE] for candidates in best]
+        columns: dict[str, Sequence[Any]] = {"predictions.json": texts, "nbest_predictions.json": shown}
         if answers.null_scores is not None:
             columns["null_odds.json"] = answers.null_scores.tolist()
         contents = {
@@ -198,11 +192,9 @@ class SquadTask(BenchmarkTask):
         paths = [os.path.join(folder, RESULTS_FILE) for folder in folders]
         path = next(filter(os.path.exists, paths), None)
         if path is None:
-            text = (
-                f"no threshold was found in {' or '.join(folders)}: 0 is taken; --do_eval on a file with "
-                "answers finds one"
-            )
-            warnings.warn(text, InputWarning, stacklevel=2)
+            text = f"no threshold was found in {' or '.join(folders)}: 0 is taken"
+            advice = "--do_eval on a file with answers finds one"
+            warnings.warn(f"{text}; {advice}", InputWarning, stacklevel=2)
             return 0.0
         return read_json(path, _Evaluated)["null_score_diff_threshold"]
 
@@ -233,10 +225,8 @@ class SquadTask(BenchmarkTask):
             features = self.features[split]
             if split == "test" and features is self.features.get("dev"):
                 continue
-            lines.append(
-                f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
-                f"{len(features):,} windows"
-            )
+            asked = f"{len(questions):,} questions about {len(questions.contexts):,} passages"
+            lines.append(f"{split}: {asked} in {len(features):,} windows")
             if split == "train":
                 without = required(features.labels)[:, 2] + questions.is_impossible[features.question_of]
                 counts = np.bincount(without, minlength=3).tolist()

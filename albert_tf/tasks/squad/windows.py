@@ -47,10 +47,9 @@ class WindowFeatures(Features):
 def check_lengths(max_seq_length: int, max_query_length: int) -> None:
     """InputError if a long question would leave no room for the context."""
     if max_seq_length <= max_query_length + NUM_SPECIAL:
-        raise InputError(
-            f"--max_query_length {max_query_length} leaves no room for the context in --max_seq_length "
-            f"{max_seq_length}: at least {max_query_length + NUM_SPECIAL + 1} is needed"
-        )
+        flags = f"--max_query_length {max_query_length} leaves no room for the context in --max_seq_length"
+        least = max_query_length + NUM_SPECIAL + 1
+        raise InputError(f"{flags} {max_seq_length}: at least {least} is needed")
 
 
 def window_features(
@@ -85,12 +84,8 @@ def window_features(
     windows = contexts.take(questions.context_of[question_of])
     windows = windows._replace(starts=windows.starts + window_starts, lengths=window_lengths)
     asked_by = asked.take(question_of)
-    features = join(
-        tokenizer,
-        [asked_by, windows],
-        full_lengths=asked_by.lengths + sizes[question_of] + NUM_SPECIAL,
-        labels=None,
-    )
+    full_lengths = asked_by.lengths + sizes[question_of] + NUM_SPECIAL
+    features = join(tokenizer, [asked_by, windows], full_lengths=full_lengths, labels=None)
     columns = {field.name: getattr(features, field.name) for field in dataclasses.fields(Features)}
     begins = ends = None
     if training:
