@@ -17,8 +17,23 @@ def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, 
 
     The names of the classes or choices are None if labels are scores.
     """
-    lines = (_split_lines(*split, label_names, max_seq_length) for split in splits.items())
-    return "\n\n".join(map("\n".join, lines))
+    paragraphs = []
+    for name, features in splits.items():
+        several = features.num_choices > 1
+        title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
+        title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
+        lines = [title]
+        if len(features) and features.labels is not None:
+            if label_names is None:
+                lines += _score_lines(features.labels)
+            else:
+                lines += _class_lines("choice" if several else "class", features.labels, label_names)
+            lines.append("")
+        if len(features):
+            counted = "sequences" if several else "examples"
+            lines += length_lines(counted, features.full_lengths, max_seq_length)
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
 
 
 def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -28,24 +43,6 @@ def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[
     means = {metric: float(np.mean(runs)) for metric, runs in values.items()}
     deviations = {metric: float(np.std(runs, ddof=1)) for metric, runs in values.items() if len(runs) > 1}
     return {name: dict(row) for name, row in results.items()} | {"mean": means, "std": deviations}
-
-
-def _split_lines(
-    name: str, features: Features, label_names: Sequence[str] | None, max_seq_length: int
-) -> list[str]:
-    several = features.num_choices > 1
-    title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
-    title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
-    lines = [title]
-    if not len(features):
-        return lines
-    if features.labels is not None:
-        if label_names is None:
-            lines += _score_lines(features.labels)
-        else:
-            lines += _class_lines("choice" if several else "class", features.labels, label_names)
-        lines.append("")
-    return lines + length_lines("sequences" if several else "examples", features.full_lengths, max_seq_length)
 
 
 def _class_lines(title: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:

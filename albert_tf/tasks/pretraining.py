@@ -83,12 +83,6 @@ class PretrainingTask(Task):
             self.spm_model_file, self.vocab_file = text.spm_model_file, text.vocab_file
             self.do_lower_case, self.keep_accents = text.do_lower_case, text.keep_accents
 
-    @functools.cached_property
-    def _pieces(self) -> int:
-        """The pieces of the vocabulary; the config may have room for more."""
-        sizes = [(records.read_metadata(path) or {}).get("vocab_size") for path in self._all_files]
-        return max((size for size in sizes if size), default=self.config.vocab_size)
-
     @property
     def _all_files(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.input_files + self.eval_files))
@@ -192,7 +186,10 @@ class PretrainingTask(Task):
     def _batches(self, numbered: Dataset, batch_size: int, seed: int, endless: bool = False) -> Dataset:
         """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
         length, masking = self.max_seq_length, self.masking
-        pieces = self._pieces if self._are_unmasked else 0
+        # The pieces of the vocabulary: the config may have room for more. Only masks need them.
+        files = self._all_files if self._are_unmasked else ()
+        sizes = [(records.read_metadata(path) or {}).get("vocab_size") for path in files]
+        pieces = max((size for size in sizes if size), default=self.config.vocab_size)
 
         def draw(epoch, number, record):
             return draw_chance(seed, epoch, number, length), record

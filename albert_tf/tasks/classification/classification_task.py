@@ -63,7 +63,11 @@ class ClassificationTask(BenchmarkTask):
         for part, where in examples.parts.items():
             labels, found = required(examples.labels)[where], logits[where]
             rows[part] = compute_metrics(self.text_task.metrics, labels, self._predicted(found))
-            rows[part]["eval_loss"] = self._loss(labels, found)
+            if self.text_task.is_score:
+                loss = float(np.mean((found[:, 0].astype(np.float64) - labels) ** 2))
+            else:
+                loss = benchmark.cross_entropy(labels, found)
+            rows[part]["eval_loss"] = loss
         return rows
 
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
@@ -96,11 +100,6 @@ class ClassificationTask(BenchmarkTask):
 
     def _predicted(self, logits: np.ndarray) -> np.ndarray:
         return logits[:, 0] if self.text_task.is_score else logits.argmax(axis=1)
-
-    def _loss(self, labels: np.ndarray, logits: np.ndarray) -> float:
-        if self.text_task.is_score:
-            return float(np.mean((logits[:, 0].astype(np.float64) - labels) ** 2))
-        return benchmark.cross_entropy(labels, logits)
 
 
 Metric = Callable[[np.ndarray, np.ndarray], float]

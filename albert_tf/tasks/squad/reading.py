@@ -200,24 +200,18 @@ def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> Squa
         return questions
     count = f"{sum(misplaced)} of {len(questions)} questions"
     if not skip or all(misplaced):
+        row = misplaced.index(True)
+        answer, start = questions.answers[row][0], questions.answer_starts[row][0]
+        instead = contexts[row][start : start + len(answer)] if start >= 0 else ""
         advice = "" if skip else "; --skip_misplaced_answers leaves such questions out"
         raise InputError(
-            f"{path}: the answers of {count} do not stand where answer_start says; "
-            f"{_shown_misplaced(questions, misplaced.index(True))}{advice}"
+            f"{path}: the answers of {count} do not stand where answer_start says; the first is "
+            f"{_shown(questions.ids[row])} with the answer {_shown(answer)}, but at character {start} stands "
+            f"{_shown(instead) if instead else 'nothing'}{advice}"
         )
     text = f"{path}: {count} are left out, since their answers do not stand where answer_start says"
     warnings.warn(text, InputWarning, stacklevel=3)
     return questions.select(~np.array(misplaced))
-
-
-def _shown_misplaced(questions: SquadQuestions, row: int) -> str:
-    answer, start = questions.answers[row][0], questions.answer_starts[row][0]
-    context = questions.contexts[questions.context_of[row]]
-    instead = context[start : start + len(answer)] if start >= 0 else ""
-    return (
-        f"the first is {_shown(questions.ids[row])} with the answer {_shown(answer)}, "
-        f"but at character {start} stands {_shown(instead) if instead else 'nothing'}"
-    )
 
 
 def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
