@@ -74,9 +74,8 @@ def assign(
     wanted = {name: _GROUP.sub("/group_0/", name) if init_from_group0 else name for name in variables}
     found = {name: stored for name, stored in wanted.items() if stored in source.shapes}
     if not any(name.startswith(_LAYERS) for name in found):
-        raise InputError(
-            f"{source.path} ({source.kind}) holds no weights of an ALBERT encoder{_foreign(source)}"
-        )
+        place = f"{source.path} ({source.kind})"
+        raise InputError(f"{place} holds no weights of an ALBERT encoder{_foreign(source)}")
     _check_shapes(found, variables, source)
     heads = model.config.num_attention_heads
     if source.num_attention_heads not in (None, heads):
@@ -159,7 +158,7 @@ def _name_notes(missing: Iterable[str], unexpected: Iterable[str]) -> list[str]:
     notes = []
     if any(re.search(r"/group_[1-9]", name) for name in missing):
         notes.append(
-            "the model has more groups of layers than the weights; --init_from_group0 gives each group 0"
+            "the model has more groups of layers than the weights; --init_from_group0 copies group 0"
         )
     if any(re.search(r"/(inner_)?group_\d+/", name) for name in unexpected):
         notes.append(

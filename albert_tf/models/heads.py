@@ -157,11 +157,7 @@ def same_names(head: Head) -> list[Head]:
 
 
 def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int, ...]]) -> tf_keras.Model:
-    """A fresh model with that head, with as many labels as the shapes of the weights tell.
-
-    Raises:
-      InputError: the weights lack the head, or its size is wrong.
-    """
+    """A fresh model with that head and the labels of these weights; `InputError` if they do not fit."""
     model = find_head(head).model
     if head in SHARED_NAMES:
         if "output_weights" not in shapes:
