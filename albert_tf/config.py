@@ -84,8 +84,7 @@ class AlbertConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "AlbertConfig":
         """Makes a config from the keys of an `albert_config.json`; a warning names unknown keys."""
         fields = {f.name: f for f in dataclasses.fields(cls) if f.name != "carried"}
-        required = [n for n, f in fields.items() if f.default is dataclasses.MISSING]
-        missing = [name for name in required if name not in values]
+        missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
             raise InputError(f"missing {', '.join(missing)}")
         unknown = [k for k in values if k not in fields and k not in _DEAD_KEYS]

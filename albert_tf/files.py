@@ -84,7 +84,9 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for pattern in patterns:
         # A name that exists is meant literally, even if it has brackets.
-        names = [pattern] if os.path.exists(pattern) else sorted(_glob(pattern))
+        tf = _tensorflow_for(pattern)
+        find = tf.io.gfile.glob if tf else glob.glob
+        names = [pattern] if os.path.exists(pattern) else sorted(find(pattern))
         if not names:
             raise InputError(f"{pattern}: no such file, and no file name matches it")
         for name in names:
@@ -94,11 +96,6 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     if not found:
         raise InputError("no input files were named")
     return list(found)
-
-
-def _glob(pattern: str) -> list[str]:
-    tf = _tensorflow_for(pattern)
-    return tf.io.gfile.glob(pattern) if tf else glob.glob(pattern)
 
 
 def files_that_begin_with(prefix: str, rest: str = "*") -> list[str]:

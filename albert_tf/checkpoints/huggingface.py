@@ -81,7 +81,8 @@ def read_folder(folder: str, path: str) -> WeightSource:
     _check_tied(tensors, prefix, folder)
     skipped = {*_TIED, f"{prefix}embeddings.position_ids"}
     names = {to_original(name, prefix): name for name in tensors.files if name not in skipped}
-    shapes = {o: tensors.shape(t)[:: -1 if is_transposed(o) else 1] for o, t in names.items()}
+    shapes = {ours: tensors.shape(theirs) for ours, theirs in names.items()}
+    shapes = {name: shape[::-1] if is_transposed(name) else shape for name, shape in shapes.items()}
 
     def read(name: str) -> np.ndarray:
         value = tensors.read(names[name])

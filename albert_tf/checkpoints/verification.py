@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,13 +50,13 @@ def _compare_outputs(conversion: Conversion, converted: Converted) -> Iterator[t
     """What is compared with the input, and the largest absolute difference of any output."""
     head, model = converted.head, converted.model
     batch = random_batch(model, head)
-    expected = _outputs(model, batch)
+    expected = model(batch, training=False)
     for name in _without_weights(converted.report.missing):
         expected.pop(name, None)
     with open_source(written_weights(conversion)) as source:
         again = heads.build_model(head, model.config, source.shapes)
         assign(again, source)
-    yield "the output, loaded anew", _largest_difference(expected, _outputs(again, batch))
+    yield "the output, loaded anew", _largest_difference(expected, again(batch, training=False))
     folders = (conversion.output, conversion.input)
     folder = next((p for p in folders if os.path.isfile(os.path.join(p, "model.safetensors"))), None)
     if folder is not None and importlib.util.find_spec("transformers"):
@@ -95,10 +95,6 @@ def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) ->
     return {renamed.get(name, name): value.numpy() for name, value in outputs.items() if value is not None}
 
 
-def _outputs(model: tf_keras.Model, batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in model(batch, training=False).items()}
-
-
 def _without_weights(missing: tuple[str, ...]) -> list[str]:
     """The outputs that depend on missing weights, and so on random initial values."""
     needed = {
@@ -109,7 +105,7 @@ def _without_weights(missing: tuple[str, ...]) -> list[str]:
     return [output for output, weights in needed.items() if any(n.startswith(weights) for n in missing)]
 
 
-def _largest_difference(expected: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> float:
+def _largest_difference(expected: Mapping[str, Any], given: Mapping[str, Any]) -> float:
     return max(float(np.max(np.abs(value - given[name]))) for name, value in expected.items())
 
 

@@ -140,11 +140,7 @@ def head_of_task(task_name: str) -> Head | None:
 
 
 def head_of(shapes: Mapping[str, Any], told: str | None = None) -> Head:
-    """The head of weights, told by their names.
-
-    `told`, the head that the source of the weights names, decides between heads whose weights have the same
-    names; without it the first of them counts, which is classification.
-    """
+    """The head of weights, told by their names; for heads with the same names by `told`, else the first."""
     found = [head for head in HEADS.values() if any(name.startswith(head.weights) for name in shapes)]
     if not found:
         return HEADS["encoder"]
