@@ -168,9 +168,8 @@ class Assets:
         problems = []
         if None not in (do_lower_case, self.do_lower_case) and do_lower_case != self.do_lower_case:
             kind = "lower-cased" if self.do_lower_case else "cased"
-            problems.append(
-                f"made for {kind} text, but --do_lower_case={f'{do_lower_case}'.lower()} is given"
-            )
+            flag = f"--do_lower_case={do_lower_case}".lower()
+            problems.append(f"made for {kind} text, but {flag} is given")
         if given.vocabulary and self.vocabulary and not _are_the_same(given.vocabulary, self.vocabulary):
             name = os.path.basename(self.vocabulary)
             problems.append(f"made with the vocabulary {name}, but {given.vocabulary} is another")

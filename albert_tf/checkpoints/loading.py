@@ -155,7 +155,7 @@ def _name_notes(missing: Iterable[str], unexpected: Iterable[str]) -> list[str]:
     notes = []
     if any(re.search(r"/group_[1-9]", name) for name in missing):
         notes.append(
-            "the model has more groups of layers than the weights; --init_from_group0 copies group 0"
+            "the model has more groups of layers than the weights; --init_from_group0 gives each group 0"
         )
     if any(re.search(r"/(inner_)?group_\d+/", name) for name in unexpected):
         notes.append(
