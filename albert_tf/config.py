@@ -18,7 +18,7 @@ _DEAD_KEYS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AlbertConfig:
-    """The shape of an ALBERT model. The sizes without a default are required.
+    """The shape of an ALBERT model. Sizes without a default are required; `InputError` if one is impossible.
 
     Args:
       vocab_size: rows of the word embedding table.
@@ -38,9 +38,6 @@ class AlbertConfig:
       type_vocab_size: number of segments.
       initializer_range: standard deviation of the truncated-normal initializer.
       carried: keys of released files without meaning; they are written back.
-
-    Raises:
-      InputError: a value is impossible; the message names it.
     """
 
     vocab_size: int
@@ -76,27 +73,18 @@ class AlbertConfig:
         for name, allowed in (("hidden_act", ACTIVATIONS), ("cross_layer_sharing", SHARING_MODES)):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        if self.hidden_size % self.num_attention_heads:
-            raise InputError(
-                f"hidden_size {self.hidden_size} is not divisible by "
-                f"num_attention_heads {self.num_attention_heads}"
-            )
-        if self.num_hidden_groups > self.num_hidden_layers:
-            raise InputError(
-                f"num_hidden_groups {self.num_hidden_groups} is more than "
-                f"num_hidden_layers {self.num_hidden_layers}"
-            )
+        width, heads = self.hidden_size, self.num_attention_heads
+        if width % heads:
+            raise InputError(f"hidden_size {width} is not divisible by num_attention_heads {heads}")
+        groups, layers = self.num_hidden_groups, self.num_hidden_layers
+        if groups > layers:
+            raise InputError(f"num_hidden_groups {groups} is more than num_hidden_layers {layers}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AlbertConfig":
-        """Makes a config from the keys of an `albert_config.json`; a warning names unknown keys.
-
-        Raises:
-          InputError: a size is missing, or a value is impossible.
-        """
+        """Makes a config from the keys of an `albert_config.json`; a warning names unknown keys."""
         fields = {f.name: f for f in dataclasses.fields(cls) if f.name != "carried"}
-        required = [n for n, f in fields.items() if f.default is dataclasses.MISSING]
-        missing = [name for name in required if name not in values]
+        missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
             raise InputError(f"missing {', '.join(missing)}")
         unknown = [k for k in values if k not in fields and k not in _DEAD_KEYS]
@@ -194,9 +182,10 @@ def _released_sizes() -> dict[str, AlbertConfig]:
             intermediate_size=intermediate,
         )
         dropout = 0.0 if name == "xxlarge" else 0.1
-        presets[f"{name}_v1"] = dataclasses.replace(
-            english, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
+        dropouts: dict[str, Any] = dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout
         )
+        presets[f"{name}_v1"] = dataclasses.replace(english, **dropouts)
         presets[f"{name}_v2"] = english
         presets[f"{name}_zh"] = dataclasses.replace(
             english,

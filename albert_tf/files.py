@@ -51,9 +51,8 @@ def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
         return f"{shown}: the name is not UTF-8, as TensorFlow needs it"
     for character in "[\\*?" if to_write else "[\\":
         if character in path:
-            return (
-                f"{path}: TensorFlow takes the character {character} for a pattern; choose a name without it"
-            )
+            problem = f"TensorFlow takes the character {character} for a pattern"
+            return f"{path}: {problem}; choose a name without it"
     return None
 
 
@@ -81,15 +80,13 @@ def file_size(path: str) -> int:
 
 
 def matching_files(patterns: Sequence[str]) -> list[str]:
-    """The files that a list of names and globs stands for, in order, each once.
-
-    Raises:
-      InputError: a name does not exist or is a folder, or a glob matches nothing.
-    """
+    """The files for a list of names and globs, in order, each once; `InputError` if one stands for none."""
     found: dict[str, None] = {}
     for pattern in patterns:
         # A name that exists is meant literally, even if it has brackets.
-        names = [pattern] if os.path.exists(pattern) else sorted(_glob(pattern))
+        tf = _tensorflow_for(pattern)
+        find = tf.io.gfile.glob if tf else glob.glob
+        names = [pattern] if os.path.exists(pattern) else sorted(find(pattern))
         if not names:
             raise InputError(f"{pattern}: no such file, and no file name matches it")
         for name in names:
@@ -99,11 +96,6 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
     if not found:
         raise InputError("no input files were named")
     return list(found)
-
-
-def _glob(pattern: str) -> list[str]:
-    tf = _tensorflow_for(pattern)
-    return tf.io.gfile.glob(pattern) if tf else glob.glob(pattern)
 
 
 def files_that_begin_with(prefix: str, rest: str = "*") -> list[str]:
@@ -128,10 +120,7 @@ def _names_in(folder: str) -> list[str]:
 
 
 def move_file(name: str, path: str) -> None:
-    """Moves a file to `path` and replaces what is there.
-
-    `path` may have a scheme; `name` may have one only if it is on the same file system.
-    """
+    """Moves a file to `path`, replacing what is there; if `name` has a scheme, both have the same."""
     tf = _tensorflow_for(path)
     if not tf:
         os.replace(name, path)
@@ -174,15 +163,10 @@ def write_text(path: str, text: str) -> None:
 
 
 def read_json(path: str, kind: type[_T]) -> _T:
-    """Reads a JSON file and checks the types in it.
+    """Reads a JSON file; `InputError` if that fails, or if a field is missing or has another type.
 
-    Args:
-      path: the file.
-      kind: what the file must hold: a `TypedDict`, or a container such as `dict[str, int]`. Keys that a
-        `TypedDict` does not name are kept.
-
-    Raises:
-      InputError: the file cannot be read or is not JSON, or a field is missing or has another type.
+    `kind` is a `TypedDict`, or a container such as `dict[str, int]`. Keys that a `TypedDict` does not name
+    are kept.
     """
     try:
         with open_file(path) as file:
@@ -248,11 +232,8 @@ def _hidden_name(path: str, ending: str = "incomplete") -> str:
 def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     """Yields a temporary name beside each path; the files get their paths when the block ends well.
 
-    Missing folders are created. If the block fails, the temporary files vanish and the paths stay as they
-    were.
-
-    Raises:
-      InputError: a path is a folder, comes twice or cannot be written.
+    Missing folders are created. If the block fails, the paths stay as they were. `InputError` if a path is a
+    folder, comes twice or cannot be written.
     """
     check_output_names(paths)
     temporary = []
@@ -276,11 +257,7 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def temporary_folder(path: str, inside: bool = False) -> Iterator[str]:
-    """Yields an empty folder beside a path, or inside it; the folder is removed when the block ends.
-
-    Raises:
-      InputError: the folder cannot be made.
-    """
+    """Yields an empty folder beside a path, or inside it; the folder is removed when the block ends."""
     temporary = _hidden_name(os.path.abspath(os.path.join(path, "output") if inside else path))
     try:
         os.makedirs(os.path.dirname(temporary), exist_ok=True)
@@ -297,14 +274,8 @@ def temporary_folder(path: str, inside: bool = False) -> Iterator[str]:
 def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator[str]:
     """Yields a temporary empty folder beside a path; it becomes the path when the block ends well.
 
-    If the block fails, the temporary folder vanishes and the path stays as it was.
-
-    Args:
-      path: a folder that does not exist or is empty.
-      overwrite: whether the folder may also hold something, which is then replaced.
-
-    Raises:
-      InputError: the path holds something, is a file, cannot be written, or is a pattern for TensorFlow.
+    If the block fails, the path stays as it was. `InputError` if the path is a file, cannot be written, is a
+    pattern for TensorFlow, or holds something and `overwrite` is false.
     """
     if problem := problem_for_tensorflow(path):
         raise InputError(problem)

@@ -72,12 +72,9 @@ class Assets:
 
     @classmethod
     def read(cls, folder: str, place: str | None = None) -> "Assets":
-        """Reads the assets in a folder, or in the folder `assets` inside it.
+        """Reads the assets in a folder, or in the folder `assets` inside it; `InputError` if one is broken.
 
         A vocabulary may have any name, because its content is checked. Of two vocabularies neither counts.
-
-        Raises:
-          InputError: a config or a `task.json` is broken.
         """
         folders = [path for path in (folder, os.path.join(folder, "assets")) if os.path.isdir(path)]
         config, task_file = (
@@ -103,10 +100,7 @@ class Assets:
         """The vocabulary and the casing of pretraining records, from the descriptions beside the records.
 
         A vocabulary that was moved is looked for beside the records. If it is not there, a warning says so
-        unless `needs_vocabulary` is false.
-
-        Raises:
-          InputError: two files were made with different vocabularies or casings.
+        unless `needs_vocabulary` is false. `InputError` if files have different vocabularies or casings.
         """
         told: dict[str, tuple[Any, str]] = {}  # each fact, and the first file that tells it
         files: dict[str, Any] = {}
@@ -174,9 +168,8 @@ class Assets:
         problems = []
         if None not in (do_lower_case, self.do_lower_case) and do_lower_case != self.do_lower_case:
             kind = "lower-cased" if self.do_lower_case else "cased"
-            problems.append(
-                f"made for {kind} text, but --do_lower_case={str(do_lower_case).lower()} is given"
-            )
+            flag = f"--do_lower_case={do_lower_case}".lower()
+            problems.append(f"made for {kind} text, but {flag} is given")
         if given.vocabulary and self.vocabulary and not _are_the_same(given.vocabulary, self.vocabulary):
             name = os.path.basename(self.vocabulary)
             problems.append(f"made with the vocabulary {name}, but {given.vocabulary} is another")
@@ -196,12 +189,9 @@ class Assets:
         return self.config
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the vocabulary.
+        """The tokenizer of the vocabulary, which must fit the config; `InputError` if there is none.
 
         If nothing says whether text is lower-cased, it is. A warning says so if pieces have capital letters.
-
-        Raises:
-          InputError: there is no vocabulary, it is broken, or it has more pieces than the config.
         """
         lower, keep_accents = self.do_lower_case is not False, bool(self.keep_accents)
         tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, keep_accents)

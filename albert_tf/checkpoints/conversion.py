@@ -21,12 +21,6 @@ from albert_tf.layers.variables import variable_name
 from albert_tf.models import heads
 from albert_tf.tokenization import Tokenizer
 
-# By whether the head has one output. The names of the original's weights do not tell its heads apart.
-_ASSUMED = {
-    True: "taken for a regression; if it is multiple choice (RACE), pass --head=multiple_choice",
-    False: "taken for a classification of texts; if it is one of pieces, pass --head=token_classification",
-}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversion:
@@ -90,9 +84,7 @@ def convert(conversion: Conversion) -> Converted:
         report = assign(model, source)
         notes = [*report.notes, *_notes(conversion, source, head)]
         if not tokenizer:
-            notes.append(
-                "no vocabulary was found, so none is written; --spm_model_file or --vocab_file adds one"
-            )
+            notes.append("no vocabulary was found or written; --spm_model_file or --vocab_file adds one")
         report = dataclasses.replace(report, notes=tuple(notes))
         exists = os.path.isdir(folder)
         with temporary_folder(folder, inside=exists) as temporary:
@@ -147,10 +139,15 @@ def _head(conversion: Conversion, source: WeightSource) -> str:
 
 def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]:
     notes = []
-    labels = source.shapes.get("output_weights", (0,))[0]
     is_told = source.head or conversion.head or "task_name" in source.assets.task
-    if head == "classification" and not is_told:
-        notes.append(_ASSUMED[labels == 1])
+    if head == "classification" and not is_told:  # names of the original's weights do not tell heads apart
+        if source.shapes["output_weights"][0] == 1:
+            notes.append(
+                "taken for a regression; if it is multiple choice (RACE), pass --head=multiple_choice"
+            )
+        else:
+            what = "taken for a classification of texts; if it is one of pieces"
+            notes.append(f"{what}, pass --head=token_classification")
     if head == "question_answering_v2" and conversion.output_format == "huggingface":
         notes.append(
             "Hugging Face's ALBERT has no head like that of SQuAD 2.0: it is kept in model.safetensors under "
@@ -179,11 +176,7 @@ def _write(
 
 
 def _move_into(folder: str, temporary: str, names: list[str], overwrite: bool) -> None:
-    """Moves files into a folder that exists, and removes what belongs to the weights it held before.
-
-    Raises:
-      InputError: `overwrite` is false, and a file would be replaced by another content or removed.
-    """
+    """Moves files into a folder, and removes what belongs to the weights that it held before."""
     moves = [(os.path.join(temporary, name), os.path.join(folder, name)) for name in names]
     replaced = _left_over(folder, temporary)
     if not overwrite:

@@ -21,11 +21,7 @@ def is_module(folder: str) -> bool:
 
 
 def read_module(folder: str, path: str) -> WeightSource:
-    """The weights and the casing of a module in TF1 or TF2 format; `path` is what the user gave.
-
-    Raises:
-      InputError: a file of the module is missing or damaged.
-    """
+    """The weights and the casing of a module in TF1 or TF2 format; `path` is what the user gave."""
     prefix = os.path.join(folder, "variables", "variables")
     if not tf.io.gfile.exists(f"{prefix}.index"):
         raise InputError(f"{path} has no variables/variables.index, which a hub module keeps its weights in")

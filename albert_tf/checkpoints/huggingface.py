@@ -71,11 +71,7 @@ def _pickle_refused(path: str, folder: str) -> InputError:
 
 
 def read_folder(folder: str, path: str) -> WeightSource:
-    """The weights of a folder by the original's names; `path` is what the user gave.
-
-    Raises:
-      InputError: a file is missing or damaged, or the original cannot express the model.
-    """
+    """The weights of a folder by the original's names; `path` is what the user gave."""
     config_file = os.path.join(folder, "config.json")
     if not os.path.exists(config_file):
         raise InputError(f"{folder} has {_WEIGHTS} but no config.json beside it")
@@ -85,7 +81,8 @@ def read_folder(folder: str, path: str) -> WeightSource:
     _check_tied(tensors, prefix, folder)
     skipped = {*_TIED, f"{prefix}embeddings.position_ids"}
     names = {to_original(name, prefix): name for name in tensors.files if name not in skipped}
-    shapes = {o: tensors.shape(t)[:: -1 if is_transposed(o) else 1] for o, t in names.items()}
+    shapes = {ours: tensors.shape(theirs) for ours, theirs in names.items()}
+    shapes = {name: shape[::-1] if is_transposed(name) else shape for name, shape in shapes.items()}
 
     def read(name: str) -> np.ndarray:
         value = tensors.read(names[name])
@@ -157,10 +154,8 @@ def write_folder(
 ) -> None:
     """Writes what `from_pretrained` loads: config, weights, and a tokenizer if there is a vocabulary.
 
-    The weights have the original's names; `dropout` stands before the classifier.
-
-    Raises:
-      InputError: Hugging Face's ALBERT cannot express the model.
+    The weights have the original's names; `dropout` stands before the classifier. `InputError` if Hugging
+    Face's ALBERT cannot express the model.
     """
     config = assets.needed_config()
     tensors = dict(weights)

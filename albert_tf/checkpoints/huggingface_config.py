@@ -33,19 +33,13 @@ class _Config(TypedDict, total=False):
 
 
 def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
-    """Reads a `config.json`: the config, all keys of the file, and notes on what is different here.
-
-    Raises:
-      InputError: it is not the config of an ALBERT, or the model cannot be expressed here.
-    """
+    """The config of a `config.json`, all keys of the file, and notes on what is different here."""
     values = dict(read_json(path, _Config))
     model_type = values.get("model_type", "albert")
     if model_type != "albert":
         raise InputError(f"{path} is the config of another model: model_type is {model_type!r}, not 'albert'")
     if values.get("position_embedding_type", "absolute") != "absolute":
-        raise InputError(
-            f"{path}: position_embedding_type {values['position_embedding_type']!r} is not known"
-        )
+        raise InputError(f"{path}: unknown position_embedding_type {values['position_embedding_type']!r}")
     notes = []
     known = {f.name for f in dataclasses.fields(AlbertConfig)} - {"carried"}
     ours = {key: value for key, value in values.items() if key in known}
@@ -69,10 +63,8 @@ def head_in(values: Mapping[str, Any]) -> str | None:
 def task_in(values: Mapping[str, Any], path: str, num_labels: int | None) -> dict[str, Any]:
     """The `task` of `Assets` as far as a `config.json` tells it: the names of the labels.
 
-    `num_labels` counts the outputs of the head; None if the head has no labels.
-
-    Raises:
-      InputError: the numbers of the labels are not 0, 1, ..., up to the outputs of the head.
+    `num_labels` counts the outputs of the head, None if it has no labels. `InputError` if the file numbers
+    the labels otherwise.
     """
     if num_labels is None or head_in(values) == "multiple_choice":  # its one output is no label
         return {}
@@ -125,11 +117,7 @@ def write_config(
 
 
 def expressible(config: AlbertConfig) -> dict[str, int]:
-    """The `num_hidden_groups` with which Hugging Face's ALBERT shares the same weights.
-
-    Raises:
-      InputError: it cannot share them so.
-    """
+    """The `num_hidden_groups` with which Hugging Face's ALBERT shares the same weights, or `InputError`."""
     if config.cross_layer_sharing in ("attention", "ffn"):
         raise InputError(
             f"Hugging Face's ALBERT cannot share {config.cross_layer_sharing} alone (cross_layer_sharing): "
@@ -147,25 +135,24 @@ def expressible(config: AlbertConfig) -> dict[str, int]:
     return {"num_hidden_groups": groups}
 
 
-# Names without their last part: a kernel or gamma is called "weight" there, a bias or beta "bias".
-_DENSE = {
+# Names without their last part: kernels and gammas are called "weight" there, biases and betas "bias".
+_STEMS = {
+    "albert.embeddings.LayerNorm": "bert/embeddings/LayerNorm",
     "albert.encoder.embedding_hidden_mapping_in": "bert/encoder/embedding_hidden_mapping_in",
     "albert.pooler": "bert/pooler/dense",
     "predictions.dense": "cls/predictions/transform/dense",
-}
-_NORM = {
-    "albert.embeddings.LayerNorm": "bert/embeddings/LayerNorm",
     "predictions.LayerNorm": "cls/predictions/transform/LayerNorm",
 }
-_DENSE_IN_LAYER = {
+_STEMS_IN_LAYER = {
     "attention.query": "attention_1/self/query",
     "attention.key": "attention_1/self/key",
     "attention.value": "attention_1/self/value",
     "attention.dense": "attention_1/output/dense",
+    "attention.LayerNorm": "LayerNorm",
     "ffn": "ffn_1/intermediate/dense",
     "ffn_output": "ffn_1/intermediate/output/dense",
+    "full_layer_layer_norm": "LayerNorm_1",
 }
-_NORM_IN_LAYER = {"attention.LayerNorm": "LayerNorm", "full_layer_layer_norm": "LayerNorm_1"}
 _WHOLE = {
     "albert.embeddings.word_embeddings.weight": "bert/embeddings/word_embeddings",
     "albert.embeddings.token_type_embeddings.weight": "bert/embeddings/token_type_embeddings",
@@ -180,17 +167,16 @@ _WHOLE = {
 }
 
 
-def _pairs(dense: dict[str, str], norm: dict[str, str]) -> dict[str, str]:
-    """The tables with the last parts of the names."""
+def _with_last_parts(stems: dict[str, str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for table, weight, bias in ((dense, "kernel", "bias"), (norm, "gamma", "beta")):
-        for theirs, ours in table.items():
-            pairs |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/{bias}"}
+    for theirs, ours in stems.items():
+        weight, bias = ("gamma", "beta") if "LayerNorm" in ours else ("kernel", "bias")
+        pairs |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/{bias}"}
     return pairs
 
 
-NAMES = _WHOLE | _pairs(_DENSE, _NORM)
-NAMES_IN_LAYER = _pairs(_DENSE_IN_LAYER, _NORM_IN_LAYER)
+NAMES = _WHOLE | _with_last_parts(_STEMS)
+NAMES_IN_LAYER = _with_last_parts(_STEMS_IN_LAYER)
 _BACK = {ours: theirs for theirs, ours in NAMES.items()}
 _BACK_IN_LAYER = {ours: theirs for theirs, ours in NAMES_IN_LAYER.items()}
 

@@ -134,17 +134,13 @@ def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, 
     if charsmap := model.normalizer_spec.precompiled_charsmap:
         precompiled = base64.b64encode(charsmap).decode()
         normalizers.append({"type": "Precompiled", "precompiled_charsmap": precompiled})
+    unigram = {"type": "Unigram", "unk_id": model.trainer_spec.unk_id, "vocab": vocab, "byte_fallback": False}
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     return {
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
         "decoder": metaspace,
-        "model": {
-            "type": "Unigram",
-            "unk_id": model.trainer_spec.unk_id,
-            "vocab": vocab,
-            "byte_fallback": False,
-        },
+        "model": unigram,
     }
 
 

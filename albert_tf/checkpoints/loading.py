@@ -74,9 +74,8 @@ def assign(
     wanted = {name: _GROUP.sub("/group_0/", name) if init_from_group0 else name for name in variables}
     found = {name: stored for name, stored in wanted.items() if stored in source.shapes}
     if not any(name.startswith(_LAYERS) for name in found):
-        raise InputError(
-            f"{source.path} ({source.kind}) holds no weights of an ALBERT encoder{_foreign(source)}"
-        )
+        place = f"{source.path} ({source.kind})"
+        raise InputError(f"{place} holds no weights of an ALBERT encoder{_foreign(source)}")
     _check_shapes(found, variables, source)
     heads = model.config.num_attention_heads
     if source.num_attention_heads not in (None, heads):
@@ -127,15 +126,12 @@ def _foreign(source: WeightSource) -> str:
     return f"; it has {', '.join(names)}" if names else ""
 
 
-_INVISIBLE = ("num_attention_heads", "num_hidden_layers", "hidden_act", "inner_group_num")
-
-
 def config_notes(config: AlbertConfig, stored: AlbertConfig | None, any_depth: bool = False) -> list[str]:
     """Notes on a model's config, given the config that came with the weights; see `assign`."""
     notes = [
         f"{key} is {getattr(config, key)} in the model and {getattr(stored, key)} in the config "
         "beside the weights; shapes cannot tell which is right"
-        for key in _INVISIBLE
+        for key in ("num_attention_heads", "num_hidden_layers", "hidden_act", "inner_group_num")
         if stored is not None and getattr(stored, key) != getattr(config, key)
         if not (any_depth and key == "num_hidden_layers")
     ]

@@ -46,12 +46,8 @@ class LoadReport:
 
     def listing(self) -> str:
         """A line for every name: what happened to it, and the name."""
-        parts = {
-            "loaded": self.loaded,
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "of an optimizer": self.slots,
-        }
+        parts = {"loaded": self.loaded, "missing": self.missing, "unexpected": self.unexpected}
+        parts["of an optimizer"] = self.slots
         return "\n".join(f"{part}: {name}" for part, names in parts.items() for name in names)
 
 

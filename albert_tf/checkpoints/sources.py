@@ -26,11 +26,7 @@ _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 
 @contextlib.contextmanager
 def open_source(path: str) -> Iterator[WeightSource]:
-    """Opens the weights at a path (see `albert_tf.load_weights`) until the block ends.
-
-    Raises:
-      InputError: there are no weights, or a file is damaged or not to be trusted.
-    """
+    """Opens the weights at a path until the block ends; path and errors as for `albert_tf.load_weights`."""
     if is_archive(path):
         with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
             extract(path, folder)
@@ -109,12 +105,7 @@ def is_archive(path: str) -> bool:
 
 
 def extract(path: str, folder: str) -> None:
-    """Extracts an archive into a folder.
-
-    Raises:
-      InputError: the archive is damaged or larger than the free disk space, or a member is a link or a device
-        or would be outside the folder.
-    """
+    """Extracts an archive into a folder; `InputError` if it is damaged, too large or dangerous."""
     try:
         with tarfile.open(path) as archive:
             members = archive.getmembers()

@@ -33,9 +33,6 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
     """The weights of a TensorFlow checkpoint, stored by name (the original's) or by object (ours).
 
     `prefix` is the path of the checkpoint without `.index`, `path` is what the user gave.
-
-    Raises:
-      InputError: it is no checkpoint, or a file of it is missing or broken.
     """
     if problem := problem_for_tensorflow(prefix, to_write=False):
         raise InputError(problem)
@@ -84,12 +81,8 @@ def write_original(prefix: str, weights: Mapping[str, np.ndarray]) -> None:
     """Writes a TF1 checkpoint that the original code restores: the weights and a `global_step` of 0."""
     tensors = {**weights, "global_step": np.int64(0)}
     names = sorted(tensors)
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tensors[name] for name in names],
-    )
+    values, whole = [tensors[name] for name in names], [""] * len(names)
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=whole, tensors=values)
 
 
 def _read_object_graph(serialized: bytes) -> tuple[dict[str, str], set[str], str | None]:

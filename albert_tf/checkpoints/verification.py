@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,7 @@ def check(conversion: Conversion, converted: Converted) -> str:
     """Compares a conversion's output with its input; a line for each comparison.
 
     The written model is loaded anew. A Hugging Face folder is also given to `transformers` and `tokenizers`
-    if they are installed.
-
-    Raises:
-      InputError: numbers differ by more than rounding, or ids differ.
+    if they are installed. `InputError` if numbers differ by more than rounding, or ids differ.
     """
     lines = []
     for what, difference in _compare_outputs(conversion, converted):
@@ -44,10 +41,8 @@ def check(conversion: Conversion, converted: Converted) -> str:
             for text in _TEXTS:
                 if encode(text) != tokenizer.encode(text):
                     raise InputError(f"the conversion is wrong: {text!r} ({casing}) has other ids ({what})")
-            count = len(_TEXTS)
-            lines.append(
-                f"the same ids for {count} texts with capitals, accents and digits, {casing} ({what})"
-            )
+            texts = f"{len(_TEXTS)} texts with capitals, accents and digits"
+            lines.append(f"the same ids for {texts}, {casing} ({what})")
     return "\n".join(lines)
 
 
@@ -55,14 +50,15 @@ def _compare_outputs(conversion: Conversion, converted: Converted) -> Iterator[t
     """What is compared with the input, and the largest absolute difference of any output."""
     head, model = converted.head, converted.model
     batch = random_batch(model, head)
-    expected = _outputs(model, batch)
+    expected = model(batch, training=False)
     for name in _without_weights(converted.report.missing):
         expected.pop(name, None)
     with open_source(written_weights(conversion)) as source:
         again = heads.build_model(head, model.config, source.shapes)
         assign(again, source)
-    yield "the output, loaded anew", _largest_difference(expected, _outputs(again, batch))
-    folder = next((p for p in (conversion.output, conversion.input) if _is_huggingface(p)), None)
+    yield "the output, loaded anew", _largest_difference(expected, again(batch, training=False))
+    folders = (conversion.output, conversion.input)
+    folder = next((p for p in folders if os.path.isfile(os.path.join(p, "model.safetensors"))), None)
     if folder is not None and importlib.util.find_spec("transformers"):
         theirs = transformers_outputs(folder, head, batch)
         if shared := {name: value for name, value in expected.items() if name in theirs}:
@@ -99,10 +95,6 @@ def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) ->
     return {renamed.get(name, name): value.numpy() for name, value in outputs.items() if value is not None}
 
 
-def _outputs(model: tf_keras.Model, batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in model(batch, training=False).items()}
-
-
 def _without_weights(missing: tuple[str, ...]) -> list[str]:
     """The outputs that depend on missing weights, and so on random initial values."""
     needed = {
@@ -113,12 +105,8 @@ def _without_weights(missing: tuple[str, ...]) -> list[str]:
     return [output for output, weights in needed.items() if any(n.startswith(weights) for n in missing)]
 
 
-def _largest_difference(expected: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> float:
+def _largest_difference(expected: Mapping[str, Any], given: Mapping[str, Any]) -> float:
     return max(float(np.max(np.abs(value - given[name]))) for name, value in expected.items())
-
-
-def _is_huggingface(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, "model.safetensors"))
 
 
 def _written_tokenizers(conversion: Conversion) -> Iterator[tuple[str, Callable[[str], list[int]]]]:

@@ -43,9 +43,7 @@ class FormerFlag:
 FORMER_FLAGS = {
     "best": FormerFlag("the folder of a run means its best checkpoint", is_accepted=True),
     "input_file_mode": FormerFlag("text is always read as UTF-8", is_accepted=True),
-    "predict_feature_left_file": FormerFlag(
-        "the features contain what the original kept in this file", is_accepted=True
-    ),
+    "predict_feature_left_file": FormerFlag("the features hold what the file held", is_accepted=True),
     "use_einsum": FormerFlag("every projection is a plain matrix product", is_accepted=True),
     "masked_lm_budget": FormerFlag("it never worked"),
     "max_temp_gb": FormerFlag(
@@ -72,13 +70,8 @@ def option(
 ) -> Any:
     """A dataclass field that is also a flag; without a default the flag is required.
 
-    Args:
-      default: the value if the flag is not given.
-      help: what the flag does.
-      choices: the allowed values.
-      at_least: the smallest allowed number.
-      commas: whether commas separate the values of a flag that takes several.
-      alias: another name of the flag.
+    `at_least` is the smallest allowed number, `commas` says whether commas separate the values of a flag that
+    takes several, and `alias` is another name of the flag.
     """
     metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas, "alias": alias}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
@@ -129,11 +122,10 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     values = absl_flags.FlagValues()
     fields = {f.name: f for f in dataclasses.fields(options_class) if f.metadata}
     annotations = typing.get_type_hints(options_class)
+    where = {"flag_values": values, "module_name": program}
     for name, field in fields.items():
-        _define(values, name, annotations[name], field, program)
-    absl_flags.DEFINE_boolean(
-        "help", False, "show this text", short_name="h", flag_values=values, module_name=program
-    )
+        _define(where, name, annotations[name], field)
+    absl_flags.DEFINE_boolean("help", False, "show this text", short_name="h", **where)
     try:
         rest = values(list(argv))
     except absl_flags.Error as error:
@@ -168,12 +160,11 @@ def _whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def _define(values, name: str, annotation: Any, field: dataclasses.Field, program: str) -> None:
+def _define(where: dict[str, Any], name: str, annotation: Any, field: dataclasses.Field) -> None:
     kind = _without_none(annotation)
     required = _is_required(field)
     default: Any = None if required else field.default
     text = field.metadata["help"] + (" (required)" if required else "")
-    where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
         default = default and list(map(str, default))
         how = "comma-separated, or repeated" if field.metadata["commas"] else "may be repeated"

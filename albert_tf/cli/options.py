@@ -27,9 +27,7 @@ class RunOptions(ScriptOptions):
     """The flags of all `run_*.py` scripts."""
 
     output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
-    init_checkpoint: str | None = option(
-        None, help="weights to start from, if --output_dir has no checkpoint"
-    )
+    init_checkpoint: str | None = option(None, help="weights to start from, if --output_dir has none")
     dry_run: bool = option(
         False,
         help="do not train, but read and check everything, run one step of each kind on its largest batch, "
@@ -84,7 +82,8 @@ class RunOptions(ScriptOptions):
     def __post_init__(self):
         super().__post_init__()
         self._check_path("output_dir")
-        if self.init_from_group0 and not self._starts_from_weights:
+        given = self.init_checkpoint or getattr(self, "albert_hub_module_handle", None)  # only in fine-tuning
+        if self.init_from_group0 and not given:
             raise UsageError("--init_from_group0 needs --init_checkpoint")
         if self.early_stopping_patience and self.do_train and not self.do_eval:
             raise UsageError("--early_stopping_patience needs --do_eval")
@@ -99,10 +98,6 @@ class RunOptions(ScriptOptions):
     def _check_path(self, flag: str) -> None:
         if problem := problem_for_tensorflow(getattr(self, flag) or ""):
             raise UsageError(f"--{flag}={problem}")
-
-    @property
-    def _starts_from_weights(self) -> bool:
-        return self.init_checkpoint is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +216,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         False, help="pad every batch to --max_seq_length, not to its longest sequence; always done for a TPU"
     )
     num_seeds: int = option(
-        1, at_least=1, help="runs with --seed, --seed+1, ..., each in a folder of its own, and their mean"
+        1, at_least=1, help="runs with --seed, --seed+1, ...: a folder each, and the mean"
     )
     export_dir: str | None = option(
         None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
@@ -250,10 +245,6 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             raise UsageError("--num_train_epochs must be more than 0")
 
     @property
-    def _starts_from_weights(self) -> bool:
-        return self.init_checkpoint is not None or self.albert_hub_module_handle is not None
-
-    @property
     def _has_work(self) -> bool:
         return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
 
@@ -280,8 +271,8 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             if task_name not in PAPER_HYPERPARAMETERS:
                 raise UsageError(f"--hparams={self.hparams} has no row for the task {task_name}")
             row = PAPER_HYPERPARAMETERS[task_name]
-        names = [field.name for field in dataclasses.fields(Hyperparameters)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        flags = {field.name: getattr(self, field.name) for field in dataclasses.fields(Hyperparameters)}
+        given = {name: value for name, value in flags.items() if value is not None}
         batch_size = given.get("train_batch_size", row.train_batch_size)
         if self.num_train_epochs is not None:
             steps = max(1.0, num_examples / batch_size * self.num_train_epochs)
@@ -292,8 +283,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         if self.warmup_proportion is not None:
             given["warmup_step"] = int(steps * self.warmup_proportion)
         else:
+            default = row.warmup_step
             given["warmup_step"] = warmup_steps(
-                "warmup_step", self.warmup_step, steps, row.warmup_step, row.train_step
+                "warmup_step", self.warmup_step, steps, default, row.train_step
             )
         return dataclasses.replace(row, **given)
 

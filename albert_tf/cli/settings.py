@@ -17,9 +17,7 @@ class SquadSettings:
     """How contexts of SQuAD are cut into windows, and how the answer to a question is chosen."""
 
     doc_stride: int = option(128, at_least=1, help="pieces from one window of a long context to the next")
-    max_query_length: int = option(
-        64, at_least=1, help="the most pieces of a question; the beginning is kept"
-    )
+    max_query_length: int = option(64, at_least=1, help="the most pieces of a question; its start is kept")
     n_best_size: int = option(
         20,
         at_least=1,
@@ -35,9 +33,7 @@ class SquadSettings:
 class RaceSettings:
     """How questions of RACE are cut."""
 
-    max_qa_length: int = option(
-        128, at_least=1, help="the most pieces of question and option; the end is kept"
-    )
+    max_qa_length: int = option(128, at_least=1, help="the most pieces of question and option; ends are kept")
 
 
 _Settings = TypeVar("_Settings", SquadSettings, RaceSettings)

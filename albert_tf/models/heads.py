@@ -140,11 +140,7 @@ def head_of_task(task_name: str) -> Head | None:
 
 
 def head_of(shapes: Mapping[str, Any], told: str | None = None) -> Head:
-    """The head of weights, told by their names.
-
-    `told`, the head that the source of the weights names, decides between heads whose weights have the same
-    names; without it the first of them counts, which is classification.
-    """
+    """The head of weights, told by their names; for heads with the same names by `told`, else the first."""
     found = [head for head in HEADS.values() if any(name.startswith(head.weights) for name in shapes)]
     if not found:
         return HEADS["encoder"]
@@ -157,11 +153,7 @@ def same_names(head: Head) -> list[Head]:
 
 
 def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int, ...]]) -> tf_keras.Model:
-    """A fresh model with that head, with as many labels as the shapes of the weights tell.
-
-    Raises:
-      InputError: the weights lack the head, or its size is wrong.
-    """
+    """A fresh model with that head and the labels of these weights; `InputError` if they do not fit."""
     model = find_head(head).model
     if head in SHARED_NAMES:
         if "output_weights" not in shapes:
