@@ -9,13 +9,14 @@ import numpy as np
 from albert_tf import html_report
 from albert_tf.data.features import required
 from albert_tf.html_report import AnswerExample, Section
-from albert_tf.tasks.benchmark import Parts
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.results import Results
 
+Rows = dict[str, dict[str, float]]  # kind of question -> metric -> value
 
-def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Parts]:
+
+def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Rows]:
     """Exact match and F1 by answer length and by question word."""
     metrics = {"exact_match": results.exact, "f1": results.f1}
     lengths = [answer_length_group(answers) for answers in questions.answers]
@@ -89,7 +90,7 @@ def answer_length_group(references: Sequence[str]) -> str:
     return ANSWER_LENGTHS[bisect.bisect_left(_MOST_WORDS, shortest)]
 
 
-def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]) -> Parts:
+def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]) -> Rows:
     """The number of "questions" and the mean of each metric, times 100, in every group that occurs.
 
     Args:
@@ -98,7 +99,7 @@ def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, 
       metrics: name -> float `[questions]`, of 0 to 1.
     """
     group_of = np.array(groups)
-    rows: Parts = {}
+    rows: Rows = {}
     for group in order:
         chosen = group_of == group
         if count := int(chosen.sum()):
