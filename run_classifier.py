@@ -105,7 +105,7 @@ def main(options: ClassifierOptions) -> None:
         train_file = options.train_file if options.do_train else None
         names = ("text_columns", "label_column", "labels", "is_score")
         given = {name: getattr(options, name) for name in names}
-        task = choose_task(start.kept or {}, train_file=train_file, **given)
+        task = choose_task(start.kept, train_file=train_file, **given)
         files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
         return CustomBenchmark(task, files, options.id_column)
 

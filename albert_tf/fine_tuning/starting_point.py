@@ -47,9 +47,9 @@ class StartingPoint:
         return self.assets.task
 
     @property
-    def kept(self) -> Mapping[str, Any] | None:
-        """What the weights say of their task; None if they say nothing, or are trained further."""
-        return None if self.options.do_train else self.task
+    def kept(self) -> Mapping[str, Any]:
+        """What the weights say of their task; empty if they say nothing, or are trained further."""
+        return {} if self.options.do_train else self.task
 
     def prepare(self, benchmark: Benchmark) -> tuple[BenchmarkTask, Hyperparameters]:
         """Reads the files, chooses the hyperparameters, makes the features, and from all of it the task.
