@@ -4,16 +4,16 @@
 import dataclasses
 import sys
 
-from albert_tf.cli import flags
-from albert_tf.cli.flags import option
+from albert_tf.cli.flags import former_option, option
+from albert_tf.cli.options import SidecarOptions
 from albert_tf.cli.script import script
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversionOptions(flags.ScriptOptions):
+class ConversionOptions(SidecarOptions):
     """Converts ALBERT weights, with config and vocabulary, and reports what became of every tensor.
 
-    The kind of the input is told by its content. The output appears when it is complete.
+    The content of the input tells its kind. The output appears when it is complete.
     """
 
     input: str = option(
@@ -22,17 +22,11 @@ class ConversionOptions(flags.ScriptOptions):
     )
     output: str = option(help="folder to write; for --output_format=original the prefix of the checkpoint")
     output_format: str = option(choices=("original", "huggingface", "tf2"), help="what to write")
-    albert_config_file: str | None = option(None, help="the config, where the input carries none")
-    spm_model_file: str | None = option(None, help="SentencePiece model, where the input carries none")
-    vocab_file: str | None = option(None, help="WordPiece vocabulary, where the input carries none")
-    best: bool = option(False, help="accepted and not needed: the folder of a run means its best checkpoint")
-    do_lower_case: bool | None = option(
-        None, help="whether text is lower-cased (default: as the input says, else yes)"
-    )
+    best: bool | None = former_option("best")
     head: str | None = option(
         None,
-        help="which model it is, where names cannot tell (classification, multiple_choice or "
-        "token_classification: these have an output_weights), or encoder for that alone",
+        help="which model it is, if names cannot tell (classification, multiple_choice or "
+        "token_classification: these have an output_weights), or encoder for the encoder alone",
     )
     verify: bool = option(False, help="run both sides, tokenizers too, and print the differences")
     list_tensors: bool = option(False, help="print the name of every tensor and what became of it")
@@ -45,9 +39,8 @@ def main(options: ConversionOptions) -> None:
     from albert_tf.checkpoints.conversion import Conversion, convert
     from albert_tf.checkpoints.verification import check
 
-    conversion = Conversion(
-        **{field.name: getattr(options, field.name) for field in dataclasses.fields(Conversion)}
-    )
+    fields = dataclasses.fields(Conversion)
+    conversion = Conversion(**{field.name: getattr(options, field.name) for field in fields})
     converted = convert(conversion)
     print(converted.report)
     if options.list_tensors:

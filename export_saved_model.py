@@ -15,8 +15,8 @@ class SavedModelOptions(TrainedModelOptions):
     """Exports a trained model as a SavedModel: text in, answers out.
 
     Its signatures take texts (serving_default), ids (tokens) or the original release's serialized examples
-    (serialized_examples); embeddings of texts come with every model. Config, vocabulary, labels, results and
-    the command of the training travel in its assets.
+    (serialized_examples); every model also gives embeddings of texts. Its assets hold config, vocabulary,
+    labels, results and the command of the training.
     """
 
     export_dir: str = option(help="folder of the exported versions; a server watches it")
@@ -36,21 +36,9 @@ class SavedModelOptions(TrainedModelOptions):
     n_best_size: int | None = kept_option(SquadSettings, "n_best_size", "squad_v1: ")
     null_score_diff_threshold: float | None = option(
         None,
-        help="squad_v2: questions with a higher null score get no answer (default: that of the last "
+        help="squad_v2: questions with a higher null score get no answer (default: the threshold of the last "
         "evaluation, else 0)",
     )
-
-
-_OF_A_TASK = (
-    "threshold_to_export",
-    "max_qa_length",
-    "top_k",
-    "doc_stride",
-    "max_query_length",
-    "max_answer_length",
-    "n_best_size",
-    "null_score_diff_threshold",
-)
 
 
 @script(SavedModelOptions)
@@ -59,7 +47,8 @@ def main(options: SavedModelOptions) -> None:
     from albert_tf.export.serving.saved_model import describe, serve, write_saved_model
     from albert_tf.export.trained_model import arguments_of, open_trained_model
 
-    given = {name: getattr(options, name) for name in _OF_A_TASK if getattr(options, name) is not None}
+    of_a_task = [name for name in SavedModelOptions.__annotations__ if name not in ("export_dir", "version")]
+    given = {name: getattr(options, name) for name in of_a_task if getattr(options, name) is not None}
     with open_trained_model(**arguments_of(options)) as trained:
         served = serve(trained, given)
         folder = write_saved_model(served, trained, options.export_dir, options.version)

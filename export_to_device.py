@@ -29,8 +29,8 @@ class DeviceOptions(TrainedModelOptions):
     max_seq_lengths: tuple[int, ...] | None = option(
         None,
         at_least=2,
-        help="lengths of sequences that LiteRT files take, a signature for each (default: 32,128,512, as far "
-        "as the model has positions)",
+        help="lengths of sequences that LiteRT files take, a signature for each (default: 32,128,512, if the "
+        "model has so many positions)",
     )
     batch_size: int = option(1, at_least=1, help="sequences, or questions, that LiteRT files take at once")
     sentences_file: str | None = option(
@@ -47,16 +47,10 @@ def main(options: DeviceOptions) -> None:
     from albert_tf.export.trained_model import arguments_of, open_trained_model
 
     sentences = read_sentences(options.sentences_file) if options.sentences_file else SENTENCES
+    names = ("output_dir", "formats", "max_seq_lengths", "batch_size", "overwrite")
+    given = {name: getattr(options, name) for name in names}
     with open_trained_model(**arguments_of(options)) as trained:
-        exported = export_to_device(
-            trained,
-            options.output_dir,
-            formats=options.formats,
-            max_seq_lengths=options.max_seq_lengths,
-            batch_size=options.batch_size,
-            sentences=sentences,
-            overwrite=options.overwrite,
-        )
+        exported = export_to_device(trained, sentences=sentences, **given)
     print(f"{table(exported)}\nOne thread, batches of {options.batch_size}. Written to {options.output_dir}")
 
 

@@ -28,9 +28,7 @@ class HubOptions(SidecarOptions):
         None, help="folder of the preprocessing module (default: --export_path with _preprocess behind it)"
     )
     max_seq_length: int | None = option(
-        None,
-        at_least=4,
-        help="length of what the preprocessing module gives, where its caller does not say (default: 128)",
+        None, at_least=4, help="length of the preprocessing module's outputs (default: 128)"
     )
     overwrite: bool = option(False, help="replace modules that exist")
     use_einsum: bool | None = former_option("use_einsum")
@@ -41,9 +39,8 @@ def main(options: HubOptions) -> None:
     """Exports, and prints the report."""
     from albert_tf.export.hub.tfhub import HubExport, export_to_tfhub
 
-    exported = export_to_tfhub(
-        HubExport(**{field.name: getattr(options, field.name) for field in dataclasses.fields(HubExport)})
-    )
+    fields = dataclasses.fields(HubExport)
+    exported = export_to_tfhub(HubExport(**{field.name: getattr(options, field.name) for field in fields}))
     print(exported.report)
     print(f"module written: {exported.module}")
     print(f"preprocessing module written: {exported.preprocessing}")

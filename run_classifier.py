@@ -8,50 +8,11 @@ from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.script import script
 
-_CUSTOM_FLAGS = (
-    "train_file",
-    "dev_file",
-    "test_file",
-    "text_columns",
-    "label_column",
-    "id_column",
-    "labels",
-    "is_score",
-)
-
-
-_TEXT, _LABEL = ("text",), "label"  # the columns where nothing names them
-
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierOptions(FineTuningOptions):
-    """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
+class CustomTaskOptions(FineTuningOptions):
+    """The flags of a task of the user's own."""
 
-    Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
-    dropout 0.1 before the head, at most 512 pieces.
-
-    Running the same command again continues from the newest checkpoint in --output_dir.
-    """
-
-    DEFAULTS = Hyperparameters(
-        learning_rate=5e-5,
-        train_batch_size=32,
-        encoder_dropout_prob=None,
-        dropout_prob=0.1,
-        train_step=1000,
-        warmup_step=0,
-        max_seq_length=512,
-    )
-
-    task_name: str = option(
-        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"
-    )
-    data_dir: str | None = option(
-        None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, MRPC, ...)"
-    )
-    tfds_name: str | None = option(
-        None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
-    )
     train_file: str | None = option(
         None,
         help="custom task: file to train on: .tsv with a header, or .jsonl or .json with one object a line",
@@ -61,9 +22,7 @@ class ClassifierOptions(FineTuningOptions):
         None, help="custom task: file to predict; it is also scored if it has the column of the label"
     )
     text_columns: tuple[str, ...] | None = option(
-        None,
-        help="custom task: the column of the text, or the two columns of a pair of texts (default: as "
-        "trained, else text)",
+        None, help="custom task: the column of the text, or two for a pair (default: as trained, else text)"
     )
     label_column: str | None = option(
         None, help="custom task: the column of the label (default: as trained, else label)"
@@ -75,6 +34,27 @@ class ClassifierOptions(FineTuningOptions):
     is_score: bool | None = option(
         None, help="custom task: labels are numbers to predict, not classes (default: as trained)"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierOptions(CustomTaskOptions):
+    """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
+
+    Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
+    dropout 0.1 before the head, at most 512 pieces.
+
+    Running the same command again continues from the newest checkpoint in --output_dir.
+    """
+
+    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1000, 0, 512)  # in the order of its fields
+
+    task_name: str = option(
+        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"
+    )
+    data_dir: str | None = option(None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, ...)")
+    tfds_name: str | None = option(
+        None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
+    )
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -83,10 +63,9 @@ class ClassifierOptions(FineTuningOptions):
         super().__post_init__()
         if self.threshold_to_export is not None and not self.export_dir:
             raise UsageError("--threshold_to_export needs --export_dir")
-        fields = {field.name: field for field in dataclasses.fields(self)}
         if self.task_name.lower() != "custom":
-            for name in _CUSTOM_FLAGS:
-                if getattr(self, name) != fields[name].default:
+            for name in CustomTaskOptions.__annotations__:
+                if getattr(self, name) is not None:
                     raise UsageError(f"--{name} belongs to --task_name=custom, not to {self.task_name}")
             if bool(self.data_dir) == bool(self.tfds_name):
                 raise UsageError("one of --data_dir and --tfds_name is needed")
@@ -96,7 +75,7 @@ class ClassifierOptions(FineTuningOptions):
         for split in self.splits:
             if not getattr(self, f"{split}_file"):
                 raise UsageError(f"--{split}_file is needed: the flags ask for the {split} split")
-        columns = [*(self.text_columns or _TEXT), self.label_column or _LABEL]
+        columns = [*(self.text_columns or ["text"]), self.label_column or "label"]
         if len(columns) > 3 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
         if self.labels and self.is_score:
@@ -123,14 +102,10 @@ def main(options: ClassifierOptions) -> None:
     def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
         if options.task_name.lower() != "custom":
             return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
-        task = choose_task(
-            start.kept,
-            train_file=options.train_file if options.do_train else None,
-            text_columns=options.text_columns,
-            label_column=options.label_column,
-            labels=options.labels,
-            is_score=options.is_score,
-        )
+        train_file = options.train_file if options.do_train else None
+        names = ("text_columns", "label_column", "labels", "is_score")
+        given = {name: getattr(options, name) for name in names}
+        task = choose_task(start.kept, train_file=train_file, **given)
         files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
         return CustomBenchmark(task, files, options.id_column)
 

@@ -23,13 +23,6 @@ from albert_tf.cli.text import say
 _OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _OF_THE_RECORDS = "(default: as the records were made)"
 _TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case")
-_MASKING_FLAGS = (
-    "max_predictions_per_seq",
-    "masked_lm_prob",
-    "ngram",
-    "favor_shorter_ngram",
-    "do_whole_word_mask",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +33,9 @@ class PretrainingOptions(TrainingOptions):
     """
 
     albert_config_file: str = option(help="the model's albert_config.json")
-    spm_model_file: str | None = option(
-        None, help=f"SentencePiece model, kept with the weights {_OF_THE_RECORDS}"
-    )
-    vocab_file: str | None = option(
-        None, help=f"WordPiece vocabulary, kept with the weights {_OF_THE_RECORDS}"
-    )
-    do_lower_case: bool | None = option(
-        None, help=f"whether the text was lower-cased, kept with the weights {_OF_THE_RECORDS}"
-    )
+    spm_model_file: str | None = option(None, help=f"SentencePiece model of the weights {_OF_THE_RECORDS}")
+    vocab_file: str | None = option(None, help=f"WordPiece vocabulary of the weights {_OF_THE_RECORDS}")
+    do_lower_case: bool | None = option(None, help=f"whether the text was lower-cased {_OF_THE_RECORDS}")
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
         None, help="globs of held-out TFRecords (default: --input_file)"
@@ -62,7 +49,7 @@ class PretrainingOptions(TrainingOptions):
         None,
         at_least=1,
         help="the most pieces to predict in a record; masked records have room for so many (default: as the "
-        ".json beside the records says, else 20)",
+        ".json beside them says, else 20)",
     )
     masked_lm_prob: float | None = option(
         None, at_least=0, help=f"share of the pieces to predict {_OF_UNMASKED}"
@@ -71,7 +58,7 @@ class PretrainingOptions(TrainingOptions):
     favor_shorter_ngram: bool | None = option(
         None,
         help="choose n words together with probability proportional to 1/n; if false, the probabilities are "
-        "reversed, so that the largest n is the likeliest " + _OF_UNMASKED,
+        f"reversed, so that the largest n is the likeliest {_OF_UNMASKED}",
     )
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
@@ -111,13 +98,8 @@ class PretrainingOptions(TrainingOptions):
                 f"learning rate {rate:.4g}: the paper's {PRETRAINING_RATE} times the root of "
                 f"{self.train_batch_size}/{PRETRAINING_BATCH}"
             )
-        warmup = warmup_steps(
-            "num_warmup_steps",
-            self.num_warmup_steps,
-            self.num_train_steps,
-            PRETRAINING_WARMUP,
-            PRETRAINING_STEPS,
-        )
+        given, steps = self.num_warmup_steps, self.num_train_steps
+        warmup = warmup_steps("num_warmup_steps", given, steps, PRETRAINING_WARMUP, PRETRAINING_STEPS)
         return dataclasses.replace(self, learning_rate=rate, num_warmup_steps=warmup)
 
 
@@ -127,31 +109,27 @@ def main(options: PretrainingOptions) -> None:
     from albert_tf.checkpoints.assets import Assets
     from albert_tf.checkpoints.run_folder import RECORD_INDEX_FILE
     from albert_tf.config import AlbertConfig
+    from albert_tf.data.masking import MaskingOptions
     from albert_tf.data.records import record_files
     from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
     from albert_tf.training import loop
 
     options = options.settled()
     input_files = record_files(options.input_file)
-    eval_files = input_files
-    if options.eval_input_file:
-        eval_files = record_files(options.eval_input_file)
+    eval_files = record_files(options.eval_input_file) if options.eval_input_file else input_files
+    files = input_files + eval_files
     config = AlbertConfig.from_json_file(options.albert_config_file)
-    max_seq_length = options.max_seq_length
-    if max_seq_length is None:
-        max_seq_length = described_length(input_files + eval_files, "max_seq_length", PRETRAINING_LENGTH)
-    given = {name: getattr(options, name) for name in _MASKING_FLAGS}
+    length = options.max_seq_length or described_length(files, "max_seq_length", PRETRAINING_LENGTH)
+    given = {name: getattr(options, name, None) for name in MaskingOptions.__annotations__}
     kept = options.spm_model_file or options.vocab_file or Assets.read(options.output_dir).vocabulary
-    text = Assets.of_records(input_files + eval_files, needs_vocabulary=not kept)
+    text = Assets.of_records(files, needs_vocabulary=not kept)
     text = text.overridden(**{name: getattr(options, name) for name in _TEXT_FLAGS})
     task = PretrainingTask(
         config,
         input_files,
         eval_files,
-        max_seq_length=max_seq_length,
-        masking=masking_of(
-            input_files + eval_files, {name: value for name, value in given.items() if value is not None}
-        ),
+        max_seq_length=length,
+        masking=masking_of(files, {name: value for name, value in given.items() if value is not None}),
         index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
         text=text,
     )

@@ -21,23 +21,14 @@ class RaceOptions(FineTuningOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(
-        learning_rate=1e-5,
-        train_batch_size=32,
-        encoder_dropout_prob=None,
-        dropout_prob=0.1,
-        train_step=12000,
-        warmup_step=1000,
-        max_seq_length=512,
-    )
+    DEFAULTS = Hyperparameters(1e-5, 32, None, 0.1, 12000, 1000, 512)  # in the order of its fields
 
     data_dir: str = option(help="folder that contains RACE/ with the folders train, dev and test")
     task_name: str = option("race", choices=("race",), help="always race")
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
         None,
-        help="file that keeps the features of the train split, instead of one in --cached_dir; a key is "
-        "added to its name",
+        help="features of the train split are kept here; a key is added to the name (default: --cached_dir)",
     )
     eval_file: str | None = option(None, help="the same for the dev split")
     predict_file: str | None = option(None, help="the same for the test split")

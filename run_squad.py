@@ -26,20 +26,10 @@ class SquadOptions(FineTuningOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    DEFAULTS = Hyperparameters(
-        learning_rate=5e-5,
-        train_batch_size=32,
-        encoder_dropout_prob=None,
-        dropout_prob=0.1,
-        train_step=1,
-        warmup_step=0,
-        max_seq_length=384,
-    )
+    DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1, 0, 384)  # in the order of its fields
 
     version: str | None = option(
-        None,
-        choices=("1.1", "2.0"),
-        help="version of SQuAD (default: as the weights say, else as the files say)",
+        None, choices=("1.1", "2.0"), help="SQuAD's version (default: as the weights say, else the files)"
     )
     train_file: str | None = option(None, help="SQuAD's JSON to train on")
     predict_file: str | None = option(None, help="SQuAD's JSON to evaluate on and to predict")
@@ -54,17 +44,14 @@ class SquadOptions(FineTuningOptions):
     interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
     train_feature_file: str | None = option(
         None,
-        help="file that keeps the features of --train_file, instead of one in --cached_dir; a key is "
-        "added to its name",
+        help="features of --train_file are kept here; a key is added to the name (default: --cached_dir)",
     )
     predict_feature_file: str | None = option(None, help="the same for --predict_file")
     predict_feature_left_file: str | None = former_option("predict_feature_left_file")
     use_einsum: bool | None = former_option("use_einsum")
     doc_stride: int | None = kept_option(SquadSettings, "doc_stride")
     eval_batch_size: int | None = option(
-        None,
-        at_least=1,
-        help="windows in an evaluation step, over all devices (default: --predict_batch_size)",
+        None, at_least=1, help="windows in an evaluation step, all devices (default: --predict_batch_size)"
     )
     max_query_length: int | None = kept_option(SquadSettings, "max_query_length")
     n_best_size: int | None = kept_option(SquadSettings, "n_best_size")
@@ -80,8 +67,8 @@ class SquadOptions(FineTuningOptions):
     threshold_sweep: str = option(
         "scores",
         choices=("scores", "original"),
-        help="version 2.0: how the best threshold is found; 'original' stands for the original's search, in "
-        "which the threshold for answering nothing is 0",
+        help="version 2.0: how the best threshold is found; 'original': by the original's search, in which "
+        "the threshold for answering nothing is 0",
     )
     skip_misplaced_answers: bool = option(
         False, help="leave out questions of --train_file whose answer is not at its answer_start"
@@ -109,9 +96,8 @@ class SquadOptions(FineTuningOptions):
             chosen["num_train_epochs"] = _EPOCHS
         if not self.hparams and self.warmup_step is None and self.warmup_proportion is None:
             chosen["warmup_proportion"] = _WARMUP_PROPORTION
-        return super(SquadOptions, dataclasses.replace(self, **chosen)).hyperparameters(
-            task_name, num_examples
-        )
+        options = dataclasses.replace(self, **chosen)
+        return super(SquadOptions, options).hyperparameters(task_name, num_examples)
 
 
 @script(SquadOptions)
@@ -134,11 +120,8 @@ def main(options: SquadOptions) -> None:
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
             weights_folder=weights and folder_of(weights),
-            feature_files={
-                "train": options.train_feature_file,
-                "dev": options.predict_feature_file,
-                "test": options.predict_feature_file,
-            },
+            feature_files=dict.fromkeys(("dev", "test"), options.predict_feature_file)
+            | {"train": options.train_feature_file},
         )
 
     if options.interactive:

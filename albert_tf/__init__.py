@@ -7,21 +7,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
-    from albert_tf.checkpoints.loading import load_weights
-    from albert_tf.config import AlbertConfig
-    from albert_tf.errors import InputError
+    from albert_tf.checkpoints.loading import load_weights as load_weights
+    from albert_tf.config import AlbertConfig as AlbertConfig
+    from albert_tf.errors import InputError as InputError
+    from albert_tf.models.classification import AlbertForMultipleChoice as AlbertForMultipleChoice
     from albert_tf.models.classification import (
-        AlbertForMultipleChoice,
-        AlbertForSequenceClassification,
-        AlbertForTokenClassification,
+        AlbertForSequenceClassification as AlbertForSequenceClassification,
     )
-    from albert_tf.models.encoder import AlbertEncoder
-    from albert_tf.models.pretraining import AlbertForPreTraining
+    from albert_tf.models.classification import AlbertForTokenClassification as AlbertForTokenClassification
+    from albert_tf.models.encoder import AlbertEncoder as AlbertEncoder
+    from albert_tf.models.pretraining import AlbertForPreTraining as AlbertForPreTraining
+    from albert_tf.models.question_answering import AlbertForQuestionAnswering as AlbertForQuestionAnswering
     from albert_tf.models.question_answering import (
-        AlbertForQuestionAnswering,
-        AlbertForQuestionAnsweringV2,
+        AlbertForQuestionAnsweringV2 as AlbertForQuestionAnsweringV2,
     )
-    from albert_tf.tokenization import load_tokenizer
+    from albert_tf.tokenization import load_tokenizer as load_tokenizer
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
@@ -38,20 +38,7 @@ _HOMES = {
     "load_tokenizer": "albert_tf.tokenization",
     "load_weights": "albert_tf.checkpoints.loading",
 }
-
-__all__ = [
-    "AlbertConfig",
-    "AlbertEncoder",
-    "AlbertForMultipleChoice",
-    "AlbertForPreTraining",
-    "AlbertForQuestionAnswering",
-    "AlbertForQuestionAnsweringV2",
-    "AlbertForSequenceClassification",
-    "AlbertForTokenClassification",
-    "InputError",
-    "load_tokenizer",
-    "load_weights",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

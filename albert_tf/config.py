@@ -12,13 +12,13 @@ from albert_tf.files import read_json, write_json
 ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
 SHARING_MODES = ("all", "attention", "ffn", "none")
 
-# Keys of released files that change nothing in the graph; they are carried back out as they came.
+# Keys of released files that change nothing in the graph; they are written back as they came.
 _DEAD_KEYS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks", "layers_to_keep")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AlbertConfig:
-    """The shape of an ALBERT model. The sizes without a default are required: none is silently xxlarge's.
+    """The shape of an ALBERT model. Sizes without a default are required; `InputError` if one is impossible.
 
     Args:
       vocab_size: rows of the word embedding table.
@@ -35,12 +35,9 @@ class AlbertConfig:
       hidden_dropout_prob: dropout on the embeddings and on both outputs of a block.
       attention_probs_dropout_prob: dropout on the attention probabilities.
       max_position_embeddings: longest sequence.
-      type_vocab_size: segments.
+      type_vocab_size: number of segments.
       initializer_range: standard deviation of the truncated-normal initializer.
-      carried: keys of released files without meaning, kept so that they are written back.
-
-    Raises:
-      InputError: a value is impossible; the message names it.
+      carried: keys of released files without meaning; they are written back.
     """
 
     vocab_size: int
@@ -73,39 +70,21 @@ class AlbertConfig:
                 raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if not self.initializer_range > 0:
             raise InputError(f"initializer_range must be above 0, not {self.initializer_range}")
-        for name in ("hidden_act", "cross_layer_sharing"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"{name} must be a text, not {getattr(self, name)!r}")
-        if self.hidden_act not in ACTIVATIONS:
-            raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
-        if self.cross_layer_sharing not in SHARING_MODES:
-            raise InputError(
-                f"cross_layer_sharing must be one of {', '.join(SHARING_MODES)}, "
-                f"not {self.cross_layer_sharing!r}"
-            )
-        if self.hidden_size % self.num_attention_heads:
-            raise InputError(
-                f"hidden_size {self.hidden_size} is not divisible by "
-                f"num_attention_heads {self.num_attention_heads}"
-            )
-        if self.num_hidden_groups > self.num_hidden_layers:
-            raise InputError(
-                f"num_hidden_groups {self.num_hidden_groups} is more than "
-                f"num_hidden_layers {self.num_hidden_layers}"
-            )
+        for name, allowed in (("hidden_act", ACTIVATIONS), ("cross_layer_sharing", SHARING_MODES)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        width, heads = self.hidden_size, self.num_attention_heads
+        if width % heads:
+            raise InputError(f"hidden_size {width} is not divisible by num_attention_heads {heads}")
+        groups, layers = self.num_hidden_groups, self.num_hidden_layers
+        if groups > layers:
+            raise InputError(f"num_hidden_groups {groups} is more than num_hidden_layers {layers}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AlbertConfig":
-        """Builds a config from the keys of an `albert_config.json`.
-
-        Unknown keys are kept out with a warning that names them.
-
-        Raises:
-          InputError: a size is missing or a value impossible.
-        """
+        """Makes a config from the keys of an `albert_config.json`; a warning names unknown keys."""
         fields = {f.name: f for f in dataclasses.fields(cls) if f.name != "carried"}
-        required = [n for n, f in fields.items() if f.default is dataclasses.MISSING]
-        missing = [name for name in required if name not in values]
+        missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
             raise InputError(f"missing {', '.join(missing)}")
         unknown = [k for k in values if k not in fields and k not in _DEAD_KEYS]
@@ -113,18 +92,13 @@ class AlbertConfig:
             message = f"config keys without meaning are ignored: {', '.join(unknown)}"
             warnings.warn(message, InputWarning, stacklevel=2)
         known = {k: v for k, v in values.items() if k in fields}
-        # The original writes the identity as an empty string or null.
-        if known.get("hidden_act", "linear") in ("", None):
+        if known.get("hidden_act", "linear") in ("", None):  # so the original writes the identity
             known["hidden_act"] = "linear"
         return cls(**known, carried={k: values[k] for k in _DEAD_KEYS if k in values})
 
     @classmethod
     def from_json_file(cls, path: str) -> "AlbertConfig":
-        """Reads an `albert_config.json`.
-
-        Raises:
-          InputError: the file cannot be read, is not JSON, or `from_dict` refuses it; the path is named.
-        """
+        """Reads an `albert_config.json`; an `InputError` names the path."""
         values = read_json(path, dict[str, Any])
         try:
             return cls.from_dict(values)
@@ -155,7 +129,7 @@ class AlbertConfig:
 
     @property
     def has_projection(self) -> bool:
-        """Whether embeddings are projected from E to H; where the two are equal they are not."""
+        """Whether embeddings are projected from E to H: they are unless the two are equal."""
         return self.embedding_size != self.hidden_size
 
     def attention_group(self, layer: int) -> int:
@@ -171,11 +145,7 @@ class AlbertConfig:
         return int(layer / self.num_hidden_layers * self.num_hidden_groups) if shared else layer
 
     def parameter_count(self) -> dict[str, int]:
-        """Trainable parameters of each part; what a model has is the sum over its parts.
-
-        Returns:
-          Counts under "embeddings", "encoder", "pooler", "masked_lm" and "sentence_order".
-        """
+        """The trainable parameters of each part; a model has the sum over its parts."""
         v, e, h, f = self.vocab_size, self.embedding_size, self.hidden_size, self.intermediate_size
         layers = range(self.num_hidden_layers)
         attention = (4 * h * h + 4 * h + 2 * h) * len({self.attention_group(i) for i in layers})
@@ -191,38 +161,38 @@ class AlbertConfig:
 
 
 def _released_sizes() -> dict[str, AlbertConfig]:
-    """The released models: one table; v1 and v2 differ in dropout only.
+    """The released models; v1 and v2 differ in dropout only.
 
-    Of xlarge v2 the releases disagree whether it has 16 heads or 32. The initializer range of xxlarge zh
-    is not certain; it matters for fresh weights only.
+    The releases disagree whether xlarge v2 has 16 heads or 32. The initializer range of xxlarge zh is not
+    certain; only fresh weights depend on it.
     """
-    sizes = {  # name: hidden, layers, heads, intermediate
-        "base": (768, 12, 12, 3072),
-        "large": (1024, 24, 16, 4096),
-        "xlarge": (2048, 24, 16, 8192),
-        "xxlarge": (4096, 12, 64, 16384),
-    }
-    initializer_range_zh = {"xlarge": 0.014, "xxlarge": 0.01}
     presets = {}
-    for name, (hidden, layers, heads, intermediate) in sizes.items():
-        common: dict[str, Any] = {
-            "embedding_size": 128,
-            "hidden_size": hidden,
-            "num_hidden_layers": layers,
-            "intermediate_size": intermediate,
-        }
-        english = AlbertConfig(vocab_size=30000, num_attention_heads=heads, **common)
-        dropout = 0.0 if name == "xxlarge" else 0.1
-        presets[f"{name}_v1"] = dataclasses.replace(
-            english, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
+    for name, hidden, layers, heads, intermediate, initializer_range_zh in (
+        ("base", 768, 12, 12, 3072, 0.02),
+        ("large", 1024, 24, 16, 4096, 0.02),
+        ("xlarge", 2048, 24, 16, 8192, 0.014),
+        ("xxlarge", 4096, 12, 64, 16384, 0.01),
+    ):
+        english = AlbertConfig(
+            vocab_size=30000,
+            embedding_size=128,
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate,
         )
+        dropout = 0.0 if name == "xxlarge" else 0.1
+        dropouts: dict[str, Any] = dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout
+        )
+        presets[f"{name}_v1"] = dataclasses.replace(english, **dropouts)
         presets[f"{name}_v2"] = english
-        presets[f"{name}_zh"] = AlbertConfig(
+        presets[f"{name}_zh"] = dataclasses.replace(
+            english,
             vocab_size=21128,
-            num_attention_heads=16 if name == "xxlarge" else heads,
+            num_attention_heads=min(heads, 16),
             hidden_act="relu",
-            initializer_range=initializer_range_zh.get(name, 0.02),
-            **common,
+            initializer_range=initializer_range_zh,
         )
     return presets
 

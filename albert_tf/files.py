@@ -1,4 +1,4 @@
-"""Input files by glob, JSON files of known types, and output files that appear only when they are complete.
+"""Input files by name and glob, JSON of known types, and output that appears only when it is complete.
 
 A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imported only then.
 """
@@ -28,15 +28,21 @@ def has_scheme(path: str) -> bool:
     return bool(_SCHEME.match(path))
 
 
+def _tensorflow_for(path: str) -> Any:
+    """The module of TensorFlow if the path has a scheme, else None."""
+    if not has_scheme(path):
+        return None
+    import tensorflow as tf
+
+    return tf
+
+
 def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
-    r"""Why TensorFlow cannot keep checkpoints and SavedModels at a path, with the path; None if it can.
+    r"""The path, and why TensorFlow cannot keep checkpoints and SavedModels there; None if it can.
 
-    TensorFlow takes the path of a checkpoint for a pattern: where it has a `[` or a `\`, it finds nothing
-    when it reads; where it has a `*` or a `?`, it removes old checkpoints of other folders too.
-
-    Args:
-      path: of a folder or a checkpoint.
-      to_write: whether a run writes there; for reading, `*` and `?` do no harm.
+    TensorFlow takes the path of a checkpoint for a pattern. If the path has a `[` or a `\`, TensorFlow does
+    not find the checkpoint again. If it has a `*` or a `?`, TensorFlow also removes old checkpoints of other
+    folders; for reading (`to_write=False`) these two do no harm.
     """
     try:
         path.encode()
@@ -45,19 +51,15 @@ def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
         return f"{shown}: the name is not UTF-8, as TensorFlow needs it"
     for character in "[\\*?" if to_write else "[\\":
         if character in path:
-            return (
-                f"{path}: TensorFlow takes the character {character} for a pattern; choose a name without it"
-            )
+            problem = f"TensorFlow takes the character {character} for a pattern"
+            return f"{path}: {problem}; choose a name without it"
     return None
 
 
 def open_file(path: str) -> IO[bytes]:
-    """A file opened to read its bytes."""
-    if has_scheme(path):
-        import tensorflow as tf
-
-        return tf.io.gfile.GFile(path, "rb")
-    return open(path, "rb")
+    """Opens a file to read its bytes."""
+    tf = _tensorflow_for(path)
+    return tf.io.gfile.GFile(path, "rb") if tf else open(path, "rb")
 
 
 def file_stem(path: str) -> str:
@@ -66,33 +68,25 @@ def file_stem(path: str) -> str:
 
 
 def file_exists(path: str) -> bool:
-    """Whether there is a file (or folder) of that name."""
-    if has_scheme(path):
-        import tensorflow as tf
-
-        return tf.io.gfile.exists(path)
-    return os.path.exists(path)
+    """Whether there is a file or folder of that name."""
+    tf = _tensorflow_for(path)
+    return tf.io.gfile.exists(path) if tf else os.path.exists(path)
 
 
 def file_size(path: str) -> int:
-    """The bytes of a file."""
-    if has_scheme(path):
-        import tensorflow as tf
-
-        return tf.io.gfile.stat(path).length
-    return os.path.getsize(path)
+    """The size of a file in bytes."""
+    tf = _tensorflow_for(path)
+    return tf.io.gfile.stat(path).length if tf else os.path.getsize(path)
 
 
 def matching_files(patterns: Sequence[str]) -> list[str]:
-    """The files that a list of names and globs stands for, in order, each once.
-
-    Raises:
-      InputError: a name does not exist or is a folder, or a glob matches nothing.
-    """
+    """The files for a list of names and globs, in order, each once; `InputError` if one stands for none."""
     found: dict[str, None] = {}
     for pattern in patterns:
-        # A name that exists is meant literally, brackets and all.
-        names = [pattern] if os.path.exists(pattern) else sorted(_glob(pattern))
+        # A name that exists is meant literally, even if it has brackets.
+        tf = _tensorflow_for(pattern)
+        find = tf.io.gfile.glob if tf else glob.glob
+        names = [pattern] if os.path.exists(pattern) else sorted(find(pattern))
         if not names:
             raise InputError(f"{pattern}: no such file, and no file name matches it")
         for name in names:
@@ -105,7 +99,7 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
 
 
 def files_that_begin_with(prefix: str, rest: str = "*") -> list[str]:
-    """The paths that begin with `prefix`, taken literally, and go on as the glob `rest` says; sorted."""
+    """The sorted paths that begin with `prefix`, taken literally, and go on as the glob `rest` says."""
     folder, start = os.path.split(prefix)
     return sorted(
         os.path.join(folder, name)
@@ -115,41 +109,33 @@ def files_that_begin_with(prefix: str, rest: str = "*") -> list[str]:
 
 
 def _names_in(folder: str) -> list[str]:
-    """The names of what is in a folder; none if it is not there."""
-    if has_scheme(folder):
-        import tensorflow as tf
-
+    """The names of what a folder holds; empty if there is no such folder."""
+    if tf := _tensorflow_for(folder):
         with contextlib.suppress(tf.errors.NotFoundError):
             return [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
-        return []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return os.listdir(folder)
+    else:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return os.listdir(folder)
     return []
 
 
 def move_file(name: str, path: str) -> None:
-    """Gives a file the name `path`, replacing what has it.
-
-    `path` may have a scheme; `name` only if it is on the same file system.
-    """
-    if has_scheme(path):
-        import tensorflow as tf
-
-        tf.io.gfile.makedirs(os.path.dirname(path))
-        if has_scheme(name):
-            tf.io.gfile.rename(name, path, overwrite=True)
-        else:
-            tf.io.gfile.copy(name, path, overwrite=True)
-            os.remove(name)
-    else:
+    """Moves a file to `path`, replacing what is there; if `name` has a scheme, both have the same."""
+    tf = _tensorflow_for(path)
+    if not tf:
         os.replace(name, path)
+        return
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    if has_scheme(name):
+        tf.io.gfile.rename(name, path, overwrite=True)
+    else:
+        tf.io.gfile.copy(name, path, overwrite=True)
+        os.remove(name)
 
 
 def remove_folder(path: str) -> None:
-    """Removes a folder and all in it; it need not be there."""
-    if has_scheme(path):
-        import tensorflow as tf
-
+    """Removes a folder and everything in it, if it exists."""
+    if tf := _tensorflow_for(path):
         with contextlib.suppress(tf.errors.NotFoundError):
             tf.io.gfile.rmtree(path)
     else:
@@ -158,10 +144,8 @@ def remove_folder(path: str) -> None:
 
 @contextlib.contextmanager
 def write_bytes(path: str) -> Iterator[IO[bytes]]:
-    """A file opened to write bytes, in a folder that is made; it appears when the block ends well."""
-    if has_scheme(path):
-        import tensorflow as tf
-
+    """Opens a file to write bytes. Its folder is created; the file appears when the block ends well."""
+    if tf := _tensorflow_for(path):
         tf.io.gfile.makedirs(os.path.dirname(path))
         name = f"{path}.{uuid.uuid4().hex}.incomplete"
         with tf.io.gfile.GFile(name, "wb") as file:
@@ -179,15 +163,10 @@ def write_text(path: str, text: str) -> None:
 
 
 def read_json(path: str, kind: type[_T]) -> _T:
-    """The content of a JSON file, of which the types are checked.
+    """Reads a JSON file; `InputError` if that fails, or if a field is missing or has another type.
 
-    Args:
-      path: the file.
-      kind: what the file must hold: a `TypedDict`, or a container such as `dict[str, int]`. Keys that a
-        `TypedDict` does not name are kept.
-
-    Raises:
-      InputError: the file cannot be read, is not JSON, or lacks a field or has one of another type.
+    `kind` is a `TypedDict`, or a container such as `dict[str, int]`. Keys that a `TypedDict` does not name
+    are kept.
     """
     try:
         with open_file(path) as file:
@@ -202,7 +181,7 @@ def read_json(path: str, kind: type[_T]) -> _T:
 
 
 def parse_json(data: bytes, place: str, kind: type[_T]) -> _T:
-    """What `read_json` does, for bytes that stand at `place`, such as "file.jsonl, line 3"."""
+    """Does what `read_json` does, for bytes from a `place` such as "file.jsonl, line 3"."""
     try:
         content = json.loads(data.decode("utf-8-sig"))
         msgspec.convert(content, kind)
@@ -224,16 +203,8 @@ def write_json(path: str, content: Any, *, sort_keys: bool = False) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=sort_keys) + "\n")
 
 
-def _glob(pattern: str) -> list[str]:
-    if has_scheme(pattern):
-        import tensorflow as tf
-
-        return tf.io.gfile.glob(pattern)
-    return glob.glob(pattern)
-
-
 def file_digest(path: str, on_progress: Callable[[int], None] = lambda size: None) -> str:
-    """sha256 of a file's bytes, in hexadecimal; `on_progress` is called with numbers of bytes."""
+    """The hexadecimal sha256 of a file; `on_progress` gets the number of bytes of each block."""
     digest = hashlib.sha256()
     with open_file(path) as file:
         while data := file.read(1 << 20):
@@ -243,7 +214,7 @@ def file_digest(path: str, on_progress: Callable[[int], None] = lambda size: Non
 
 
 def check_output_names(paths: Sequence[str]) -> None:
-    """Raises InputError where a path is a folder or comes twice."""
+    """Raises `InputError` if a path is a folder or comes twice."""
     for path in paths:
         if os.path.isdir(path):
             raise InputError(f"{path} is a folder; the output is a file")
@@ -251,31 +222,28 @@ def check_output_names(paths: Sequence[str]) -> None:
         raise InputError(f"an output file is named twice: {', '.join(paths)}")
 
 
-def _this_process() -> str:
-    """What tells a process from those that write into the same folder from other machines or containers."""
-    return f"{os.uname().nodename}.{os.getpid()}"
+def _hidden_name(path: str, ending: str = "incomplete") -> str:
+    """A name beside a path that no other process uses, on this machine or another."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.{ending}")
 
 
 @contextlib.contextmanager
 def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
-    """Yields a temporary name beside each path; they become the paths when the block ends without error.
+    """Yields a temporary name beside each path; the files get their paths when the block ends well.
 
-    Missing folders are created. When the block fails the temporary files vanish and whatever the paths held
-    before stays.
-
-    Raises:
-      InputError: a path is a folder, comes twice or cannot be written.
+    Missing folders are created. If the block fails, the paths stay as they were. `InputError` if a path is a
+    folder, comes twice or cannot be written.
     """
     check_output_names(paths)
     temporary = []
     try:
         for path in paths:
-            folder, name = os.path.split(path)
-            temporary.append(os.path.join(folder, f".{name}.{_this_process()}.incomplete"))
+            temporary.append(_hidden_name(path))
             try:
-                os.makedirs(folder or ".", exist_ok=True)
+                os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
                 with open(temporary[-1], "wb"):
-                    pass  # says at once whether the folder can be written
+                    pass  # fails at once if the folder cannot be written
             except OSError as error:
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None
         yield temporary
@@ -288,17 +256,26 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
+def temporary_folder(path: str, inside: bool = False) -> Iterator[str]:
+    """Yields an empty folder beside a path, or inside it; the folder is removed when the block ends."""
+    temporary = _hidden_name(os.path.abspath(os.path.join(path, "output") if inside else path))
+    try:
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        os.mkdir(temporary)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator[str]:
-    """Yields a temporary empty folder beside a path; it becomes the path when the block ends without error.
+    """Yields a temporary empty folder beside a path; it becomes the path when the block ends well.
 
-    When the block fails the temporary folder vanishes and whatever the path held before stays.
-
-    Args:
-      path: a folder that does not exist or is empty.
-      overwrite: whether it may also hold something, which is then replaced.
-
-    Raises:
-      InputError: it holds something, is a file, cannot be written, or has a name that TensorFlow cannot read.
+    If the block fails, the path stays as it was. `InputError` if the path is a file, cannot be written, is a
+    pattern for TensorFlow, or holds something and `overwrite` is false.
     """
     if problem := problem_for_tensorflow(path):
         raise InputError(problem)
@@ -307,20 +284,10 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
         raise InputError(f"{path} is a file; the output is a folder")
     if not overwrite and os.path.isdir(path) and os.listdir(path):
         raise InputError(f"{path} exists; --overwrite replaces it")
-    parent, name = os.path.split(path)
-    temporary, before = (
-        os.path.join(parent, f".{name}.{_this_process()}.{w}") for w in ("incomplete", "before")
-    )
-    try:
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(temporary)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    try:
+    with temporary_folder(path) as temporary:
         yield temporary
+        before = _hidden_name(path, "before")
         if os.path.isdir(path):
             os.rename(path, before)
         os.rename(temporary, path)
         shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

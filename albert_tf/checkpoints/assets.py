@@ -3,7 +3,6 @@
 import dataclasses
 import filecmp
 import functools
-import glob
 import os
 import re
 import shutil
@@ -17,15 +16,15 @@ from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.config import AlbertConfig
 from albert_tf.data.records import read_metadata
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import file_digest, read_json, write_json
+from albert_tf.files import file_digest, files_that_begin_with, read_json, write_json, write_text
 from albert_tf.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece_training import vocabulary_listing
 
 CONFIG_FILE = "albert_config.json"
 
 _LARGEST = 1 << 26  # bytes; a larger file is a corpus, not a vocabulary
-_FUNCTIONAL = re.compile(r"\[.*\]|<.*>")  # pieces such as [CLS], which no text becomes
-_TEXT_KEYS = ("do_lower_case", "keep_accents", "vocabulary")  # of `task.json`: how text becomes ids
+_FUNCTIONAL = re.compile(r"\[.*\]|<.*>")  # pieces such as [CLS], which no text contains
+_TEXT_KEYS = ("do_lower_case", "keep_accents", "vocabulary")  # in `task.json`: how text becomes ids
 _FLAGS = {
     "task_name": "--task_name",
     "label_names": "--labels",
@@ -37,7 +36,7 @@ _FLAGS = {
 
 
 class _Task(TypedDict, total=False):
-    """The keys of `task.json` of which the type is known; a task may keep others."""
+    """The keys of `task.json` whose type is checked; a task may keep others."""
 
     task_name: str
     label_names: list[str]
@@ -52,17 +51,15 @@ class _Task(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assets:
-    """What belongs to weights. What is not known is None.
+    """What belongs to weights; unknown things are None.
 
     Attributes:
       place: where the weights are, for messages.
-      config: the model's shape.
-      spm_model_file, vocab_file: the file of the vocabulary, SentencePiece or WordPiece; at most one.
-      do_lower_case: whether text is lower-cased.
-      keep_accents: whether text keeps its accents.
-      task: what the weights were trained for, as far as that is known: "task_name", "label_names" in the
-        order of the classes (none where the result is a score), "num_texts" in an example, "text_columns",
-        "label_column", "max_seq_length", and what else the task keeps.
+      spm_model_file, vocab_file: the SentencePiece or the WordPiece vocabulary; at most one of them.
+      do_lower_case, keep_accents: whether text is lower-cased, and whether it keeps its accents.
+      task: what the weights were trained for: "task_name", "label_names" in the order of the classes (empty
+        if the result is a score), "num_texts" in an example, "text_columns", "label_column",
+        "max_seq_length", and what else the task keeps.
     """
 
     place: str = "the weights"
@@ -75,25 +72,22 @@ class Assets:
 
     @classmethod
     def read(cls, folder: str, place: str | None = None) -> "Assets":
-        """Reads what lies in a folder, or in the `assets` inside it.
+        """Reads the assets in a folder, or in the folder `assets` inside it; `InputError` if one is broken.
 
-        A vocabulary may have any name: a file counts by what is in it; of two, neither.
-
-        Raises:
-          InputError: a config or a `task.json` is broken.
+        A vocabulary may have any name, because its content is checked. Of two vocabularies neither counts.
         """
         folders = [path for path in (folder, os.path.join(folder, "assets")) if os.path.isdir(path)]
-        configs, tasks = (
-            [os.path.join(path, name) for path in folders if os.path.exists(os.path.join(path, name))]
+        config, task_file = (
+            next(filter(os.path.exists, (os.path.join(path, name) for path in folders)), None)
             for name in (CONFIG_FILE, TASK_FILE)
         )
         found = [path for inside in folders for path in vocabularies_in(inside)]
         models = [path for path in found if path.endswith(".model")]
         lists = [path for path in found if not path.endswith(".model")]
-        task: dict[str, Any] = dict(read_json(tasks[0], _Task)) if tasks else {}
+        task: dict[str, Any] = dict(read_json(task_file, _Task)) if task_file else {}
         return cls(
             place=place or folder,
-            config=AlbertConfig.from_json_file(configs[0]) if configs else None,
+            config=AlbertConfig.from_json_file(config) if config else None,
             spm_model_file=models[0] if len(models) == 1 else None,
             vocab_file=lists[0] if len(lists) == 1 and len(models) != 1 else None,
             do_lower_case=task.get("do_lower_case"),
@@ -103,18 +97,12 @@ class Assets:
 
     @classmethod
     def of_records(cls, paths: Sequence[str], needs_vocabulary: bool = True) -> "Assets":
-        """The vocabulary and the casing of pretraining records, as the descriptions beside them say.
+        """The vocabulary and the casing of pretraining records, from the descriptions beside the records.
 
-        A vocabulary that is no longer where it was is looked for beside the records.
-
-        Args:
-          paths: of the records.
-          needs_vocabulary: whether a warning says that the vocabulary is not found.
-
-        Raises:
-          InputError: two files were made with different vocabularies or casings.
+        A vocabulary that was moved is looked for beside the records. If it is not there, a warning says so
+        unless `needs_vocabulary` is false. `InputError` if files have different vocabularies or casings.
         """
-        told: dict[str, tuple[Any, str]] = {}  # what the first file that says it says, and that file
+        told: dict[str, tuple[Any, str]] = {}  # each fact, and the first file that tells it
         files: dict[str, Any] = {}
         lost = None
         digest = functools.cache(file_digest)
@@ -145,7 +133,7 @@ class Assets:
         return cls(place=paths[0], **files, **found)
 
     def or_else(self, other: "Assets") -> "Assets":
-        """These assets, with those of `other` for what is not known here."""
+        """These assets; what is unknown here comes from `other`."""
         vocabulary = self if self.vocabulary else other
         return Assets(
             place=self.place,
@@ -166,14 +154,9 @@ class Assets:
         do_lower_case: bool | None = None,
         **task: Any,
     ) -> "Assets":
-        """These assets, with those that flags name in their place; of the two vocabularies the first counts.
+        """These assets, overridden by the flags that are not None; of two vocabularies the first counts.
 
-        A flag that contradicts what belongs to the weights is followed, with a warning.
-
-        Args:
-          albert_config_file, spm_model_file, vocab_file: files.
-          do_lower_case: whether text is lower-cased.
-          **task: entries of `task`; None where there is no flag.
+        A warning says if a flag contradicts what belongs to the weights. `**task` are entries of `task`.
         """
         given = Assets(
             config=AlbertConfig.from_json_file(albert_config_file) if albert_config_file else None,
@@ -185,9 +168,8 @@ class Assets:
         problems = []
         if None not in (do_lower_case, self.do_lower_case) and do_lower_case != self.do_lower_case:
             kind = "lower-cased" if self.do_lower_case else "cased"
-            problems.append(
-                f"made for {kind} text, but --do_lower_case={str(do_lower_case).lower()} is given"
-            )
+            flag = f"--do_lower_case={do_lower_case}".lower()
+            problems.append(f"made for {kind} text, but {flag} is given")
         if given.vocabulary and self.vocabulary and not _are_the_same(given.vocabulary, self.vocabulary):
             name = os.path.basename(self.vocabulary)
             problems.append(f"made with the vocabulary {name}, but {given.vocabulary} is another")
@@ -197,22 +179,19 @@ class Assets:
 
     @property
     def vocabulary(self) -> str | None:
-        """The file of the vocabulary, whatever its kind."""
+        """The file of the vocabulary, of either kind."""
         return self.spm_model_file or self.vocab_file
 
     def needed_config(self) -> AlbertConfig:
-        """The config; InputError if there is none."""
+        """The config; `InputError` if there is none."""
         if self.config is None:
             raise InputError(f"there is no {CONFIG_FILE} beside {self.place}: pass --albert_config_file")
         return self.config
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the vocabulary. Text is lower-cased where nothing says whether it is.
+        """The tokenizer of the vocabulary, which must fit the config; `InputError` if there is none.
 
-        That is said in a warning if the vocabulary has pieces with capital letters.
-
-        Raises:
-          InputError: there is no vocabulary, it is broken, or it has more pieces than the config.
+        If nothing says whether text is lower-cased, it is. A warning says so if pieces have capital letters.
         """
         lower, keep_accents = self.do_lower_case is not False, bool(self.keep_accents)
         tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, keep_accents)
@@ -228,20 +207,16 @@ class Assets:
         return tokenizer
 
     def description(self) -> dict[str, Any]:
-        """The task and how text becomes ids, as far as that is known, by the keys of `task.json`."""
+        """What is known of the task and of how text becomes ids, by the keys of `task.json`."""
         vocabulary = file_digest(self.vocabulary) if self.vocabulary else None
-        casing = {"do_lower_case": self.do_lower_case, "keep_accents": self.keep_accents or None}
-        text = casing | {"vocabulary": vocabulary}
+        text = dict(zip(_TEXT_KEYS, (self.do_lower_case, self.keep_accents or None, vocabulary), strict=True))
         return {**self.task, **{key: value for key, value in text.items() if value is not None}}
 
     def write(self, folder: str, names_from: str | None = None) -> None:
         """Writes config, vocabulary and `task.json` into a folder, as far as they are known.
 
-        The vocabulary keeps its file name, except where the same one is there already under another name.
-
-        Args:
-          folder: where.
-          names_from: the folder in which it may be there already, if it is another one.
+        The vocabulary keeps its file name, unless the folder `names_from` (default: `folder`) already holds
+        the same vocabulary under another name.
         """
         if self.config:
             self.config.to_json_file(os.path.join(folder, CONFIG_FILE))
@@ -257,37 +232,31 @@ class Assets:
 
     def _write_vocabulary(self, vocabulary: str, folder: str, names_from: str) -> None:
         ending = ".model" if self.spm_model_file else ".txt"
-        there = glob.glob(os.path.join(glob.escape(names_from), f"*{ending}"))
-        path = next((path for path in sorted(there) if _are_the_same(path, vocabulary)), vocabulary)
+        there = files_that_begin_with(os.path.join(names_from, ""), f"[!.]*{ending}")
+        path = next((path for path in there if _are_the_same(path, vocabulary)), vocabulary)
         stem = os.path.basename(path).lstrip(".").removesuffix(ending)
         target = os.path.join(folder, stem + ending)
         if os.path.realpath(vocabulary) != os.path.realpath(target):
             shutil.copyfile(vocabulary, target)
         if self.spm_model_file:
             with open(self.spm_model_file, "rb") as model:
-                listing = vocabulary_listing(model.read())
-            with open(os.path.join(folder, f"{stem}.vocab"), "w", encoding="utf-8") as file:
-                file.write(listing)
+                write_text(os.path.join(folder, f"{stem}.vocab"), vocabulary_listing(model.read()))
 
 
 def check_vocabulary_fits(pieces: int, config: AlbertConfig, what: str) -> None:
-    """InputError if there are more pieces than rows of embeddings; fewer are fine: rows may be padding.
+    """Raises `InputError` if a vocabulary has more pieces than the embeddings have rows.
 
-    Args:
-      pieces: of the vocabulary.
-      config: the model's shape.
-      what: the beginning of the message, such as "30k-clean.model has".
+    Fewer are fine: rows may be padding. `what` begins the message, for example "30k-clean.model has".
     """
     if pieces > config.vocab_size:
         raise InputError(f"{what} {pieces} pieces, but the config's vocab_size is {config.vocab_size}")
 
 
 def vocabularies_in(folder: str) -> list[str]:
-    """The files of a folder that are vocabularies, by their content."""
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    paths = [os.path.join(folder, name) for name in names]
+    """The files of a folder that are vocabularies, told by their content."""
     kinds = {".model": SentencePieceTokenizer, ".txt": WordPieceTokenizer}
-    return [path for path in paths for end in kinds if path.endswith(end) and _loads(kinds[end], path)]
+    names = {end: files_that_begin_with(os.path.join(folder, ""), f"[!.]*{end}") for end in kinds}
+    return sorted(path for end, paths in names.items() for path in paths if _loads(kinds[end], path))
 
 
 def _loads(tokenizer_class: type, path: str) -> bool:
@@ -309,11 +278,9 @@ def _has_capital(piece: str) -> bool:
 
 
 def differences(saved: Assets, ours: Assets) -> list[str]:
-    """In what assets differ that both know, in words that name the flag.
+    """The differences between assets that both know, in words that name the flag.
 
-    Args:
-      saved: of earlier weights.
-      ours: of the task at hand.
+    `saved` belongs to earlier weights, `ours` to the task at hand.
     """
     old, new = saved.description(), ours.description()
     for facts in (old, new):
@@ -331,5 +298,5 @@ def _shown(value: Any) -> str:
 
 
 def folder_of(path: str) -> str:
-    """The folder that weights lie in: that of a checkpoint, or `path` itself."""
+    """The folder of weights: the folder of a checkpoint, or `path` itself."""
     return path if tf.io.gfile.isdir(path) else os.path.dirname(path)

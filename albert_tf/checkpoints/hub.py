@@ -1,4 +1,4 @@
-"""TF-Hub modules: SavedModels whose variables are a checkpoint, and which say whether text is lower-cased."""
+"""TF-Hub modules: SavedModels whose variables are a checkpoint, and which tell the casing of text."""
 
 import dataclasses
 import os
@@ -21,28 +21,19 @@ def is_module(folder: str) -> bool:
 
 
 def read_module(folder: str, path: str) -> WeightSource:
-    """The weights of a module in TF1 or TF2 format, and its casing.
-
-    Args:
-      folder: where it lies.
-      path: what the user gave, for the report.
-
-    Raises:
-      InputError: a file of it is missing or damaged.
-    """
+    """The weights and the casing of a module in TF1 or TF2 format; `path` is what the user gave."""
     prefix = os.path.join(folder, "variables", "variables")
     if not tf.io.gfile.exists(f"{prefix}.index"):
         raise InputError(f"{path} has no variables/variables.index, which a hub module keeps its weights in")
     source = read_checkpoint(prefix, path)
     if source.kind == ORIGINAL:
-        return dataclasses.replace(
-            source, kind=HUB_TF1, assets=Assets(do_lower_case=_casing_in_graph(folder))
-        )
+        assets = Assets(do_lower_case=_casing_in_graph(folder))
+        return dataclasses.replace(source, kind=HUB_TF1, assets=assets)
     return dataclasses.replace(source, kind=HUB_TF2)
 
 
 def _casing_in_graph(folder: str) -> bool | None:
-    """What the signature `tokenization_info` of a TF1 module gives, where it is a constant."""
+    """`do_lower_case` of the signature `tokenization_info` of a TF1 module, if it is a constant."""
     path = os.path.join(folder, _SAVED_MODEL)
     with tf.io.gfile.GFile(path, "rb") as file:
         try:

@@ -1,4 +1,4 @@
-"""Hugging Face folders: `config.json`, `model.safetensors` and the tokenizer's files."""
+"""Hugging Face folders: `config.json`, `model.safetensors` and the files of the tokenizer."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,6 @@ import safetensors.numpy
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.huggingface_config import (
     encoder_prefix,
-    expressible,
     head_in,
     is_transposed,
     read_config,
@@ -37,13 +36,13 @@ _TIED = {
 
 
 class _Index(TypedDict):
-    """What the index of several files of weights holds: the file of each tensor."""
+    """The index of weights in several files: the file of each tensor."""
 
     weight_map: dict[str, str]
 
 
 def is_folder(folder: str) -> bool:
-    """Whether a folder has weights in Hugging Face's form; `InputError` if they are a pickle."""
+    """Whether a folder holds safetensors; `InputError` if it holds only a pickle."""
     if any(os.path.exists(os.path.join(folder, name)) for name in (_WEIGHTS, _INDEX)):
         return True
     for name in _PICKLES:
@@ -53,33 +52,26 @@ def is_folder(folder: str) -> bool:
 
 
 def is_safetensors(path: str) -> bool:
-    """Whether a file begins like safetensors: the length of a JSON header, then the header."""
+    """Whether a file begins as safetensors do; `InputError` if it begins as a pickle of PyTorch does."""
     with open(path, "rb") as file:
-        return file.read(9)[8:] == b"{"
-
-
-def refuse_pickle(path: str) -> None:
-    """Raises `InputError` if a file is a pickle, as PyTorch writes them."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    if start[:1] == b"\x80" or start == b"PK\x03\x04":
+        start = file.read(9)
+    if start[8:] == b"{":  # the JSON header, after its length
+        return True
+    if start.startswith((b"\x80", b"PK\x03\x04")):
         raise _pickle_refused(path, os.path.dirname(path) or ".")
+    return False
 
 
 def _pickle_refused(path: str, folder: str) -> InputError:
     return InputError(
-        f"{path} is a pickle, which can run any code when it is read. Where you trust it, convert it: "
+        f"{path} is a pickle, which can run any code when it is read. If you trust it, convert it: "
         f'python -c "from transformers import AutoModelForPreTraining as M; '
         f"M.from_pretrained('{folder}').save_pretrained('{folder}')\" writes {_WEIGHTS}"
     )
 
 
 def read_folder(folder: str, path: str) -> WeightSource:
-    """The weights of a folder, by the original's names; `path` is what the user gave.
-
-    Raises:
-      InputError: a file is missing or damaged, or the model cannot be expressed in the original's form.
-    """
+    """The weights of a folder by the original's names; `path` is what the user gave."""
     config_file = os.path.join(folder, "config.json")
     if not os.path.exists(config_file):
         raise InputError(f"{folder} has {_WEIGHTS} but no config.json beside it")
@@ -89,10 +81,8 @@ def read_folder(folder: str, path: str) -> WeightSource:
     _check_tied(tensors, prefix, folder)
     skipped = {*_TIED, f"{prefix}embeddings.position_ids"}
     names = {to_original(name, prefix): name for name in tensors.files if name not in skipped}
-    shapes = {}
-    for ours, theirs in names.items():
-        shape = tensors.shape(theirs)
-        shapes[ours] = shape[::-1] if is_transposed(ours) else shape
+    shapes = {ours: tensors.shape(theirs) for ours, theirs in names.items()}
+    shapes = {name: shape[::-1] if is_transposed(name) else shape for name, shape in shapes.items()}
 
     def read(name: str) -> np.ndarray:
         value = tensors.read(names[name])
@@ -114,7 +104,7 @@ def read_folder(folder: str, path: str) -> WeightSource:
 
 
 class _Tensors:
-    """The tensors of one or several safetensors files, by Hugging Face's names, as float32."""
+    """The float32 tensors of one or several safetensors files, by Hugging Face's names."""
 
     def __init__(self, folder: str):
         index, files = os.path.join(folder, _INDEX), [_WEIGHTS]
@@ -147,14 +137,14 @@ def _check_tied(tensors: _Tensors, prefix: str, folder: str) -> None:
 
 
 def _drop_identity(shapes: dict[str, tuple[int, ...]], read, folder: str) -> None:
-    """Takes out the projection that Hugging Face always has, where the original has none."""
+    """Removes the projection, which Hugging Face always has, if the original has none."""
     if f"{_MAPPING}/kernel" not in shapes:
         return
     kernel, bias = read(f"{_MAPPING}/kernel"), read(f"{_MAPPING}/bias")
     if not np.array_equal(kernel, np.eye(*kernel.shape)) or np.any(bias):
         raise InputError(
-            f"{folder}: embedding_hidden_mapping_in is not the identity, but embedding_size equals "
-            "hidden_size, where ALBERT has no projection"
+            f"{folder}: embedding_hidden_mapping_in is not the identity, but ALBERT has no projection if "
+            "embedding_size equals hidden_size"
         )
     del shapes[f"{_MAPPING}/kernel"], shapes[f"{_MAPPING}/bias"]
 
@@ -162,20 +152,12 @@ def _drop_identity(shapes: dict[str, tuple[int, ...]], read, folder: str) -> Non
 def write_folder(
     folder: str, assets: Assets, weights: Mapping[str, np.ndarray], head: str, dropout: float = 0.1
 ) -> None:
-    """Writes what `from_pretrained` loads: config, weights, and the tokenizer where there is a vocabulary.
+    """Writes what `from_pretrained` loads: config, weights, and a tokenizer if there is a vocabulary.
 
-    Args:
-      folder: exists, and is empty.
-      assets: what belongs to the weights, with the config.
-      weights: by the original's names.
-      head: see `albert_tf.models.heads`.
-      dropout: of the classifier.
-
-    Raises:
-      InputError: Hugging Face's ALBERT cannot express the model.
+    The weights have the original's names; `dropout` stands before the classifier. `InputError` if Hugging
+    Face's ALBERT cannot express the model.
     """
     config = assets.needed_config()
-    expressible(config)
     tensors = dict(weights)
     if not config.has_projection:
         size = config.hidden_size

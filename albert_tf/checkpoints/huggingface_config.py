@@ -1,4 +1,4 @@
-"""Hugging Face's `config.json` and ours; the table of its parameters and the original's variables."""
+"""Hugging Face's `config.json`, and the names of its parameters beside those of the original."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from albert_tf.models.heads import HEADS
 
 # The first head of a class counts, so that `AlbertModel` is the encoder.
 _HEADS = {name: head.name for head in reversed(list(HEADS.values())) for name in head.architectures}
-_PLACEHOLDER = re.compile(r"LABEL_\d+")  # the name of a label that has none
+_PLACEHOLDER = re.compile(r"LABEL_\d+")  # stands for a label without a name
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh")
 ERF_GELU_NOTE = (
     'hidden_act is "gelu", which is the erf form there; the tanh form, the only one of the original, is used '
@@ -22,7 +22,7 @@ ERF_GELU_NOTE = (
 
 
 class _Config(TypedDict, total=False):
-    """Keys of which the type matters before `AlbertConfig` looks at its own."""
+    """The keys whose types `AlbertConfig` does not check."""
 
     model_type: str
     position_embedding_type: str
@@ -33,22 +33,13 @@ class _Config(TypedDict, total=False):
 
 
 def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
-    """Reads a `config.json`.
-
-    Returns:
-      The config, all keys of the file, and notes on what it asks for that is done otherwise here.
-
-    Raises:
-      InputError: it is no ALBERT's, or the model cannot be expressed here.
-    """
+    """The config of a `config.json`, all keys of the file, and notes on what is different here."""
     values = dict(read_json(path, _Config))
     model_type = values.get("model_type", "albert")
     if model_type != "albert":
         raise InputError(f"{path} is the config of another model: model_type is {model_type!r}, not 'albert'")
     if values.get("position_embedding_type", "absolute") != "absolute":
-        raise InputError(
-            f"{path}: position_embedding_type {values['position_embedding_type']!r} is not known"
-        )
+        raise InputError(f"{path}: unknown position_embedding_type {values['position_embedding_type']!r}")
     notes = []
     known = {f.name for f in dataclasses.fields(AlbertConfig)} - {"carried"}
     ours = {key: value for key, value in values.items() if key in known}
@@ -65,22 +56,17 @@ def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
 
 
 def head_in(values: Mapping[str, Any]) -> str | None:
-    """The head that `architectures` names, if it has a counterpart."""
+    """The head that `architectures` names, if we have it."""
     return next((_HEADS[name] for name in values.get("architectures") or () if name in _HEADS), None)
 
 
 def task_in(values: Mapping[str, Any], path: str, num_labels: int | None) -> dict[str, Any]:
-    """The task, as far as a `config.json` says: the names of its labels; none where the result is a score.
+    """The `task` of `Assets` as far as a `config.json` tells it: the names of the labels.
 
-    Args:
-      values: the keys of the file.
-      path: of the file.
-      num_labels: outputs of the head; None without a head that has labels.
-
-    Raises:
-      InputError: the numbers of the labels are not 0, 1, ..., or not as many as the head has outputs.
+    `num_labels` counts the outputs of the head, None if it has no labels. `InputError` if the file numbers
+    the labels otherwise.
     """
-    if num_labels is None or head_in(values) == "multiple_choice":  # whose one output is no label
+    if num_labels is None or head_in(values) == "multiple_choice":  # its one output is no label
         return {}
     if num_labels == 1 and head_in(values) == "classification":
         return {"label_names": []}
@@ -103,19 +89,10 @@ def write_config(
     dropout: float,
     special: Mapping[str, int],
 ) -> None:
-    """Writes a `config.json`.
+    """Writes a `config.json`; `InputError` if Hugging Face's ALBERT cannot express the model.
 
-    Args:
-      folder: where.
-      config: the model's shape.
-      head: a key of `HEADS`.
-      task: what the weights were trained for, see `Assets`.
-      labels: number of labels of a classifier.
-      dropout: of the classifier.
-      special: ids under the keys `pad_token_id`, `bos_token_id` and `eos_token_id`.
-
-    Raises:
-      InputError: Hugging Face's ALBERT cannot express the model.
+    `task` is that of `Assets`, `labels` the number of labels of a classifier, `dropout` stands before it;
+    `special` are the ids `pad_token_id`, `bos_token_id` and `eos_token_id`.
     """
     values = dataclasses.asdict(config) | expressible(config)
     for key in ("carried", "cross_layer_sharing"):
@@ -140,11 +117,7 @@ def write_config(
 
 
 def expressible(config: AlbertConfig) -> dict[str, int]:
-    """The `num_hidden_groups` under which Hugging Face's ALBERT shares the same weights.
-
-    Raises:
-      InputError: there is none.
-    """
+    """The `num_hidden_groups` with which Hugging Face's ALBERT shares the same weights, or `InputError`."""
     if config.cross_layer_sharing in ("attention", "ffn"):
         raise InputError(
             f"Hugging Face's ALBERT cannot share {config.cross_layer_sharing} alone (cross_layer_sharing): "
@@ -162,25 +135,24 @@ def expressible(config: AlbertConfig) -> dict[str, int]:
     return {"num_hidden_groups": groups}
 
 
-# Without the last part, which follows from the kind: kernel or gamma is "weight", beta or bias is "bias".
-_DENSE = {
+# Names without their last part: kernels and gammas are called "weight" there, biases and betas "bias".
+_STEMS = {
+    "albert.embeddings.LayerNorm": "bert/embeddings/LayerNorm",
     "albert.encoder.embedding_hidden_mapping_in": "bert/encoder/embedding_hidden_mapping_in",
     "albert.pooler": "bert/pooler/dense",
     "predictions.dense": "cls/predictions/transform/dense",
-}
-_NORM = {
-    "albert.embeddings.LayerNorm": "bert/embeddings/LayerNorm",
     "predictions.LayerNorm": "cls/predictions/transform/LayerNorm",
 }
-_DENSE_IN_LAYER = {
+_STEMS_IN_LAYER = {
     "attention.query": "attention_1/self/query",
     "attention.key": "attention_1/self/key",
     "attention.value": "attention_1/self/value",
     "attention.dense": "attention_1/output/dense",
+    "attention.LayerNorm": "LayerNorm",
     "ffn": "ffn_1/intermediate/dense",
     "ffn_output": "ffn_1/intermediate/output/dense",
+    "full_layer_layer_norm": "LayerNorm_1",
 }
-_NORM_IN_LAYER = {"attention.LayerNorm": "LayerNorm", "full_layer_layer_norm": "LayerNorm_1"}
 _WHOLE = {
     "albert.embeddings.word_embeddings.weight": "bert/embeddings/word_embeddings",
     "albert.embeddings.token_type_embeddings.weight": "bert/embeddings/token_type_embeddings",
@@ -195,17 +167,16 @@ _WHOLE = {
 }
 
 
-def _pairs(dense: dict[str, str], norm: dict[str, str]) -> dict[str, str]:
-    """The tables with the last parts of the names."""
+def _with_last_parts(stems: dict[str, str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for table, weight, bias in ((dense, "kernel", "bias"), (norm, "gamma", "beta")):
-        for theirs, ours in table.items():
-            pairs |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/{bias}"}
+    for theirs, ours in stems.items():
+        weight, bias = ("gamma", "beta") if "LayerNorm" in ours else ("kernel", "bias")
+        pairs |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/{bias}"}
     return pairs
 
 
-NAMES = _WHOLE | _pairs(_DENSE, _NORM)
-NAMES_IN_LAYER = _pairs(_DENSE_IN_LAYER, _NORM_IN_LAYER)
+NAMES = _WHOLE | _with_last_parts(_STEMS)
+NAMES_IN_LAYER = _with_last_parts(_STEMS_IN_LAYER)
 _BACK = {ours: theirs for theirs, ours in NAMES.items()}
 _BACK_IN_LAYER = {ours: theirs for theirs, ours in NAMES_IN_LAYER.items()}
 
@@ -214,16 +185,15 @@ _OUR_LAYER = re.compile(r"bert/encoder/transformer/group_(\d+)/inner_group_(\d+)
 
 
 def encoder_prefix(names: Iterable[str]) -> str:
-    """What stands before the encoder's parameters: "albert.", "" for `AlbertModel`, or a user's attribute."""
+    """How the names of the encoder begin: "albert.", "" for `AlbertModel`, or a user's attribute."""
     end = "embeddings.word_embeddings.weight"
     return next((name.removesuffix(end) for name in names if name.endswith(end)), "albert.")
 
 
 def to_original(name: str, prefix: str = "albert.") -> str:
-    """The original's name; a name that is not in the table is its own."""
-    if prefix != "albert." and name.startswith(
-        (f"{prefix}embeddings.", f"{prefix}encoder.", f"{prefix}pooler.")
-    ):
+    """The original's name; a name that is not in the table stays."""
+    parts = tuple(f"{prefix}{part}." for part in ("embeddings", "encoder", "pooler"))
+    if name.startswith(parts):
         name = f"albert.{name.removeprefix(prefix)}"
     layer = _THEIR_LAYER.fullmatch(name)
     if layer and layer[3] in NAMES_IN_LAYER:
@@ -232,7 +202,7 @@ def to_original(name: str, prefix: str = "albert.") -> str:
 
 
 def to_huggingface(name: str) -> str:
-    """Hugging Face's name; a name that is not in the table (the head of SQuAD 2.0) is its own."""
+    """Hugging Face's name; a name that is not in the table (in the head of SQuAD 2.0) stays."""
     layer = _OUR_LAYER.fullmatch(name)
     if layer:
         groups = f"albert.encoder.albert_layer_groups.{layer[1]}.albert_layers.{layer[2]}"
@@ -241,5 +211,5 @@ def to_huggingface(name: str) -> str:
 
 
 def is_transposed(original_name: str) -> bool:
-    """Whether the two store the matrix transposed to each other: kernels, but not those of SQuAD 2.0."""
+    """Whether Hugging Face stores the matrix transposed: kernels are, but not in the head of SQuAD 2.0."""
     return original_name.endswith("/kernel") and to_huggingface(original_name) != original_name

@@ -1,4 +1,4 @@
-"""The files from which Hugging Face's `AutoTokenizer` makes a tokenizer with our ids."""
+"""The files for Hugging Face's `AutoTokenizer`, which makes a tokenizer with our ids."""
 
 import base64
 import itertools
@@ -8,19 +8,18 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator
 from typing import Any, TypedDict
 
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.checkpoints.assets import Assets
-from albert_tf.files import read_json
+from albert_tf.files import read_json, write_text
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.tokenization.wordpiece import CONTINUATION
 
 _SETTINGS, _WHOLE = "tokenizer_config.json", "tokenizer.json"
 _LONGEST_WORD = 200
-_NEVER = -1e4  # a score so low that the piece is in no best division of a text
+_NEVER = -1e4  # a score so low that the piece is never used
 
 
 class _Settings(TypedDict, total=False):
@@ -37,17 +36,14 @@ class _TokenizerFile(TypedDict, total=False):
 
 
 def read_casing(folder: str) -> dict[str, Any]:
-    """Whether text is lower-cased and keeps its accents, as far as the tokenizer's files say.
+    """`do_lower_case` and `keep_accents` of `Assets`, as far as the files of a tokenizer tell them.
 
-    `tokenizer_config.json` counts; for what it does not say, the normalizer of `tokenizer.json`.
-
-    Returns:
-      The arguments `do_lower_case` and `keep_accents` of `Assets`.
+    `tokenizer_config.json` overrides the normalizer of `tokenizer.json`.
     """
     casing: dict[str, Any] = {}
     whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
     if os.path.exists(whole):
-        steps = list(_flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []}))
+        steps = _flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []})
         kinds = {step.get("type") for step in steps}
         drops = any(step.get("content") == "" and "Regex" in (step.get("pattern") or {}) for step in steps)
         casing = {
@@ -61,46 +57,38 @@ def read_casing(folder: str) -> dict[str, Any]:
     return casing
 
 
-def _flat(normalizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The steps of a normalizer, those of sequences one by one."""
+def _flat(normalizer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a normalizer, also of the sequences inside it."""
     steps = normalizer.get("normalizers")
     if not isinstance(steps, list):
-        yield normalizer
-        return
-    for step in steps:
-        if isinstance(step, dict):
-            yield from _flat(step)
+        return [normalizer]
+    return [inner for step in steps if isinstance(step, dict) for inner in _flat(step)]
 
 
 def special_ids(assets: Assets) -> dict[str, int]:
-    """The ids that `config.json` names; those of the English models where there is no vocabulary."""
-    if not assets.vocabulary:
-        return {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
-    return {
-        "pad_token_id": tokenizer.pad_id,
-        "bos_token_id": tokenizer.cls_id,
-        "eos_token_id": tokenizer.sep_id,
-    }
+    """The ids for `config.json`; without a vocabulary, the ids of the English models."""
+    pad, cls, sep = 0, 2, 3
+    if assets.vocabulary:
+        tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
+        pad, cls, sep = tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id
+    return {"pad_token_id": pad, "bos_token_id": cls, "eos_token_id": sep}
 
 
 def write_tokenizer(folder: str, assets: Assets) -> None:
-    """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary; nothing if there is none."""
+    """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary, if there is one."""
     vocabulary = assets.vocabulary
     if not vocabulary:
         return
     tokenizer = load_tokenizer(assets.spm_model_file, assets.vocab_file)
     lower, keep_accents = assets.do_lower_case is not False, bool(assets.keep_accents)
     if assets.spm_model_file:
-        parts = _unigram(vocabulary, lower, keep_accents)
+        name, parts = "spiece.model", _unigram(vocabulary, lower, keep_accents)
     else:
-        parts = _wordpiece(tokenizer, lower, keep_accents)
-    shutil.copyfile(
-        vocabulary, os.path.join(folder, "spiece.model" if assets.spm_model_file else "vocab.txt")
-    )
+        name, parts = "vocab.txt", _wordpiece(tokenizer, lower, keep_accents)
+    shutil.copyfile(vocabulary, os.path.join(folder, name))
     special = tokenizer.special
     settings = {
-        # A class that takes tokenizer.json as it is: AlbertTokenizer would put rules of its own in its place.
+        # This class takes tokenizer.json as it is; AlbertTokenizer would replace its rules.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "do_lower_case": lower,
         "keep_accents": keep_accents,
@@ -108,29 +96,23 @@ def write_tokenizer(folder: str, assets: Assets) -> None:
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "bos_token": special.cls,
         "eos_token": special.sep,
-        "unk_token": special.unk,
-        "sep_token": special.sep,
-        "pad_token": special.pad,
-        "cls_token": special.cls,
-        "mask_token": special.mask,
+        **{f"{name}_token": getattr(special, name) for name in ("unk", "sep", "pad", "cls", "mask")},
     }
     whole = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added_token(tokenizer, id) for id in sorted(tokenizer.special_ids)],
+        "added_tokens": _added_tokens(tokenizer),
         "post_processor": _template(tokenizer),
         **parts,
     }
     for name, content in ((_SETTINGS, settings), (_WHOLE, whole)):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+        write_text(os.path.join(folder, name), json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, Any]:
     """`preprocess_text` and the SentencePiece model."""
-    messages: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
+    messages: Any = sentencepiece_model_pb2  # type checkers do not see its classes, which are made at import
     model = messages.ModelProto()
     with open(spm_model_file, "rb") as file:
         model.ParseFromString(file.read())
@@ -141,29 +123,24 @@ def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, 
     for piece in model.pieces:
         score = alone * len(piece.piece) if piece.type == piece.USER_DEFINED else piece.score
         if re.search(r"\d,$", piece.piece):
-            score = _NEVER  # the digit-comma rule divides these pieces
+            score = _NEVER  # our tokenizer divides these pieces
         vocab.append([piece.piece, score])
     normalizers: list[dict[str, Any]] = []
     if not keep_accents:
-        dropped = {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""}
-        normalizers += [{"type": "NFKD"}, dropped]
+        no_marks = {"type": "Replace", "pattern": {"Regex": _combining_marks()}, "content": ""}
+        normalizers += [{"type": "NFKD"}, no_marks]
     if lower:
         normalizers.append({"type": "Lowercase"})
-    charsmap = model.normalizer_spec.precompiled_charsmap
-    if charsmap:
+    if charsmap := model.normalizer_spec.precompiled_charsmap:
         precompiled = base64.b64encode(charsmap).decode()
         normalizers.append({"type": "Precompiled", "precompiled_charsmap": precompiled})
+    unigram = {"type": "Unigram", "unk_id": model.trainer_spec.unk_id, "vocab": vocab, "byte_fallback": False}
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     return {
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
         "decoder": metaspace,
-        "model": {
-            "type": "Unigram",
-            "unk_id": model.trainer_spec.unk_id,
-            "vocab": vocab,
-            "byte_fallback": False,
-        },
+        "model": unigram,
     }
 
 
@@ -182,7 +159,7 @@ def _wordpiece(tokenizer: Tokenizer, lower: bool, keep_accents: bool) -> dict[st
             "type": "BertNormalizer",
             "clean_text": True,
             "handle_chinese_chars": True,
-            "strip_accents": None if not keep_accents else False,
+            "strip_accents": False if keep_accents else None,
             "lowercase": lower,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -197,11 +174,13 @@ def _wordpiece(tokenizer: Tokenizer, lower: bool, keep_accents: bool) -> dict[st
     }
 
 
-def _added_token(tokenizer: Tokenizer, id: int) -> dict[str, Any]:
-    # As in BERT, the space before a mask belongs to it.
-    piece, is_mask = tokenizer.pieces[id], id == tokenizer.mask_id
-    flags = {"single_word": False, "lstrip": is_mask, "rstrip": False, "normalized": False, "special": True}
-    return {"id": id, "content": piece, **flags}
+def _added_tokens(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    mask = {"lstrip": True}  # as in BERT, the space before a mask belongs to it
+    return [
+        {"id": id, "content": tokenizer.pieces[id], **flags, **(mask if id == tokenizer.mask_id else {})}
+        for id in sorted(tokenizer.special_ids)
+    ]
 
 
 def _template(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""`load_weights`: any weights into any model, every variable accounted for."""
+"""`load_weights`: loads any weights into any model, and reports on every variable."""
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ from albert_tf.layers.variables import variable_name
 _GROUP = re.compile(r"/group_\d+/")
 _LAYERS = "bert/encoder/transformer/"
 
-# The config keys behind each dimension; the first pattern that a name contains decides.
+# The config keys of each dimension, by the first pattern that a name contains.
 _KEYS = (
     (r"word_embeddings$", ("vocab_size", "embedding_size")),
     (r"token_type_embeddings$", ("type_vocab_size", "embedding_size")),
@@ -35,21 +35,21 @@ _KEYS = (
 
 
 def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) -> LoadReport:
-    """Loads weights into a model; what they are stored as is told by content.
+    """Loads weights into a model; the kind of the weights is told by their content.
 
     Args:
       model: an encoder, or a model with a head.
       path: a checkpoint of the original or of this package (prefix, `.index` file or folder), a released
         archive (`.tar.gz`, or unpacked), a Hugging Face folder, or a TF-Hub module (TF1 or TF2 format). The
         folder of a run means its best checkpoint, else its newest whole one.
-      init_from_group0: every group of layers gets the weights of group 0.
+      init_from_group0: whether every group of layers gets the weights of group 0.
 
     Returns:
-      What happened to each variable. Its notes are also issued as `InputWarning`s.
+      What happened to each variable. The notes are also issued as `InputWarning`s.
 
     Raises:
-      InputError: there are no weights, a file is damaged, a shape differs, or nothing of the encoder is
-        there. The model is then as it was before.
+      InputError: there are no weights of an encoder, a file is damaged, or a shape differs. The model then
+        stays as it was.
     """
     with open_source(path) as source:
         report = assign(model, source, init_from_group0)
@@ -58,7 +58,7 @@ def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) ->
 
 
 def warn_of(report: LoadReport) -> None:
-    """Issues the notes of a report as warnings, as if from where the function that calls this was called."""
+    """Issues the notes of a report as warnings, at the place that called the calling function."""
     for note in report.notes:
         warnings.warn(f"{report.path}: {note}", InputWarning, stacklevel=3)
 
@@ -68,15 +68,14 @@ def assign(
 ) -> LoadReport:
     """Gives the model's variables the weights of the same name; see `load_weights`.
 
-    With `any_depth` it is no cause for a note that model and weights have different numbers of layers.
+    With `any_depth` no note says that model and weights have different numbers of layers.
     """
     variables = {variable_name(variable): variable for variable in model.variables}
     wanted = {name: _GROUP.sub("/group_0/", name) if init_from_group0 else name for name in variables}
     found = {name: stored for name, stored in wanted.items() if stored in source.shapes}
     if not any(name.startswith(_LAYERS) for name in found):
-        raise InputError(
-            f"{source.path} ({source.kind}) holds no weights of an ALBERT encoder{_foreign(source)}"
-        )
+        place = f"{source.path} ({source.kind})"
+        raise InputError(f"{place} holds no weights of an ALBERT encoder{_foreign(source)}")
     _check_shapes(found, variables, source)
     heads = model.config.num_attention_heads
     if source.num_attention_heads not in (None, heads):
@@ -84,27 +83,16 @@ def assign(
             f"{source.path} has {source.num_attention_heads} attention heads, the model {heads}: look at "
             "num_attention_heads of the config"
         )
-    # All are read before any is assigned, so that a damaged file leaves the model alone.
+    # Everything is read before anything is assigned, so that a damaged file does not change the model.
     values = {stored: source.read(stored) for stored in set(found.values())}
     for name, stored in found.items():
         variables[name].assign(np.asarray(values[stored], np.float32))
     missing = tuple(name for name in variables if name not in found)
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
-    notes = [
-        *source.notes,
-        *config_notes(model.config, source.assets.config, any_depth),
-        *name_notes(missing, unexpected),
-    ]
-    return LoadReport(
-        source.path,
-        source.kind,
-        tuple(found),
-        missing,
-        unexpected,
-        source.slots,
-        tuple(notes),
-        source.step,
-    )
+    on_config = config_notes(model.config, source.assets.config, any_depth)
+    notes = [*source.notes, *on_config, *_name_notes(missing, unexpected)]
+    loaded, slots = tuple(found), source.slots
+    return LoadReport(source.path, source.kind, loaded, missing, unexpected, slots, tuple(notes), source.step)
 
 
 def _check_shapes(found: dict[str, str], variables: dict[str, tf.Variable], source: WeightSource) -> None:
@@ -129,7 +117,7 @@ def _config_keys(name: str, stored: list[int], wanted: list[int]) -> str:
 
 
 def _foreign(source: WeightSource) -> str:
-    """What the weights seem to be instead."""
+    """What the weights seem to be."""
     if any(name.startswith("bert/encoder/layer_0/") for name in source.shapes):
         return ": this is BERT"
     if any(name.startswith("bert/encoder/layer_shared/") for name in source.shapes):
@@ -138,23 +126,15 @@ def _foreign(source: WeightSource) -> str:
     return f"; it has {', '.join(names)}" if names else ""
 
 
-_INVISIBLE = ("num_attention_heads", "num_hidden_layers", "hidden_act", "inner_group_num")
-
-
 def config_notes(config: AlbertConfig, stored: AlbertConfig | None, any_depth: bool = False) -> list[str]:
-    """Notes on a model's config, given the one that came with the weights.
-
-    With `any_depth` another number of layers is none.
-    """
-    notes = []
-    for key in _INVISIBLE:
-        if any_depth and key == "num_hidden_layers":
-            continue
-        if stored is not None and getattr(stored, key) != getattr(config, key):
-            notes.append(
-                f"{key} is {getattr(config, key)} in the model and {getattr(stored, key)} in the config "
-                "beside the weights; shapes cannot tell which is right"
-            )
+    """Notes on a model's config, given the config that came with the weights; see `assign`."""
+    notes = [
+        f"{key} is {getattr(config, key)} in the model and {getattr(stored, key)} in the config "
+        "beside the weights; shapes cannot tell which is right"
+        for key in ("num_attention_heads", "num_hidden_layers", "hidden_act", "inner_group_num")
+        if stored is not None and getattr(stored, key) != getattr(config, key)
+        if not (any_depth and key == "num_hidden_layers")
+    ]
     heads = config.num_attention_heads
     released = (config.vocab_size, config.hidden_size, config.num_hidden_layers, config.hidden_dropout_prob)
     if released == (30000, 2048, 24, 0.0):
@@ -170,8 +150,8 @@ def config_notes(config: AlbertConfig, stored: AlbertConfig | None, any_depth: b
     return notes
 
 
-def name_notes(missing: Iterable[str], unexpected: Mapping[str, object] | Iterable[str]) -> list[str]:
-    """Notes on groups of layers that only one side has."""
+def _name_notes(missing: Iterable[str], unexpected: Iterable[str]) -> list[str]:
+    """Notes on groups of layers that only the model or only the weights have."""
     notes = []
     if any(re.search(r"/group_[1-9]", name) for name in missing):
         notes.append(

@@ -1,24 +1,21 @@
-"""`LoadReport`: what a load did with every variable and every tensor."""
+"""`LoadReport`: what loading did with every variable and every tensor."""
 
 import dataclasses
 from collections.abc import Sequence
 
-_NAMED = 8  # names in a line before it says how many more there are
+_NAMED = 8  # the most names in a line; the others are counted
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What a load did, by variable name. `str` gives counts, `listing` every name.
+    """What loading did. `str` gives counts, `listing` every name.
 
     Attributes:
-      path: what was loaded.
-      kind: what it turned out to be.
+      path, kind, slots, step: see `WeightSource`.
       loaded: variables that got their values.
       missing: variables of the model that the source lacks; they keep their values.
-      unexpected: weights of the source that the model has no variable for.
-      slots: optimizer state and counters in the source, not meant for a model.
-      notes: what to look at, such as a value that shapes cannot show; they were issued as warnings.
-      step: of the training, where a checkpoint of a run says it.
+      unexpected: weights of the source for which the model has no variable.
+      notes: what the user should look at; also issued as warnings.
     """
 
     path: str
@@ -32,7 +29,7 @@ class LoadReport:
 
     @property
     def origin(self) -> str:
-        """Where the weights came from: path, kind and step."""
+        """The path, kind and step of the weights."""
         step = "" if self.step is None else f", step {self.step:,}"
         return f"{self.path} ({self.kind}{step})"
 
@@ -48,13 +45,9 @@ class LoadReport:
         return "\n".join(lines)
 
     def listing(self) -> str:
-        """Every name, a line each, under what happened to it."""
-        parts = {
-            "loaded": self.loaded,
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "of an optimizer": self.slots,
-        }
+        """A line for every name: what happened to it, and the name."""
+        parts = {"loaded": self.loaded, "missing": self.missing, "unexpected": self.unexpected}
+        parts["of an optimizer"] = self.slots
         return "\n".join(f"{part}: {name}" for part, names in parts.items() for name in names)
 
 

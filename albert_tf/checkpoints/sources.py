@@ -1,4 +1,4 @@
-"""Telling what is at a path, by content, and opening it; archives are extracted with suspicion."""
+"""Opens weights of any kind: tells the kind by content, and trusts no archive."""
 
 import contextlib
 import dataclasses
@@ -26,15 +26,7 @@ _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 
 @contextlib.contextmanager
 def open_source(path: str) -> Iterator[WeightSource]:
-    """Opens weights of any kind; an archive is extracted to a temporary folder until the block ends.
-
-    Args:
-      path: see `albert_tf.load_weights`. The folder of a run means its best checkpoint, else its newest whole
-        one.
-
-    Raises:
-      InputError: there are no weights, or a file is damaged or not to be trusted.
-    """
+    """Opens the weights at a path until the block ends; path and errors as for `albert_tf.load_weights`."""
     if is_archive(path):
         with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
             extract(path, folder)
@@ -69,14 +61,13 @@ def _open_file(path: str) -> WeightSource:
         raise InputError(f"{prefix} has data files but no {prefix}.index: half of the checkpoint is missing")
     if not tf.io.gfile.exists(path):
         raise InputError(f"{path} does not exist (nor does {prefix}.index): no weights to load")
-    huggingface.refuse_pickle(path)
     if huggingface.is_safetensors(path):
         return huggingface.read_folder(os.path.dirname(path) or ".", path)
     raise InputError(f"{path} is neither a checkpoint, an archive nor safetensors")
 
 
 def _checkpoint_in(folder: str, path: str) -> str | None:
-    """The prefix of the checkpoint that a run's folder means, else of the only one that is there."""
+    """The prefix of the checkpoint that a run's folder means, or of the only checkpoint in the folder."""
     if checkpoint := meant_checkpoint(folder):
         return checkpoint.path
     names = [name.removesuffix(".index") for name in _visible(folder) if name.endswith(".index")]
@@ -105,7 +96,7 @@ _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error)
 
 
 def is_archive(path: str) -> bool:
-    """Whether a file is a tar archive or compressed, by its first bytes."""
+    """Whether a file is compressed or a tar archive, told by its first bytes."""
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
@@ -114,27 +105,18 @@ def is_archive(path: str) -> bool:
 
 
 def extract(path: str, folder: str) -> None:
-    """Extracts files and folders.
-
-    Raises:
-      InputError: the archive is damaged, larger than the free disk space, or has a member that is a link, a
-        device or outside the folder.
-    """
+    """Extracts an archive into a folder; `InputError` if it is damaged, too large or dangerous."""
     try:
         with tarfile.open(path) as archive:
             members = archive.getmembers()
             for member in members:
-                _check(member, path)
+                outside = os.path.isabs(member.name) or ".." in member.name.split("/")
+                if outside or not (member.isfile() or member.isdir()):
+                    what = "would be outside the folder" if outside else "is a link or a device"
+                    raise InputError(f"{path} is refused: its member {member.name!r} {what}")
             needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
             if needed > free:
                 raise InputError(f"{path} holds {needed:,} bytes, but {folder} has room for {free:,}")
             archive.extractall(folder, filter="data")
     except _BROKEN as error:
         raise InputError(f"{path} is no tar archive or a damaged one: {error}") from None
-
-
-def _check(member: tarfile.TarInfo, path: str) -> None:
-    outside = os.path.isabs(member.name) or ".." in member.name.split("/")
-    if outside or not (member.isfile() or member.isdir()):
-        what = "would be outside the folder" if outside else "is a link or a device"
-        raise InputError(f"{path} is refused: its member {member.name!r} {what}")

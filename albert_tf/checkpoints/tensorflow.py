@@ -1,13 +1,12 @@
 """TensorFlow's checkpoints: the original's (TF1, by name), ours (TF2, by object), the Model Garden's.
 
-All are read by name, without building the objects, under the names that our variables carry.
+Each is read by name, without making the objects, under the names of our variables.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -15,29 +14,25 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import STEP
-from albert_tf.checkpoints.weight_source import (
-    NATIVE,
-    ORIGINAL,
-    WeightSource,
-    split_slots,
-    without_hub_prefix,
-)
+from albert_tf.checkpoints.weight_source import NATIVE, ORIGINAL, WeightSource
 from albert_tf.errors import InputError
 from albert_tf.files import files_that_begin_with, problem_for_tensorflow
 from albert_tf.models.heads import HEADS
 
 _ERRORS = (ValueError, RuntimeError, LookupError, tf.errors.OpError)
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variable, but no weight
+_OPTIMIZER_STATE = re.compile(
+    r"(^|/)(optimizer|_?optimizer_weights|loss_scale|save_counter|global_step|keras_api|_?metrics)/"
+    r"|/\.OPTIMIZER_SLOT/"
+)
+_HEADS = {head.attribute: head.name for head in HEADS.values() if head.attribute}
 
 
 def read_checkpoint(prefix: str, path: str) -> WeightSource:
-    """The weights of a TensorFlow checkpoint, name-based (the original's) or object-based (this package's).
+    """The weights of a TensorFlow checkpoint, stored by name (the original's) or by object (ours).
 
-    Args:
-      prefix: path of the checkpoint without `.index`.
-      path: what the user gave, for the report.
-
-    Raises:
-      InputError: it is no checkpoint, or a file of it is missing or broken.
+    `prefix` is the path of the checkpoint without `.index`, `path` is what the user gave.
     """
     if problem := problem_for_tensorflow(prefix, to_write=False):
         raise InputError(problem)
@@ -46,43 +41,36 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except _ERRORS as error:
         raise InputError(f"{prefix} is no checkpoint that can be read: {_one_line(error)}") from None
-    get_tensor = _reader_of_tensors(reader, prefix)
-    if OBJECT_GRAPH in shapes:
-        graph = read_object_graph(bytes(get_tensor(OBJECT_GRAPH)))
-        weights = {name: shapes[key] for name, key in graph.weights.items()}
-        slots, keys, kind, head = graph.state, graph.weights, NATIVE, graph.head
-        do_lower_case = bool(get_tensor(CASING)) if CASING in shapes else None
-    else:
-        keys = without_hub_prefix(shapes)
-        weights, slots = split_slots({name: shapes[key] for name, key in keys.items()})
-        kind, head, do_lower_case = ORIGINAL, None, None
-    source = WeightSource(
-        path=path,
-        kind=kind,
-        shapes=weights,
-        read=lambda name: get_tensor(keys[name]),
-        slots=slots,
-        assets=Assets(do_lower_case=do_lower_case),
-        head=head,
-        step=int(get_tensor(STEP)) if STEP in shapes else None,
-    )
-    return with_our_names(source)
 
-
-def _reader_of_tensors(reader, prefix: str) -> Callable[[str], np.ndarray]:
     def read(key: str) -> np.ndarray:
         try:
             return reader.get_tensor(key)
         except _ERRORS as error:
+            problem = f"{prefix}: {key} cannot be read, a file is damaged: {_one_line(error)}"
             if not files_that_begin_with(prefix, ".data-*"):
-                raise InputError(
-                    f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
-                ) from None
-            raise InputError(
-                f"{prefix}: {key} cannot be read, a file is damaged: {_one_line(error)}"
-            ) from None
+                problem = f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
+            raise InputError(problem) from None
 
-    return read
+    if _OBJECT_GRAPH in shapes:
+        keys, slots, head = _read_object_graph(bytes(read(_OBJECT_GRAPH)))
+        kind, do_lower_case = NATIVE, bool(read(_CASING)) if _CASING in shapes else None
+    else:
+        kind, head, do_lower_case = ORIGINAL, None, None
+        keys = {name.removeprefix("module/"): name for name in shapes}  # as after fine-tuning of a hub module
+        # A slot is called <variable>/<slot>; counters such as `global_step` are scalars.
+        slots = {name for name, key in keys.items() if name.rpartition("/")[0] in keys or not shapes[key]}
+        keys = {name: key for name, key in keys.items() if name not in slots}
+    source = WeightSource(
+        path=path,
+        kind=kind,
+        shapes={name: shapes[key] for name, key in keys.items()},
+        read=lambda name: read(keys[name]),
+        slots=tuple(sorted(slots)),
+        assets=Assets(do_lower_case=do_lower_case),
+        head=head,
+        step=int(read(STEP)) if STEP in shapes else None,
+    )
+    return _with_our_names(source)
 
 
 def _one_line(error: Exception) -> str:
@@ -93,59 +81,35 @@ def write_original(prefix: str, weights: Mapping[str, np.ndarray]) -> None:
     """Writes a TF1 checkpoint that the original code restores: the weights and a `global_step` of 0."""
     tensors = {**weights, "global_step": np.int64(0)}
     names = sorted(tensors)
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tensors[name] for name in names],
-    )
+    values, whole = [tensors[name] for name in names], [""] * len(names)
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=whole, tensors=values)
 
 
-OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+def _read_object_graph(serialized: bytes) -> tuple[dict[str, str], set[str], str | None]:
+    """What an object-based checkpoint or SavedModel holds, by its object graph.
 
-CASING = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"  # of a hub module: a variable, but no weight
-
-_OPTIMIZER_STATE = re.compile(
-    r"(^|/)(optimizer|_?optimizer_weights|loss_scale|save_counter|global_step|keras_api|_?metrics)/"
-)
-_HEADS = {head.attribute: head.name for head in HEADS.values() if head.attribute}
-
-
-class ObjectGraph(NamedTuple):
-    """What an object-based checkpoint holds.
-
-    Attributes:
-      weights: the key in the checkpoint of each variable, by the variable's name.
-      state: names of optimizer state and counters.
-      head: the model whose head the attribute names tell, or None.
+    Returns:
+      The key in the checkpoint of each variable by its name; the names of optimizer state and counters; and
+      the head that an attribute tells, or None.
     """
-
-    weights: dict[str, str]
-    state: tuple[str, ...]
-    head: str | None
-
-
-def read_object_graph(serialized: bytes) -> ObjectGraph:
-    """Finds the variables in the object graph that TensorFlow stores with a checkpoint or SavedModel."""
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(serialized)
     weights, state, head = {}, set(), None
-    for node in graph.nodes:
-        for attribute in node.attributes:
-            name, key = attribute.full_name, attribute.checkpoint_key
-            if key == CASING:
-                continue
-            if not name or _OPTIMIZER_STATE.search(key) or "/.OPTIMIZER_SLOT/" in key:
-                state.add(name or key)
-            else:
-                weights[name] = key
-                found = re.search(r"(?:^|/)(\w+)/output_weights/\.ATTRIBUTES/", key)
-                head = _HEADS.get(found[1], head) if found else head
-    return ObjectGraph(weights, tuple(sorted(state)), head)
+    for attribute in (attribute for node in graph.nodes for attribute in node.attributes):
+        name, key = attribute.full_name, attribute.checkpoint_key
+        if key == _CASING:
+            continue
+        if not name or _OPTIMIZER_STATE.search(key):
+            state.add(name or key)
+        else:
+            weights[name] = key
+            if found := re.search(r"(?:^|/)(\w+)/output_weights/\.ATTRIBUTES/", key):
+                head = _HEADS.get(found[1], head)
+    return weights, state, head
 
 
 def write_native(prefix: str, model: tf.Module) -> None:
-    """Writes the weights of a model as this package's training does, without optimizer state."""
+    """Writes the weights of a model as the training of this package does, without optimizer state."""
     tf.train.Checkpoint(model=model).write(prefix)
 
 
@@ -172,8 +136,8 @@ _STEMS = {
 _QUERY = f"{_LAYER}/attention_1/self/query/kernel"
 
 
-def with_our_names(source: WeightSource) -> WeightSource:
-    """The source under the original's names and shapes if its names are the Model Garden's, else as it is."""
+def _with_our_names(source: WeightSource) -> WeightSource:
+    """The source with the original's names and shapes, if it has those of the Model Garden."""
     if "transformer/self_attention/query/kernel" not in source.shapes:
         return source
     names = {_renamed(name): name for name in source.shapes}
@@ -192,7 +156,7 @@ def _renamed(name: str) -> str:
 
 
 def _flat(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape with heads and the width of one taken together."""
+    """The shape with the dimension of the heads and that of their width multiplied into one."""
     if re.search(r"/self/\w+/bias$", name):
         return (math.prod(shape),)
     if re.search(r"/self/\w+/kernel$", name):

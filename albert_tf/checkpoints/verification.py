@@ -1,8 +1,8 @@
-"""Running the model that went in and what came out of a conversion on the same random input."""
+"""Checks a conversion: runs its input and its output on the same random batch and the same texts."""
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from albert_tf.checkpoints.loading import assign
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.errors import InputError
 from albert_tf.models import heads
-from albert_tf.tokenization import Tokenizer
 
 _ROUNDING = 1e-4
 _SENTENCES = (
@@ -25,32 +24,46 @@ _SENTENCES = (
 _TEXTS = [text for sentence in _SENTENCES for text in (sentence, sentence.upper(), sentence.lower())]
 
 
-def verify(conversion: Conversion, converted: Converted) -> Iterator[tuple[str, float]]:
-    """Compares a conversion's output with its input.
+def check(conversion: Conversion, converted: Converted) -> str:
+    """Compares a conversion's output with its input; a line for each comparison.
 
-    Yields:
-      What was compared with the input, and the largest absolute difference of any output: first what was
-      written, loaded anew; then `transformers` on a Hugging Face folder, if there is one and it is installed.
-      Parts of the model that the input lacks are left out.
+    The written model is loaded anew. A Hugging Face folder is also given to `transformers` and `tokenizers`
+    if they are installed. `InputError` if numbers differ by more than rounding, or ids differ.
     """
+    lines = []
+    for what, difference in _compare_outputs(conversion, converted):
+        lines.append(f"largest difference from the input: {difference:.2g} ({what})")
+        if difference > _ROUNDING and conversion.input not in what:
+            raise InputError(f"the conversion is wrong: {lines[-1]}")
+    if tokenizer := converted.tokenizer:
+        casing = "lower-cased" if tokenizer.do_lower_case else "cased"
+        for what, encode in _written_tokenizers(conversion):
+            for text in _TEXTS:
+                if encode(text) != tokenizer.encode(text):
+                    raise InputError(f"the conversion is wrong: {text!r} ({casing}) has other ids ({what})")
+            texts = f"{len(_TEXTS)} texts with capitals, accents and digits"
+            lines.append(f"the same ids for {texts}, {casing} ({what})")
+    return "\n".join(lines)
+
+
+def _compare_outputs(conversion: Conversion, converted: Converted) -> Iterator[tuple[str, float]]:
+    """What is compared with the input, and the largest absolute difference of any output."""
     head, model = converted.head, converted.model
     batch = random_batch(model, head)
-    expected = _outputs(model, batch)
-    for name in _without_weights(converted):
-        expected.pop(name)
+    expected = model(batch, training=False)
+    for name in _without_weights(converted.report.missing):
+        expected.pop(name, None)
     with open_source(written_weights(conversion)) as source:
         again = heads.build_model(head, model.config, source.shapes)
         assign(again, source)
-    yield "the output, loaded anew", _largest_difference(expected, _outputs(again, batch))
-    folder = next((p for p in (conversion.output, conversion.input) if _is_huggingface(p)), None)
+    yield "the output, loaded anew", _largest_difference(expected, again(batch, training=False))
+    folders = (conversion.output, conversion.input)
+    folder = next((p for p in folders if os.path.isfile(os.path.join(p, "model.safetensors"))), None)
     if folder is not None and importlib.util.find_spec("transformers"):
         theirs = transformers_outputs(folder, head, batch)
-        shared = {name: value for name, value in expected.items() if name in theirs}
-        if shared:
-            yield (
-                f"transformers' {heads.HEADS[head].architectures[0]} on {folder}",
-                _largest_difference(shared, theirs),
-            )
+        if shared := {name: value for name, value in expected.items() if name in theirs}:
+            what = f"transformers' {heads.HEADS[head].architectures[0]} on {folder}"
+            yield what, _largest_difference(shared, theirs)
 
 
 def random_batch(model: tf_keras.Model, head: str, seed: int = 0) -> dict[str, tf.Tensor]:
@@ -67,7 +80,7 @@ def random_batch(model: tf_keras.Model, head: str, seed: int = 0) -> dict[str, t
 
 
 def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    """What Hugging Face's model of that folder gives, under the names of our outputs."""
+    """The outputs of Hugging Face's model in that folder, under the names of our outputs."""
     import torch
     import transformers
 
@@ -82,49 +95,22 @@ def transformers_outputs(folder: str, head: str, batch: dict[str, tf.Tensor]) ->
     return {renamed.get(name, name): value.numpy() for name, value in outputs.items() if value is not None}
 
 
-def _outputs(model: tf_keras.Model, batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in model(batch, training=False).items()}
-
-
-def _without_weights(converted: Converted) -> list[str]:
-    """Outputs that random initial values decide, because the input lacks their weights."""
-    missing = converted.report.missing
-    pooler = any(name.startswith("bert/pooler/") for name in missing)
-    lacking = {
-        "pooled_output": pooler,
-        "sop_logits": pooler or any(name.startswith("cls/seq_relationship/") for name in missing),
-        "mlm_logits": any(name.startswith("cls/predictions/") for name in missing),
+def _without_weights(missing: tuple[str, ...]) -> list[str]:
+    """The outputs that depend on missing weights, and so on random initial values."""
+    needed = {
+        "pooled_output": ("bert/pooler/",),
+        "sop_logits": ("bert/pooler/", "cls/seq_relationship/"),
+        "mlm_logits": ("cls/predictions/",),
     }
-    return [name for name in heads.HEADS[converted.head].outputs if lacking.get(name)]
+    return [output for output, weights in needed.items() if any(n.startswith(weights) for n in missing)]
 
 
-def _largest_difference(expected: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> float:
+def _largest_difference(expected: Mapping[str, Any], given: Mapping[str, Any]) -> float:
     return max(float(np.max(np.abs(value - given[name]))) for name, value in expected.items())
 
 
-def _is_huggingface(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, "model.safetensors"))
-
-
-def check(conversion: Conversion, converted: Converted) -> str:
-    """The comparisons as text, a line each.
-
-    Raises:
-      InputError: what was written differs by more than rounding.
-    """
-    lines = []
-    for what, difference in verify(conversion, converted):
-        lines.append(f"largest difference from the input: {difference:.2g} ({what})")
-        if difference > _ROUNDING and conversion.input not in what:
-            raise InputError(f"the conversion is wrong: {lines[-1]}")
-    if converted.tokenizer:
-        for what, encode in _written_tokenizers(conversion):
-            lines.append(_compare_texts(converted.tokenizer, what, encode))
-    return "\n".join(lines)
-
-
 def _written_tokenizers(conversion: Conversion) -> Iterator[tuple[str, Callable[[str], list[int]]]]:
-    """What makes ids of a text by the files that were written."""
+    """The tokenizers of the written files: what each is, and its function from text to ids."""
     with open_source(written_weights(conversion)) as source:
         yield "read from the output", source.assets.tokenizer().encode
     path = os.path.join(conversion.output, "tokenizer.json")
@@ -132,16 +118,5 @@ def _written_tokenizers(conversion: Conversion) -> Iterator[tuple[str, Callable[
         import tokenizers
 
         theirs = tokenizers.Tokenizer.from_file(path)
-        yield (
-            "tokenizer.json, by `tokenizers`",
-            lambda text: theirs.encode(text, add_special_tokens=False).ids,
-        )
-
-
-def _compare_texts(tokenizer: Tokenizer, what: str, encode: Callable[[str], list[int]]) -> str:
-    """Says how many texts were compared; InputError for one whose ids differ."""
-    casing = "lower-cased" if tokenizer.do_lower_case else "cased"
-    for text in _TEXTS:
-        if encode(text) != tokenizer.encode(text):
-            raise InputError(f"the conversion is wrong: {text!r} ({casing}) has other ids ({what})")
-    return f"the same ids for {len(_TEXTS)} texts with capitals, accents and digits, {casing} ({what})"
+        what = "tokenizer.json, by `tokenizers`"
+        yield what, lambda text: theirs.encode(text, add_special_tokens=False).ids

@@ -1,8 +1,7 @@
 """Command-line flags as the fields of frozen dataclasses.
 
-A script's flags are one dataclass: the field's name is the flag, its annotation the type, `option` gives
-default and help. The same object is what the library takes, so a script and a Python caller pass the
-same thing. Nothing here imports TensorFlow.
+A script's flags are one dataclass: the name of a field is the flag, its annotation the type, and `option`
+gives default and help. The library takes the same object. Nothing here imports TensorFlow.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ from absl import flags as absl_flags
 
 from albert_tf.errors import InputWarning
 
-_LARGEST = 2**31 - 1  # of whole numbers: TensorFlow counts in int32 in many places
+_LARGEST = 2**31 - 1  # the largest whole number: TensorFlow often counts in int32
 
 
 class UsageError(Exception):
@@ -32,8 +31,8 @@ class FormerFlag:
 
     Attributes:
       reason: why it does nothing.
-      is_accepted: whether scripts accept it, with a warning. If not, an error gives the reason.
-      replaced_by: the flag that does its work; scripts without that flag do not mention the reason.
+      is_accepted: whether scripts accept it with a warning; if not, an error gives the reason.
+      replaced_by: the flag that does its work; only scripts with that flag mention the reason.
     """
 
     reason: str
@@ -42,10 +41,9 @@ class FormerFlag:
 
 
 FORMER_FLAGS = {
+    "best": FormerFlag("the folder of a run means its best checkpoint", is_accepted=True),
     "input_file_mode": FormerFlag("text is always read as UTF-8", is_accepted=True),
-    "predict_feature_left_file": FormerFlag(
-        "the features contain what the original kept in this file", is_accepted=True
-    ),
+    "predict_feature_left_file": FormerFlag("the features hold what the file held", is_accepted=True),
     "use_einsum": FormerFlag("every projection is a plain matrix product", is_accepted=True),
     "masked_lm_budget": FormerFlag("it never worked"),
     "max_temp_gb": FormerFlag(
@@ -72,26 +70,21 @@ def option(
 ) -> Any:
     """A dataclass field that is also a flag; without a default the flag is required.
 
-    Args:
-      default: the value of the flag if it is not given.
-      help: what the flag does.
-      choices: the values that are allowed.
-      at_least: the smallest number that is allowed.
-      commas: whether commas separate the values of a flag that has several.
-      alias: another name of the flag.
+    `at_least` is the smallest allowed number, `commas` says whether commas separate the values of a flag that
+    takes several, and `alias` is another name of the flag.
     """
     metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas, "alias": alias}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
 def former_option(name: str, *, choices: Sequence[str] | None = None) -> Any:
-    """The field of an accepted flag of `FORMER_FLAGS`; None if the flag is not given."""
+    """The field of an accepted flag of `FORMER_FLAGS`; its default is None."""
     return option(None, help=f"does nothing: {FORMER_FLAGS[name].reason}", choices=choices)
 
 
 @dataclasses.dataclass(frozen=True)
 class ScriptOptions:
-    """What every script understands."""
+    """The flags of every script."""
 
     verbosity: str = option(
         "error",
@@ -106,18 +99,16 @@ class ScriptOptions:
 
 
 def flags_of(options: ScriptOptions) -> dict[str, Any]:
-    """The flags by name."""
-    return {
-        field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.metadata
-    }
+    """The values of the flags by name."""
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.metadata}
 
 
 def warn_of_former_flags(options: ScriptOptions) -> None:
     """Warns of each given flag that does nothing."""
     for name, value in flags_of(options).items():
         if name in FORMER_FLAGS and value is not None:
-            text = f"--{name} does nothing: {FORMER_FLAGS[name].reason}"
-            warnings.warn(text, InputWarning, stacklevel=2)
+            reason = FORMER_FLAGS[name].reason
+            warnings.warn(f"--{name} does nothing: {reason}", InputWarning, stacklevel=2)
 
 
 def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
@@ -131,11 +122,10 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     values = absl_flags.FlagValues()
     fields = {f.name: f for f in dataclasses.fields(options_class) if f.metadata}
     annotations = typing.get_type_hints(options_class)
+    where = {"flag_values": values, "module_name": program}
     for name, field in fields.items():
-        _define(values, name, annotations[name], field, program)
-    absl_flags.DEFINE_boolean(
-        "help", False, "show this text", short_name="h", flag_values=values, module_name=program
-    )
+        _define(where, name, annotations[name], field)
+    absl_flags.DEFINE_boolean("help", False, "show this text", short_name="h", **where)
     try:
         rest = values(list(argv))
     except absl_flags.Error as error:
@@ -148,20 +138,19 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     if missing:
         raise UsageError(f"missing required flag {', '.join(missing)}")
     given = {name: values[name].value for name in fields}
-    # A flag of several values comes as a list, in which each element may itself be a comma list.
-    lists = {
-        name: tuple(",".join(values).split(",") if values and fields[name].metadata["commas"] else values)
-        for name, values in given.items()
-        if isinstance(values, list)
-    }
-    numbers = {n: _whole_numbers(n, v) for n, v in lists.items() if int in _elements(annotations[n])}
-    return options_class(**given | lists | numbers)
+    for name, value in given.items():
+        if isinstance(value, list):  # of a flag with several values; each element may itself be a comma list
+            words = ",".join(value).split(",") if value and fields[name].metadata["commas"] else value
+            is_int = int in typing.get_args(_without_none(annotations[name]))
+            given[name] = _whole_numbers(name, words) if is_int else tuple(words)
+    return options_class(**given)
 
 
-def _elements(annotation: Any) -> tuple[Any, ...]:
-    """The arguments of a tuple's annotation, optional or not."""
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    return next(typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is tuple)
+def _without_none(annotation: Any) -> Any:
+    """The annotation of a flag that is given: `str` for `str | None`."""
+    if isinstance(annotation, types.UnionType):
+        return next(kind for kind in typing.get_args(annotation) if kind is not type(None))
+    return annotation
 
 
 def _whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
@@ -171,14 +160,11 @@ def _whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def _define(values, name: str, annotation: Any, field: dataclasses.Field, program: str) -> None:
-    kind = annotation
-    if isinstance(annotation, types.UnionType):
-        kind = next(a for a in typing.get_args(annotation) if a is not type(None))
+def _define(where: dict[str, Any], name: str, annotation: Any, field: dataclasses.Field) -> None:
+    kind = _without_none(annotation)
     required = _is_required(field)
     default: Any = None if required else field.default
     text = field.metadata["help"] + (" (required)" if required else "")
-    where = {"flag_values": values, "module_name": program}
     if typing.get_origin(kind) is tuple:
         default = default and list(map(str, default))
         how = "comma-separated, or repeated" if field.metadata["commas"] else "may be repeated"
@@ -189,19 +175,14 @@ def _define(values, name: str, annotation: Any, field: dataclasses.Field, progra
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)
     else:
-        define = {
-            str: absl_flags.DEFINE_string,
-            int: absl_flags.DEFINE_integer,
-            float: absl_flags.DEFINE_float,
-            bool: absl_flags.DEFINE_boolean,
-        }[kind]
-        define(name, default, text, **where)
+        kinds = {str: "string", int: "integer", float: "float", bool: "boolean"}
+        getattr(absl_flags, f"DEFINE_{kinds[kind]}")(name, default, text, **where)
     if field.metadata["alias"]:
         absl_flags.DEFINE_alias(field.metadata["alias"], name, **where)
 
 
 def _words_of(annotation: Any) -> tuple[str, ...]:
-    """The words that may stand for a number: the words of a `Literal` in a union."""
+    """The words that may stand for a number, from a `Literal` in a union."""
     parts = typing.get_args(annotation)
     return next((typing.get_args(p) for p in parts if typing.get_origin(p) is typing.Literal), ())
 
@@ -226,7 +207,7 @@ def _is_required(field: dataclasses.Field) -> bool:
 
 
 def _check_range(field: dataclasses.Field, value: Any) -> None:
-    at_least = field.metadata.get("at_least")
+    at_least, choices = field.metadata.get("at_least"), field.metadata.get("choices")
     if value is None:
         return
     if isinstance(value, tuple):
@@ -241,13 +222,12 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
         raise UsageError(f"--{field.name} must be at most {_LARGEST}, not {value}")
     if at_least is not None and not isinstance(value, str) and not value >= at_least:
         raise UsageError(f"--{field.name} must be at least {at_least}, not {value}")
-    choices = field.metadata.get("choices")
     if choices and value not in choices:
         raise UsageError(f"--{field.name} must be one of {', '.join(choices)}, not {value}")
 
 
 def _explain(message: str, options_class: type[ScriptOptions]) -> str:
-    """The message, or the reason if a flag is gone."""
+    """The message of absl, or the reason why a flag is gone."""
     names = {None, *(field.name for field in dataclasses.fields(options_class))}
     for name, flag in FORMER_FLAGS.items():
         is_meant = f"'{name}'" in message or f"'no{name}'" in message

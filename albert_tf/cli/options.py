@@ -1,4 +1,4 @@
-"""The flags that several scripts share, and what they mean together."""
+"""The flags that several scripts share, and the rules that combine them."""
 
 import dataclasses
 import math
@@ -14,51 +14,37 @@ from albert_tf.files import problem_for_tensorflow
 
 @dataclasses.dataclass(frozen=True)
 class SidecarOptions(ScriptOptions):
-    """What belongs to weights, if the files beside the weights are not to be used."""
+    """What belongs to weights; these flags override the files beside the weights."""
 
-    albert_config_file: str | None = option(
-        None, help="the model's albert_config.json (default: the one beside the weights)"
-    )
-    spm_model_file: str | None = option(
-        None, help="SentencePiece model (default: the one beside the weights, if --vocab_file is not given)"
-    )
+    albert_config_file: str | None = option(None, help="albert_config.json (default: beside the weights)")
+    spm_model_file: str | None = option(None, help="SentencePiece model (default: beside the weights)")
     vocab_file: str | None = option(None, help="WordPiece vocabulary, used if --spm_model_file is not given")
-    do_lower_case: bool | None = option(
-        None, help="whether to lower-case the text (default: as the weights say, else yes)"
-    )
+    do_lower_case: bool | None = option(None, help="lower-case text (default: as the weights say, else yes)")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(ScriptOptions):
-    """The flags of all `run_*.py` scripts, whatever they train."""
+    """The flags of all `run_*.py` scripts."""
 
     output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
-    init_checkpoint: str | None = option(
-        None, help="weights to start from; a checkpoint in --output_dir overrides them"
-    )
+    init_checkpoint: str | None = option(None, help="weights to start from, if --output_dir has none")
     dry_run: bool = option(
         False,
         help="do not train, but read and check everything, run one step of each kind on its largest batch, "
         "show time and memory, and write nothing to --output_dir",
     )
-    init_from_group0: bool = option(
-        False, help="give every group of layers the weights of group 0 of --init_checkpoint"
-    )
+    init_from_group0: bool = option(False, help="give all groups of layers group 0 of --init_checkpoint")
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
     eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
     optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
     save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
-    keep_checkpoint_max: int = option(
-        5, at_least=1, help="newest checkpoints that are kept; the best one is kept too"
-    )
+    keep_checkpoint_max: int = option(5, at_least=1, help="newest checkpoints to keep, besides the best one")
     iterations_per_loop: int = option(
-        100,
-        at_least=1,
-        help="steps between TensorBoard scalars; on a TPU, so many steps run without the host",
+        100, at_least=1, help="steps between TensorBoard scalars; a TPU runs so many without the host"
     )
     early_stopping_patience: int | None = option(
-        None, at_least=1, help="stop if so many evaluations in a row bring no better result"
+        None, at_least=1, help="stop after so many evaluations in a row without a better result"
     )
     seed: int = option(12345, at_least=0, help="decides initial weights, order of the data and dropout")
     mixed_precision: str = option(
@@ -67,52 +53,37 @@ class RunOptions(ScriptOptions):
         help="precision of the layers; variables, softmax, LayerNorm and losses are float32",
     )
     gradient_accumulation_steps: int = option(
-        1,
-        at_least=1,
-        help="parts into which each device cuts its share of --train_batch_size; they run one after another, "
-        "need the memory of one part, and give one update",
+        1, at_least=1, help="parts of each device's batch that run in turn, to save memory, for one update"
     )
-    recompute: bool = option(
-        False, help="compute each layer again in the backward pass, which needs time but saves memory"
-    )
-    jit_compile: bool = option(
-        False, help="compile the training and evaluation steps with XLA, once for each shape of a batch"
-    )
-    deterministic: bool = option(
-        False, help="make every operation give the same bits each time; may be slower"
-    )
+    recompute: bool = option(False, help="compute layers again in the backward pass: slower, less memory")
+    jit_compile: bool = option(False, help="compile the steps with XLA, once for each shape of a batch")
+    deterministic: bool = option(False, help="get the same bits from every operation; may be slower")
     on_divergence: str = option(
         "stop",
         choices=("stop", "rollback"),
         help="what to do if loss, gradients or weights are not finite: stop, or go back to the last "
         "checkpoint and skip the data after it, at most 3 times",
     )
-    allow_changed_flags: bool = option(
-        False, help="let a run continue with other flags or data than it began with"
-    )
+    allow_changed_flags: bool = option(False, help="let a run continue with changed flags or data")
     distribution_strategy: str = option(
         "off",
         choices=("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu"),
         help="how training is spread over devices",
     )
     num_gpus: int | None = option(None, at_least=0, help="number of GPUs to use (default: all)")
-    tpu_name: str | None = option(
-        None, alias="tpu", help="name or address of the TPU; 'local' for a TPU of this machine"
-    )
+    tpu_name: str | None = option(None, alias="tpu", help="name or address of the TPU; 'local': this machine")
     tpu_zone: str | None = option(None, help="Google Cloud zone of the TPU (default: from the metadata)")
-    gcp_project: str | None = option(
-        None, help="Google Cloud project of the TPU (default: from the metadata)"
-    )
+    gcp_project: str | None = option(None, help="Google Cloud project of the TPU (default: likewise)")
     worker_hosts: str | None = option(
-        None,
-        help="host:port of every worker for multi_worker_mirrored, with commas (default: from TF_CONFIG)",
+        None, help="multi_worker_mirrored: host:port of every worker, with commas (default: from TF_CONFIG)"
     )
     task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, counted from 0")
 
     def __post_init__(self):
         super().__post_init__()
         self._check_path("output_dir")
-        if self.init_from_group0 and not self._starts_from_weights:
+        given = self.init_checkpoint or getattr(self, "albert_hub_module_handle", None)  # only in fine-tuning
+        if self.init_from_group0 and not given:
             raise UsageError("--init_from_group0 needs --init_checkpoint")
         if self.early_stopping_patience and self.do_train and not self.do_eval:
             raise UsageError("--early_stopping_patience needs --do_eval")
@@ -122,50 +93,42 @@ class RunOptions(ScriptOptions):
                 f"{self.distribution_strategy} (a TPU compiles by itself)"
             )
         if self.mixed_precision == "float16" and self.distribution_strategy == "tpu":
-            raise UsageError(
-                "--mixed_precision=float16 is not for TPUs: --mixed_precision=bfloat16 for a TPU"
-            )
+            raise UsageError("--mixed_precision=float16 is not for TPUs: use --mixed_precision=bfloat16")
 
     def _check_path(self, flag: str) -> None:
         if problem := problem_for_tensorflow(getattr(self, flag) or ""):
             raise UsageError(f"--{flag}={problem}")
 
-    @property
-    def _starts_from_weights(self) -> bool:
-        return self.init_checkpoint is not None
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(RunOptions):
-    """How the training loop runs; also the flags of pretraining."""
+    """The options of the training loop; also the flags of pretraining."""
 
     train_batch_size: int = option(32, at_least=1, help="examples in a training step, over all devices")
     learning_rate: float = option(5e-5, at_least=0, help="peak learning rate")
     poly_power: float = option(1.0, at_least=0, help="exponent of the learning rate's decay to 0")
-    num_train_steps: int = option(
-        1000, at_least=1, help="training steps; the learning rate falls to 0 at the last step"
-    )
+    num_train_steps: int = option(1000, at_least=1, help="training steps; the rate is 0 at the last step")
     num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")
     start_warmup_step: int = option(0, at_least=0, help="step at which the learning rate begins to rise")
     max_eval_steps: int | None = option(100, at_least=1, help="the most batches in an evaluation")
 
 
-# Of the paper.
+# The numbers of the paper.
 PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096
 PRETRAINING_STEPS, PRETRAINING_WARMUP = 125_000, 3125
 PRETRAINING_LENGTH = 512
 
 
 def scaled_learning_rate(train_batch_size: int) -> float:
-    """The paper's rate of pretraining for another batch: it grows with the square root of the batch."""
+    """The paper's pretraining rate for another batch size: it grows with the square root of the size."""
     return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
 
 
 def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, made_for: int) -> int:
-    """The length of the warm-up: as the flag gives it, else the default.
+    """The steps of the warm-up: what `flag` gives, else the default.
 
-    The default is made for a run of `made_for` steps. In a shorter run it shrinks in proportion, and a line
-    says so. A given warm-up that is longer than the run stays, with a warning.
+    The default is for a run of `made_for` steps. In a shorter run it shrinks in proportion, and a line says
+    so. A given warm-up that is longer than the run stays, with a warning.
     """
     if given is None:
         shrunk = default if num_steps >= made_for else num_steps * default // made_for
@@ -181,18 +144,12 @@ def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, mad
     return given
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Hyperparameters:
-    """The numbers that a user tunes; None if something else decides.
+    """The numbers that a user tunes: peak rate, examples in a step over all devices, and numbers of steps.
 
-    Attributes:
-      learning_rate: the peak.
-      train_batch_size: examples in a step, over all devices.
-      encoder_dropout_prob: of the encoder's hidden states and attention; None for the config's.
-      dropout_prob: dropout before the task's head.
-      train_step: number of steps.
-      warmup_step: number of steps, from the first, over which the rate rises.
-      max_seq_length: the most pieces of a sequence.
+    `encoder_dropout_prob` is for hidden states and attention; None stands for the config's. `dropout_prob`
+    is for the task's head.
     """
 
     learning_rate: float
@@ -204,35 +161,21 @@ class Hyperparameters:
     max_seq_length: int
 
 
-def _paper(
-    rate: float, batch: int, dropout: float, steps: int, warmup: int, length: int = 512
-) -> Hyperparameters:
-    return Hyperparameters(
-        learning_rate=rate,
-        train_batch_size=batch,
-        encoder_dropout_prob=dropout,
-        dropout_prob=0.1,
-        train_step=steps,
-        warmup_step=warmup,
-        max_seq_length=length,
-    )
-
-
-# The paper's Table 14, found for ALBERT-xxlarge.
+# The paper's Table 14, found for ALBERT-xxlarge: rate, batch, two dropouts, steps, warm-up, length.
 PAPER_HYPERPARAMETERS = {
-    "cola": _paper(1e-5, 16, 0.0, 5336, 320),
-    "sts-b": _paper(2e-5, 16, 0.0, 3598, 214),
-    "sst-2": _paper(1e-5, 32, 0.0, 20935, 1256),
-    "mnli": _paper(3e-5, 128, 0.0, 10000, 1000),
-    "mismnli": _paper(3e-5, 128, 0.0, 10000, 1000),
-    "qnli": _paper(1e-5, 32, 0.0, 33112, 1986),
-    "qqp": _paper(5e-5, 128, 0.1, 14000, 1000),
-    "rte": _paper(3e-5, 32, 0.1, 800, 200),
-    "mrpc": _paper(2e-5, 32, 0.0, 800, 200),
-    "wnli": _paper(2e-5, 16, 0.1, 2000, 250),
-    "squad_v1": _paper(5e-5, 48, 0.0, 3649, 365, 384),
-    "squad_v2": _paper(3e-5, 48, 0.0, 8144, 814),
-    "race": _paper(2e-5, 32, 0.1, 12000, 1000),
+    "cola": Hyperparameters(1e-5, 16, 0.0, 0.1, 5336, 320, 512),
+    "sts-b": Hyperparameters(2e-5, 16, 0.0, 0.1, 3598, 214, 512),
+    "sst-2": Hyperparameters(1e-5, 32, 0.0, 0.1, 20935, 1256, 512),
+    "mnli": Hyperparameters(3e-5, 128, 0.0, 0.1, 10000, 1000, 512),
+    "mismnli": Hyperparameters(3e-5, 128, 0.0, 0.1, 10000, 1000, 512),
+    "qnli": Hyperparameters(1e-5, 32, 0.0, 0.1, 33112, 1986, 512),
+    "qqp": Hyperparameters(5e-5, 128, 0.1, 0.1, 14000, 1000, 512),
+    "rte": Hyperparameters(3e-5, 32, 0.1, 0.1, 800, 200, 512),
+    "mrpc": Hyperparameters(2e-5, 32, 0.0, 0.1, 800, 200, 512),
+    "wnli": Hyperparameters(2e-5, 16, 0.1, 0.1, 2000, 250, 512),
+    "squad_v1": Hyperparameters(5e-5, 48, 0.0, 0.1, 3649, 365, 384),
+    "squad_v2": Hyperparameters(3e-5, 48, 0.0, 0.1, 8144, 814, 512),
+    "race": Hyperparameters(2e-5, 32, 0.1, 0.1, 12000, 1000, 512),
 }
 
 
@@ -240,38 +183,31 @@ PAPER_HYPERPARAMETERS = {
 class FineTuningOptions(RunOptions, SidecarOptions):
     """The flags of all scripts that fine-tune.
 
-    A hyperparameter that is not given comes from `hparams`, else from `DEFAULTS`, which each script sets.
+    Hyperparameters that are not given come from `hparams`, else from `DEFAULTS`, which each script sets.
     """
 
     DEFAULTS: typing.ClassVar[Hyperparameters]
 
     albert_hub_module_handle: str | None = option(
-        None,
-        help="folder or address of a TF-Hub module to start from; it brings config, vocabulary and casing",
+        None, help="folder or address of a TF-Hub module to start from, with config, vocabulary and casing"
     )
     cached_dir: str | None = option(None, help="folder that keeps the features (default: --output_dir)")
     do_train: bool = option(False, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate; with --do_train, at every checkpoint")
     do_predict: bool = option(False, help="whether to predict the test split")
     predict_batch_size: int = option(8, at_least=1, help="examples in a prediction step, over all devices")
-    hparams: str | None = option(
-        None, choices=("paper",), help="'paper': the task's row of the ALBERT paper's Table 14"
-    )
-    train_batch_size: int | None = option(
-        None, at_least=1, help="examples in a training step, over all devices"
-    )
+    hparams: str | None = option(None, choices=("paper",), help="'paper': the row of the paper's Table 14")
+    train_batch_size: int | None = option(None, at_least=1, help="examples in a step, over all devices")
     learning_rate: float | None = option(None, at_least=0, help="peak learning rate")
     max_seq_length: int | None = option(
-        None, at_least=4, help="pieces of a sequence at most; at most as many as the config has positions"
+        None, at_least=4, help="the most pieces of a sequence; not more than the config has positions"
     )
     dropout_prob: float | None = option(None, at_least=0, help="dropout before the task's head")
     encoder_dropout_prob: float | None = option(
         None, at_least=0, help="dropout in the encoder (default: the config's)"
     )
     train_step: int | None = option(None, at_least=1, help="training steps")
-    num_train_epochs: float | None = option(
-        None, at_least=0, help="rounds over the training examples, instead of --train_step"
-    )
+    num_train_epochs: float | None = option(None, at_least=0, help="epochs to train, instead of --train_step")
     warmup_step: int | None = option(None, at_least=0, help="steps over which the learning rate rises from 0")
     warmup_proportion: float | None = option(
         None, at_least=0, help="share of the steps over which the rate rises, instead of --warmup_step"
@@ -280,7 +216,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         False, help="pad every batch to --max_seq_length, not to its longest sequence; always done for a TPU"
     )
     num_seeds: int = option(
-        1, at_least=1, help="runs with --seed, --seed+1, ..., each in a folder of its own, and their mean"
+        1, at_least=1, help="runs with --seed, --seed+1, ...: a folder each, and the mean"
     )
     export_dir: str | None = option(
         None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
@@ -309,38 +245,34 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             raise UsageError("--num_train_epochs must be more than 0")
 
     @property
-    def _starts_from_weights(self) -> bool:
-        return self.init_checkpoint is not None or self.albert_hub_module_handle is not None
-
-    @property
     def _has_work(self) -> bool:
         return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
 
     @property
     def export_settings(self) -> dict[str, float]:
-        """Flags of `export_saved_model.py` for the task, if they are given."""
+        """The given flags of `export_saved_model.py` for the task."""
         return {}
 
     @property
     def has_static_shapes(self) -> bool:
-        """Whether all batches have one shape: a TPU compiles the step again for each new shape."""
+        """Whether all batches have one shape, because a TPU compiles the step again for each new shape."""
         return self.pad_to_max_length or self.distribution_strategy == "tpu"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits that are needed."""
+        """The names of the splits that are needed."""
         wanted = {"train": self.do_train, "dev": self.do_eval, "test": self.do_predict}
         return tuple(split for split, is_wanted in wanted.items() if is_wanted)
 
     def hyperparameters(self, task_name: str, num_examples: int) -> Hyperparameters:
-        """The hyperparameters of this run, given the number of its training examples."""
+        """The hyperparameters of a run with so many training examples."""
         row = self.DEFAULTS
         if self.hparams:
             if task_name not in PAPER_HYPERPARAMETERS:
                 raise UsageError(f"--hparams={self.hparams} has no row for the task {task_name}")
             row = PAPER_HYPERPARAMETERS[task_name]
-        names = [field.name for field in dataclasses.fields(Hyperparameters)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        flags = {field.name: getattr(self, field.name) for field in dataclasses.fields(Hyperparameters)}
+        given = {name: value for name, value in flags.items() if value is not None}
         batch_size = given.get("train_batch_size", row.train_batch_size)
         if self.num_train_epochs is not None:
             steps = max(1.0, num_examples / batch_size * self.num_train_epochs)
@@ -351,8 +283,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         if self.warmup_proportion is not None:
             given["warmup_step"] = int(steps * self.warmup_proportion)
         else:
+            default = row.warmup_step
             given["warmup_step"] = warmup_steps(
-                "warmup_step", self.warmup_step, steps, row.warmup_step, row.train_step
+                "warmup_step", self.warmup_step, steps, default, row.train_step
             )
         return dataclasses.replace(row, **given)
 
@@ -361,28 +294,22 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         return os.path.join(self.output_dir, f"seed-{self.seed + number}")
 
     def training_options(self, chosen: Hyperparameters, number: int = 0) -> TrainingOptions:
-        """The loop's options for the run with that number, of `num_seeds`."""
+        """The options of the training loop for the run with that number, of `num_seeds`."""
         shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
-        folder, seed = self.output_dir, self.seed + number
-        if self.num_seeds > 1:
-            folder = self.seed_folder(number)
-        return TrainingOptions(
-            **shared
-            | {
-                "output_dir": folder,
-                "init_checkpoint": self.init_checkpoint,
-                "seed": seed,
-                "learning_rate": chosen.learning_rate,
-                "train_batch_size": chosen.train_batch_size,
-                "num_train_steps": chosen.train_step,
-                "num_warmup_steps": chosen.warmup_step,
-                "max_eval_steps": None,
-            }
-        )
+        chosen_here = {
+            "output_dir": self.seed_folder(number) if self.num_seeds > 1 else self.output_dir,
+            "seed": self.seed + number,
+            "learning_rate": chosen.learning_rate,
+            "train_batch_size": chosen.train_batch_size,
+            "num_train_steps": chosen.train_step,
+            "num_warmup_steps": chosen.warmup_step,
+            "max_eval_steps": None,
+        }
+        return TrainingOptions(**shared | chosen_here)
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedModelOptions(ScriptOptions):
+class TrainedModelOptions(SidecarOptions):
     """Which model is exported. Flags that are not given come from the files beside the weights."""
 
     input: str = option(
@@ -398,10 +325,4 @@ class TrainedModelOptions(ScriptOptions):
         None, help="the classes of a custom task in their order, or other names for the classes of a task"
     )
     num_texts: int | None = option(None, at_least=1, help="texts in an example of a custom task: 1 or 2")
-    albert_config_file: str | None = option(None, help="the model's albert_config.json")
-    spm_model_file: str | None = option(None, help="SentencePiece model")
-    vocab_file: str | None = option(None, help="WordPiece vocabulary")
-    do_lower_case: bool | None = option(None, help="whether to lower-case the text (default: as trained)")
-    max_seq_length: int | None = option(
-        None, at_least=4, help="pieces of a sequence at most (default: as trained)"
-    )
+    max_seq_length: int | None = option(None, at_least=4, help="pieces of a sequence (default: as trained)")

@@ -1,4 +1,4 @@
-"""Progress lines: tqdm in place on a terminal, one line every few seconds in a log file."""
+"""Progress: a bar of tqdm on a terminal, a line every few seconds in a log file."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ LOG_INTERVAL = 10.0  # seconds between lines if the output is not a terminal
 
 
 class _Lines:
-    """A stream that turns tqdm's carriage returns into lines, none twice in a row."""
+    """A stream that makes lines of tqdm's carriage returns, and writes no line twice in a row."""
 
     def __init__(self, stream):
         self._stream = stream

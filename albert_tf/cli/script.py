@@ -1,4 +1,4 @@
-"""The frame every command-line script runs in: quiet start, errors as one line, exit statuses."""
+"""The frame of every command-line script: quiet start, errors as one line, exit statuses."""
 
 import contextlib
 import dataclasses
@@ -18,19 +18,15 @@ from albert_tf.errors import InputError, InputWarning
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_LEVELS = {
-    "error": (logging.ERROR, "3"),
-    "warning": (logging.WARNING, "2"),
-    "info": (logging.INFO, "0"),
-}
+_LEVELS = {"error": (logging.ERROR, "3"), "warning": (logging.WARNING, "2"), "info": (logging.INFO, "0")}
 
 
 def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[..., int]]:
     """Makes `run(options)` the `main(argv)` of a script whose flags are the fields of `options_class`.
 
     The returned `main` parses `argv` (default: `sys.argv`), runs, and returns the exit status: 0, 1 for
-    bad input, 2 for bad flags, 130 when interrupted by Ctrl-C or SIGTERM. TensorFlow must be imported
-    inside `run`, so that `--help` answers at once.
+    bad input, 2 for bad flags, 130 if Ctrl-C or SIGTERM interrupts it. `run` must import TensorFlow
+    itself, so that `--help` answers at once.
     """
 
     def decorate(run: Callable[[flags.ScriptOptions], None]) -> Callable[..., int]:
@@ -41,18 +37,15 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
             try:
                 options = flags.parse(options_class, argv)
                 options = dataclasses.replace(options, command=shlex.join([name, *argv[1:]]))
-            except flags.HelpRequested as help_requested:
-                return _print_help(str(help_requested))
-            except flags.UsageError as error:
-                return _fail(name, f"{error} (see {name} --help)", USAGE_ERROR)
-            quiet_start(options.verbosity)
-            for stream in (sys.stdout, sys.stderr):
-                if isinstance(stream, io.TextIOWrapper):
-                    stream.reconfigure(errors="replace")  # if a terminal lacks a character
-            try:
+                quiet_start(options.verbosity)
+                for stream in (sys.stdout, sys.stderr):
+                    if isinstance(stream, io.TextIOWrapper):
+                        stream.reconfigure(errors="replace")  # if a terminal lacks a character
                 with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
                     flags.warn_of_former_flags(options)
                     run(options)
+            except flags.HelpRequested as help_requested:
+                return _print_help(str(help_requested))
             except InputError as error:
                 return _fail(name, str(error), FAILED)
             except flags.UsageError as error:
@@ -79,7 +72,7 @@ def _print_help(text: str) -> int:
 
 @contextlib.contextmanager
 def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
-    """Our own warnings as one line each; warnings of other packages only if `verbosity` asks for them."""
+    """Shows our warnings as one line each, and those of other packages only if `verbosity` asks for them."""
 
     def show(message, category, filename, lineno, file=None, line=None):
         print(f"{name}: warning: {message}", file=sys.stderr)
@@ -94,7 +87,7 @@ def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM do what Ctrl-C does, so that a run that is taken away can save."""
+    """Lets SIGTERM do what Ctrl-C does, so that a run can save before its machine is taken away."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -111,10 +104,10 @@ def _fail(name: str, message: str, status: int) -> int:
 
 
 def quiet_start(verbosity: str) -> None:
-    """Sets what TensorFlow reads from the environment; takes effect if it is not imported yet.
+    """Sets what TensorFlow reads from the environment; call it before TensorFlow is imported.
 
-    oneDNN is switched on unless the user has decided: TensorFlow leaves it off on many processors on which
-    it makes a training step 1.14 times faster.
+    oneDNN is switched on unless the user decides: TensorFlow leaves it off on many processors, though it
+    makes a training step 1.14 times faster there.
     """
     level, cpp_level = _LEVELS[verbosity]
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -1,6 +1,6 @@
 """The numbers that a task keeps with its weights: how texts are cut, and how answers are chosen.
 
-Each number has its default here, and nowhere else: flags, tasks, models and exports take it from here.
+Flags, tasks, models and exports take the defaults from here.
 """
 
 import dataclasses
@@ -14,40 +14,35 @@ MASK_GUESSES = 5  # for each [MASK], by an export of a pretrained model
 
 @dataclasses.dataclass(frozen=True)
 class SquadSettings:
-    """How SQuAD's contexts are cut into windows, and how the answer to a question is chosen."""
+    """How contexts of SQuAD are cut into windows, and how the answer to a question is chosen."""
 
     doc_stride: int = option(128, at_least=1, help="pieces from one window of a long context to the next")
-    max_query_length: int = option(64, at_least=1, help="pieces of a question at most; its beginning is kept")
+    max_query_length: int = option(64, at_least=1, help="the most pieces of a question; its start is kept")
     n_best_size: int = option(
         20,
         at_least=1,
         help="answers to each question in nbest_predictions.json; in version 1.1 also the number of starts "
         "and of ends that are considered in a window",
     )
-    max_answer_length: int = option(30, at_least=1, help="pieces of an answer at most")
+    max_answer_length: int = option(30, at_least=1, help="the most pieces of an answer")
     start_n_top: int = option(5, at_least=1, help="version 2.0: starts in the beam")
     end_n_top: int = option(5, at_least=1, help="version 2.0: ends in the beam for each start")
 
 
 @dataclasses.dataclass(frozen=True)
 class RaceSettings:
-    """How RACE's questions are cut."""
+    """How questions of RACE are cut."""
 
-    max_qa_length: int = option(
-        128, at_least=1, help="pieces of question and option together at most; their end is kept"
-    )
+    max_qa_length: int = option(128, at_least=1, help="the most pieces of question and option; ends are kept")
 
 
 _Settings = TypeVar("_Settings", SquadSettings, RaceSettings)
 
 
 def kept_option(settings: type[SquadSettings] | type[RaceSettings], name: str, prefix: str = "") -> Any:
-    """The flag for a setting; None, its default, stands for what the weights keep.
+    """The flag of a setting; its default, None, stands for what the weights keep.
 
-    Args:
-      settings: the class of the setting.
-      name: of the setting.
-      prefix: stands before the help text, such as "race: ".
+    `prefix` begins the help text, for example "race: ".
     """
     [field] = [field for field in dataclasses.fields(settings) if field.name == name]
     text = f"{prefix}{field.metadata['help']} (default: as trained, else {field.default})"
@@ -55,12 +50,9 @@ def kept_option(settings: type[SquadSettings] | type[RaceSettings], name: str, p
 
 
 def settings_from(kind: type[_Settings], options: ScriptOptions, kept: Mapping[str, Any] | None) -> _Settings:
-    """Each setting as its flag says, else as it was kept with the weights, else its default.
+    """The settings: flags override what the weights keep, and that overrides the defaults.
 
-    Args:
-      kind: the class of the settings.
-      options: with a flag for each setting.
-      kept: what the weights say of their task; None if they say nothing or are trained further.
+    `kept` is what the weights tell of their task; None if they tell nothing or are trained further.
     """
     names = [field.name for field in dataclasses.fields(kind)]
     known = {name: kept[name] for name in names if name in kept} if kept else {}

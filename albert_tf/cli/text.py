@@ -1,4 +1,4 @@
-"""What a command prints: lines, results, facts, tables, bars, numbers, times, rates and sizes."""
+"""How commands print lines, results, facts, tables, bars, numbers, times, rates and sizes."""
 
 import sys
 import unicodedata
@@ -19,7 +19,7 @@ def say(text: str) -> None:
 
 
 def format_results(results: Mapping[str, float]) -> str:
-    """Results as the original writes them: lines `key = value`, sorted."""
+    """Results as the original writes them: sorted lines `key = value`."""
     return "".join(f"{name} = {results[name]}\n" for name in sorted(results))
 
 
@@ -29,13 +29,9 @@ def aligned(facts: Mapping[str, str]) -> str:
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Results in columns: a row for each name, a column for each metric.
+    """A table of name -> metric -> value with a row for each name and a column for each metric.
 
-    If this table is too wide, names and metrics change places. Results of a single name are a line for each
-    metric.
-
-    Args:
-      results: name -> metric -> value; a name belongs to a split, a part or a seed.
+    If it is too wide, names and metrics change places. A single name gets a line for each metric.
     """
     if len(results) == 1:
         [only] = results.values()
@@ -64,14 +60,10 @@ def _plain(cells: Sequence[Sequence[str]], others: str = "right") -> str:
 def bar_lines(title: str, counted: str, counts: Iterable[tuple[str, int]]) -> list[str]:
     """A line for each name with its count, its share and a bar.
 
-    Args:
-      title: says what the names are.
-      counted: says what is counted.
-      counts: pairs of name and count.
+    `title` says what the names are, `counted` what is counted.
     """
     counts = list(counts)
-    numbers = [count for _, count in counts]
-    total, largest = sum(numbers), max(numbers)
+    total, largest = sum(count for _, count in counts), max(count for _, count in counts)
     lines = [f"  {title:{_NAME_WIDTH}}  {counted:>11}  {'share':>7}"]
     for name, count in counts:
         shown, share = _in_name_column(name), percent(count, total)
@@ -80,13 +72,13 @@ def bar_lines(title: str, counted: str, counts: Iterable[tuple[str, int]]) -> li
 
 
 def _bar(count: int, largest: int) -> str:
-    """Blocks in proportion, to an eighth of a column; every count above 0 is visible."""
+    """A bar of blocks, exact to an eighth of a column; every count above 0 is visible."""
     eighths = max(round(8 * _BAR_WIDTH * count / largest), int(count > 0)) if largest else 0
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def _in_name_column(name: str) -> str:
-    """The name, shortened or filled with spaces to the width of its column."""
+    """The name, cut or filled with spaces to the width of its column."""
     name = "".join(character if character.isprintable() else "?" for character in name)
     if _width(name) > _NAME_WIDTH:
         while _width(name) >= _NAME_WIDTH:
@@ -96,7 +88,7 @@ def _in_name_column(name: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal: a Chinese character takes two, a combining mark none."""
+    """The width in a terminal: a Chinese character takes two columns, a combining mark none."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
@@ -127,7 +119,7 @@ def per_second(rate: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the two largest units that it has: "0.25 s", "41 s", "12 min 5 s", "3 d 4 h"."""
+    """A time in its two largest units: "0.25 s", "41 s", "12 min 5 s", "3 d 4 h"."""
     if seconds < 10:
         return f"{seconds:.2g} s"
     left = round(seconds)

@@ -1,4 +1,4 @@
-"""The table of heads: which models there are, and what tells the weights of one from those of another."""
+"""The table of heads: which models exist, and how their weights are told apart."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -25,15 +25,14 @@ class Head:
     """A row of the table.
 
     Attributes:
-      name: of the head.
-      model: the class of the model.
-      weights: how the names of the head's variables begin; several heads can have the same.
-      attribute: the model's attribute that holds the head, which checkpoints of this package store. It tells
-        heads apart whose variables have the same names.
+      weights: how the names of the head's variables begin; several heads can have the same names.
+      attribute: the model's attribute that holds the head. Checkpoints of this package store its name, which
+        tells heads apart whose variables have the same names.
       architectures: Hugging Face's classes; the first one is written.
-      outputs: what the model returns -> what Hugging Face's model calls it.
-      task_names: what `--task_name` can be for it, besides the tasks of GLUE; without any it is not exported.
-      max_seq_length: pieces of a sequence at most, where nothing says more.
+      outputs: the name of each output of the model -> its name in Hugging Face's model.
+      task_names: values of `--task_name` for the head, besides the tasks of GLUE; a head without any cannot
+        be exported.
+      max_seq_length: the most pieces of a sequence, if nothing else gives it.
       settings: attributes of the model that a task keeps.
     """
 
@@ -49,15 +48,25 @@ class Head:
 
     @property
     def in_words(self) -> str:
-        """What a message calls the model."""
+        """The model's name in messages."""
         return f"a model for {self.name.replace('_', ' ')}" if self.weights else "an encoder without a head"
 
 
-_CLASSES = ("output_weights", "output_bias")
-_LOGITS = {"logits": "logits"}
+def _head_with_classes(name: str, model: type, attribute: str, task_names: tuple[str, ...] = ()) -> Head:
+    return Head(
+        name=name,
+        model=model,
+        weights=("output_weights", "output_bias"),
+        attribute=attribute,
+        architectures=(model.__name__,),
+        outputs={"logits": "logits"},
+        task_names=task_names,
+    )
+
+
 _SPANS = ("cls_logits", "start_top_log_probs", "start_top_index", "end_top_log_probs", "end_top_index")
 
-# Of weights with several heads the first row counts: fine-tuned ones may still have those of pretraining.
+# Of several heads, the first row counts: fine-tuned weights may still have the heads of pretraining.
 HEADS: Mapping[str, Head] = {
     head.name: head
     for head in (
@@ -68,32 +77,9 @@ HEADS: Mapping[str, Head] = {
             outputs={"sequence_output": "last_hidden_state", "pooled_output": "pooler_output"},
             task_names=("encoder",),
         ),
-        Head(
-            name="classification",
-            model=AlbertForSequenceClassification,
-            weights=_CLASSES,
-            attribute="classifier",
-            architectures=("AlbertForSequenceClassification",),
-            outputs=_LOGITS,
-            task_names=("custom",),
-        ),
-        Head(
-            name="multiple_choice",
-            model=AlbertForMultipleChoice,
-            weights=_CLASSES,
-            attribute="choice",
-            architectures=("AlbertForMultipleChoice",),
-            outputs=_LOGITS,
-            task_names=("race",),
-        ),
-        Head(
-            name="token_classification",
-            model=AlbertForTokenClassification,
-            weights=_CLASSES,
-            attribute="token_classifier",
-            architectures=("AlbertForTokenClassification",),
-            outputs=_LOGITS,
-        ),
+        _head_with_classes("classification", AlbertForSequenceClassification, "classifier", ("custom",)),
+        _head_with_classes("multiple_choice", AlbertForMultipleChoice, "choice", ("race",)),
+        _head_with_classes("token_classification", AlbertForTokenClassification, "token_classifier"),
         Head(
             name="question_answering",
             model=AlbertForQuestionAnswering,
@@ -124,12 +110,12 @@ HEADS: Mapping[str, Head] = {
         ),
     )
 }
-# These store their weights under the same names.
+# Heads whose weights have the same names.
 SHARED_NAMES = tuple(head.name for head in HEADS.values() if head.attribute)
 
 
 def of_exported(values: Mapping[str, _T]) -> Mapping[str, _T]:
-    """The mapping as it is, which must hold a value for each head that has tasks; else ValueError."""
+    """The same mapping; ValueError unless it has a value for each head that has tasks, and for no other."""
     wanted = {head.name for head in HEADS.values() if head.task_names}
     if values.keys() != wanted:
         raise ValueError(f"the heads {', '.join(sorted(wanted ^ values.keys()))} are missing or not exported")
@@ -137,7 +123,7 @@ def of_exported(values: Mapping[str, _T]) -> Mapping[str, _T]:
 
 
 def find_head(name: str) -> Head:
-    """The row of that name; InputError if there is none."""
+    """The row of that name; `InputError` if there is none."""
     if name not in HEADS:
         raise InputError(f"there is no head {name!r}; there are {', '.join(HEADS)}")
     return HEADS[name]
@@ -149,18 +135,12 @@ def head_of_model(model: tf_keras.Model) -> Head:
 
 
 def head_of_task(task_name: str) -> Head | None:
-    """The row that a task's name stands for, if it is not one of GLUE's."""
+    """The row of a task; None for the tasks of GLUE."""
     return next((head for head in HEADS.values() if task_name in head.task_names), None)
 
 
 def head_of(shapes: Mapping[str, Any], told: str | None = None) -> Head:
-    """The head of weights, by their names.
-
-    Args:
-      shapes: of the weights, by name.
-      told: the head that the weights' source names. It decides between heads whose weights have the same
-        names; where nothing is told, it is the first of them, classification.
-    """
+    """The head of weights, told by their names; for heads with the same names by `told`, else the first."""
     found = [head for head in HEADS.values() if any(name.startswith(head.weights) for name in shapes)]
     if not found:
         return HEADS["encoder"]
@@ -168,16 +148,12 @@ def head_of(shapes: Mapping[str, Any], told: str | None = None) -> Head:
 
 
 def same_names(head: Head) -> list[Head]:
-    """All heads that store their weights under the names of this one, itself included."""
+    """All heads whose weights have the same names as those of this head, itself included."""
     return [other for other in HEADS.values() if other.weights == head.weights]
 
 
 def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int, ...]]) -> tf_keras.Model:
-    """A fresh model with that head; labels are counted in the shapes.
-
-    Raises:
-      InputError: the weights have no such head, or not one of that size.
-    """
+    """A fresh model with that head and the labels of these weights; `InputError` if they do not fit."""
     model = find_head(head).model
     if head in SHARED_NAMES:
         if "output_weights" not in shapes:

@@ -2,33 +2,48 @@
 
 import abc
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from scipy import special
 
 from albert_tf.config import AlbertConfig
 from albert_tf.data.batching import eval_batches, longest_batches, train_batches
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.tasks.overview import overview
-from albert_tf.tasks.task import Task, TrainingData, WeightedSum, check_length, correct, mean, nll, number_of
-from albert_tf.tokenization import Tokenizer
+from albert_tf.tasks.task import (
+    Batch,
+    Context,
+    Dataset,
+    Measures,
+    Model,
+    Seed,
+    Task,
+    TrainingData,
+    check_length,
+    correct,
+    mean,
+    nll,
+    number_of,
+)
+
+Outputs: TypeAlias = Mapping[str, np.ndarray]  # name -> [examples, ...]
+Parts: TypeAlias = dict[str, dict[str, float]]  # part of a split -> metric -> value
 
 
 class ExamplesOfSplit(Protocol):
-    """The examples of a split, as read from files; equal digests mean equal examples."""
+    """The examples of a split, as read from files; equal digests (hexadecimal) mean equal examples."""
 
     @property
-    def digest(self) -> str:
-        """Hexadecimal."""
+    def digest(self) -> str: ...  # noqa: D102
 
-    def __len__(self) -> int:
-        """The number of examples."""
+    def __len__(self) -> int: ...
 
 
 _Examples = TypeVar("_Examples", bound=ExamplesOfSplit)
@@ -38,47 +53,28 @@ class Benchmark(abc.ABC, Generic[_Examples]):
     """Where the data of a task come from. Files become examples, examples become features, both make a task.
 
     A task is made last, because the files of some benchmarks decide what the task is.
-
-    Attributes:
-      features_class: the class of the features.
-      feature_files: split -> the file that keeps its features; for other splits the cache chooses the file.
     """
 
     features_class: ClassVar[type[Features]] = Features
-    feature_files: Mapping[str, str | None] = {}
+    features: ClassVar[Callable[..., Features]]  # of a tokenizer, examples and `settings`
+    feature_files: Mapping[str, str | None] = {}  # by split; the cache chooses those that are None
 
     @property
     def eval_file(self) -> str | None:
         """The file of the split "dev", if it is one file that the user named."""
         return None
 
-    def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
-        """The examples of the given splits, in this order; some benchmarks add a split."""
-        return {split: self.read_split(split) for split in splits}
-
     @abc.abstractmethod
-    def read_split(self, split: str) -> _Examples:
-        """Reads the files of the split "train", "dev" or "test".
-
-        Raises:
-          InputError: a file is missing or cannot be used.
-        """
+    def read(self, splits: Sequence[str]) -> dict[str, _Examples]:
+        """The examples of some of "train", "dev" and "test", in this order; some benchmarks add a split."""
 
     @abc.abstractmethod
     def task_name(self, examples: Mapping[str, _Examples]) -> str:
         """The name of the task that the examples belong to."""
 
-    @abc.abstractmethod
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
-        """JSON values that decide, besides text and vocabulary, what `features` makes; it takes them.
-
-        Raises:
-          InputError: the lengths do not fit each other.
-        """
-
-    @abc.abstractmethod
-    def features(self, tokenizer: Tokenizer, examples: _Examples, **settings: Any) -> Features:
-        """Turns examples into ids."""
+        """Keywords of `features`, as JSON values; InputError if the lengths do not fit each other."""
+        return {"max_seq_length": max_seq_length}
 
     @abc.abstractmethod
     def task(
@@ -88,16 +84,9 @@ class Benchmark(abc.ABC, Generic[_Examples]):
 
 
 class BenchmarkTask(Task):
-    """A task with some of the splits "train", "dev" and "test".
+    """A task with the features of some of the splits "train", "dev" and "test".
 
-    Args:
-      features: split -> its features.
-      config: the model's shape.
-      max_seq_length: of the features.
-      dropout_prob: dropout before the task's head.
-      pad_to_max_length: whether every batch is padded to `max_seq_length` and not to its longest sequence.
-      do_lower_case, keep_accents: whether the text was lower-cased, and kept its accents.
-      spm_model_file, vocab_file: the vocabulary, kept with the weights.
+    Batches are padded to their longest sequence, or all to `max_seq_length`. `dropout_prob` is for the head.
 
     Attributes:
       name: of the task, as in `--task_name`.
@@ -139,16 +128,15 @@ class BenchmarkTask(Task):
         self._pad_to = max_seq_length if pad_to_max_length else None
 
     @abc.abstractmethod
-    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """The benchmark's results for the outputs of all examples of a split, in order.
 
-        Returns:
-          Part -> metric -> value. In one mapping of all parts (`under_one_name`) metrics of the first part
-          keep their names, others begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
+        In one mapping of all parts (`under_one_name`) metrics of the first part keep their names, others
+        begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
         """
 
     @abc.abstractmethod
-    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+    def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes the predictions for the test split; returns the paths."""
 
     def overview(self) -> str:
@@ -159,49 +147,33 @@ class BenchmarkTask(Task):
         """Whether the outputs for a split can be judged."""
         return self.features[split].labels is not None
 
-    def breakdowns(
-        self, split: str, outputs: Mapping[str, np.ndarray]
-    ) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    def breakdowns(self, split: str, outputs: Outputs) -> Mapping[str, Parts]:
         """Results by kinds of examples: title -> kind -> metric -> value."""
         return {}
 
     @abc.abstractmethod
-    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+    def report_sections(self, outputs: Outputs) -> list[Section]:
         """What the report shows of the outputs for the dev split."""
 
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
+    def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Cross-entropy and accuracy of the model's `logits` over the examples of a batch."""
-        logits, labels = (
-            model(batch, training=training, dropout_seed=dropout_seed)["logits"],
-            batch["label_ids"],
-        )
-        return {
-            "cross_entropy": mean(nll(labels, logits)),
-            "accuracy": mean(correct(labels, logits)),
-        }
+        logits = model(batch, training=training, dropout_seed=dropout_seed)["logits"]
+        labels = batch["label_ids"]
+        return {"cross_entropy": mean(nll(labels, logits)), "accuracy": mean(correct(labels, logits))}
 
-    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def loss_weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The number of examples: every loss is a plain mean over them."""
         return dict.fromkeys(self.losses, number_of(batch["input_ids"]))
 
-    def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def outputs(self, model: Model, batch: Batch) -> dict[str, tf.Tensor]:
         """The predictions for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
         logits = model(batch, training=False)["logits"]
         return {"logits": logits, "example_index": batch["example_index"]}
 
     def describe(self) -> dict[str, Any]:
         """The head and its labels, and how long sequences are."""
-        return {
-            "task_name": self.head_name,
-            "label_names": list(self.label_names),
-            "max_seq_length": self.max_seq_length,
-        }
+        names = {"task_name": self.head_name, "label_names": list(self.label_names)}
+        return names | {"max_seq_length": self.max_seq_length}
 
     def training_settings(self) -> dict[str, Any]:
         """The flags of the task, without the flags of the loop, and a digest of the train split."""
@@ -224,10 +196,8 @@ class BenchmarkTask(Task):
         """Dropout and length."""
         inside = self.config.hidden_dropout_prob, self.config.attention_probs_dropout_prob
         rates = " and ".join(f"{rate:g}" for rate in dict.fromkeys(inside))
-        return {
-            "dropout": f"{rates} in the encoder, {self.dropout_prob:g} before the head",
-            "length": f"at most {self.max_seq_length} tokens",
-        }
+        dropout = f"{rates} in the encoder, {self.dropout_prob:g} before the head"
+        return {"dropout": dropout, "length": f"at most {self.max_seq_length} tokens"}
 
     def eval_data(self) -> str:
         """A digest of the dev split."""
@@ -241,50 +211,31 @@ class BenchmarkTask(Task):
         return digest.hexdigest()[:16]
 
     def check_inputs(self) -> None:
-        """Checks lengths and ids against the config.
-
-        Raises:
-          InputError: with the flag or config key that does not fit.
-        """
+        """InputError if lengths or ids do not fit the config; it names the flag or the key."""
         check_length(self.max_seq_length, self.config)
         for split, features in self.features.items():
             largest = int(features.input_ids.max(initial=0))
             if largest >= self.config.vocab_size:
-                raise InputError(
-                    f"the vocabulary gives id {largest} in the {split} split, but the config's vocab_size is "
-                    f"{self.config.vocab_size}"
-                )
+                found = f"the vocabulary gives id {largest} in the {split} split"
+                raise InputError(f"{found}, but the config's vocab_size is {self.config.vocab_size}")
 
-    def explain_bad_record(self) -> str | None:
-        """None: features are checked when they are made."""
-        return None
-
-    def train_dataset(
-        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
-    ) -> tf.data.Dataset:
+    def train_dataset(self, batch_size: int, seed: int, first_step: int, context: Context) -> Dataset:
         """Endless shuffled batches of similar length."""
-        return train_batches(
-            self.features["train"],
-            batch_size=batch_size,
-            seed=seed,
-            first_step=first_step,
-            pad_to=self._pad_to,
-            input_context=context,
-        )
+        return self._batches(train_batches, "train", batch_size, context, seed=seed, first_step=first_step)
 
-    def longest_batches(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def longest_batches(self, batch_size: int, context: Context) -> Dataset:
         """The longest examples, endlessly."""
-        return longest_batches(
-            self.features["train"], batch_size=batch_size, pad_to=self._pad_to, input_context=context
-        )
+        return self._batches(longest_batches, "train", batch_size, context)
 
-    def eval_dataset(
-        self, batch_size: int, context: tf.distribute.InputContext, split: str = "dev"
-    ) -> tf.data.Dataset:
+    def eval_dataset(self, batch_size: int, context: Context, split: str = "dev") -> Dataset:
         """Every example of the split once, ordered by length; `example_index` says which."""
-        return eval_batches(
-            self.features[split], batch_size=batch_size, pad_to=self._pad_to, input_context=context
-        )
+        return self._batches(eval_batches, split, batch_size, context)
+
+    def _batches(
+        self, make: Callable[..., Dataset], split: str, size: int, context: Context, **order: int
+    ) -> Dataset:
+        features = self.features[split]
+        return make(features, batch_size=size, pad_to=self._pad_to, input_context=context, **order)
 
 
 def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -294,6 +245,16 @@ def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, floa
         for i, (part, row) in enumerate(by_part.items())
         for name, value in row.items()
     }
+
+
+def write_files(folder: str, contents: Mapping[str, str]) -> list[str]:
+    """Writes files, name -> text, which appear together when all are complete; returns their paths."""
+    paths = [os.path.join(folder, name) for name in contents]
+    with appear_when_complete(paths) as temporary:
+        for path, text in zip(temporary, contents.values(), strict=True):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+    return paths
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -15,44 +15,34 @@ _HISTOGRAM_ROWS = 10
 def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, max_seq_length: int) -> str:
     """How many examples each split has, how their labels are spread and how long they are.
 
-    Args:
-      splits: by name, in the order to show.
-      label_names: of the classes or choices; None if labels are scores.
-      max_seq_length: the length to which sequences were cut.
+    The names of the classes or choices are None if labels are scores.
     """
-    return "\n\n".join(
-        "\n".join(_split_lines(name, features, label_names, max_seq_length))
-        for name, features in splits.items()
-    )
+    paragraphs = []
+    for name, features in splits.items():
+        several = features.num_choices > 1
+        title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
+        title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
+        lines = [title]
+        if len(features) and features.labels is not None:
+            if label_names is None:
+                lines += _score_lines(features.labels)
+            else:
+                lines += _class_lines("choice" if several else "class", features.labels, label_names)
+            lines.append("")
+        if len(features):
+            counted = "sequences" if several else "examples"
+            lines += length_lines(counted, features.full_lengths, max_seq_length)
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
 
 
 def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Results of several runs, name -> metric -> value, with "mean" and sample "std" as further rows."""
     metrics = dict.fromkeys(metric for row in results.values() for metric in row)
     values = {metric: [row[metric] for row in results.values() if metric in row] for metric in metrics}
+    means = {metric: float(np.mean(runs)) for metric, runs in values.items()}
     deviations = {metric: float(np.std(runs, ddof=1)) for metric, runs in values.items() if len(runs) > 1}
-    return {name: dict(row) for name, row in results.items()} | {
-        "mean": {metric: float(np.mean(runs)) for metric, runs in values.items()},
-        "std": deviations,
-    }
-
-
-def _split_lines(
-    name: str, features: Features, label_names: Sequence[str] | None, max_seq_length: int
-) -> list[str]:
-    several = features.num_choices > 1
-    title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
-    title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
-    lines = [title]
-    if not len(features):
-        return lines
-    if features.labels is not None:
-        if label_names is None:
-            lines += _score_lines(features.labels)
-        else:
-            lines += _class_lines("choice" if several else "class", features.labels, label_names)
-        lines.append("")
-    return lines + length_lines("sequences" if several else "examples", features.full_lengths, max_seq_length)
+    return {name: dict(row) for name, row in results.items()} | {"mean": means, "std": deviations}
 
 
 def _class_lines(title: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
@@ -70,9 +60,8 @@ def _score_lines(scores: np.ndarray) -> list[str]:
     edges = _round_edges(low, high, _HISTOGRAM_ROWS) if low < high else np.array([low, high])
     counts, _ = np.histogram(scores.clip(edges[0], edges[-1]), edges)
     names = _ranges(edges[:-1], edges[1:], ".4g")
-    spread = f"lowest {low:.4g}, mean {scores.mean(dtype=np.float64):.4g}, highest {high:.4g}"
-    bars = bar_lines("score", "examples", zip(names, counts.tolist(), strict=True))
-    return [*bars, f"  {spread}"]
+    spread = f"  lowest {low:.4g}, mean {scores.mean(dtype=np.float64):.4g}, highest {high:.4g}"
+    return [*bar_lines("score", "examples", zip(names, counts.tolist(), strict=True)), spread]
 
 
 def length_lines(counted: str, lengths: np.ndarray, max_seq_length: int, fate: str = "cut") -> list[str]:
@@ -86,12 +75,11 @@ def length_lines(counted: str, lengths: np.ndarray, max_seq_length: int, fate: s
     counts, _ = np.histogram(lengths, edges)
     names = _ranges(edges[:-1], np.minimum(edges[1:] - 1, longest), ",d")
     cut = int(np.count_nonzero(lengths > max_seq_length))
-    limit = f"--max_seq_length={max_seq_length}"
-    share = f"{percent(cut, len(lengths))} longer than {limit} and {fate}"
+    limit = f"longer than --max_seq_length={max_seq_length}"
     return [
         *bar_lines("tokens", counted, zip(names, counts.tolist(), strict=True)),
         f"  median {np.median(lengths):,.0f}, longest {longest:,}",
-        f"  {share}" if cut else f"  none longer than {limit}",
+        f"  {percent(cut, len(lengths))} {limit} and {fate}" if cut else f"  none {limit}",
     ]
 
 

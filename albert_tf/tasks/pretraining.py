@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from albert_tf.checkpoints.assets import Assets, check_vocabulary_fits
 from albert_tf.cli.options import PRETRAINING_LENGTH
@@ -24,9 +23,14 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import file_stem
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.task import (
+    Batch,
+    Context,
+    Dataset,
+    Measures,
+    Model,
+    Seed,
     Task,
     TrainingData,
-    WeightedSum,
     check_length,
     correct,
     nll,
@@ -44,9 +48,7 @@ class PretrainingTask(Task):
 
     Args:
       config: the model's shape.
-      input_files: TFRecord files to train on.
-      eval_files: TFRecord files to evaluate on.
-      max_seq_length: length of the records.
+      input_files, eval_files: TFRecord files of one length, `max_seq_length`.
       masking: what to predict in unmasked records. For masked records only `max_predictions_per_seq` counts:
         the length of their arrays of predictions.
       index_file: keeps the places of the records, so that a run that continues does not search for them.
@@ -81,12 +83,6 @@ class PretrainingTask(Task):
             self.spm_model_file, self.vocab_file = text.spm_model_file, text.vocab_file
             self.do_lower_case, self.keep_accents = text.do_lower_case, text.keep_accents
 
-    @functools.cached_property
-    def _pieces(self) -> int:
-        """The pieces of the vocabulary; the config may have room for more."""
-        sizes = [(records.read_metadata(path) or {}).get("vocab_size") for path in self._all_files]
-        return max((size for size in sizes if size), default=self.config.vocab_size)
-
     @property
     def _all_files(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.input_files + self.eval_files))
@@ -103,22 +99,17 @@ class PretrainingTask(Task):
         """The flags of the records, and a digest of the files' names, sizes and numbers of records."""
         index = self._index
         names = [os.path.basename(path) for path in index.files]
-        key = json.dumps([names, index.sizes, index.records_of_files()])
-        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        digest = _digest([names, index.sizes, index.records_of_files()])
+        files = f"{index.counts.sum()} records in {len(names)} files ({digest})"
         masking = dataclasses.asdict(self.masking)
         if not self._are_unmasked:
             masking = {"max_predictions_per_seq": self.masking.max_predictions_per_seq}
-        return {
-            "input_file": f"{index.counts.sum()} records in {len(names)} files ({digest})",
-            "max_seq_length": self.max_seq_length,
-            **masking,
-        }
+        return {"input_file": files, "max_seq_length": self.max_seq_length, **masking}
 
     def eval_data(self) -> str:
         """A digest of the names and sizes of the evaluation files, and of how they are masked."""
         files = [[os.path.basename(path), os.path.getsize(path)] for path in self.eval_files]
-        masking = dataclasses.asdict(self.masking) if self._are_unmasked else {}
-        return hashlib.sha256(json.dumps([files, masking]).encode()).hexdigest()[:16]
+        return _digest([files, dataclasses.asdict(self.masking) if self._are_unmasked else {}])
 
     def training_data(self) -> TrainingData:
         """The records, all of one length."""
@@ -130,21 +121,15 @@ class PretrainingTask(Task):
         """The source of the masks."""
         if not self._are_unmasked:
             return {"masks": "as in the records"}
-        masking = self.masking
-        return {
-            "masks": f"drawn anew each time round: {masking.masked_lm_prob:g} of the pieces, at most "
-            f"{masking.max_predictions_per_seq}, by up to {masking.ngram} words"
-        }
+        share, most = self.masking.masked_lm_prob, self.masking.max_predictions_per_seq
+        words = self.masking.ngram
+        masks = f"drawn anew each time round: {share:g} of the pieces, at most {most}, by up to {words} words"
+        return {"masks": masks}
 
     def check_inputs(self) -> None:
-        """Checks the first record of each file, and the vocabulary its metadata names.
-
-        Raises:
-          InputError: what does not fit, with the file and the flag or config key.
-        """
+        """InputError if the first record of a file, or the vocabulary in its description, does not fit."""
         check_length(self.max_seq_length, self.config)
-        problem = self._find_bad_record(limit=1)
-        if problem:
+        if problem := self.explain_bad_record(limit=1):
             raise InputError(problem)
         tokenizer = self.assets().tokenizer() if self.assets().vocabulary else None
         for path in self._all_files:
@@ -152,21 +137,16 @@ class PretrainingTask(Task):
             if pieces := metadata.get("vocab_size"):
                 check_vocabulary_fits(pieces, self.config, f"{path} was made with a vocabulary of")
                 if tokenizer and tokenizer.vocab_size != pieces:
-                    raise InputError(
-                        f"{tokenizer.source} has {tokenizer.vocab_size} pieces, but {path} was made with a "
-                        f"vocabulary of {pieces}"
-                    )
+                    found = f"{tokenizer.source} has {tokenizer.vocab_size} pieces"
+                    raise InputError(f"{found}, but {path} was made with a vocabulary of {pieces}")
             size = os.path.getsize(path)
             if size != metadata.get("bytes", size):
                 # TensorFlow takes a file that was cut inside a record's header for one that ends there.
                 problem = self.explain_bad_record()
                 raise InputError(problem or f"{path} has {size} bytes, but {metadata['bytes']} were written")
 
-    def explain_bad_record(self) -> str | None:
-        """Reads all records to find one that cannot be used."""
-        return self._find_bad_record(limit=None)
-
-    def _find_bad_record(self, limit: int | None) -> str | None:
+    def explain_bad_record(self, limit: int | None = None) -> str | None:
+        """Reads all records, or the first `limit` of each file, to find one that cannot be used."""
         return record_checks.find_bad_record(
             self._all_files,
             self.max_seq_length,
@@ -176,24 +156,18 @@ class PretrainingTask(Task):
             limit=limit,
         )
 
-    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+    def build_model(self, dtype: str = "float32") -> Model:
         """A fresh `AlbertForPreTraining`."""
         return AlbertForPreTraining(self.config, dtype=dtype)
 
-    def train_dataset(
-        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
-    ) -> tf.data.Dataset:
-        """Endless batches in the order of `albert_tf.data.record_index`.
-
-        Raises:
-          InputError: a file is cut short.
-        """
+    def train_dataset(self, batch_size: int, seed: int, first_step: int, context: Context) -> Dataset:
+        """Endless batches in the order of `record_index`; InputError if a file is cut short."""
         numbered = shuffled_records(
             self._index, batch_size=batch_size, seed=seed, first_step=first_step, context=context
         )
         return self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
 
-    def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def eval_dataset(self, batch_size: int, context: Context) -> Dataset:
         """The records of `eval_files` once, in order; unmasked records always get the same masks.
 
         All batches have one shape: rows of weight 0 fill the last one.
@@ -209,12 +183,13 @@ class PretrainingTask(Task):
         batches = self._batches(numbered, devices * size, _EVAL_SEED)
         return batches.map(lambda batch: _filled(batch, devices, size)).unbatch()
 
-    def _batches(
-        self, numbered: tf.data.Dataset, batch_size: int, seed: int, endless: bool = False
-    ) -> tf.data.Dataset:
+    def _batches(self, numbered: Dataset, batch_size: int, seed: int, endless: bool = False) -> Dataset:
         """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
         length, masking = self.max_seq_length, self.masking
-        pieces = self._pieces if self._are_unmasked else 0
+        # The pieces of the vocabulary: the config may have room for more. Only masks need them.
+        files = self._all_files if self._are_unmasked else ()
+        sizes = [(records.read_metadata(path) or {}).get("vocab_size") for path in files]
+        pieces = max((size for size in sizes if size), default=self.config.vocab_size)
 
         def draw(epoch, number, record):
             return draw_chance(seed, epoch, number, length), record
@@ -232,13 +207,7 @@ class PretrainingTask(Task):
         batches = batches.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
         return batches.prefetch(tf.data.AUTOTUNE)
 
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
+    def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Losses and accuracies: over real masked positions, and over examples."""
         outputs = model(batch, training=training, dropout_seed=dropout_seed)
         masked_ids, order = batch["masked_lm_ids"], tf.maximum(batch["next_sentence_labels"], 0)
@@ -251,7 +220,7 @@ class PretrainingTask(Task):
             "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), is_record),
         }
 
-    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def loss_weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The number of real masked positions, and of examples."""
         return {
             "masked_lm_loss": tf.reduce_sum(tf.cast(batch["masked_lm_weights"], tf.float32)),
@@ -259,7 +228,11 @@ class PretrainingTask(Task):
         }
 
 
-def _filled(batch: Mapping[str, tf.Tensor], devices: int, size: int) -> dict[str, tf.Tensor]:
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _filled(batch: Batch, devices: int, size: int) -> dict[str, tf.Tensor]:
     """A batch for all devices as one for each, `[devices, size, ...]`, filled with rows of weight 0."""
 
     def fill(name: str, values: tf.Tensor) -> tf.Tensor:
@@ -274,13 +247,8 @@ def _filled(batch: Mapping[str, tf.Tensor], devices: int, size: int) -> dict[str
 def described_length(files: Sequence[str], name: str, default: int) -> int:
     """A length of the records, as the descriptions beside them say; if none does, a default and a line.
 
-    Args:
-      files: record files.
-      name: "max_seq_length" or "max_predictions_per_seq".
-      default: the length of records without a description.
-
-    Raises:
-      InputError: the descriptions differ, or one of them holds no length.
+    `name` is "max_seq_length" or "max_predictions_per_seq". InputError if the descriptions differ, or one of
+    them holds no length.
     """
     found: dict[int, str] = {}
     for path in files:
@@ -306,9 +274,9 @@ def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions
       UsageError: a value is out of range.
     """
     if not record_checks.are_unmasked(files):
-        for name in given.keys() - {"max_predictions_per_seq"}:
-            warnings.warn(f"--{name} makes no difference to masked records", InputWarning, stacklevel=2)
         name = "max_predictions_per_seq"
+        for other in given.keys() - {name}:
+            warnings.warn(f"--{other} makes no difference to masked records", InputWarning, stacklevel=2)
         length = given.get(name) or described_length(files, name, MaskingOptions.max_predictions_per_seq)
         return MaskingOptions(**{**given, name: length})
     found: dict[str, tuple[Any, str]] = {}
@@ -317,7 +285,6 @@ def masking_of(files: Sequence[str], given: Mapping[str, Any]) -> MaskingOptions
         for name in sorted(settings.keys() & MaskingOptions.__annotations__.keys() - given.keys()):
             value, first = found.setdefault(name, (settings[name], path))
             if value != settings[name]:
-                raise InputError(
-                    f"{first} was made with --{name}={value}, {path} with {settings[name]}: give --{name}"
-                )
+                differ = f"{first} was made with --{name}={value}, {path} with {settings[name]}"
+                raise InputError(f"{differ}: give --{name}")
     return MaskingOptions(**{name: value for name, (value, _) in found.items()}, **given)

@@ -6,29 +6,36 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-import tf_keras
 
 from albert_tf import html_report
 from albert_tf.cli.settings import RaceSettings
 from albert_tf.data.features import Features, encode_column, join, required
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete, parse_json
+from albert_tf.files import parse_json
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForMultipleChoice
 from albert_tf.tasks import benchmark
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, Outputs, Parts
+from albert_tf.tasks.task import Model
 from albert_tf.tokenization import Tokenizer
 
 LEVELS = ("middle", "high")
 NUM_OPTIONS = 4
 
 _READING = b"RACE 1"  # changes when the same files come to mean other questions
-_KINDS = {"id": str, "article": str, "questions": list, "options": list, "answers": list}
 ANSWERS = ("A", "B", "C", "D")
 BLANKS = "[_\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f]"  # "_", and what NFKD makes a "_"
+
+
+class _Passage(TypedDict):
+    id: str
+    article: str
+    questions: list[str]
+    options: list[tuple[str, str, str, str]]
+    answers: NotRequired[list[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,14 +43,13 @@ class RaceQuestions:
     """The questions of one split, column by column, in file order.
 
     Attributes:
-      articles: each once.
-      article_of: int32 [questions]. The article that a question is about.
-      questions: raw text; a "_" in it stands for the option.
-      options: four columns of raw text, each [questions].
+      article_of: int32 `[questions]`. The article that a question is about.
+      questions: a "_" in a question stands for the option.
+      options: four columns.
       names: the id of the passage and the number of the question in it, such as "high1234.txt-0".
-      labels: int32 [questions], 0 to 3; None if the split has no answers.
+      labels: int32 `[questions]`, 0 to 3; None if the split has no answers.
       parts: the questions of each level, "middle" and "high".
-      digest: of the files' content and of how they were read; equal digests mean equal questions.
+      digest: of the files' content and of how they were read.
     """
 
     articles: Sequence[str]
@@ -65,22 +71,23 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
     The folder of a level contains a JSON file for each passage, `<number>.txt`, as published. If it contains
     `all.txt` with one JSON object a line, this file is read instead.
 
-    Args:
-      data_dir: the folder.
-      split: "train", "dev" or "test"; only the last may lack answers.
-      levels: which to read, in this order.
+    Of the splits "train", "dev" and "test" only the last may lack answers.
 
     Raises:
       InputError: a folder is missing, or a file cannot be used; names file, line and question.
     """
     digest = hashlib.sha256(_READING)
-    passages: list[Mapping[str, Any]] = []
+    passages: list[_Passage] = []
     parts = {}
     count = 0
     for level in levels:
         begin = count
+        folders = [os.path.join(data_dir, *inner, split, level) for inner in (["RACE"], [])]
+        folder = next(filter(os.path.isdir, folders), None)
+        if folder is None:
+            raise InputError(f"{folders[0]}: no such folder; it should hold RACE's passages")
         digest.update(level.encode())
-        for place, data in _passage_texts(_folder(data_dir, split, level)):
+        for place, data in _passage_texts(folder):
             digest.update(b"%d " % len(data) + data)
             passage = _passage(data, place, may_lack_answers=split == "test")
             if passages and ("answers" in passage) != ("answers" in passages[0]):
@@ -88,7 +95,7 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
             passages.append(passage)
             count += len(passage["questions"])
         if count == begin:
-            raise InputError(f"{_folder(data_dir, split, level)} holds no questions")
+            raise InputError(f"{folder} holds no questions")
         parts[level] = slice(begin, count)
     names = [" ".join(passage["id"].split()) for passage in passages]
     sizes = [len(passage["questions"]) for passage in passages]
@@ -120,20 +127,13 @@ def race_features(
     """
     articles = encode_column(tokenizer, questions.articles, "tokenizing articles")
     articles = articles.take(np.repeat(questions.article_of, NUM_OPTIONS))
-    texts = [
-        text
-        for question, *options in zip(questions.questions, *questions.options, strict=True)
-        for text in _with_options(question, options)
-    ]
+    rows = zip(questions.questions, *questions.options, strict=True)
+    texts = [text for question, *options in rows for text in _with_options(question, options)]
     qa = encode_column(tokenizer, texts, "tokenizing questions")
     kept = qa.last(np.minimum(qa.lengths, max_qa_length))
-    return join(
-        tokenizer,
-        [articles.first(np.minimum(articles.lengths, max_seq_length - 3 - kept.lengths)), kept],
-        full_lengths=articles.lengths + qa.lengths + 3,
-        labels=questions.labels,
-        num_choices=NUM_OPTIONS,
-    )
+    beginnings = articles.first(np.minimum(articles.lengths, max_seq_length - 3 - kept.lengths))
+    labels, lengths = questions.labels, articles.lengths + qa.lengths + 3
+    return join(tokenizer, [beginnings, kept], full_lengths=lengths, labels=labels, num_choices=NUM_OPTIONS)
 
 
 def _with_options(question: str, options: Sequence[str]) -> list[str]:
@@ -142,14 +142,6 @@ def _with_options(question: str, options: Sequence[str]) -> list[str]:
     if "_" in question:
         return [question.replace("_", option.strip()) for option in options]
     return [f"{question} {option}" for option in options]
-
-
-def _folder(data_dir: str, split: str, level: str) -> str:
-    candidates = [os.path.join(data_dir, "RACE", split, level), os.path.join(data_dir, split, level)]
-    found = next(filter(os.path.isdir, candidates), None)
-    if found is None:
-        raise InputError(f"{candidates[0]}: no such folder; it should hold RACE's passages")
-    return found
 
 
 def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
@@ -172,56 +164,34 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
             yield path, file.read()
 
 
-def _passage(data: bytes, place: str, may_lack_answers: bool) -> Mapping[str, Any]:
-    """A passage, after all checks."""
-    passage = _json_object(data, place)
-    kinds = dict(_KINDS)
-    if may_lack_answers and "answers" not in passage:
-        del kinds["answers"]
-    for key, kind in kinds.items():
-        if key not in passage:
-            raise InputError(f'{place}: no "{key}"')
-        if not isinstance(passage[key], kind):
-            raise InputError(f'{place}: "{key}" is no {"text" if kind is str else "list"}')
+def _passage(data: bytes, place: str, may_lack_answers: bool) -> _Passage:
+    passage = parse_json(data, place, _Passage)
+    try:
+        json.dumps(passage, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{place}: {error.object[error.start]!a} alone is no character") from None
+    if "answers" not in passage and not may_lack_answers:
+        raise InputError(f'{place}: no "answers"')
     if not passage["article"].strip():
         raise InputError(f"{place}: the article is empty")
-    counts = {key: len(passage[key]) for key, kind in kinds.items() if kind is list}
+    counts = {"questions": len(passage["questions"]), "options": len(passage["options"])}
+    if "answers" in passage:
+        counts["answers"] = len(passage["answers"])
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{count} {key}" for key, count in counts.items())
         raise InputError(f"{place}: {found}; as many of each are needed")
-    for i, (question, options) in enumerate(zip(passage["questions"], passage["options"], strict=True)):
-        where = f"{place}, question {i + 1}"
-        if not isinstance(question, str) or not question.strip():
-            raise InputError(f"{where}: the question is empty or no text")
-        if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-            raise InputError(f"{where}: the options should be a list of texts")
-        if len(options) != NUM_OPTIONS:
-            raise InputError(f"{where}: {len(options)} options; {NUM_OPTIONS} are needed")
-        if "answers" in kinds and passage["answers"][i] not in ANSWERS:
-            found = json.dumps(passage["answers"][i])
-            raise InputError(f"{where}: the answer is {found}; A, B, C or D is needed")
+    for i, question in enumerate(passage["questions"], 1):
+        if not question.strip():
+            raise InputError(f"{place}, question {i}: the question is empty")
+    for i, answer in enumerate(passage.get("answers", []), 1):
+        if answer not in ANSWERS:
+            found = json.dumps(answer)
+            raise InputError(f"{place}, question {i}: the answer is {found}; A, B, C or D is needed")
     return passage
 
 
-def _json_object(data: bytes, place: str) -> Mapping[str, Any]:
-    found = parse_json(data, place, dict[str, Any])
-    try:
-        if b"\\u" in data:
-            json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{place}: {error.object[error.start]!a} alone is no character") from None
-    return found
-
-
 class RaceTask(BenchmarkTask):
-    """RACE: cross-entropy over the scores of the four options.
-
-    Args:
-      questions: the questions of each split.
-      features: the features of each split.
-      max_qa_length: pieces of question and option in the features; kept with the weights.
-      **kwargs: see `BenchmarkTask`.
-    """
+    """RACE: cross-entropy over the scores of the four options; `max_qa_length` is kept with the weights."""
 
     name = head_name = eval_name = "race"
     label_names = ANSWERS
@@ -242,36 +212,29 @@ class RaceTask(BenchmarkTask):
         """See `BenchmarkTask`; and how much of question and option is kept."""
         return super().describe() | {"max_qa_length": self.max_qa_length}
 
-    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+    def build_model(self, dtype: str = "float32") -> Model:
         """A fresh `AlbertForMultipleChoice`."""
         return AlbertForMultipleChoice(self.config, self.dropout_prob, dtype=dtype)
 
-    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """Accuracy and loss over all questions, and over the questions of each school level."""
-        questions, logits = self.questions[split], outputs["logits"]
-        all_labels = required(questions.labels)
+        questions, all_logits = self.questions[split], outputs["logits"]
         rows = {}
         for part, where in {"all": slice(None), **questions.parts}.items():
-            labels = all_labels[where]
-            rows[part] = {
-                "eval_accuracy": float(np.mean(logits[where].argmax(axis=1) == labels)),
-                "eval_loss": benchmark.cross_entropy(labels, logits[where]),
-            }
+            labels, logits = required(questions.labels)[where], all_logits[where]
+            accuracy = float(np.mean(logits.argmax(axis=1) == labels))
+            rows[part] = {"eval_accuracy": accuracy, "eval_loss": benchmark.cross_entropy(labels, logits)}
         return rows
 
-    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+    def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes `predictions.tsv`: a line a question with its name, the answer and four probabilities."""
-        questions = self.questions["test"]
+        lines = ["\t".join(["question", "answer", *ANSWERS])]
         chances = benchmark.probabilities(outputs["logits"])
-        paths = [os.path.join(folder, "predictions.tsv")]
-        with appear_when_complete(paths) as [path], open(path, "w", encoding="utf-8") as file:
-            file.write("\t".join(["question", "answer", *ANSWERS]) + "\n")
-            for name, row in zip(questions.names, chances, strict=True):
-                shown = "\t".join(f"{chance:.6f}" for chance in row)
-                file.write(f"{name}\t{ANSWERS[row.argmax()]}\t{shown}\n")
-        return paths
+        for name, row in zip(self.questions["test"].names, chances, strict=True):
+            lines.append("\t".join([name, ANSWERS[row.argmax()], *(f"{chance:.6f}" for chance in row)]))
+        return benchmark.write_files(folder, {"predictions.tsv": "".join(f"{line}\n" for line in lines)})
 
-    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+    def report_sections(self, outputs: Outputs) -> list[Section]:
         """Accuracy by school level, and the worst questions."""
         questions, chances = self.questions["dev"], benchmark.probabilities(outputs["logits"])
         labels, predicted = required(questions.labels), chances.argmax(axis=1)
@@ -279,10 +242,8 @@ class RaceTask(BenchmarkTask):
         def shown(choices: np.ndarray) -> list[str]:
             return [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
 
-        texts = {
-            "question": questions.questions,
-            "passage": [questions.articles[article] for article in questions.article_of],
-        }
+        passages = [questions.articles[article] for article in questions.article_of]
+        texts = {"question": questions.questions, "passage": passages}
         return [
             html_report.accuracy_by_part(predicted == labels, questions.parts),
             html_report.confusion_matrix(labels, predicted, ANSWERS),
@@ -292,23 +253,17 @@ class RaceTask(BenchmarkTask):
 
 @dataclasses.dataclass(frozen=True)
 class RaceBenchmark(Benchmark[RaceQuestions]):
-    """RACE in a folder.
-
-    Attributes:
-      data_dir: the folder that contains RACE/, or RACE/ itself.
-      levels: the levels of school to read.
-      lengths: how many pieces of question and option are kept.
-      feature_files: see `Benchmark`.
-    """
+    """RACE in a folder: see `read_race` for `data_dir` and `levels`."""
 
     data_dir: str
     levels: tuple[str, ...] = LEVELS
     lengths: RaceSettings = dataclasses.field(default_factory=RaceSettings)
     feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    features = staticmethod(race_features)
 
-    def read_split(self, split: str) -> RaceQuestions:
+    def read(self, splits: Sequence[str]) -> dict[str, RaceQuestions]:
         """See `read_race`."""
-        return read_race(self.data_dir, split, self.levels)
+        return {split: read_race(self.data_dir, split, self.levels) for split in splits}
 
     def task_name(self, examples: Mapping[str, RaceQuestions]) -> str:
         """Always "race"."""
@@ -317,15 +272,9 @@ class RaceBenchmark(Benchmark[RaceQuestions]):
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
         """The lengths, which must leave room for the passage."""
         if self.lengths.max_qa_length + 4 > max_seq_length:
-            raise InputError(
-                f"--max_qa_length {self.lengths.max_qa_length} leaves no room for the passage in "
-                f"--max_seq_length {max_seq_length}"
-            )
+            flag = f"--max_qa_length {self.lengths.max_qa_length}"
+            raise InputError(f"{flag} leaves no room for the passage in --max_seq_length {max_seq_length}")
         return {"max_seq_length": max_seq_length, **dataclasses.asdict(self.lengths)}
-
-    def features(self, tokenizer: Tokenizer, examples: RaceQuestions, **settings: Any) -> Features:
-        """See `race_features`."""
-        return race_features(tokenizer, examples, **settings)
 
     def task(
         self, examples: Mapping[str, RaceQuestions], features: Mapping[str, Features], **arguments: Any

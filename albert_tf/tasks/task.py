@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 import tf_keras
@@ -11,20 +11,26 @@ from albert_tf.checkpoints.assets import Assets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 
+Batch: TypeAlias = Mapping[str, tf.Tensor]  # name -> [batch, ...]
+Context: TypeAlias = tf.distribute.InputContext
+Dataset: TypeAlias = tf.data.Dataset
+Model: TypeAlias = tf_keras.Model
+Seed: TypeAlias = tf.Tensor | None
+
 
 class WeightedSum(NamedTuple):
-    """A mean kept as its parts, so that parts of a batch on several devices add up to the exact mean.
-
-    The mean is total / (weight + epsilon), all float32 scalars.
-    """
+    """The mean total / (weight + epsilon), kept as parts that add up over a batch; float32 scalars."""
 
     total: tf.Tensor
     weight: tf.Tensor
     epsilon: float = 0.0
 
 
+Measures: TypeAlias = dict[str, WeightedSum]
+
+
 class TrainingData(NamedTuple):
-    """The training data: the number of examples, a description, and the mean tokens of an example."""
+    """The number of examples to train on, their description, and the mean tokens of an example."""
 
     examples: int
     described: str
@@ -35,12 +41,10 @@ class Task(abc.ABC):
     """A job: data, model, losses and metrics. Batch sizes are global: over all devices.
 
     Attributes:
-      metrics: names of the results of `measure`.
-      losses: the names of the metrics whose sum is minimized.
-      best_metric: name of the result, higher is better, by which the best checkpoint is chosen.
+      metrics: names of the results of `measure`; the sum of those in `losses` is minimized.
+      best_metric: the result, higher is better, by which the best checkpoint is chosen.
       progress_metrics: results that the progress line shows, with their short names.
       headline: results that the line about an evaluation shows; if empty, it shows all.
-      config: the model's shape.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
       do_lower_case, keep_accents: whether text is lower-cased and keeps its accents; None if not known.
       tokens_per_example: positions in one example, padding included; None if examples differ.
@@ -95,51 +99,40 @@ class Task(abc.ABC):
     def check_inputs(self) -> None:
         """Raises `InputError` if the data do not fit the model; reads only little of them."""
 
-    @abc.abstractmethod
     def explain_bad_record(self) -> str | None:
-        """After reading failed: one line that names the file and the record, or None if all are good."""
+        """After reading failed: one line that names the file and the record; None if all are good."""
+        return None
 
     @abc.abstractmethod
-    def build_model(self, dtype: str) -> tf_keras.Model:
+    def build_model(self, dtype: str) -> Model:
         """The model with fresh weights; `dtype` is a Keras policy such as "mixed_bfloat16"."""
 
     @abc.abstractmethod
-    def train_dataset(
-        self, batch_size: int, seed: int, first_step: int, context: tf.distribute.InputContext
-    ) -> tf.data.Dataset:
-        """Endless shuffled batches, from the one that the run's step `first_step` trains on."""
+    def train_dataset(self, batch_size: int, seed: int, first_step: int, context: Context) -> Dataset:
+        """Endless shuffled batches; the first one is for the run's step `first_step`."""
 
-    def longest_batches(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def longest_batches(self, batch_size: int, context: Context) -> Dataset:
         """Endless batches of the largest size that `train_dataset` can give."""
         return self.train_dataset(batch_size, seed=0, first_step=0, context=context)
 
     @abc.abstractmethod
-    def eval_dataset(self, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def eval_dataset(self, batch_size: int, context: Context) -> Dataset:
         """The evaluation examples once, in order; the last batch may be smaller."""
 
     @abc.abstractmethod
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
+    def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Runs the model on a batch; returns losses and metrics by name."""
 
     @abc.abstractmethod
-    def loss_weights(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def loss_weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The weights that `measure` gives each of `losses`, known before the model has run."""
 
 
 def check_length(max_seq_length: int, config: AlbertConfig) -> None:
     """InputError if sequences can be longer than the config has positions."""
-    positions = config.max_position_embeddings
-    if max_seq_length > positions:
-        raise InputError(
-            f"--max_seq_length {max_seq_length} is longer than the {positions} positions of the config "
-            "(max_position_embeddings)"
-        )
+    positions = f"{config.max_position_embeddings} positions of the config (max_position_embeddings)"
+    if max_seq_length > config.max_position_embeddings:
+        raise InputError(f"--max_seq_length {max_seq_length} is longer than the {positions}")
 
 
 def nll(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

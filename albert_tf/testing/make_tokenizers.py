@@ -37,7 +37,7 @@ CJK = "河水从山上流到大海，一二三。"
 def main() -> None:
     """Writes the SentencePiece model and the WordPiece vocabulary."""
     lines = [preprocess_text(line) for line in TEXT.strip().splitlines()]
-    # The model's own normalization is left out: its tables would take 240 kB.
+    # The model has no normalization of its own, whose tables would take 240 kB.
     model = train_sentencepiece(lines, SPM_VOCAB_SIZE, character_coverage=1.0, normalization="identity")
     with open(testing.SPM_MODEL_FILE, "wb") as file:
         file.write(model)
@@ -46,24 +46,16 @@ def main() -> None:
 
 
 def wordpiece_vocabulary(lines: list[str]) -> list[str]:
-    """Special pieces, every character, the same as a continuation, a few endings, the commoner words."""
+    """Special pieces, all characters, letters as continuations, a few endings and the commoner words."""
     characters = sorted(set("".join(lines)) - {" "} | set("abcdefghijklmnopqrstuvwxyz0123456789") | set(CJK))
     letters = [c for c in characters if re.fullmatch("[a-z0-9]", c)]
     words = collections.Counter(re.findall("[a-z0-9]+", " ".join(lines)))
     common = sorted(word for word, count in words.items() if count > 1 and len(word) > 1)
-    # Plurals and -ing forms stay out, so that words of two pieces are met.
+    # Plurals stay out, so that some words have two pieces.
     stems = [word for word in common if not (word.endswith("s") and word[:-1] in words)]
-    return [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *characters,
-        *(f"##{c}" for c in letters),
-        *("##ing", "##ed", "##er", "##ers", "##es"),
-        *stems,
-    ]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    continuations = [f"##{part}" for part in (*letters, "ing", "ed", "er", "ers", "es")]
+    return [*special, *characters, *continuations, *stems]
 
 
 if __name__ == "__main__":

@@ -247,6 +247,18 @@ def test_a_hugging_face_folder_or_its_file_loads(source, tmp_path):
     assert_all_loaded(tmp_path / "model.safetensors", source, HUGGINGFACE)
 
 
+def test_safetensors_whose_first_byte_is_that_of_a_pickle_load(source, tmp_path):
+    huggingface.write_folder(str(tmp_path), Assets(config=CONFIG), source, "pretraining")
+    path = tmp_path / "model.safetensors"
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    longer = size + (0x80 - size) % 256  # spaces may follow the JSON header
+    header = content[8 : 8 + size].ljust(longer)
+    path.write_bytes(longer.to_bytes(8, "little") + header + content[8 + size :])
+    assert path.read_bytes()[:1] == b"\x80"
+    assert_all_loaded(path, source, HUGGINGFACE)
+
+
 def test_a_hugging_face_folder_of_several_files_loads(source, tmp_path):
     huggingface.write_folder(str(tmp_path), Assets(config=CONFIG), source, "pretraining")
     whole = tmp_path / "model.safetensors"

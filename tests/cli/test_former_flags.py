@@ -7,6 +7,7 @@ import pytest
 from albert_tf.cli import flags
 from albert_tf.cli.flags import FORMER_FLAGS, ScriptOptions, UsageError, former_option, parse
 from albert_tf.cli.script import script
+from convert_checkpoint import ConversionOptions
 from data_prep.options import Options as DataOptions
 from export_to_tfhub import HubOptions
 from run_pretraining import PretrainingOptions
@@ -40,6 +41,7 @@ def test_a_flag_that_is_left_out_is_not_mentioned(capsys):
 
 
 @pytest.mark.parametrize(("options", "name"), [
+    (ConversionOptions, "best"),
     (DataOptions, "input_file_mode"),
     (HubOptions, "use_einsum"),
     (SquadOptions, "predict_feature_left_file"),
@@ -52,8 +54,9 @@ def test_help_says_that_a_flag_does_nothing(options, name):
 
 @pytest.mark.parametrize("name", [name for name, flag in FORMER_FLAGS.items() if not flag.is_accepted])
 def test_a_flag_that_is_gone_says_why(name):
+    options = DataOptions if FORMER_FLAGS[name].replaced_by == "temp_dir" else PretrainingOptions
     with pytest.raises(UsageError, match=f"--{name} is gone: "):
-        parse(PretrainingOptions, ["run_pretraining.py", f"--{name}=1"])
+        parse(options, ["script.py", f"--{name}=1"])
 
 
 def test_a_replacement_is_named_only_where_it_exists():

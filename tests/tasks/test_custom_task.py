@@ -24,15 +24,8 @@ def saved(tmp_path, rows, suffix):
     return str(path)
 
 
-def read(path, **changes):
-    options = {
-        "text_columns": ("title", "body"),
-        "label_column": "kind",
-        "id_column": None,
-        "label_names": ("bad", "good"),
-        "is_score": False,
-    }
-    return read_custom(path, **options | changes)
+def read(path, *, labels=("bad", "good"), columns=("title", "body"), label_column="kind", **options):
+    return read_custom(path, custom_task(labels, columns, label_column), **options)
 
 
 def mistake(function, *arguments, **keywords):
@@ -53,7 +46,7 @@ def test_columns_are_read_by_name(tmp_path, suffix):
 
 
 def test_names_may_come_from_a_column_and_labels_may_be_missing(tmp_path):
-    examples = read(saved(tmp_path, ROWS, ".jsonl"), text_columns=["body"], id_column="id", label_column=None)
+    examples = read(saved(tmp_path, ROWS, ".jsonl"), columns=["body"], id_column="id", has_labels=False)
     assert examples.names == ["x7", "x8"]
     assert examples.texts == (["first", "second"],)
     assert examples.labels is None
@@ -61,16 +54,14 @@ def test_names_may_come_from_a_column_and_labels_may_be_missing(tmp_path):
 
 def test_json_labels_and_ids_may_be_numbers_and_booleans(tmp_path):
     path = saved(tmp_path, [{"t": "A", "l": True, "i": 5}, {"t": "B", "l": False, "i": 6}], ".jsonl")
-    examples = read(
-        path, text_columns=["t"], label_column="l", id_column="i", label_names=find_labels(path, "l")
-    )
+    examples = read(path, columns=["t"], label_column="l", id_column="i", labels=find_labels(path, "l"))
     assert examples.labels.tolist() == [1, 0]
     assert examples.names == ["5", "6"]
 
 
 def test_scores(tmp_path):
     path = saved(tmp_path, [{"t": "A", "s": 0.5}, {"t": "B", "s": -3}], ".jsonl")
-    examples = read(path, text_columns=["t"], label_column="s", label_names=None, is_score=True)
+    examples = read(path, columns=["t"], label_column="s", labels=())
     assert examples.labels.dtype == np.float32
     assert examples.labels.tolist() == [0.5, -3]
 
@@ -80,15 +71,15 @@ def test_mistakes_are_named(tmp_path):
     assert mistake(read, path, label_column="sort") == (
         f"{path}:1: no column 'sort', found id, title, body, kind"
     )
-    assert mistake(read, path, label_names=("good", "ugly")) == (
+    assert mistake(read, path, labels=("good", "ugly")) == (
         f"{path}:3: kind 'bad' is not one of the labels good, ugly"
     )
-    assert mistake(read, path, text_columns=()) == "one or two text columns are needed, not 0"
+    assert mistake(read, path, columns=()) == "one or two text columns are needed, not 0"
     assert mistake(read, "data.csv") == "data.csv: expected a file name that ends in .tsv, .jsonl or .json"
     path = saved(tmp_path, [{"t": 5, "kind": "bad"}], ".jsonl")
-    assert mistake(read, path, text_columns=["t"]) == f"{path}:1: 't' must be a string, not 5"
+    assert mistake(read, path, columns=["t"]) == f"{path}:1: 't' must be a string, not 5"
     path = saved(tmp_path, [{"t": " ", "kind": "bad"}], ".jsonl")
-    assert mistake(read, path, text_columns=["t"]) == f"{path}:1: t ' ' is empty"
+    assert mistake(read, path, columns=["t"]) == f"{path}:1: t ' ' is empty"
 
 
 @pytest.mark.parametrize(
@@ -126,11 +117,11 @@ def test_the_digest_tells_how_a_file_was_read(tmp_path):
     digests = {
         read(path).digest,
         read(path, id_column="id").digest,
-        read(path, text_columns=["title"]).digest,
-        read(path, label_names=("good", "bad")).digest,
+        read(path, columns=["title"]).digest,
+        read(path, labels=("good", "bad")).digest,
     }
     assert len(digests) == 4
-    assert read(path, text_columns=["title", "body"], label_names=["bad", "good"]).digest in digests
+    assert read(path, columns=["title", "body"], labels=["bad", "good"]).digest in digests
 
 
 def test_the_task_has_the_metrics_of_its_labels():

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert_tf.data.features import Features, text_features
@@ -16,21 +16,13 @@ from albert_tf.tokenization import Tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class TextBenchmark(Benchmark[Examples], abc.ABC):
-    """Texts or pairs of texts with a class or a score.
-
-    Attributes:
-      text_task: the classes, metrics and file names.
-    """
+    """Texts or pairs of texts with a class or a score."""
 
     text_task: TextTask
 
     def task_name(self, examples: Mapping[str, Examples]) -> str:
         """The name of `text_task`."""
         return self.text_task.name
-
-    def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
-        """The length."""
-        return {"max_seq_length": max_seq_length}
 
     def features(self, tokenizer: Tokenizer, examples: Examples, **settings: Any) -> Features:
         """See `text_features`."""
@@ -51,21 +43,16 @@ class GlueBenchmark(TextBenchmark):
     data_dir: str | None = None
     tfds_name: str | None = None
 
-    def read_split(self, split: str) -> Examples:
+    def read(self, splits: Sequence[str]) -> dict[str, Examples]:
         """See `read_split` in `glue`, and `read_tfds`."""
         if self.tfds_name is not None:
-            return read_tfds(self.text_task, self.tfds_name, split)
-        return glue.read_split(self.text_task, self.data_dir or "", split)
+            return {split: read_tfds(self.text_task, self.tfds_name, split) for split in splits}
+        return {split: glue.read_split(self.text_task, self.data_dir or "", split) for split in splits}
 
 
 @dataclasses.dataclass(frozen=True)
 class CustomBenchmark(TextBenchmark):
-    """A task of the user's own.
-
-    Attributes:
-      files: split -> file.
-      id_column: see `read_custom`; only "test" has ids and needs no labels.
-    """
+    """A task of the user's own, from a file for each split; only "test" may have ids or lack labels."""
 
     files: Mapping[str, str | None]
     id_column: str | None
@@ -75,16 +62,13 @@ class CustomBenchmark(TextBenchmark):
         """The file of the split "dev"."""
         return self.files["dev"]
 
-    def read_split(self, split: str) -> Examples:
+    def read(self, splits: Sequence[str]) -> dict[str, Examples]:
         """See `read_custom`."""
-        is_test, path, label_column = split == "test", self.files[split] or "", self.text_task.label_column
+        return {split: self._read(split) for split in splits}
+
+    def _read(self, split: str) -> Examples:
+        path, is_test = self.files[split] or "", split == "test"
         # A file to predict is also scored if it has labels.
-        has_labels = not is_test or custom.has_column(path, label_column)
-        return custom.read_custom(
-            path,
-            text_columns=self.text_task.text_columns,
-            label_column=label_column if has_labels else None,
-            id_column=self.id_column if is_test else None,
-            label_names=self.text_task.label_names,
-            is_score=self.text_task.is_score,
-        )
+        has_labels = not is_test or custom.has_column(path, self.text_task.label_column)
+        id_column = self.id_column if is_test else None
+        return custom.read_custom(path, self.text_task, has_labels=has_labels, id_column=id_column)

@@ -1,39 +1,29 @@
 """`ClassificationTask`: a class or a score for a text or a pair, as in GLUE; its metrics and its files."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from scipy import stats
 from sklearn import metrics
 
 from albert_tf import html_report
 from albert_tf.data.features import Features, required
-from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.tasks import benchmark
-from albert_tf.tasks.benchmark import BenchmarkTask
+from albert_tf.tasks.benchmark import BenchmarkTask, Outputs, Parts
 from albert_tf.tasks.classification.text_examples import Examples, TextTask
-from albert_tf.tasks.task import WeightedSum, mean
+from albert_tf.tasks.task import Batch, Measures, Model, Seed, mean
 
-# Tasks that are judged with the head of another.
-HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}
+HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}  # tasks that are judged with the head of another
 
 
 class ClassificationTask(BenchmarkTask):
-    """A GLUE task, or one of the same kind.
+    """A GLUE task, or one of the same kind; `examples` and `features` are by split.
 
     The loss is softmax cross-entropy; for a score the squared error, unscaled, as in the original.
-
-    Args:
-      text_task: labels, metrics and file names.
-      examples: the examples of each split.
-      features: the features of each split.
-      **kwargs: see `BenchmarkTask`.
     """
 
     def __init__(
@@ -50,84 +40,66 @@ class ClassificationTask(BenchmarkTask):
         self.head_name = HEADS_OF_OTHERS.get(text_task.name, text_task.name)
         self.label_names = text_task.label_names
         self.best_metric = text_task.metrics[0]
-        self._is_score = not self.label_names
-        if self._is_score:
+        if text_task.is_score:
             self.losses = self.metrics = ("squared_error",)
             self.progress_metrics = {}
 
-    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+    def build_model(self, dtype: str = "float32") -> Model:
         """A fresh `AlbertForSequenceClassification`."""
         labels = len(self.label_names) or 1
         return AlbertForSequenceClassification(self.config, labels, self.dropout_prob, dtype=dtype)
 
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
+    def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Loss, and accuracy if there are classes, over the examples of a batch."""
-        if not self._is_score:
+        if not self.text_task.is_score:
             return super().measure(model, batch, training, dropout_seed)
         scores = model(batch, training=training, dropout_seed=dropout_seed)["logits"][:, 0]
         return {"squared_error": mean((scores - batch["label_ids"]) ** 2)}
 
-    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """The task's metrics and the loss, for each file of the split."""
         examples, logits = self.examples[split], outputs["logits"]
-        predicted = self._predicted(logits)
         rows = {}
         for part, where in examples.parts.items():
-            labels = required(examples.labels)[where]
-            rows[part] = compute_metrics(self.text_task.metrics, labels, predicted[where])
-            rows[part]["eval_loss"] = self._loss(labels, logits[where])
+            labels, found = required(examples.labels)[where], logits[where]
+            rows[part] = compute_metrics(self.text_task.metrics, labels, self._predicted(found))
+            if self.text_task.is_score:
+                loss = float(np.mean((found[:, 0].astype(np.float64) - labels) ** 2))
+            else:
+                loss = benchmark.cross_entropy(labels, found)
+            rows[part]["eval_loss"] = loss
         return rows
 
-    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+    def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes the files of the original and the files for the GLUE server."""
         logits = outputs["logits"]
-        predictions = logits[:, 0] if self._is_score else benchmark.probabilities(logits)
+        predictions = logits[:, 0] if self.text_task.is_score else benchmark.probabilities(logits)
         return write_predictions(folder, self.text_task, self.examples["test"], predictions)
 
-    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
+    def report_sections(self, outputs: Outputs) -> list[Section]:
         """Confusion matrix or scatter plot, and the worst examples."""
         examples, predicted = self.examples["dev"], self._predicted(outputs["logits"])
-        names = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
-        texts = dict(zip(names, examples.texts, strict=True))
-        labels = required(examples.labels)
-        if self._is_score:
-            return [
-                html_report.scatter(labels, predicted),
-                html_report.largest_errors(labels, predicted, texts),
-            ]
+        titles = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
+        texts = dict(zip(titles, examples.texts, strict=True))
+        labels, names = required(examples.labels), self.label_names
+        if self.text_task.is_score:
+            worst = html_report.largest_errors(labels, predicted, texts)
+            return [html_report.scatter(labels, predicted), worst]
+        right, shown = ([names[number] for number in numbers] for numbers in (labels, predicted))
         confidence = benchmark.probabilities(outputs["logits"]).max(axis=1)
-        return [
-            html_report.confusion_matrix(labels, predicted, self.label_names),
-            html_report.wrong_examples(
-                [self.label_names[label] for label in labels],
-                [self.label_names[label] for label in predicted],
-                confidence,
-                texts,
-            ),
-        ]
+        worst = html_report.wrong_examples(right, shown, confidence, texts)
+        return [html_report.confusion_matrix(labels, predicted, names), worst]
 
     def describe(self) -> dict[str, Any]:
         """See `BenchmarkTask`; and how many texts an example has, and the columns of texts and label."""
-        [texts, *_] = (examples.texts for examples in self.examples.values())
-        columns = {
+        return super().describe() | {
+            "num_texts": len(next(iter(self.examples.values())).texts),
             "text_columns": list(self.text_task.text_columns),
             "label_column": self.text_task.label_column,
         }
-        return {**super().describe(), "num_texts": len(texts), **columns}
 
     def _predicted(self, logits: np.ndarray) -> np.ndarray:
-        return logits[:, 0] if self._is_score else logits.argmax(axis=1)
-
-    def _loss(self, labels: np.ndarray, logits: np.ndarray) -> float:
-        if self._is_score:
-            return float(np.mean((logits[:, 0].astype(np.float64) - labels) ** 2))
-        return benchmark.cross_entropy(labels, logits)
+        return logits[:, 0] if self.text_task.is_score else logits.argmax(axis=1)
 
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -142,20 +114,11 @@ def _zero_if_constant(metric: Metric) -> Metric:
     return guarded
 
 
-def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    return metrics.f1_score(labels, predicted, zero_division=0.0)
-
-
-def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean over the classes that occur."""
-    return metrics.f1_score(labels, predicted, average="macro", zero_division=0.0)
-
-
 METRICS: Mapping[str, Metric] = {
     "matthew_corr": _zero_if_constant(metrics.matthews_corrcoef),
     "eval_accuracy": metrics.accuracy_score,
-    "eval_f1": _f1,
-    "macro_f1": _macro_f1,
+    "eval_f1": partial(metrics.f1_score, zero_division=0.0),
+    "macro_f1": partial(metrics.f1_score, average="macro", zero_division=0.0),  # of the classes that occur
     "pearson": _zero_if_constant(lambda labels, predicted: stats.pearsonr(labels, predicted).statistic),
     "spearman": _zero_if_constant(lambda labels, predicted: stats.spearmanr(labels, predicted).statistic),
     "MSE": metrics.mean_squared_error,
@@ -163,12 +126,9 @@ METRICS: Mapping[str, Metric] = {
 
 
 def compute_metrics(names: Sequence[str], labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """The named metrics; a metric that is undefined for these numbers is 0.
+    """The named metrics of `METRICS`; a metric that is undefined for these numbers is 0.
 
-    Args:
-      names: keys of `METRICS`.
-      labels: int32 class numbers or float32 scores [examples], at least one.
-      predicted: the model's, of the same kind.
+    Labels and predictions are int32 class numbers or float32 scores `[examples]`, at least one.
     """
     if np.issubdtype(labels.dtype, np.floating):
         labels, predicted = labels.astype(np.float64), predicted.astype(np.float64)
@@ -184,20 +144,17 @@ _SCORE_RANGE = (0.0, 5.0)  # of STS-B, the one score among the tasks with a serv
 def write_predictions(
     output_dir: str, task: TextTask, examples: Examples, predictions: np.ndarray
 ) -> list[str]:
-    """Writes the predictions for the test split.
+    """Writes the predictions for the test split; returns the paths.
 
     `test_results.tsv` has a line for each example, with the probabilities of the classes or the score, and
     no header. `submit_results.tsv` has the names of examples with their labels or scores. The server's files
     have the same, one file for each part of the split, with scores clipped to the range of the labels.
 
     Args:
-      output_dir: folder of the files.
+      output_dir: the folder.
       task: the task.
       examples: the test split.
-      predictions: float32 probabilities [examples, classes] or scores [examples].
-
-    Returns:
-      The paths of the files.
+      predictions: float32 probabilities `[examples, classes]` or scores `[examples]`.
     """
     shown = predictions.astype(np.float32).astype(str)
     if task.is_score:
@@ -206,16 +163,12 @@ def write_predictions(
     else:
         rows = ["\t".join(row) for row in shown]
         labels = submitted = [task.label_names[number] for number in predictions.argmax(axis=1)]
-    contents: dict[str, Sequence[str]] = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
+    contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
             contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])
-    paths = [os.path.join(output_dir, name) for name in contents]
-    with appear_when_complete(paths) as temporary:
-        for name, lines in zip(temporary, contents.values(), strict=True):
-            with open(name, "w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines)
-    return paths
+    texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in contents.items()}
+    return benchmark.write_files(output_dir, texts)
 
 
 def _answers(names: Sequence[str], answers: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """A task of the user's own: columns of a TSV file with a header, or keys of a JSON-lines file."""
 
+import contextlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
@@ -18,12 +19,9 @@ def custom_task(
     """The task of telling these classes; without names of classes, of predicting a score."""
     f1 = "eval_f1" if len(label_names) == 2 else "macro_f1"
     metrics = ("eval_accuracy", f1, "matthew_corr") if label_names else ("pearson", "spearman", "MSE")
+    names, columns = tuple(label_names), tuple(text_columns)
     return TextTask(
-        name="custom",
-        label_names=tuple(label_names),
-        metrics=metrics,
-        text_columns=tuple(text_columns),
-        label_column=label_column,
+        name="custom", label_names=names, metrics=metrics, text_columns=columns, label_column=label_column
     )
 
 
@@ -36,12 +34,10 @@ def choose_task(
     labels: tuple[str, ...] | None = None,
     is_score: bool | None = None,
 ) -> TextTask:
-    """The task that flags describe; the weights decide what the flags leave open.
+    """The task that flags describe. What they leave open (None), the weights decide, or `train_file`.
 
     Args:
       known: what weights that are not trained say of their task (see `Assets.task`); empty in training.
-      train_file: the file in which classes are found; None if the run does not train.
-      text_columns, label_column, labels, is_score: the flags; None if a flag is not given.
 
     Raises:
       InputError: a flag contradicts the weights, or nothing says which classes there are.
@@ -54,18 +50,15 @@ def choose_task(
     if (labels or is_score is False) and kept == []:
         flag = "--labels" if labels else "--is_score=false"
         raise InputError(f"{flag}: the weights predict a score, not classes")
-    names: Sequence[str]
     if is_score:
-        names = ()
-    elif labels:
-        names = labels
-    elif train_file:
-        names = find_labels(train_file, label_column)
-    elif kept is not None:
-        names = kept
-    else:
+        labels = ()
+    elif not labels and train_file:
+        labels = find_labels(train_file, label_column)
+    elif not labels:
+        labels = kept
+    if labels is None:
         raise InputError("--labels is needed: no weights say which classes they know")
-    return custom_task(names, columns, label_column)
+    return custom_task(labels, columns, label_column)
 
 
 def _text_columns(given: tuple[str, ...] | None, known: Mapping[str, Any]) -> tuple[str, ...]:
@@ -82,11 +75,7 @@ def _text_columns(given: tuple[str, ...] | None, known: Mapping[str, Any]) -> tu
 
 
 def find_labels(path: str, label_column: str) -> tuple[str, ...]:
-    """The different labels of a file: sorted, as numbers if all are.
-
-    Raises:
-      InputError: the file cannot be read, a label is empty, or there are fewer than 2 or more than 1000.
-    """
+    """The 2 to 1000 different labels of a file, sorted, as numbers if all are; else InputError."""
     labels = set(_read(path, (label_column,), scalars=(label_column,)).texts(label_column))
     if not 2 <= len(labels) <= _MOST_LABELS:
         found = f"{len(labels)} different values" if len(labels) > 1 else f"only the value {labels.pop()!r}"
@@ -108,53 +97,38 @@ def has_column(path: str, column: str) -> bool:
         with open(path, "rb") as file:
             if path.lower().endswith(".tsv"):
                 return column in file.readline().decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
-            return any(column in _keys(line) for line in file)
+            for line in file:
+                with contextlib.suppress(ValueError, RecursionError):
+                    record = json.loads(line)
+                    if isinstance(record, dict) and column in record:
+                        return True
     except OSError:
-        return False
-
-
-def _keys(line: bytes) -> Collection[str]:
-    """The keys of the JSON object in a line; none if it holds no object."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return ()
-    return record if isinstance(record, dict) else ()
+        pass
+    return False
 
 
 def read_custom(
-    path: str,
-    *,
-    text_columns: Sequence[str],
-    label_column: str | None,
-    id_column: str | None,
-    label_names: Sequence[str] | None,
-    is_score: bool,
+    path: str, task: TextTask, *, has_labels: bool = True, id_column: str | None = None
 ) -> Examples:
     """Reads a `.tsv` file with a header, or a `.jsonl` or `.json` file of one object a line.
 
-    Args:
-      path: the file.
-      text_columns: one or two columns of text.
-      label_column: of classes or scores; None if the examples have no labels.
-      id_column: what names each example; None for running numbers from 0.
-      label_names: of the classes, by class number; only scores and missing labels need none.
-      is_score: whether the labels are scores.
+    Without `id_column` examples have running numbers from 0.
 
     Raises:
       InputError: the file cannot be read, lacks a column or has a value that does not fit.
     """
-    classes = [] if is_score or label_column is None else list(label_names or ())
-    if len(text_columns) not in (1, 2):
-        raise InputError(f"one or two text columns are needed, not {len(text_columns)}")
+    if len(task.text_columns) not in (1, 2):
+        raise InputError(f"one or two text columns are needed, not {len(task.text_columns)}")
+    label_column = task.label_column if has_labels else None
+    classes = list(task.label_names) if has_labels else []
     scalars = [column for column in (label_column, id_column) if column is not None]
-    table = _read(path, (*text_columns, *scalars), scalars)
+    table = _read(path, (*task.text_columns, *scalars), scalars)
     return Examples(
         names=table.texts(id_column) if id_column else [str(row) for row in range(len(table))],
-        texts=tuple(table.texts(column) for column in text_columns),
-        labels=None if label_column is None else table.labels(label_column, classes),
+        texts=tuple(table.texts(column) for column in task.text_columns),
+        labels=table.labels(task.label_column, classes) if has_labels else None,
         parts={"": slice(0, len(table))},
-        digest=digest_of(table.digest, list(text_columns), label_column, id_column, classes),
+        digest=digest_of(table.digest, list(task.text_columns), label_column, id_column, classes),
     )
 
 

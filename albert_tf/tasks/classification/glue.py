@@ -14,6 +14,7 @@ _YES_OR_NO = ("0", "1")
 _TWO_WAY = ("entailment", "not_entailment")
 _THREE_WAY = ("contradiction", "entailment", "neutral")
 _SENTENCES = ("sentence1", "sentence2")
+_ACCURACY_AND_F1 = ("eval_accuracy", "eval_f1")
 
 
 def _task(
@@ -23,33 +24,23 @@ def _task(
     metrics: tuple[str, ...] = ("eval_accuracy",),
     **others: Any,
 ) -> GlueTask:
-    """A task with the name of its folder."""
-    return GlueTask(
-        name=folder.lower(),
-        label_names=label_names,
-        metrics=metrics,
-        text_columns=text_columns,
-        submission_files={"": f"{folder}.tsv"},
-        folders=(folder,),
-        **others,
-    )
+    """A task with the name of its folder, if `others` has no other name."""
+    named = {"name": folder.lower(), "submission_files": {"": f"{folder}.tsv"}, "folders": (folder,)}
+    fields = {"label_names": label_names, "metrics": metrics, "text_columns": text_columns}
+    return GlueTask(**fields | named | others)
 
 
 def _mnli(name: str, submission_files: Mapping[str, str]) -> GlueTask:
     """MNLI with some of its dev and test files."""
-    return GlueTask(
+    splits = {split: {part: f"{split}_{part}.tsv" for part in submission_files} for split in ("dev", "test")}
+    return _task(
+        "MNLI",
+        _THREE_WAY,
+        _SENTENCES,
         name=name,
-        label_names=_THREE_WAY,
-        metrics=("eval_accuracy",),
-        text_columns=_SENTENCES,
         label_column="gold_label",
         submission_files=submission_files,
-        folders=("MNLI",),
-        splits={
-            "train": {"": "train.tsv"},
-            "dev": {part: f"dev_{part}.tsv" for part in submission_files},
-            "test": {part: f"test_{part}.tsv" for part in submission_files},
-        },
+        splits={"train": {"": "train.tsv"}, **splits},
     )
 
 
@@ -62,19 +53,13 @@ _ALL = (
         train_header=("source", "label", "mark", "sentence"),
     ),
     _task("SST-2", _YES_OR_NO, ("sentence",)),
-    _task(
-        "MRPC",
-        _YES_OR_NO,
-        ("#1 String", "#2 String"),
-        metrics=("eval_accuracy", "eval_f1"),
-        label_column="Quality",
-    ),
-    _task("STS-B", (), _SENTENCES, metrics=("pearson", "spearman", "MSE"), label_column="score"),
+    _task("MRPC", _YES_OR_NO, ("#1 String", "#2 String"), _ACCURACY_AND_F1, label_column="Quality"),
+    _task("STS-B", (), _SENTENCES, ("pearson", "spearman", "MSE"), label_column="score"),
     _task(
         "QQP",
         _YES_OR_NO,
         ("question1", "question2"),
-        metrics=("eval_accuracy", "eval_f1"),
+        _ACCURACY_AND_F1,
         label_column="is_duplicate",
         id_column="id",
         has_gaps=True,
@@ -84,14 +69,8 @@ _ALL = (
     _task("QNLI", _TWO_WAY, ("question", "sentence")),
     _task("RTE", _TWO_WAY, _SENTENCES),
     _task("WNLI", _YES_OR_NO, _SENTENCES),
-    GlueTask(
-        name="ax",
-        label_names=_THREE_WAY,
-        metrics=("eval_accuracy",),
-        text_columns=_SENTENCES,
-        submission_files={"": "AX.tsv"},
-        folders=("diagnostic", "AX"),
-        splits={"test": {"": "diagnostic.tsv"}},
+    _task(
+        "AX", _THREE_WAY, _SENTENCES, folders=("diagnostic", "AX"), splits={"test": {"": "diagnostic.tsv"}}
     ),
 )
 
@@ -99,11 +78,7 @@ TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _A
 
 
 def find_task(name: str) -> GlueTask:
-    """The task of that name, in upper or lower case.
-
-    Raises:
-      InputError: there is none.
-    """
+    """The task of that name, in upper or lower case; InputError if there is none."""
     try:
         return TASKS[name.lower()]
     except KeyError:
@@ -113,15 +88,13 @@ def find_task(name: str) -> GlueTask:
 def read_split(task: GlueTask, data_dir: str, split: str) -> Examples:
     """Reads the files of a split, "train", "dev" or "test", from the task's folder inside `data_dir`.
 
-    Of a split of several files, one that is missing is left out with an `InputWarning`.
+    If one of several files is missing, an `InputWarning` says that it is left out.
 
     Raises:
       InputError: the split has no file, or a file is not as GLUE has it; the message names file and line.
     """
-    if split not in task.splits:
-        raise InputError(f"{task.name} has no {split} split, only {', '.join(task.splits)}")
-    files = _find_files(task, data_dir, split)
-    parts = {part: _read_file(task, path, split) for part, path in files.items()}
+    paths = _find_files(task, data_dir, split)
+    parts = {part: _read_file(task, path, split) for part, path in paths.items()}
     return join_parts(parts, digest_of(task, split, {name: part.digest for name, part in parts.items()}))
 
 
@@ -129,7 +102,7 @@ def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
     """Part -> path of each file of a split that exists."""
     folders = [os.path.join(data_dir, folder) for folder in task.folders]
     folder = next(filter(os.path.isdir, folders), folders[0])
-    paths = {part: os.path.join(folder, file) for part, file in task.splits[split].items()}
+    paths = {part: os.path.join(folder, file) for part, file in task.parts_of(split).items()}
     found = {part: path for part, path in paths.items() if os.path.exists(path)}
     missing = [path for path in paths.values() if path not in found.values()]
     if not found:
@@ -149,7 +122,6 @@ def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
 
 
 def _read_file(task: GlueTask, path: str, split: str) -> Examples:
-    """The examples of one file."""
     is_test = split == "test"
     table = read_tsv(
         path,

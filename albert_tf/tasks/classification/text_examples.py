@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from albert_tf.errors import InputError
+
 SPLITS = ("train", "dev", "test")
 
 
@@ -15,11 +17,10 @@ class Examples:
 
     Attributes:
       names: how a submission names each example: its index or id column, else its running number.
-      texts: one or two columns of raw text, each [examples].
-      labels: int32 class numbers or float32 scores [examples]; None if the split has no labels.
-      parts: the files that the split is made of, by name, such as "matched" and "mismatched"; a split of one
-        file has the part "".
-      digest: of the files' content and of how they were read; equal digests mean equal examples.
+      texts: one or two columns.
+      labels: int32 class numbers or float32 scores `[examples]`; None if the split has no labels.
+      parts: the split's files by name, such as "matched" and "mismatched"; a single file has the name "".
+      digest: of the files' content and of how they were read.
     """
 
     names: Sequence[str]
@@ -52,9 +53,8 @@ class TextTask:
 
     Attributes:
       name: in lower case.
-      label_names: names of the classes, by class number; empty if the label is a score.
+      label_names: by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
-      text_columns, label_column: names of columns.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
     """
 
@@ -76,9 +76,9 @@ class GlueTask(TextTask):
     """A task of GLUE.
 
     Attributes:
-      folders: names its folder may have.
+      folders: the names that its folder may have.
       id_column: the column of the test split by which the server identifies an example.
-      train_header: names of the columns of the train and dev files, if these have no header line.
+      train_header: the columns of the train and dev files, if these have no header line.
       splits: split -> part -> file; a split of one file has the part "".
       has_gaps: whether the published files have rows with missing values, which are not errors.
     """
@@ -90,3 +90,9 @@ class GlueTask(TextTask):
         default_factory=lambda: {split: {"": f"{split}.tsv"} for split in SPLITS}
     )
     has_gaps: bool = False
+
+    def parts_of(self, split: str) -> Mapping[str, str]:
+        """Part -> file of a split; InputError if the task lacks the split."""
+        if split not in self.splits:
+            raise InputError(f"{self.name} has no {split} split, only {', '.join(self.splits)}")
+        return self.splits[split]

@@ -32,8 +32,7 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
     Raises:
       InputError: there is no such data set, it cannot be had, or it does not fit the task.
     """
-    if split not in task.splits:
-        raise InputError(f"{task.name} has no {split} split, only {', '.join(task.splits)}")
+    split_parts = task.parts_of(split)
     builder = _builder(tfds_name)
     text_keys = _text_keys(task, builder)
     class_numbers = _class_numbers(task, builder)
@@ -42,10 +41,12 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
         raise InputError(f"--tfds_name={tfds_name} is not the task {task.name}: glue/{own} is")
     _prepare(builder)
     parts = {}
-    for part in task.splits[split]:
+    for part in split_parts:
         columns = _columns(builder, f"{_SPLITS[split]}_{part}" if part else _SPLITS[split])
         texts = tuple([text.decode() for text in columns[key]] for key in text_keys)
-        labels = _labels(columns["label"], class_numbers)
+        labels, numbers = None, columns["label"]
+        if not (numbers == _NO_LABEL).any():
+            labels = numbers.astype(np.float32) if class_numbers is None else class_numbers[numbers]
         names = [str(index) for index in columns["idx"]]
         digest = digest_of(names, texts, None if labels is None else labels.tolist())
         where = {"": slice(0, len(names))}
@@ -54,7 +55,7 @@ def read_tfds(task: GlueTask, tfds_name: str, split: str) -> Examples:
 
 
 def _builder(tfds_name: str) -> Any:
-    """The `tfds.core.DatasetBuilder` of that name; its data may not be there yet."""
+    """The `tfds.core.DatasetBuilder` of that name, whose data may not be there yet."""
     import tensorflow_datasets as tfds
 
     try:
@@ -85,14 +86,12 @@ def _prepare(builder: Any) -> None:
 
 
 def _text_keys(task: GlueTask, builder: Any) -> Sequence[str]:
-    """The features that hold the task's texts."""
     found = set(builder.info.features)
     for keys in _TEXT_KEYS:
         if len(keys) == len(task.text_columns) and found >= {*keys, "label", "idx"}:
             return keys
-    raise InputError(
-        f"{_name(builder)} does not fit the task {task.name}: its features are {', '.join(sorted(found))}"
-    )
+    names = ", ".join(sorted(found))
+    raise InputError(f"{_name(builder)} does not fit the task {task.name}: its features are {names}")
 
 
 def _class_numbers(task: GlueTask, builder: Any) -> np.ndarray | None:
@@ -104,10 +103,9 @@ def _class_numbers(task: GlueTask, builder: Any) -> np.ndarray | None:
         return np.array([task.label_names.index(name) for name in names], np.int32)
     if names is not None and task.label_names == ("0", "1") and len(names) == 2:
         return np.arange(2, dtype=np.int32)
+    its, own = (", ".join(labels) if labels else "scores" for labels in (names, task.label_names))
     raise InputError(
-        f"{_name(builder)} does not fit the task {task.name}: its labels are "
-        f"{'scores' if names is None else ', '.join(names)}, "
-        f"the task's are {'scores' if task.is_score else ', '.join(task.label_names)}"
+        f"{_name(builder)} does not fit the task {task.name}: its labels are {its}, the task's are {own}"
     )
 
 
@@ -120,13 +118,6 @@ def _columns(builder: Any, split: str) -> dict[str, np.ndarray]:
     columns = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     order = np.argsort(columns["idx"], kind="stable")
     return {name: values[order] for name, values in columns.items()}
-
-
-def _labels(labels: np.ndarray, class_numbers: np.ndarray | None) -> np.ndarray | None:
-    """The task's class numbers or scores; None if examples have none."""
-    if (labels == _NO_LABEL).any():
-        return None
-    return labels.astype(np.float32) if class_numbers is None else class_numbers[labels]
 
 
 def _name(builder: Any) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from albert_tf import html_report
+from albert_tf.data.features import required
 from albert_tf.html_report import AnswerExample, Section
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.results import Results
 
-Breakdowns = Mapping[str, Mapping[str, Mapping[str, float]]]
+Rows = dict[str, dict[str, float]]  # kind of question -> metric -> value
 
 
-def breakdowns(questions: SquadQuestions, results: Results) -> Breakdowns:
+def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Rows]:
     """Exact match and F1 by answer length and by question word."""
     metrics = {"exact_match": results.exact, "f1": results.f1}
     lengths = [answer_length_group(answers) for answers in questions.answers]
@@ -28,15 +29,15 @@ def breakdowns(questions: SquadQuestions, results: Results) -> Breakdowns:
 
 def sections(questions: SquadQuestions, answers: Answers, results: Results) -> list[Section]:
     """The breakdowns, the effect of the threshold if there is one, and the worst answers."""
-    found = [
-        html_report.breakdown(f"Results {title}", rows, "f1")
-        for title, rows in breakdowns(questions, results).items()
-    ]
+    tables = breakdowns(questions, results).items()
+    shown = [html_report.breakdown(f"Results {title}", rows, "f1") for title, rows in tables]
+    confidence = np.array([found[0].probability if found else 0.0 for found in answers.candidates])
     if results.threshold is not None and results.f1_by_threshold is not None:
+        confidence = np.abs(required(answers.null_scores) - results.threshold)
         thresholds, f1 = results.f1_by_threshold
-        found.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
+        shown.append(html_report.threshold_curve(thresholds, {"f1": f1}, results.threshold))
     examples = [_example(questions, answers, results, i) for i in range(len(questions))]
-    return [*found, html_report.answers_in_context(examples, _confidence(answers, results))]
+    return [*shown, html_report.answers_in_context(examples, confidence)]
 
 
 def _example(questions: SquadQuestions, answers: Answers, results: Results, i: int) -> AnswerExample:
@@ -58,13 +59,6 @@ def _example(questions: SquadQuestions, answers: Answers, results: Results, i: i
         f1=results.f1[i],
         notes=notes,
     )
-
-
-def _confidence(answers: Answers, results: Results) -> np.ndarray:
-    """The distance from the threshold if there is one, else the probability of the best candidate."""
-    if results.threshold is not None and answers.null_scores is not None:
-        return np.abs(answers.null_scores - results.threshold)
-    return np.array([candidates[0].probability if candidates else 0.0 for candidates in answers.candidates])
 
 
 _WORDS = {
@@ -92,32 +86,25 @@ def question_word(question: str) -> str:
 
 def answer_length_group(references: Sequence[str]) -> str:
     """One of `ANSWER_LENGTHS`: the group of the shortest reference, or "no answer" if there is none."""
-    return ANSWER_LENGTHS[
-        bisect.bisect_left(_MOST_WORDS, min((len(text.split()) for text in references), default=0))
-    ]
+    shortest = min((len(text.split()) for text in references), default=0)
+    return ANSWER_LENGTHS[bisect.bisect_left(_MOST_WORDS, shortest)]
 
 
-def by_group(
-    groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
-    """The number of questions and the mean of each metric, times 100, in every group that occurs.
+def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]) -> Rows:
+    """The number of "questions" and the mean of each metric, times 100, in every group that occurs.
 
     Args:
       groups: the group of each question.
       order: all groups, in the order to return them.
-      metrics: name -> float [questions], of 0 to 1.
-
-    Returns:
-      group -> "questions" and the names of the metrics -> value.
+      metrics: name -> float `[questions]`, of 0 to 1.
     """
-    places = {group: place for place, group in enumerate(order)}
-    group_of = np.array([places[group] for group in groups], np.int64)
-    counts = np.bincount(group_of, minlength=len(order))
-    sums = {name: np.bincount(group_of, values, len(order)) for name, values in metrics.items()}
-    return {
-        order[i]: {
-            "questions": int(counts[i]),
-            **{name: float(100 * total[i] / counts[i]) for name, total in sums.items()},
-        }
-        for i in np.flatnonzero(counts).tolist()
-    }
+    group_of = np.array(groups)
+    rows: Rows = {}
+    for group in order:
+        chosen = group_of == group
+        if count := int(chosen.sum()):
+            # Added one after another: np.sum rounds otherwise.
+            sums = {name: np.cumsum(values[chosen])[-1] for name, values in metrics.items()}
+            means = {name: float(100 * total / count) for name, total in sums.items()}
+            rows[group] = {"questions": count, **means}
+    return rows

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -18,13 +17,9 @@ POSSIBLE = -1e29  # lower scores are padding of a beam
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A span that may be the answer.
+    """A span that may be the answer: exactly the characters `begin` to `end` of the context.
 
-    Attributes:
-      text: exactly the characters `begin` to `end` of the context.
-      begin, end: numbers of characters.
-      start_log_prob, end_log_prob: the model's; for version 1.1 logits.
-      probability: among the candidates of the question that are kept.
+    The scores of version 1.1 are logits. The probability is among the candidates that are kept.
     """
 
     text: str
@@ -37,11 +32,9 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What was found for each question.
+    """What was found: for each question distinct texts, best first; none if no span qualified.
 
-    Attributes:
-      candidates: of each question, distinct texts, best first; empty if no span qualified.
-      null_scores: float64 [questions], high if there is probably no answer; None for version 1.1.
+    `null_scores` are float64 `[questions]`, high if there is probably no answer; None for version 1.1.
     """
 
     candidates: Sequence[Sequence[Candidate]]
@@ -70,42 +63,37 @@ def find_answers(
     Args:
       questions: the questions.
       features: their windows, with `begins` and `ends`.
-      outputs: of each window: `start_index` and `start_score` [windows, starts], positions and scores;
-        `end_index` and `end_score` [windows, starts, ends], or [windows, 1, ends] if the ends do not
-        depend on the start; for version 2.0 `null_score` [windows].
-      n_best_size: candidates kept.
+      outputs: positions and scores: `start_index` and `start_score` `[windows, starts]`; `end_index` and
+        `end_score` `[windows, starts, ends]`, or `[windows, 1, ends]` if the ends do not depend on the
+        start; for version 2.0 `null_score` `[windows]`.
+      n_best_size: how many candidates stay.
       max_answer_length: in pieces.
     """
     borders = np.searchsorted(features.question_of, np.arange(len(questions) + 1))
     spans_of_window = outputs["start_index"].shape[1] * outputs["end_index"].shape[2]
     windows_at_once = max(1, _SPANS_AT_ONCE // spans_of_window)
     found: list[list[Candidate]] = []
-    while len(found) < len(questions):
-        first = len(found)
+    while (first := len(found)) < len(questions):
         last = int(np.searchsorted(borders, borders[first] + windows_at_once))
         last = min(max(last, first + 1), len(questions))
-        windows = slice(borders[first], borders[last])
-        spans = _spans(features, windows, outputs, max_answer_length)
-        found += _best(questions, spans, range(first, last), n_best_size)
+        numbers, windows = range(first, last), slice(borders[first], borders[last])
+        found += _best(questions, features, outputs, numbers, windows, n_best_size, max_answer_length)
     null_scores = None
     if "null_score" in outputs:
         null_scores = np.minimum.reduceat(outputs["null_score"].astype(np.float64), borders[:-1])
     return Answers(found, null_scores)
 
 
-class _Spans(NamedTuple):
-    """Spans that qualify, ordered by question, then by falling score."""
-
-    questions: np.ndarray
-    begins: np.ndarray
-    ends: np.ndarray
-    start_scores: np.ndarray
-    end_scores: np.ndarray
-
-
-def _spans(
-    features: WindowFeatures, windows: slice, outputs: Mapping[str, np.ndarray], max_answer_length: int
-) -> _Spans:
+def _best(
+    questions: SquadQuestions,
+    features: WindowFeatures,
+    outputs: Mapping[str, np.ndarray],
+    numbers: range,
+    windows: slice,
+    n_best_size: int,
+    max_answer_length: int,
+) -> list[list[Candidate]]:
+    """The candidates of the questions with these numbers, whose windows are `windows`."""
     starts, ends = outputs["start_index"][windows, :, None], outputs["end_index"][windows]
     first = features.first_lengths[windows, None, None]
     after = first + features.context_lengths[windows, None, None]
@@ -114,41 +102,38 @@ def _spans(
     window = at + windows.start
     starts, ends = starts[at, rank, 0], np.broadcast_to(ends, fits.shape)[at, rank, end_rank]
     pieces = starts - features.first_lengths[window] + features.window_starts[window]
-    tokens = features.starts[window]
-    begins, stops = required(features.begins)[tokens + starts], required(features.ends)[tokens + ends]
-    kept = is_max_context(features, window, pieces)
-    end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
-    scores = [
-        outputs["start_score"][windows][at, rank].astype(np.float64),
-        end_scores[at, rank, end_rank].astype(np.float64),
-    ]
-    kept &= (scores[0] > POSSIBLE) & (scores[1] > POSSIBLE)
+    all_end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
+    start_scores = outputs["start_score"][windows][at, rank].astype(np.float64)
+    end_scores = all_end_scores[at, rank, end_rank].astype(np.float64)
+    kept = is_max_context(features, window, pieces) & (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
     question = features.question_of[window]
-    order = np.lexsort((ends, starts, window, -(scores[0] + scores[1]), question))
+    order = np.lexsort((ends, starts, window, -(start_scores + end_scores), question))
     order = order[kept[order]]
-    return _Spans(*(values[order] for values in (question, begins, stops, *scores)))
-
-
-def _best(
-    questions: SquadQuestions, spans: _Spans, numbers: range, n_best_size: int
-) -> list[list[Candidate]]:
-    borders = np.searchsorted(spans.questions, np.arange(numbers.start, numbers.stop + 1)).tolist()
+    question, tokens = question[order], features.starts[window[order]]
+    begins, stops = (
+        required(features.begins)[tokens + starts[order]],
+        required(features.ends)[tokens + ends[order]],
+    )
+    start_scores, end_scores = start_scores[order], end_scores[order]
+    borders = np.searchsorted(question, np.arange(numbers.start, numbers.stop + 1)).tolist()
     found = []
     for number, begin, end in zip(numbers, borders, borders[1:], strict=False):
         context = questions.contexts[questions.context_of[number]]
         texts: dict[str, int] = {}
         for i in range(begin, end):
-            text = context[spans.begins[i] : spans.ends[i]].strip()
+            text = context[begins[i] : stops[i]].strip()
             if text:
                 texts.setdefault(text, i)
             if len(texts) == n_best_size:
                 break
         rows = list(texts.values())
-        starts, stops = spans.start_scores[rows], spans.end_scores[rows]
-        chances = special.softmax(starts + stops) if rows else stops
+        sums = start_scores[rows] + end_scores[rows]
+        chances = special.softmax(sums) if rows else sums
         candidates = []
-        for text, row, *scores in zip(texts, rows, starts, stops, chances, strict=True):
-            place = context.index(text, spans.begins[row])
+        for text, row, *scores in zip(
+            texts, rows, start_scores[rows], end_scores[rows], chances, strict=True
+        ):
+            place = context.index(text, begins[row])
             candidates.append(Candidate(text, place, place + len(text), *map(float, scores)))
         found.append(candidates)
     return found

@@ -27,17 +27,16 @@ class SquadQuestions:
 
     Attributes:
       titles: of each article; "" if it has none.
-      contexts: each paragraph once, raw.
-      article_of: int32 [contexts]. The article that a context is from.
-      context_of: int32 [questions]. The context that a question is about.
-      questions: raw text.
+      contexts: each paragraph once.
+      article_of: int32 `[contexts]`. The article that a context is from.
+      context_of: int32 `[questions]`. The context that a question is about.
       ids: how predictions name each question.
       answers: the texts of each question's answers; none if it is impossible or without `has_answers`.
       answer_starts: the first character of each answer in its context; -1 if the file does not say.
-      is_impossible: bool [questions]. Whether the context lacks an answer; false without `has_answers`.
+      is_impossible: bool `[questions]`. Whether the context lacks an answer; false without `has_answers`.
       has_answers: whether the file says what the answers are.
       version: "1.1" or "2.0".
-      digest: of the file's content and of how it was read; equal digests mean equal questions.
+      digest: of the file's content and of how it was read.
     """
 
     titles: Sequence[str]
@@ -61,16 +60,15 @@ class SquadQuestions:
         rows = np.arange(len(self))[which]
         contexts, context_of = np.unique(self.context_of[rows], return_inverse=True)
         articles, article_of = np.unique(self.article_of[contexts], return_inverse=True)
+        names = ("questions", "ids", "answers", "answer_starts")
+        columns: dict[str, Any] = {name: [getattr(self, name)[i] for i in rows] for name in names}
         return dataclasses.replace(
             self,
             titles=[self.titles[i] for i in articles],
             contexts=[self.contexts[i] for i in contexts],
             article_of=article_of.astype(np.int32),
             context_of=context_of.astype(np.int32),
-            questions=[self.questions[i] for i in rows],
-            ids=[self.ids[i] for i in rows],
-            answers=[self.answers[i] for i in rows],
-            answer_starts=[self.answer_starts[i] for i in rows],
+            **columns,
             is_impossible=self.is_impossible[rows],
             digest=hashlib.sha256(self.digest.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
@@ -84,8 +82,8 @@ def read_squad(
     Args:
       path: the file.
       version: "1.1", in which every question has an answer, or "2.0"; None to take what the file says.
-      training: the first answer of every question that has one is checked to stand in the context where
-        `answer_start` says. (The original demanded exactly one answer; here the others are for scoring.)
+      training: whether the first answer of each question must stand in the context where `answer_start`
+        says. (The original demanded exactly one answer; here the others are for scoring.)
       skip_misplaced_answers: leaves out, with a warning, questions whose answer is not at that place.
 
     Raises:
@@ -130,7 +128,7 @@ def read_squad(
 
 
 class _Question(NamedTuple):
-    """A question as the file has it; None stands for a key that is not there."""
+    """A question of a file; None stands for a key that is not there."""
 
     where: str
     context: int
@@ -142,8 +140,7 @@ class _Question(NamedTuple):
 
 
 def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -> _Question:
-    identity = _text(qa, "id", where, may_be_blank=False)
-    text = _text(qa, "question", where, may_be_blank=False)
+    identity, text = (_text(qa, key, where, may_be_blank=False) for key in ("id", "question"))
     is_impossible = _field(qa, "is_impossible", bool, where) if "is_impossible" in qa else None
     if is_impossible:  # what SQuAD has beside this are plausible answers
         return _Question(where, context, identity, text, (), (), True)
@@ -153,11 +150,10 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
     starts: list[int] = []
     for answer, place in _objects(qa, "answers", where):
         answers.append(_text(answer, "text", place))
+        start = answer.get("answer_start")
         if training and not starts:
-            starts.append(_field(answer, "answer_start", int, place))
-        else:
-            start = answer.get("answer_start")
-            starts.append(start if type(start) is int else -1)
+            start = _field(answer, "answer_start", int, place)
+        starts.append(start if type(start) is int else -1)
     return _Question(where, context, identity, text, tuple(answers), tuple(starts), is_impossible)
 
 
@@ -194,37 +190,28 @@ def _which_are_impossible(path: str, found: Sequence[_Question], version: str) -
 
 def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> SquadQuestions:
     """The questions whose first answer is not blank and is at its `answer_start`."""
-    columns = zip(questions.context_of, questions.answers, questions.answer_starts, strict=True)
+    contexts = [questions.contexts[context] for context in questions.context_of]
     misplaced = [
-        bool(answers) and not _stands(answers[0], questions.contexts[context], starts[0])
-        for context, answers, starts in columns
+        bool(answers)
+        and not (answers[0].strip() and starts[0] >= 0 and context.startswith(answers[0], starts[0]))
+        for context, answers, starts in zip(contexts, questions.answers, questions.answer_starts, strict=True)
     ]
     if not any(misplaced):
         return questions
     count = f"{sum(misplaced)} of {len(questions)} questions"
     if not skip or all(misplaced):
+        row = misplaced.index(True)
+        answer, start = questions.answers[row][0], questions.answer_starts[row][0]
+        instead = contexts[row][start : start + len(answer)] if start >= 0 else ""
         advice = "" if skip else "; --skip_misplaced_answers leaves such questions out"
         raise InputError(
-            f"{path}: the answers of {count} do not stand where answer_start says; "
-            f"{_shown_misplaced(questions, misplaced.index(True))}{advice}"
+            f"{path}: the answers of {count} do not stand where answer_start says; the first is "
+            f"{_shown(questions.ids[row])} with the answer {_shown(answer)}, but at character {start} stands "
+            f"{_shown(instead) if instead else 'nothing'}{advice}"
         )
     text = f"{path}: {count} are left out, since their answers do not stand where answer_start says"
     warnings.warn(text, InputWarning, stacklevel=3)
     return questions.select(~np.array(misplaced))
-
-
-def _stands(answer: str, context: str, start: int) -> bool:
-    return bool(answer.strip()) and start >= 0 and context.startswith(answer, start)
-
-
-def _shown_misplaced(questions: SquadQuestions, row: int) -> str:
-    answer, start = questions.answers[row][0], questions.answer_starts[row][0]
-    context = questions.contexts[questions.context_of[row]]
-    instead = context[start : start + len(answer)] if start >= 0 else ""
-    return (
-        f"the first is {_shown(questions.ids[row])} with the answer {_shown(answer)}, "
-        f"but at character {start} stands {_shown(instead) if instead else 'nothing'}"
-    )
 
 
 def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
@@ -262,7 +249,6 @@ def _text(holder: Mapping[str, Any], key: str, where: str, may_be_blank: bool = 
 
 
 def _field(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    """A value that must be there and be of a kind."""
     value = holder.get(key, _MISSING)
     if value is _MISSING:
         raise InputError(f"{where}{key}: is missing")

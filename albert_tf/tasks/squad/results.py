@@ -17,7 +17,7 @@ class Results:
 
     Attributes:
       texts: the answer to each question; "" if the question gets no answer.
-      exact, f1: float64 [questions], 0 to 1.
+      exact, f1: float64 `[questions]`, 0 to 1.
       threshold: questions with a higher null score got no answer; None for version 1.1.
       by_part: see `BenchmarkTask.results_by_part`.
       f1_by_threshold: thresholds and the F1 at each; None for version 1.1.
@@ -42,32 +42,26 @@ def results_v2(
 ) -> Results:
     """The results at a threshold, at threshold 0, and if every question is answered.
 
-    Args:
-      questions: with answers.
-      answers: the texts and null scores.
-      threshold: of the null scores; None to take the threshold with the highest F1 on these questions.
-      sweep: how it is found: "scores" for `best_threshold`, "original" for `original_best_threshold`, under
-        which the question at the threshold is left unanswered, as the original does.
+    If the threshold is None, it is the one with the highest F1 on these questions: by `best_threshold` for
+    the sweep "scores", by `original_best_threshold` for "original"; then, as in the original, the question at
+    the threshold gets no answer.
     """
     texts, null_scores = answers.texts, required(answers.null_scores)
     if_answered = scoring.question_scores("2.0", texts, questions)
     if_not = scoring.question_scores("2.0", [""] * len(texts), questions)
-    answered_f1 = if_answered[1]
+    to_sweep = if_answered[1], null_scores, questions.is_impossible
     name = "fixed" if threshold is not None else "tuned"
     if threshold is not None:
         applied = threshold
     elif sweep == "scores":
-        _, applied = scoring.best_threshold(answered_f1, null_scores, questions.is_impossible)
-        threshold = applied
+        _, threshold = scoring.best_threshold(*to_sweep)
+        applied = threshold
     else:
-        _, threshold = scoring.original_best_threshold(
-            texts, answered_f1, null_scores, questions.is_impossible
-        )
+        _, threshold = scoring.original_best_threshold(texts, *to_sweep)
         applied = float(np.nextafter(threshold, -np.inf))
 
     def scores_at(cut: float) -> tuple[np.ndarray, np.ndarray]:
-        is_answered = null_scores <= cut
-        exact, f1 = (np.where(is_answered, *pair) for pair in zip(if_answered, if_not, strict=True))
+        exact, f1 = (np.where(null_scores <= cut, *pair) for pair in zip(if_answered, if_not, strict=True))
         return exact, f1
 
     exact, f1 = scores_at(applied)
@@ -76,6 +70,5 @@ def results_v2(
     for part, cut in (("at_zero", 0.0), ("untuned", np.inf)):
         totals = scoring.totals_v2(*scores_at(cut), questions)
         by_part[part] = {metric: totals[metric] for metric in ("exact", "f1")}
-    curve = scoring.f1_by_threshold(answered_f1, null_scores, questions.is_impossible)
     given = scoring.apply_threshold(texts, null_scores, applied)
-    return Results(given, exact, f1, threshold, by_part, curve)
+    return Results(given, exact, f1, threshold, by_part, scoring.f1_by_threshold(*to_sweep))

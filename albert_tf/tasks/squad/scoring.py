@@ -81,10 +81,10 @@ def f1_by_threshold(
     threshold is then the lowest null score - 1) are among the choices.
 
     Args:
-      scores: [questions]. The score of each text, 0 to 1; left unanswered, an impossible question scores 1
-        instead and another 0.
-      null_scores: [questions]. Any numbers; high means no answer.
-      is_impossible: bool [questions].
+      scores: `[questions]`. The score of each text, 0 to 1. Without an answer an impossible question scores
+        1, another 0.
+      null_scores: `[questions]`. Any numbers; high means no answer.
+      is_impossible: bool `[questions]`.
 
     Returns:
       The thresholds, ascending, and the totals, 0 to 100, both float64.
@@ -132,7 +132,7 @@ def original_best_threshold(
 
 
 def _normalized(version: str, references: Sequence[str]) -> set[str]:
-    """What a prediction is compared with; in version 2.0 the texts that have words, or else ""."""
+    """What a prediction is compared with: in version 2.0 the texts that have words, else ""."""
     texts = set(map(normalize_answer, references))
     return texts if version == "1.1" else texts - {""} or {""}
 
@@ -145,6 +145,5 @@ def _overlap(version: str, prediction: str, reference: str) -> float:
     common = (collections.Counter(words) & collections.Counter(reference_words)).total()
     if not common:
         return 0
-    precision = common / len(words)
-    recall = common / len(reference_words)
+    precision, recall = common / len(words), common / len(reference_words)
     return (2 * precision * recall) / (precision + recall)

@@ -1,29 +1,21 @@
 """What is learned and predicted in each window: the losses and the best spans of SQuAD 1.1 and 2.0."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
-import tf_keras
 
-from albert_tf.tasks.task import WeightedSum, correct, mean, nll
+from albert_tf.tasks.task import Batch, Measures, Model, Seed, correct, mean, nll
 
 _NEVER = -1e30  # the score of a span that cannot be
 
-Batch = Mapping[str, tf.Tensor]
-
 
 def measure_v1(
-    model: tf_keras.Model, batch: Batch, training: bool, dropout_seed: tf.Tensor | None, *, with_padding: bool
-) -> dict[str, WeightedSum]:
+    model: Model, batch: Batch, training: bool, dropout_seed: Seed, *, with_padding: bool
+) -> Measures:
     """The mean cross-entropy of starts and ends, and the share of windows whose span is right.
 
-    Args:
-      model: an `AlbertForQuestionAnswering`.
-      batch: with `label_ids` int32 [batch, 3]; see `WindowFeatures`.
-      training: whether to apply dropout.
-      dropout_seed: of it.
-      with_padding: whether the softmax goes over padding too, as in the original; the result then depends on
-        how much there is.
+    The model is an `AlbertForQuestionAnswering`; the batch has `label_ids` int32 `[batch, 3]` as in
+    `WindowFeatures`. If the softmax includes padding, as in the original, the result depends on its amount.
     """
     outputs = model(batch, training=training, dropout_seed=dropout_seed)
     logits = [outputs["start_logits"], outputs["end_logits"]]
@@ -33,23 +25,14 @@ def measure_v1(
     return _span_measures([starts, ends], logits)
 
 
-def measure_v2(
-    model: tf_keras.Model, batch: Batch, training: bool, dropout_seed: tf.Tensor | None
-) -> dict[str, WeightedSum]:
+def measure_v2(model: Model, batch: Batch, training: bool, dropout_seed: Seed) -> Measures:
     """Half the cross-entropies of span and of answerability, whose sum is minimized, and accuracies.
 
-    Args:
-      model: an `AlbertForQuestionAnsweringV2`.
-      batch: with `label_ids` int32 [batch, 3]; see `WindowFeatures`.
-      training: whether to apply dropout.
-      dropout_seed: of it.
+    The model is an `AlbertForQuestionAnsweringV2`; the batch is as for `measure_v1`.
     """
     starts, ends, is_impossible = tf.unstack(batch["label_ids"], axis=1)
-    outputs = model(
-        {**batch, "p_mask": p_mask(batch), "start_positions": starts},
-        training=training,
-        dropout_seed=dropout_seed,
-    )
+    inputs = {**batch, "p_mask": p_mask(batch), "start_positions": starts}
+    outputs = model(inputs, training=training, dropout_seed=dropout_seed)
     spans = _span_measures([starts, ends], [outputs["start_log_probs"], outputs["end_log_probs"]])
     null = outputs["cls_logits"]
     losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(is_impossible, tf.float32), null)
@@ -59,22 +42,20 @@ def measure_v2(
     }
 
 
-def beam(model: tf_keras.Model, batch: Batch) -> dict[str, tf.Tensor]:
+def beam(model: Model, batch: Batch) -> dict[str, tf.Tensor]:
     """The beam of the model in the context, and whether there is an answer."""
     return model({**batch, "p_mask": p_mask(batch)}, training=False)
 
 
 def best_spans_v1(outputs: Batch, batch: Batch, n_best_size: int) -> dict[str, tf.Tensor]:
-    """The best starts and ends in the context, as `find_answers` takes them: any end goes with any start.
+    """The `n_best_size` best starts and ends in the context, as `find_answers` takes them.
 
-    Args:
-      outputs: of the model.
-      batch: its inputs.
-      n_best_size: starts, and ends.
+    Any end goes with any start.
     """
     outside = p_mask(batch, with_cls=False) > 0
-    starts = _top(tf.where(outside, _NEVER, outputs["start_logits"]), n_best_size)
-    ends = _top(tf.where(outside, _NEVER, outputs["end_logits"]), n_best_size)
+    starts, ends = (
+        _top(tf.where(outside, _NEVER, outputs[name]), n_best_size) for name in ("start_logits", "end_logits")
+    )
     return {
         "start_index": starts.indices,
         "start_score": starts.values,
@@ -84,12 +65,9 @@ def best_spans_v1(outputs: Batch, batch: Batch, n_best_size: int) -> dict[str, t
 
 
 def best_spans_v2(outputs: Batch, start_n_top: int, end_n_top: int) -> dict[str, tf.Tensor]:
-    """The beam of the model, as `find_answers` takes it, and `null_score` [batch].
+    """The beam of the model, as `find_answers` takes it, and `null_score` `[batch]`.
 
-    Args:
-      outputs: see `beam`.
-      start_n_top: starts in the result, even if the sequences are shorter.
-      end_n_top: ends for each start.
+    It has `start_n_top` starts, and `end_n_top` ends for each, even if the sequences are shorter.
     """
     found = tf.shape(outputs["start_top_index"])
     shape = [found[0], found[1], tf.shape(outputs["end_top_index"])[1] // found[1]]
@@ -106,7 +84,7 @@ def best_spans_v2(outputs: Batch, start_n_top: int, end_n_top: int) -> dict[str,
 
 
 def p_mask(batch: Batch, with_cls: bool = True) -> tf.Tensor:
-    """float32 [batch, sequence]: 1 if no answer may begin or end here: outside of context and [CLS]."""
+    """float32 `[batch, sequence]`: 1 if no answer may begin or end here, outside of context and [CLS]."""
     positions = tf.range(tf.shape(batch["input_ids"])[1])
     last = tf.reduce_sum(batch["input_mask"], axis=1, keepdims=True) - 1  # that of the second [SEP]
     allowed = (batch["segment_ids"] > 0) & (positions < last)
@@ -115,8 +93,7 @@ def p_mask(batch: Batch, with_cls: bool = True) -> tf.Tensor:
     return 1.0 - tf.cast(allowed, tf.float32)
 
 
-def _span_measures(positions: Sequence[tf.Tensor], logits: Sequence[tf.Tensor]) -> dict[str, WeightedSum]:
-    """Mean cross-entropy of starts and ends, and the share of windows in which both are right."""
+def _span_measures(positions: Sequence[tf.Tensor], logits: Sequence[tf.Tensor]) -> Measures:
     pairs = list(zip(positions, logits, strict=True))
     losses = tf.add_n([nll(*pair) for pair in pairs])
     right = correct(*pairs[0]) * correct(*pairs[1])
@@ -124,6 +101,6 @@ def _span_measures(positions: Sequence[tf.Tensor], logits: Sequence[tf.Tensor]) 
 
 
 def _top(scores: tf.Tensor, count: int):
-    """The largest scores [batch, count]; where a sequence is shorter, more that can never be."""
+    """The largest scores `[batch, count]`; a shorter sequence gets scores that can never be."""
     short = tf.maximum(0, count - tf.shape(scores)[1])
     return tf.math.top_k(tf.pad(scores, [[0, 0], [0, short]], constant_values=_NEVER), count)

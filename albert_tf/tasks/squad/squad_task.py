@@ -10,27 +10,25 @@ from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from albert_tf.checkpoints.run_folder import RESULTS_FILE
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.cli.text import bar_lines
 from albert_tf.data.features import required
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import appear_when_complete, read_json
+from albert_tf.files import read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, Outputs, Parts, write_files
 from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
-from albert_tf.tasks.squad.decoding import Answers, Candidate, find_answers
+from albert_tf.tasks.squad.decoding import Answers, find_answers
 from albert_tf.tasks.squad.reading import SquadQuestions, read_squad
 from albert_tf.tasks.squad.results import Results, results_v1, results_v2
 from albert_tf.tasks.squad.scoring import apply_threshold
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2, measure_v1, measure_v2
 from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
-from albert_tf.tasks.task import WeightedSum
-from albert_tf.tokenization import Tokenizer
+from albert_tf.tasks.task import Batch, Measures, Model, Seed
 
 NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
 VERSIONS = {name: version for version, name in NAMES.items()}
@@ -40,8 +38,6 @@ _WINDOWS = ("with the answer", "answer in another one", "no answer in any")
 
 
 class _Evaluated(TypedDict):
-    """What `eval_results.json` holds of the threshold."""
-
     null_score_diff_threshold: float
 
 
@@ -50,9 +46,8 @@ class SquadTask(BenchmarkTask):
 
     Args:
       version: "1.1", whose questions all have an answer, or "2.0".
-      questions: the questions of each split.
-      features: the features of each split.
-      settings: how contexts are cut and answers chosen; kept with the weights.
+      questions, features: of each split.
+      settings: kept with the weights.
       null_score_diff_threshold: 2.0: questions with a higher null score get no answer; None to find the best
         threshold on the split itself.
       threshold_sweep: 2.0: how it is found: "scores", or "original" for comparison.
@@ -85,7 +80,7 @@ class SquadTask(BenchmarkTask):
         self._threshold = null_score_diff_threshold
         self._threshold_sweep = threshold_sweep
         self._weights_folder = weights_folder
-        self._answered: tuple[Mapping[str, np.ndarray], Answers] | None = None
+        self._answered: tuple[Outputs, Answers] | None = None
         self._scored: tuple[Answers, Results] | None = None
         self.losses, self.metrics = ("span_loss",), ("span_loss", "span_accuracy")
         self.progress_metrics = {"span_accuracy": "span"}
@@ -99,7 +94,7 @@ class SquadTask(BenchmarkTask):
     def _beam(self) -> tuple[int, int]:
         return self.settings.start_n_top, self.settings.end_n_top
 
-    def build_model(self, dtype: str = "float32") -> tf_keras.Model:
+    def build_model(self, dtype: str = "float32") -> Model:
         """A fresh model of the version."""
         if self.version == "1.1":
             return AlbertForQuestionAnswering(self.config, dtype=dtype)
@@ -107,23 +102,17 @@ class SquadTask(BenchmarkTask):
             self.config, *self._beam, dropout_prob=self.dropout_prob, dtype=dtype
         )
 
-    def measure(
-        self,
-        model: tf_keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        training: bool,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> dict[str, WeightedSum]:
+    def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Losses and accuracies over the windows of a batch.
 
-        The softmax of version 1.1 leaves padding out, so that the amount of padding does not matter; if all
-        batches are padded to one length it goes over padding too, as in the original.
+        The softmax of version 1.1 leaves padding out, so that the amount of padding does not matter. If all
+        batches are padded to one length, it includes padding, as in the original.
         """
         if self.version == "1.1":
             return measure_v1(model, batch, training, dropout_seed, with_padding=bool(self._pad_to))
         return measure_v2(model, batch, training, dropout_seed)
 
-    def outputs(self, model: tf_keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def outputs(self, model: Model, batch: Batch) -> dict[str, tf.Tensor]:
         """The best spans of each window, as `find_answers` takes them, and `example_index`."""
         if self.version == "1.1":
             spans = best_spans_v1(model(batch, training=False), batch, self.settings.n_best_size)
@@ -131,20 +120,16 @@ class SquadTask(BenchmarkTask):
             spans = best_spans_v2(beam(model, batch), *self._beam)
         return spans | {"example_index": batch["example_index"]}
 
-    def answers(self, split: str, outputs: Mapping[str, np.ndarray]) -> Answers:
+    def answers(self, split: str, outputs: Outputs) -> Answers:
         """The candidates for every question of a split; kept until other outputs come."""
         if self._answered is None or self._answered[0] is not outputs:
-            found = find_answers(
-                self.questions[split],
-                self.features[split],
-                outputs,
-                n_best_size=self.settings.n_best_size,
-                max_answer_length=self.settings.max_answer_length,
-            )
+            names = ("n_best_size", "max_answer_length")
+            sizes = {name: getattr(self.settings, name) for name in names}
+            found = find_answers(self.questions[split], self.features[split], outputs, **sizes)
             self._answered = outputs, found
         return self._answered[1]
 
-    def results(self, split: str, outputs: Mapping[str, np.ndarray]) -> Results:
+    def results(self, split: str, outputs: Outputs) -> Results:
         """The scores of the answers to the questions of a split; kept until other outputs come."""
         questions, answers = self.questions[split], self.answers(split, outputs)
         if self._scored is None or self._scored[0] is not answers:
@@ -155,20 +140,20 @@ class SquadTask(BenchmarkTask):
             self._scored = answers, results
         return self._scored[1]
 
-    def results_by_part(self, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
         return self.results(split, outputs).by_part
 
-    def breakdowns(self, split: str, outputs: Mapping[str, np.ndarray]) -> answer_report.Breakdowns:
+    def breakdowns(self, split: str, outputs: Outputs) -> Mapping[str, Parts]:
         """Results by answer length and by question word."""
         return answer_report.breakdowns(self.questions[split], self.results(split, outputs))
 
-    def report_sections(self, outputs: Mapping[str, np.ndarray]) -> list[Section]:
-        """The same, for version 2.0 how the threshold matters, and the worst answers in their contexts."""
+    def report_sections(self, outputs: Outputs) -> list[Section]:
+        """The breakdowns, for version 2.0 the effect of the threshold, and the worst answers."""
         answers, results = self.answers("dev", outputs), self.results("dev", outputs)
         return answer_report.sections(self.questions["dev"], answers, results)
 
-    def write_predictions(self, folder: str, outputs: Mapping[str, np.ndarray]) -> list[str]:
+    def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
 
         Without answers, on which a threshold could be found, `known_threshold` counts.
@@ -181,31 +166,25 @@ class SquadTask(BenchmarkTask):
         else:
             null_scores = required(answers.null_scores)
             texts = apply_threshold(answers.texts, null_scores, self.known_threshold(folder))
-        contents: dict[str, Any] = {
-            "predictions.json": dict(zip(questions.ids, texts, strict=True)),
-            "nbest_predictions.json": {
-                name: [_candidate(candidate) for candidate in candidates] or [_NO_CANDIDATE]
-                for name, candidates in zip(questions.ids, answers.candidates, strict=True)
-            },
-        }
+        best = [
+            [{key: getattr(candidate, key) for key in _NO_CANDIDATE} for candidate in candidates]
+            for candidates in answers.candidates
+        ]
+        shown = [candidates or [_NO_CANDIDATE] for candidates in best]
+        columns: dict[str, Sequence[Any]] = {"predictions.json": texts, "nbest_predictions.json": shown}
         if answers.null_scores is not None:
-            contents["null_odds.json"] = dict(zip(questions.ids, answers.null_scores.tolist(), strict=True))
-        paths = [os.path.join(folder, name) for name in contents]
-        with appear_when_complete(paths) as temporary:
-            for path, content in zip(temporary, contents.values(), strict=True):
-                with open(path, "w", encoding="utf-8") as file:
-                    json.dump(content, file, indent=4)
-                    file.write("\n")
-        return paths
+            columns["null_odds.json"] = answers.null_scores.tolist()
+        contents = {
+            name: json.dumps(dict(zip(questions.ids, column, strict=True)), indent=4) + "\n"
+            for name, column in columns.items()
+        }
+        return write_files(folder, contents)
 
     def known_threshold(self, folder: str) -> float:
         """The threshold for questions without known answers.
 
         It is the given threshold, else the threshold of the last evaluation in `folder` or beside the weights
-        that the run started from, else 0.
-
-        Raises:
-          InputError: an `eval_results.json` is not what an evaluation writes.
+        that the run started from, else 0. InputError if an `eval_results.json` is not of an evaluation.
         """
         if self._threshold is not None:
             return self._threshold
@@ -213,11 +192,9 @@ class SquadTask(BenchmarkTask):
         paths = [os.path.join(folder, RESULTS_FILE) for folder in folders]
         path = next(filter(os.path.exists, paths), None)
         if path is None:
-            text = (
-                f"no threshold was found in {' or '.join(folders)}: 0 is taken; --do_eval on a file with "
-                "answers finds one"
-            )
-            warnings.warn(text, InputWarning, stacklevel=2)
+            text = f"no threshold was found in {' or '.join(folders)}: 0 is taken"
+            advice = "--do_eval on a file with answers finds one"
+            warnings.warn(f"{text}; {advice}", InputWarning, stacklevel=2)
             return 0.0
         return read_json(path, _Evaluated)["null_score_diff_threshold"]
 
@@ -237,11 +214,9 @@ class SquadTask(BenchmarkTask):
         digest = hashlib.sha256(self.questions["dev"].digest.encode())
         for values in (windows.lengths, windows.first_lengths, windows.window_starts):
             digest.update(values.tobytes())
-        chosen_by = (
-            *(self.settings.n_best_size, self.settings.max_answer_length, *self._beam),
-            *(self._threshold, self._threshold_sweep),
-        )
-        return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by)))
+        chosen_by = (self.settings.n_best_size, self.settings.max_answer_length, *self._beam)
+        sweep = self._threshold, self._threshold_sweep
+        return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by, *sweep)))
 
     def overview(self) -> str:
         """How many questions and windows each split has, what the windows to train on hold, and lengths."""
@@ -250,10 +225,8 @@ class SquadTask(BenchmarkTask):
             features = self.features[split]
             if split == "test" and features is self.features.get("dev"):
                 continue
-            lines.append(
-                f"{split}: {len(questions):,} questions about {len(questions.contexts):,} passages in "
-                f"{len(features):,} windows"
-            )
+            asked = f"{len(questions):,} questions about {len(questions.contexts):,} passages"
+            lines.append(f"{split}: {asked} in {len(features):,} windows")
             if split == "train":
                 without = required(features.labels)[:, 2] + questions.is_impossible[features.question_of]
                 counts = np.bincount(without, minlength=3).tolist()
@@ -263,22 +236,11 @@ class SquadTask(BenchmarkTask):
         return "\n".join(lines)
 
 
-def _candidate(candidate: Candidate) -> dict[str, str | float]:
-    """A candidate as the original writes it."""
-    return {name: getattr(candidate, name) for name in _NO_CANDIDATE}
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SquadBenchmark(Benchmark[SquadQuestions]):
     """SQuAD in two files: one to train on, and one to evaluate on and to predict.
 
-    Attributes:
-      version: "1.1" or "2.0"; None if the files say it.
-      train_file, predict_file: the files; None if they are not needed.
-      squad_settings: how contexts are cut and answers chosen.
-      skip_misplaced_answers: see `read_squad`.
-      null_score_diff_threshold, threshold_sweep, weights_folder: see `SquadTask`.
-      feature_files: see `Benchmark`.
+    `read_squad` and `SquadTask` say more of the attributes; files that are not needed may be None.
     """
 
     version: str | None
@@ -291,6 +253,7 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
     weights_folder: str | None = None
     feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     features_class = WindowFeatures
+    features = staticmethod(window_features)
 
     @property
     def eval_file(self) -> str | None:
@@ -300,18 +263,16 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
     def read(self, splits: Sequence[str]) -> dict[str, SquadQuestions]:
         """The questions of each split; "dev" and "test" are the same object.
 
-        After training, "test" brings "dev" along if its file has answers.
-
-        Raises:
-          InputError: a file cannot be used, or "dev" has no answers.
+        After training, "test" adds "dev" if its file has answers. InputError if "dev" has no answers.
         """
         questions = {}
         version = self.version
         if "train" in splits:
-            questions["train"] = self.read_split("train")
-            version = questions["train"].version
+            skip = self.skip_misplaced_answers
+            to_train = read_squad(self.train_file or "", version, training=True, skip_misplaced_answers=skip)
+            questions["train"], version = to_train, to_train.version
         if "dev" in splits or "test" in splits:
-            to_answer = dataclasses.replace(self, version=version).read_split("test")
+            to_answer = read_squad(self.predict_file or "", version)
             if "dev" in splits and not to_answer.has_answers:
                 raise InputError(f"{self.predict_file} has no answers, which --do_eval needs")
             if "dev" in splits or ("train" in splits and to_answer.has_answers):
@@ -319,17 +280,6 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
             if "test" in splits:
                 questions["test"] = to_answer
         return questions
-
-    def read_split(self, split: str) -> SquadQuestions:
-        """See `read_squad`."""
-        if split == "train":
-            return read_squad(
-                self.train_file or "",
-                self.version,
-                training=True,
-                skip_misplaced_answers=self.skip_misplaced_answers,
-            )
-        return read_squad(self.predict_file or "", self.version)
 
     def task_name(self, examples: Mapping[str, SquadQuestions]) -> str:
         """The name for the version."""
@@ -343,16 +293,9 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
 
     def settings(self, split: str, max_seq_length: int) -> dict[str, Any]:
         """The lengths, and whether the answers are needed as labels."""
-        return {
-            "max_seq_length": max_seq_length,
-            "doc_stride": self.squad_settings.doc_stride,
-            "max_query_length": self.squad_settings.max_query_length,
-            "training": split == "train",
-        }
-
-    def features(self, tokenizer: Tokenizer, examples: SquadQuestions, **settings: Any) -> WindowFeatures:
-        """See `window_features`."""
-        return window_features(tokenizer, examples, **settings)
+        chosen = self.squad_settings
+        cuts = {"doc_stride": chosen.doc_stride, "max_query_length": chosen.max_query_length}
+        return {"max_seq_length": max_seq_length, **cuts, "training": split == "train"}
 
     def task(
         self, examples: Mapping[str, SquadQuestions], features: Mapping[str, WindowFeatures], **arguments: Any

@@ -20,8 +20,8 @@ NUM_SPECIAL = 3  # [CLS] question [SEP] context [SEP]
 class WindowFeatures(Features):
     """Windows of contexts, each behind its question; the windows of a question follow one another.
 
-    `labels`, in training, are int32 [windows, 3]: the positions of the answer's first and last piece and
-    whether the window is without the answer, in which case both positions are 0, the position of [CLS].
+    `labels`, in training, are int32 [windows, 3]: the positions of the answer's first and last piece, and
+    whether the window lacks the answer. If it does, both positions are 0, the position of [CLS].
 
     Attributes:
       question_of: int32 [windows].
@@ -47,10 +47,9 @@ class WindowFeatures(Features):
 def check_lengths(max_seq_length: int, max_query_length: int) -> None:
     """InputError if a long question would leave no room for the context."""
     if max_seq_length <= max_query_length + NUM_SPECIAL:
-        raise InputError(
-            f"--max_query_length {max_query_length} leaves no room for the context in --max_seq_length "
-            f"{max_seq_length}: at least {max_query_length + NUM_SPECIAL + 1} is needed"
-        )
+        flags = f"--max_query_length {max_query_length} leaves no room for the context in --max_seq_length"
+        least = max_query_length + NUM_SPECIAL + 1
+        raise InputError(f"{flags} {max_seq_length}: at least {least} is needed")
 
 
 def window_features(
@@ -64,16 +63,9 @@ def window_features(
 ) -> WindowFeatures:
     """[CLS] question [SEP] window [SEP] for as many windows as a context needs.
 
-    Of a question the first `max_query_length` pieces stay. Windows begin `doc_stride` pieces apart, or as far
-    as a window reaches if that is less.
-
-    Args:
-      tokenizer: of the vocabulary.
-      questions: in training with answers whose `answer_starts` fit.
-      max_seq_length: more than `max_query_length` + 3.
-      doc_stride: at least 1.
-      max_query_length: at least 1.
-      training: whether labels are wanted, or what decoding needs.
+    The first `max_query_length` pieces of a question stay. Windows begin `doc_stride` pieces apart, or as far
+    as a window reaches if that is less. In training the windows have labels, and `answer_starts` must fit;
+    else they have what decoding needs.
     """
     check_lengths(max_seq_length, max_query_length)
     asked = encode_column(tokenizer, questions.questions, "tokenizing questions")
@@ -92,23 +84,17 @@ def window_features(
     windows = contexts.take(questions.context_of[question_of])
     windows = windows._replace(starts=windows.starts + window_starts, lengths=window_lengths)
     asked_by = asked.take(question_of)
-    features = join(
-        tokenizer,
-        [asked_by, windows],
-        full_lengths=asked_by.lengths + sizes[question_of] + NUM_SPECIAL,
-        labels=None,
-    )
+    full_lengths = asked_by.lengths + sizes[question_of] + NUM_SPECIAL
+    features = join(tokenizer, [asked_by, windows], full_lengths=full_lengths, labels=None)
     columns = {field.name: getattr(features, field.name) for field in dataclasses.fields(Features)}
     begins = ends = None
     if training:
         first, last = _answer_pieces(questions, contexts, encoded.begins, encoded.ends)
-        columns["labels"] = _labels(
-            first[question_of] - window_starts,
-            last[question_of] - window_starts,
-            window_lengths,
-            asked_by.lengths + 2,
-            questions.is_impossible[question_of],
-        )
+        positions = np.stack([first, last], axis=1)[question_of] - window_starts[:, None]
+        without = questions.is_impossible[question_of]
+        without |= (positions[:, 0] < 0) | (positions[:, 1] >= window_lengths)
+        positions = np.where(without[:, None], 0, positions + asked_by.lengths[:, None] + 2)
+        columns["labels"] = np.column_stack([positions, without]).astype(np.int32)
     else:
         tokens = np.arange(len(features.input_ids))
         cells = concatenated(tokens, features.starts + features.first_lengths, window_lengths)
@@ -133,11 +119,8 @@ def is_max_context(features: WindowFeatures, windows: np.ndarray, pieces: np.nda
 
     Args:
       features: of all windows.
-      windows: int [candidates].
-      pieces: int [candidates]. Numbers of pieces in the context, each inside its window.
-
-    Returns:
-      bool [candidates].
+      windows: int `[candidates]`, as the result.
+      pieces: int `[candidates]`. Numbers of pieces in the context, each inside its window.
     """
     own = _context_score(features, windows, pieces)
     before = _context_score(features, windows - 1, pieces, of=windows)
@@ -148,7 +131,7 @@ def is_max_context(features: WindowFeatures, windows: np.ndarray, pieces: np.nda
 def _context_score(
     features: WindowFeatures, windows: np.ndarray, pieces: np.ndarray, of: np.ndarray | None = None
 ) -> np.ndarray:
-    """float64 [candidates]; -inf where the piece is not in the window, or it is not of `of`'s question."""
+    """float64 [candidates]; -inf if the window lacks the piece, or is of another question than `of`."""
     inside = (windows >= 0) & (windows < len(features))
     windows = np.where(inside, windows, 0)
     lengths = features.context_lengths[windows]
@@ -177,16 +160,3 @@ def _answer_pieces(
     first = np.clip(first, *bounds)
     last = np.clip(last, first, bounds[1])
     return first - bounds[0], last - bounds[0]
-
-
-def _labels(
-    first: np.ndarray,
-    last: np.ndarray,
-    window_lengths: np.ndarray,
-    offsets: np.ndarray,
-    is_impossible: np.ndarray,
-) -> np.ndarray:
-    """int32 [windows, 3] for the first and last piece of the answer, counted from the window's start."""
-    without = is_impossible | (first < 0) | (last >= window_lengths)
-    positions = np.stack([first + offsets, last + offsets], axis=1)
-    return np.column_stack([np.where(without[:, None], 0, positions), without]).astype(np.int32)
