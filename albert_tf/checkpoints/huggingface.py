@@ -23,7 +23,7 @@ from albert_tf.checkpoints.huggingface_config import (
 from albert_tf.checkpoints.huggingface_tokenizer import read_casing, special_ids, write_tokenizer
 from albert_tf.checkpoints.weight_source import HUGGINGFACE, WeightSource
 from albert_tf.errors import InputError
-from albert_tf.files import read_json
+from albert_tf.files import read_json, write_bytes
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -165,13 +165,11 @@ def write_folder(
         tensors[f"{_MAPPING}/bias"] = np.zeros(size, np.float32)
     labels = len(weights["output_bias"]) if "output_bias" in weights else None
     write_config(folder, config, head, assets.task, labels, dropout, special_ids(assets))
-    safetensors.numpy.save_file(
-        {
-            to_huggingface(name): np.ascontiguousarray(value.T if is_transposed(name) else value)
-            for name, value in sorted(tensors.items())
-        },
-        os.path.join(folder, _WEIGHTS),
-        metadata={"format": "pt"},
-    )
+    content = {
+        to_huggingface(name): np.ascontiguousarray(value.T if is_transposed(name) else value)
+        for name, value in sorted(tensors.items())
+    }
+    with write_bytes(os.path.join(folder, _WEIGHTS)) as file:  # safetensors itself lets only the owner read
+        file.write(safetensors.numpy.save(content, metadata={"format": "pt"}))
     write_tokenizer(folder, assets)
     assets.write_task(folder)

@@ -43,7 +43,8 @@ def _open_folder(folder: str, path: str) -> WeightSource:
     if huggingface.is_folder(folder):
         return huggingface.read_folder(folder, path)
     if checkpoint := _checkpoint_in(folder, path):
-        return _with_sidecars(read_checkpoint(checkpoint, checkpoint), folder)
+        shown = checkpoint if tf.io.gfile.isdir(path) else path  # not the temporary folder of an archive
+        return _with_sidecars(read_checkpoint(checkpoint, shown), folder)
     inside = [os.path.join(folder, name.rstrip("/")) for name in _visible(folder)]
     folders = [name for name in inside if tf.io.gfile.isdir(name)]
     if len(folders) == 1:  # as in the released archives

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import warnings
@@ -297,3 +298,15 @@ def test_a_truncated_safetensors_file_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"model\.safetensors is damaged: ") as error:
         run(folder, tmp_path / "out", "tf2")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("output_format", ["original", "huggingface", "tf2"])
+def test_what_is_written_may_be_read_by_those_whom_the_umask_allows(output_format, tmp_path):
+    before = os.umask(0o022)
+    try:
+        run(original_of(tmp_path / "start"), tmp_path / "end" / "m", output_format)
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "end", *(tmp_path / "end").rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
