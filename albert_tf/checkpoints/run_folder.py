@@ -44,10 +44,8 @@ class Saved(NamedTuple):
 def meant_checkpoint(folder: str) -> Saved | None:
     """The checkpoint that a folder means: the best, else the newest whole one; None if there is neither.
 
-    A best one later than the newest does not count: the user went back to an older checkpoint.
-
-    Raises:
-      InputError: there are checkpoints, but none can be read, or the best cannot.
+    A best one later than the newest does not count: the user went back to an older checkpoint. Raises
+    `InputError` if the best cannot be read, or none can.
     """
     found = find_checkpoints(folder)
     newest_step = re.search(r"-(\d+)$", found[-1]) if found else None
@@ -73,10 +71,7 @@ def _read_if_there(path: str) -> dict[str, Any] | None:
 
 
 def find_checkpoints(folder: str) -> list[str]:
-    """The prefixes of a run's checkpoints; the run continues from the last of them.
-
-    If the file that lists them is lost or damaged, they are in the order of their steps.
-    """
+    """The prefixes of a run's checkpoints, as listed, else by step; the run continues from the last."""
     return _listed(folder) or _by_step(folder)
 
 
@@ -84,10 +79,7 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
     """The checkpoint that a run in this folder continues from; None if there is none.
 
     With `repair`, newer ones that cannot be read are renamed, and a lost or damaged list of checkpoints is
-    written again; a warning says so.
-
-    Raises:
-      InputError: there are checkpoints, but none can be read.
+    written again; a warning says so. Raises `InputError` if there are checkpoints, but none can be read.
     """
     listed = _listed(folder)
     by_step = [] if listed else _by_step(folder)
@@ -116,10 +108,7 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
 
 
 def _listed(folder: str) -> list[str]:
-    """The checkpoints that are there and that the file `checkpoint` lists, up to the one it calls newest.
-
-    Only the last part of each path counts, because folders move.
-    """
+    """The checkpoints that are there and that the file `checkpoint` lists, up to the one it calls newest."""
     try:
         state = tf.train.get_checkpoint_state(folder)
     except (UnicodeDecodeError, ValueError):
@@ -128,24 +117,20 @@ def _listed(folder: str) -> list[str]:
         return []
     newest, listed = state.model_checkpoint_path, list(state.all_model_checkpoint_paths)
     listed = [*listed[: listed.index(newest) if newest in listed else None], newest]
-    prefixes = [os.path.join(folder, os.path.basename(path)) for path in listed]
+    prefixes = [os.path.join(folder, os.path.basename(path)) for path in listed]  # folders may move
     return [prefix for prefix in prefixes if tf.io.gfile.exists(f"{prefix}.index")]
 
 
 def _by_step(folder: str) -> list[str]:
     found = files_that_begin_with(os.path.join(folder, f"{CHECKPOINT_NAME}-"), "[0-9]*.index")
-    prefixes = [name.removesuffix(".index") for name in found]
-    prefixes = [prefix for prefix in prefixes if prefix.rpartition("-")[2].isdecimal()]
-    return sorted(prefixes, key=lambda prefix: int(prefix.rpartition("-")[2]))
+    steps = {path: path.rpartition("-")[2] for path in (name.removesuffix(".index") for name in found)}
+    return sorted((path for path in steps if steps[path].isdecimal()), key=lambda path: int(steps[path]))
 
 
 def best_checkpoint(folder: str, repair: bool = False) -> Saved | None:
-    """The best checkpoint of a run; None if there is none.
+    """The best checkpoint of a run; None if there is none; raises `InputError` if it cannot be read.
 
-    With `repair`, one that cannot be read is renamed with a warning, if there are others.
-
-    Raises:
-      InputError: it cannot be read.
+    With `repair` it is then renamed, with a warning, if the folder has other checkpoints.
     """
     path = os.path.join(folder, BEST_CHECKPOINT)
     if not tf.io.gfile.exists(f"{path}.index"):

@@ -39,12 +39,9 @@ class _BestOfSeeds(TypedDict):
 
 
 def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoint], Benchmark]) -> None:
-    """Trains, evaluates, predicts and exports, as the options say.
+    """Trains, evaluates, predicts and exports, as the options say; raises `InputError` if it cannot.
 
     `make_benchmark` makes the benchmark from what the weights say.
-
-    Raises:
-      InputError: flags or data are bad, or training diverged.
     """
     if not options.splits:
         return _export(options)

@@ -28,9 +28,6 @@ def answer_questions(
     """Reads paragraphs and questions from standard input until it ends, and prints the answers.
 
     `make_benchmark` makes the benchmark from what the weights say.
-
-    Raises:
-      InputError: standard input is closed, or there are no weights.
     """
     strategy = make_strategy(options)
     with open_starting_point(options) as start:

@@ -39,11 +39,7 @@ class StartingPoint:
         return None if self.options.do_train else self.assets.task
 
     def prepare(self, benchmark: Benchmark) -> tuple[BenchmarkTask, Hyperparameters]:
-        """Reads the files, chooses the hyperparameters, makes the features, and makes the task from them.
-
-        Raises:
-          InputError: a file cannot be used, or sequences can be longer than the config allows.
-        """
+        """Reads the files, chooses the hyperparameters, makes the features, and makes the task from them."""
         examples = benchmark.read(self.options.splits)
         num_examples = len(examples["train"]) if "train" in examples else 0
         name = benchmark.task_name(examples)
@@ -54,7 +50,21 @@ class StartingPoint:
             settings = benchmark.settings(split, chosen.max_seq_length)
             file = benchmark.feature_files.get(split) or f"{name}_{split}"
             features[split] = same[0] if same else self._features(benchmark, part, settings, file)
-        task = benchmark.task(examples, features, **self.task_arguments(chosen))
+        config, rate = self.assets.needed_config(), chosen.encoder_dropout_prob
+        if rate is not None:
+            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+        task = benchmark.task(
+            examples,
+            features,
+            config=config,
+            max_seq_length=chosen.max_seq_length,
+            dropout_prob=chosen.dropout_prob,
+            pad_to_max_length=self.options.has_static_shapes,
+            do_lower_case=self.assets.do_lower_case,
+            keep_accents=bool(self.assets.keep_accents),
+            spm_model_file=self.assets.spm_model_file,
+            vocab_file=self.assets.vocab_file,
+        )
         if benchmark.eval_file:
             task.eval_name = file_stem(benchmark.eval_file)
         return task, chosen
@@ -95,32 +105,13 @@ class StartingPoint:
         check_length(chosen.max_seq_length, config)
         return chosen
 
-    def task_arguments(self, chosen: Hyperparameters) -> dict[str, Any]:
-        """The arguments that every `BenchmarkTask` has."""
-        config, rate = self.assets.needed_config(), chosen.encoder_dropout_prob
-        if rate is not None:
-            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
-        return {
-            "config": config,
-            "max_seq_length": chosen.max_seq_length,
-            "dropout_prob": chosen.dropout_prob,
-            "pad_to_max_length": self.options.has_static_shapes,
-            "do_lower_case": self.assets.do_lower_case,
-            "keep_accents": bool(self.assets.keep_accents),
-            "spm_model_file": self.assets.spm_model_file,
-            "vocab_file": self.assets.vocab_file,
-        }
-
 
 @contextlib.contextmanager
 def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
     """Takes config and vocabulary from flags, else from the folder of the run, else from the first weights.
 
     An archive is extracted to a temporary folder until the block ends. From then on `init_checkpoint` is the
-    checkpoint that was found, whatever the user gave.
-
-    Raises:
-      InputError: there is none, or a file is broken.
+    checkpoint that was found, whatever the user gave. Raises `InputError` if files are missing or broken.
     """
     with contextlib.ExitStack() as stack:
         options = dataclasses.replace(
@@ -169,11 +160,7 @@ def _first_weights(options: FineTuningOptions) -> str | None:
 
 
 def _in_run(options: FineTuningOptions) -> Assets | None:
-    """The assets in the folder of the run, or of its first seed; None if it has no checkpoint.
-
-    Raises:
-      InputError: the folder holds one run and several seeds are asked for, or the other way round.
-    """
+    """The assets in the folder of the run, or of its first seed; None if it has no checkpoint."""
     folders = {False: options.output_dir, True: options.seed_folder(0)}
     several = options.num_seeds > 1
     if _has_checkpoint(folders[not several]):

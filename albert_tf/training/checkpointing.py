@@ -12,10 +12,7 @@ from albert_tf.files import files_that_begin_with
 class Checkpoints:
     """Saves and restores a model with its optimizer as `<folder>/model.ckpt-<step>`.
 
-    Args:
-      optimizer: its `iterations` is the step.
-      keep: the number of checkpoints to keep, besides the best one.
-      loss_scale: for float16. A checkpoint of another precision does not change it.
+    It keeps `keep` checkpoints besides the best one. A checkpoint without a `loss_scale` does not change it.
     """
 
     def __init__(
@@ -45,11 +42,7 @@ class Checkpoints:
         return self._manager.latest_checkpoint
 
     def save(self, step: int) -> str:
-        """Saves the current state and returns the prefix.
-
-        Raises:
-          InputError: the checkpoint cannot be written; the earlier ones are unchanged.
-        """
+        """Saves the state and returns the prefix; on `InputError` the earlier checkpoints are unchanged."""
         path = os.path.join(self._folder, f"{CHECKPOINT_NAME}-{step}")
         before = self.newest()
         try:
@@ -62,11 +55,7 @@ class Checkpoints:
         return path
 
     def save_best(self) -> None:
-        """Saves the current state as `model.ckpt-best`.
-
-        Raises:
-          InputError: the checkpoint cannot be written; the earlier best one is unchanged.
-        """
+        """Saves the state as `model.ckpt-best`; on `InputError` the earlier best one is unchanged."""
         path = os.path.join(self._folder, BEST_CHECKPOINT)
         new = f"{path}_temp/new"
         try:

@@ -60,13 +60,10 @@ class Cluster:
         return [f"worker {index} ({host})" for index, host in enumerate(self.hosts)]
 
     def meet(self, patience: float = _PATIENCE) -> None:
-        """Waits until all workers have greeted each other.
-
-        TensorFlow would wait without a message, and could not be interrupted.
+        """Waits until all workers have greeted each other; TensorFlow's own wait cannot be interrupted.
 
         Raises:
-          InputError: a worker did not come within `patience` seconds or has another list of workers, or the
-            port of this worker is in use.
+          InputError: a worker is not there after `patience` seconds or has another list, or a port is in use.
         """
         # A worker that greeted all and was greeted by all has no more to answer: TensorFlow gets its port.
         to_greet, to_come = set(self._others), set(self._others)
@@ -158,11 +155,7 @@ class Cluster:
 
 
 def find_cluster(options: RunOptions) -> Cluster:
-    """The cluster that the flags name, else the one in the environment variable TF_CONFIG.
-
-    Raises:
-      InputError: there is neither, or what they say is no cluster.
-    """
+    """The cluster of the flags, else of the variable TF_CONFIG; `InputError` if they give no cluster."""
     if options.worker_hosts:
         if options.task_index < 0:
             raise InputError("--worker_hosts needs --task_index, the number of this worker from 0")

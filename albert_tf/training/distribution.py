@@ -21,10 +21,8 @@ _LOCAL = "local"  # TensorFlow's name for a TPU of this machine
 def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
     """The strategy that the options ask for; also makes TensorFlow deterministic if they ask for it.
 
-    With a cluster it returns when all workers are there.
-
-    Raises:
-      InputError: flags contradict each other, or devices or workers are not there.
+    With a cluster it returns when all workers are there. It raises `InputError` if flags contradict each
+    other, or if devices or workers are missing.
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()

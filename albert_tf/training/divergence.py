@@ -26,10 +26,8 @@ def explain_gradients(
 ) -> Diverged:
     """Explains a step whose loss or gradients are not finite.
 
-    Args:
-      names: the variables, from the input of the model to its end.
-      norms: float32 `[variables]`: the norms of their gradients in the step.
-      norms_before: the same for the step before.
+    `norms` and `norms_before`, float32 `[variables]`, are the norms of the gradients in this step and in the
+    one before. The order of the variables is from the input of the model to its end.
     """
     bad = [name for name, norm in zip(names, norms, strict=True) if not np.isfinite(norm)]
     if np.isfinite(loss) and bad:

@@ -17,11 +17,7 @@ from albert_tf.training.checkpointing import remove_unfinished
 
 @contextlib.contextmanager
 def own_folder(folder: str) -> Iterator[None]:
-    """Makes a folder and locks it until the block, or this process, ends.
-
-    Raises:
-      InputError: the folder cannot be written, or another process is at work in it.
-    """
+    """Makes a folder and locks it until the block or this process ends; raises `InputError` if it cannot."""
     try:
         tf.io.gfile.makedirs(folder)
         lock = open(os.path.join(folder, LOCK_FILE), "a+", encoding="utf-8")  # noqa: SIM115

@@ -24,7 +24,7 @@ def sum_over_parts(
     Args:
       measure: takes a part's number and the part; returns a structure of tensors.
       batch: tensors `[examples, ...]`; `parts` divides the number of examples.
-      zeros: a structure like that of `measure`, of zeros.
+      zeros: the same structure, with zeros.
     """
     if parts == 1:
         return measure(0, batch)
@@ -71,9 +71,8 @@ class GroupNorms:
         """TensorBoard scalars by name; each argument is float32 `[variables]`, the norms of one kind."""
         scalars = {}
         for group, members in self._groups.items():
-            gradient, update, weight = (
-                float(np.linalg.norm(norms[members])) for norms in (gradients, updates, weights)
-            )
+            kinds = (gradients, updates, weights)
+            gradient, update, weight = (float(np.linalg.norm(norms[members])) for norms in kinds)
             scalars[f"gradient_norm/{group}"] = gradient
             scalars[f"weight_norm/{group}"] = weight
             scalars[f"update_ratio/{group}"] = update / weight if weight else 0.0

@@ -25,14 +25,11 @@ def load_initial_weights(
     Args:
       path: see `albert_tf.load_weights`.
       init_from_group0: whether every group of layers gets the weights of group 0.
-      with_head: whether the checkpoint must have the task's head, because nothing will be trained. Otherwise
-        the head of another task is left out, and the depth may differ.
+      with_head: whether to raise `InputError` if the checkpoint lacks the task's head, because nothing will
+        be trained. Otherwise the head of another task is left out, and the depth may differ.
 
     Returns:
       What was loaded, and facts for the summary, by name, about how the weights differ from the model.
-
-    Raises:
-      InputError: there are no weights, or they lack the head.
     """
     with open_source(path) as source:
         problem = _foreign_head(task, model, source)

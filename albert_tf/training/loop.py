@@ -31,20 +31,12 @@ _CONTEXT = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack t
 def run(
     task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy | None = None
 ) -> dict[str, float]:
-    """Trains and evaluates a task as the options say.
+    """Trains and evaluates a task as the options say; returns the results of the last evaluation, if any.
 
     The weights are in the folder `output_dir`: training continues from its newest checkpoint, an evaluation
     takes its best one, else its newest. If there is none, they come from `init_checkpoint`, or are fresh.
-    Checkpoints are `output_dir`/model.ckpt-<step>; the best by the task's metric is model.ckpt-best.
-
-    Args:
-      strategy: the devices (default: the ones that the options ask for).
-
-    Returns:
-      The results of the last evaluation; empty if there was none.
-
-    Raises:
-      InputError: flags or data are bad, or training diverged.
+    Checkpoints are `output_dir`/model.ckpt-<step>; the best by the task's metric is model.ckpt-best. By
+    default the options choose the strategy. Raises `InputError` if data are bad or training diverges.
     """
     if not (options.do_train or options.do_eval):
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
@@ -110,13 +102,9 @@ def open_session(
 
 
 def try_steps(session: Session, others: dict[str, Callable[[], Any]] | None = None) -> None:
-    """Runs one step of each kind on its largest batch, and shows time and memory.
+    """Runs a step of each kind, and of `others` by name, on its largest batch; shows time and memory.
 
     It changes the weights in memory and writes nothing.
-
-    Args:
-      session: a session with `dry_run` and its weights.
-      others: further steps by name.
     """
     options, facts = session.options, {"dry run": f"nothing is written to {session.folder}"}
     left = options.num_train_steps - session.step

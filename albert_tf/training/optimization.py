@@ -58,13 +58,8 @@ class WarmupPolynomialDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        return {
-            "learning_rate": self.learning_rate,
-            "num_train_steps": self.num_train_steps,
-            "num_warmup_steps": self.num_warmup_steps,
-            "power": self.power,
-            "start_warmup_step": self.start_warmup_step,
-        }
+        names = ("learning_rate", "num_train_steps", "num_warmup_steps", "power", "start_warmup_step")
+        return {name: getattr(self, name) for name in names}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -132,13 +127,11 @@ class AdamW(tf_keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
+        numbers = ("weight_decay_rate", "beta_1", "beta_2", "epsilon")
         return {
             **super().get_config(),
             "learning_rate": self._serialize_hyperparameter(self._learning_rate),
-            "weight_decay_rate": self.weight_decay_rate,
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
+            **{name: getattr(self, name) for name in numbers},
             "excluded": list(self.excluded),
         }
 

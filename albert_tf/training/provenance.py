@@ -56,13 +56,10 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
 
 
 def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
-    """Checks that the checkpoints of a folder belong to this task and, in training, to this training.
+    """Raises `InputError` if a folder's checkpoints belong to another task or, in training, another training.
 
     A run may become longer, and with `allow_changed_flags` all flags may change; the new flags are then
     written into the folder.
-
-    Raises:
-      InputError: they do not belong to it.
     """
     _check_task(folder, task)
     changed = _changed_config(folder, task, options.do_train)

@@ -24,24 +24,19 @@ from albert_tf.tasks.task import Task
 REFRESH_SECONDS = 0.5
 _LINE = "step {n_fmt}/{total_fmt}{postfix}, {remaining} left"  # tqdm puts a comma before the postfix
 _BAR = "{percentage:3.0f}% {bar:10} " + _LINE
+_Results = Mapping[str, tf.Tensor]
 
 
 class TrainingProgress:
-    """The progress line of training from `first_step`; `results` gives the current means if it is due."""
+    """The progress line of training from step `first`; `means` gives the current results if it is due."""
 
-    def __init__(
-        self,
-        task: Task,
-        options: TrainingOptions,
-        first_step: int,
-        results: Callable[[], Mapping[str, tf.Tensor]],
-    ):
+    def __init__(self, task: Task, options: TrainingOptions, first: int, means: Callable[[], _Results]):
         self._unit = "tokens" if task.tokens_per_example else "examples"
         self._units_per_step = options.train_batch_size * (task.tokens_per_example or 1)
         self._metrics = task.progress_metrics
-        self._results = results
+        self._means = means
         form = _BAR if sys.stderr.isatty() else _LINE
-        self._bar = progress_bar(initial=first_step, total=options.num_train_steps, bar_format=form)
+        self._bar = progress_bar(initial=first, total=options.num_train_steps, bar_format=form)
         self._pending = 0
         self._shown = time.monotonic()
 
@@ -50,7 +45,7 @@ class TrainingProgress:
         self._pending += steps
         due = time.monotonic() - self._shown >= REFRESH_SECONDS
         if due:
-            results = {name: float(value) for name, value in self._results().items()}
+            results = {name: float(value) for name, value in self._means().items()}
             shown = [f"loss {results['loss']:.4f}"]
             shown += [f"{short} {results[name]:.3f}" for name, short in self._metrics.items()]
             shown.append(f"lr {results['learning_rate']:.2e}")

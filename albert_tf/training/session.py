@@ -35,10 +35,6 @@ class Session:
     The best weights that training chose stay the best. An evaluation alone on other data than those of the
     history scores the weights that the folder means, and writes its results under names of their own.
 
-    Args:
-      folder: this process writes there.
-      check_interrupted: called after each step; see `Workers.interruptible`.
-
     Attributes:
       results: results of the last evaluation in this process, with `global_step`; empty if there was none.
       history: all evaluations in the folder.
@@ -122,10 +118,7 @@ class Session:
         """Takes a checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights.
 
         Training continues from the newest checkpoint; everything else takes the one that the folder means.
-        A summary then says what will happen.
-
-        Raises:
-          InputError: there are no weights, they do not fit, or other workers have other weights.
+        A summary says what will happen. Raises `InputError` if the weights are missing or do not fit.
         """
         options = self.options
         found = self._newest if options.do_train else run_folder.meant_checkpoint(self.folder)
@@ -246,11 +239,7 @@ class Session:
         say(f"saved {newest}; the same command continues from there")
 
     def _roll_back(self, diverged: Diverged) -> None:
-        """Goes back to the newest checkpoint and past the data that made training diverge.
-
-        Raises:
-          InputError: the user does not want that, or it was done too often.
-        """
+        """Goes back to the newest checkpoint and past bad data; `InputError` if not wanted or too often."""
         kept, done = self.checkpoints.newest(), len(self.rollbacks)
         if self.options.on_divergence == "stop" or done == MOST_ROLLBACKS:
             often = f", after {done} rollbacks" if done else ""

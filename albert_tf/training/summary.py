@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints import run_folder
+from albert_tf.checkpoints.run_folder import Saved
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import aligned
 from albert_tf.tasks.task import Task, TrainingData
@@ -45,19 +46,8 @@ def before(
     return aligned(facts | dict(weights) | {"folder": folder})
 
 
-def after(
-    folder: str,
-    newest: run_folder.Saved | None,
-    best: run_folder.Saved | None,
-    result: str,
-    more: Sequence[str],
-) -> str:
-    """Where the files of a run are.
-
-    Args:
-      result: the result of the best checkpoint; empty if it is not known.
-      more: paths of further results.
-    """
+def after(folder: str, newest: Saved | None, best: Saved | None, result: str, more: Sequence[str]) -> str:
+    """Where the files of a run are; `result` belongs to the best checkpoint, `more` are further paths."""
     facts = {"folder": folder}
     if best:
         why = f"step {best.step:,}, {result}" if result else f"step {best.step:,}"

@@ -32,9 +32,6 @@ class Trainer(orbit.AbstractTrainer):
       micro_batches: the number of parts of a device's batch, which run one after another.
       loss_scale: for float16; a step that overflows is skipped, unless the scale is at its smallest.
       jit_compile: whether XLA compiles the step; for one device (a TPU compiles it anyway).
-
-    Attributes:
-      loops_on_device: whether `train` is one loop on the device, as on a TPU.
     """
 
     def __init__(
@@ -73,15 +70,11 @@ class Trainer(orbit.AbstractTrainer):
             )
         self._reached: list[int] = []  # variables that the loss depends on; known once a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
-        self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
+        self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
         self._run_replica = device_step(self.replica_step, jit_compile)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Runs steps; returns means over them and the norms of the last one (see `GroupNorms`).
-
-        Raises:
-          Diverged: loss, gradients or weights are not finite.
-        """
+        """Runs steps; returns means over them and the norms of the last one; may raise `Diverged`."""
         if self._batches is None:
             self._batches = iter(self._make_batches())
         self._metrics.reset()
@@ -101,10 +94,7 @@ class Trainer(orbit.AbstractTrainer):
         return results
 
     def close_input(self) -> None:
-        """Ends the threads that read batches; the next step starts new ones.
-
-        They run Python: the process would hang if they still ran when the interpreter ends.
-        """
+        """Ends the threads that read batches: the interpreter could hang at its end if they still ran."""
         del self._batches  # a tf.Module keeps the old value of an attribute that is set to None
         self._batches = None
 
@@ -123,19 +113,14 @@ class Trainer(orbit.AbstractTrainer):
         return self._metrics.own_results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
 
     def check(self) -> dict[str, float]:
-        """The norms of the last step (see `GroupNorms`); this process must have run one.
-
-        Raises:
-          Diverged: loss or gradients of a step were not finite, or the weights are not.
-        """
+        """The norms of the last step, by group; raises `Diverged` if gradients, loss or weights are bad."""
         self.check_steps()
         updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
         bad = np.flatnonzero(~np.isfinite(weights))
         if bad.size:
             step = int(self.optimizer.iterations.numpy())
-            raise Diverged(
-                f"the norm of {self._variable_names()[bad[0]]} is not finite at step {step}", step - 1
-            )
+            name = self._variable_names()[bad[0]]
+            raise Diverged(f"the norm of {name} is not finite at step {step}", step - 1)
         return self._group_norms.scalars(self._norms.numpy(), updates, weights)
 
     def check_steps(self) -> None:
@@ -205,11 +190,7 @@ class Trainer(orbit.AbstractTrainer):
             self._apply(gradients)
 
     def _measure(self, batch: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor], seed: tf.Tensor):
-        """Differentiates the loss of a part of the global batch.
-
-        Returns:
-          Gradients of all trainable variables; the part's share of the loss; metric -> (total, weight).
-        """
+        """Gradients of all trainable variables; the part's share of the loss; metric -> (total, weight)."""
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             measured = self.task.measure(self.model, batch, training=True, dropout_seed=seed)

@@ -88,10 +88,8 @@ class Workers:
     def run_folder(self, output_dir: str, dry_run: bool) -> Iterator[str]:
         """Yields the folder to which this process writes; with `dry_run` the folder does not change.
 
-        All workers begin and end the block together.
-
-        Raises:
-          InputError: another run is at work in the folder, or the workers do not share it.
+        All workers begin and end the block together. It raises `InputError` if another run is at work in the
+        folder, or if the workers do not share it.
         """
         if dry_run:
             with folder_of_others(output_dir) if self.is_chief else contextlib.nullcontext():
@@ -165,12 +163,7 @@ class Workers:
         return ", ".join(self._names[index] for index in silent)
 
     def _check_same(self, values: Mapping[str, Any], problem: str) -> None:
-        """Raises `InputError` if the text of a value differs between a worker and the chief.
-
-        Args:
-          values: values by name.
-          problem: what the message says about the worker; `{names}` are the names of the values.
-        """
+        """Raises `InputError` about a worker if the text of its values, by name, differs from the chief's."""
         all_codes = self._gather([zlib.crc32(str(value).encode()) for value in values.values()])
         for worker, row in zip(self._names, all_codes, strict=True):
             differing = [name for name, differs in zip(values, row != all_codes[0], strict=True) if differs]
