@@ -44,15 +44,15 @@ def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoin
     `make_benchmark` makes the benchmark from what the weights say.
     """
     if not options.splits:
-        return _export(options)
+        return export(options)
     strategy = make_strategy(options)  # a cluster must be set up before TensorFlow computes anything
     with open_starting_point(options) as start:
         task, chosen = start.prepare(make_benchmark(start))
         todo = dataclasses.replace(start.options, do_eval="dev" in task.features)
-        _run_all(task, todo, chosen, strategy)
+        run(task, todo, chosen, strategy)
 
 
-def _run_all(
+def run(
     task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperparameters, strategy: tf.distribute.Strategy
 ) -> None:
     """Runs each seed, then shows their mean and exports the best."""
@@ -68,7 +68,7 @@ def _run_all(
         if options.do_train:
             print(task.overview(), flush=True)
             if options.hparams:
-                say("hyperparameters: the paper's, Table 14, but for those that flags give")
+                say("hyperparameters: those of the paper's Table 14, unless flags give others")
         if options.dry_run:
             _run_once(task, options.training_options(chosen), options, strategy, workers)
             return
@@ -81,10 +81,10 @@ def _run_all(
         if options.num_seeds > 1 and options.do_eval:
             _summarize(task, options.output_dir, results, suffix)
         if options.export_dir:
-            _export(options)
+            export(options)
 
 
-def _export(options: FineTuningOptions) -> None:
+def export(options: FineTuningOptions) -> None:
     """Exports the best weights of the run, or of its best seed; raises `InputError` if none is known."""
     assert options.export_dir
     folder = options.output_dir

@@ -53,7 +53,7 @@ class _Rollback(TypedDict):
 
 
 class Rollbacks:
-    """The rollbacks of a run, in `<folder>/rollbacks.json`: step n trains on batch n plus those left out."""
+    """The rollbacks of a run, in `<folder>/rollbacks.json`; each leaves out batches of the training data."""
 
     def __init__(self, folder: str):
         self._path = os.path.join(folder, ROLLBACKS_FILE)

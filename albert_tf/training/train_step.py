@@ -65,9 +65,8 @@ class Trainer(orbit.AbstractTrainer):
             self._first_bad_step = on_all_devices(-1, tf.int64)
             # These belong to the last step; if one was bad, to that step and the one before it.
             self._loss = on_all_devices(0.0, tf.float32)
-            self._norms, self._norms_before = (
-                on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
-            )
+            zeros = tf.zeros(len(model.trainable_variables))
+            self._norms, self._norms_before = (on_all_devices(zeros, tf.float32) for _ in range(2))
         self._reached: list[int] = []  # variables that the loss depends on; known once a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
         self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
@@ -176,9 +175,8 @@ class Trainer(orbit.AbstractTrainer):
         loss = replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
         is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
         self._watch(loss, norms, is_finite, step)
-        self._gradient_norm.update_state(
-            _or_zero(is_finite, norm), sample_weight=tf.cast(is_finite, tf.float32)
-        )
+        counted = tf.cast(is_finite, tf.float32)
+        self._gradient_norm.update_state(_or_zero(is_finite, norm), sample_weight=counted)
         has_loss = tf.math.is_finite(loss)
         self._metrics.update(
             {name: WeightedSum(*(_or_zero(has_loss, x) for x in parts)) for name, parts in measured.items()}
@@ -211,11 +209,9 @@ class Trainer(orbit.AbstractTrainer):
         return gradients, loss, {name: tuple(measured[name][:2]) for name in self.task.metrics}
 
     def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(gradients, [variables[i] for i in self._reached], strict=True),
-            skip_gradients_aggregation=True,
-        )
+        variables = [self.model.trainable_variables[i] for i in self._reached]
+        pairs = zip(gradients, variables, strict=True)
+        self.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
 
     def _apply_if(
         self, strategy: tf.distribute.Strategy, is_finite: tf.Tensor, gradients: Sequence[tf.Tensor]
