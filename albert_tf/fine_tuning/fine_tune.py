@@ -200,12 +200,8 @@ def _summarize(
     task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[str, float]], suffix: str
 ) -> None:
     """Shows and writes the results of all seeds and their mean; with a suffix it chooses no best seed."""
-    rows = with_mean_and_deviation(
-        {
-            name: {key: value for key, value in row.items() if key != "global_step"}
-            for name, row in results.items()
-        }
-    )
+    rows = {name: {key: row[key] for key in row if key != "global_step"} for name, row in results.items()}
+    rows = with_mean_and_deviation(rows)
     print(f"\n{task.name}, dev split, {len(results)} seeds\n{results_table(rows)}", flush=True)
     flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}
     best = max(results, key=lambda name: rank(results[name], task.best_metric))

@@ -114,10 +114,9 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
     checkpoint that was found, whatever the user gave. Raises `InputError` if files are missing or broken.
     """
     with contextlib.ExitStack() as stack:
-        options = dataclasses.replace(
-            options, init_checkpoint=_first_weights(options), albert_hub_module_handle=None
-        )
-        found, path = _in_run(options), options.init_checkpoint
+        path = _first_weights(options)
+        options = dataclasses.replace(options, init_checkpoint=path, albert_hub_module_handle=None)
+        found = _in_run(options)
         if found is None:
             if not (options.do_train or path):
                 raise InputError(

@@ -35,9 +35,8 @@ def load_initial_weights(
         problem = _foreign_head(task, model, source)
         if problem and with_head:
             raise InputError(f"{path} {problem}: --do_train makes a head for {task.describe()['task_name']}")
-        report = assign(
-            model.encoder if problem else model, source, init_from_group0, any_depth=not with_head
-        )
+        target = model.encoder if problem else model
+        report = assign(target, source, init_from_group0, any_depth=not with_head)
     warn_of(report)
     facts = {} if with_head else _depth(task.config, source.assets.config, init_from_group0)
     if problem:

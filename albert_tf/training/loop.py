@@ -69,9 +69,8 @@ def open_session(
 ) -> Iterator[Session]:
     """Checks flags and folder and yields the `Session`; turns TensorFlow's errors into one line."""
     if options.do_train:
-        check_batch_size(
-            "train_batch_size", options.train_batch_size, strategy, options.gradient_accumulation_steps
-        )
+        parts = options.gradient_accumulation_steps
+        check_batch_size("train_batch_size", options.train_batch_size, strategy, parts)
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
@@ -82,9 +81,8 @@ def open_session(
         ):
             settings = task.training_settings() if options.do_train else {}
             workers.check_same_flags(flags_of(options) | settings)
-            with contextlib.closing(
-                Session(task, options, strategy, workers, folder, check_interrupted)
-            ) as session:
+            session = Session(task, options, strategy, workers, folder, check_interrupted)
+            with contextlib.closing(session):
                 yield session
                 workers.check_same_weights(session.variables)
                 check_interrupted()
