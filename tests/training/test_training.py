@@ -58,7 +58,7 @@ def test_two_devices_train_the_weights_of_one(tmp_path, two_devices):
     for name, strategy in [("one", None), ("two", two_devices)]:
         folder = tmp_path / name
         folder.mkdir()
-        # Every third record holds fewer predictions: the two halves of a batch differ in weight.
+        # Every third record has fewer predictions: the two halves of a batch differ in weight.
         results.append(loop.run(task(folder), options(folder), strategy))
     one, two = (weights_at(tmp_path / name / "model" / "model.ckpt-6") for name in ("one", "two"))
     for name in one:
