@@ -27,7 +27,7 @@ pretrain = functools.partial(run_script, run_pretraining.main)
 
 @pytest.fixture
 def flags(tmp_path) -> dict[str, object]:
-    """Pretrains one step; its learning rate is 0 because of warm-up."""
+    """Flags of one step; its learning rate is 0 because of warm-up."""
     return {
         "input_file": write_records(str(tmp_path / "train.tfrecord")),
         "output_dir": tmp_path / "warm",
