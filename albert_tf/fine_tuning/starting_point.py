@@ -34,9 +34,9 @@ class StartingPoint:
     tokenizer: Tokenizer
 
     @property
-    def kept(self) -> Mapping[str, Any] | None:
-        """What the weights say of their task; None if they are trained further."""
-        return None if self.options.do_train else self.assets.task
+    def kept(self) -> Mapping[str, Any]:
+        """What the weights say of their task; empty if they are trained further."""
+        return {} if self.options.do_train else self.assets.task
 
     def prepare(self, benchmark: Benchmark) -> tuple[BenchmarkTask, Hyperparameters]:
         """Reads the files, chooses the hyperparameters, makes the features, and makes the task from them."""
