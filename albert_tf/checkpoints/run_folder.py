@@ -10,7 +10,7 @@ import tensorflow as tf
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import files_that_begin_with, problem_for_tensorflow, read_json
 
-CHECKPOINT_NAME = "model.ckpt"  # with "-<step>" behind it
+CHECKPOINT_NAME = "model.ckpt"  # followed by "-<step>"
 BEST_CHECKPOINT = "model.ckpt-best"
 TASK_FILE = "task.json"
 TRAINING_FILE = "training.json"  # the command, and the flags of the training loop
@@ -22,30 +22,13 @@ SEEDS_FILE = "seeds.json"
 REPORT = "report"  # .html
 RECORD_INDEX_FILE = "record_index.npz"
 LOCK_FILE = ".lock"
-# How the names of small files begin that a run writes while it holds the lock.
-FILES_OF_A_RUN = (
-    HISTORY_FILE,
-    ROLLBACKS_FILE,
-    TASK_FILE,
-    TRAINING_FILE,
-    RESULTS,
-    PREDICTION_RESULTS,
-    REPORT,
-    RECORD_INDEX_FILE,
-)
+WORKER_FOLDER = "worker-{}"  # with the number of a worker that is not the chief; its messages are in a .log
+_REPORTS = (RESULTS, PREDICTION_RESULTS, REPORT)
+# A run writes small files while it holds the lock; their names begin with these.
+FILES_OF_A_RUN = (HISTORY_FILE, ROLLBACKS_FILE, TASK_FILE, TRAINING_FILE, RECORD_INDEX_FILE, *_REPORTS)
 
 STEP = "optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"  # the tensor of a checkpoint that holds its step
-_UNREADABLE = (tf.errors.OpError, ValueError, IndexError)  # what TensorFlow raises for damaged files
-
-
-def worker_folder(output_dir: str, index: int) -> str:
-    """Where a worker of a cluster, not the chief, keeps what it needs while it runs."""
-    return os.path.join(output_dir, f"worker-{index}")
-
-
-def worker_log(output_dir: str, index: int) -> str:
-    """The file to which a worker of a cluster, not the chief, writes what it says."""
-    return os.path.join(output_dir, f"worker-{index}.log")
+_UNREADABLE = (tf.errors.OpError, ValueError, IndexError)  # TensorFlow raises these for damaged files
 
 
 class Saved(NamedTuple):
@@ -61,15 +44,13 @@ class Saved(NamedTuple):
 def meant_checkpoint(folder: str) -> Saved | None:
     """The checkpoint that a folder means: the best, else the newest whole one; None if there is neither.
 
-    A best one that is later than the newest does not count: the user went back to an older checkpoint.
-
-    Raises:
-      InputError: there are checkpoints, but none can be read, or the best cannot.
+    A best one later than the newest does not count: the user went back to an older checkpoint. Raises
+    `InputError` if the best cannot be read, or none can.
     """
     found = find_checkpoints(folder)
     newest_step = re.search(r"-(\d+)$", found[-1]) if found else None
-    if tf.io.gfile.exists(os.path.join(folder, f"{BEST_CHECKPOINT}.index")):
-        path = os.path.join(folder, BEST_CHECKPOINT)
+    path = os.path.join(folder, BEST_CHECKPOINT)
+    if tf.io.gfile.exists(f"{path}.index"):
         best = Saved(path, _read_step(path) or 0)
         if not newest_step or best.step <= int(newest_step[1]):
             return best
@@ -77,12 +58,7 @@ def meant_checkpoint(folder: str) -> Saved | None:
 
 
 def results_of(folder: str, step: int | None) -> dict[str, Any] | None:
-    """The results of an evaluation of the weights of a step, as far as the folder holds them.
-
-    Args:
-      folder: the run's.
-      step: of the weights; None if they do not say it: then the results of the last evaluation count.
-    """
+    """The results of the evaluation of a step (None: of the last one), if the folder holds them."""
     results = _read_if_there(os.path.join(folder, RESULTS_FILE))
     if results is None or step in (None, results.get("global_step")):
         return results
@@ -95,53 +71,44 @@ def _read_if_there(path: str) -> dict[str, Any] | None:
 
 
 def find_checkpoints(folder: str) -> list[str]:
-    """The prefixes of a run's checkpoints, the one that it continues from last, as far as they are there.
-
-    Where the file that lists them is lost or damaged they are taken in the order of their steps.
-    """
+    """The prefixes of a run's checkpoints, as listed, else by step; the run continues from the last."""
     return _listed(folder) or _by_step(folder)
 
 
 def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
-    """The checkpoint that a run in this folder continues from, None if there is none.
+    """The checkpoint that a run in this folder continues from; None if there is none.
 
-    Args:
-      folder: the run's.
-      repair: whether newer ones that cannot be read are renamed, and the list of checkpoints is made anew if
-        it is lost or damaged; with a warning.
-
-    Raises:
-      InputError: there are checkpoints, but none can be read.
+    With `repair`, newer ones that cannot be read are renamed, and a lost or damaged list of checkpoints is
+    written again; a warning says so. Raises `InputError` if there are checkpoints, but none can be read.
     """
     listed = _listed(folder)
-    found = listed or [path for path in _by_step(folder) if not _is_unfinished(path)]
+    by_step = [] if listed else _by_step(folder)
+    # TensorFlow writes the index last: if it is empty, the checkpoint was never finished.
+    unfinished = [path for path in by_step if tf.io.gfile.stat(f"{path}.index").length == 0]
+    found = listed or [path for path in by_step if path not in unfinished]
     torn = []
     while found and not _is_whole(found[-1]):
         torn.append(found.pop())
     if torn and not found:
         raise InputError(f"{torn[0]} cannot be read, and there is no other checkpoint in {folder}")
-    if repair and found and (torn or not listed):
-        names = [os.path.basename(path) for path in found]
-        times = [os.path.getmtime(f"{path}.index") for path in found]
-        tf.compat.v1.train.update_checkpoint_state(
-            os.path.abspath(folder), names[-1], names, all_model_checkpoint_timestamps=times
-        )
     if repair:
         what_follows = f"the run continues from {found[-1]}" if found else "the run begins anew"
-        for path in torn if listed else [*torn, *filter(_is_unfinished, _by_step(folder))]:
+        if found and (torn or not listed):
+            names = [os.path.basename(path) for path in found]
+            times = [os.path.getmtime(f"{path}.index") for path in found]
+            tf.compat.v1.train.update_checkpoint_state(
+                os.path.abspath(folder), names[-1], names, all_model_checkpoint_timestamps=times
+            )
+        for path in torn + unfinished:
             _set_aside(path, what_follows)
         if found and not listed:
-            warnings.warn(
-                f"{folder} lacks its list of checkpoints: {what_follows}", InputWarning, stacklevel=2
-            )
+            text = f"{folder} lacks its list of checkpoints: {what_follows}"
+            warnings.warn(text, InputWarning, stacklevel=2)
     return Saved(found[-1], _read_step(found[-1]) or 0) if found else None
 
 
 def _listed(folder: str) -> list[str]:
-    """What the file `checkpoint` lists up to the one that it names as the newest, as far as it is there.
-
-    Of each path the last part counts, because folders move.
-    """
+    """The checkpoints that are there and that the file `checkpoint` lists, up to the one it calls newest."""
     try:
         state = tf.train.get_checkpoint_state(folder)
     except (UnicodeDecodeError, ValueError):
@@ -150,31 +117,20 @@ def _listed(folder: str) -> list[str]:
         return []
     newest, listed = state.model_checkpoint_path, list(state.all_model_checkpoint_paths)
     listed = [*listed[: listed.index(newest) if newest in listed else None], newest]
-    prefixes = [os.path.join(folder, os.path.basename(path)) for path in listed]
+    prefixes = [os.path.join(folder, os.path.basename(path)) for path in listed]  # folders may move
     return [prefix for prefix in prefixes if tf.io.gfile.exists(f"{prefix}.index")]
 
 
 def _by_step(folder: str) -> list[str]:
     found = files_that_begin_with(os.path.join(folder, f"{CHECKPOINT_NAME}-"), "[0-9]*.index")
-    prefixes = [name.removesuffix(".index") for name in found]
-    prefixes = [prefix for prefix in prefixes if prefix.rpartition("-")[2].isdecimal()]
-    return sorted(prefixes, key=lambda prefix: int(prefix.rpartition("-")[2]))
-
-
-def _is_unfinished(path: str) -> bool:
-    """Whether a checkpoint that is not listed was not written to its end: the index is what comes last."""
-    return tf.io.gfile.stat(f"{path}.index").length == 0
+    steps = {path: path.rpartition("-")[2] for path in (name.removesuffix(".index") for name in found)}
+    return sorted((path for path in steps if steps[path].isdecimal()), key=lambda path: int(steps[path]))
 
 
 def best_checkpoint(folder: str, repair: bool = False) -> Saved | None:
-    """The best checkpoint that a run of this package left in the folder, None if there is none.
+    """The best checkpoint of a run; None if there is none; raises `InputError` if it cannot be read.
 
-    Args:
-      folder: the run's.
-      repair: whether one that cannot be read, beside others, is renamed, with a warning, and taken for none.
-
-    Raises:
-      InputError: it cannot be read.
+    With `repair` it is then renamed, with a warning, if the folder has other checkpoints.
     """
     path = os.path.join(folder, BEST_CHECKPOINT)
     if not tf.io.gfile.exists(f"{path}.index"):
@@ -189,7 +145,7 @@ def best_checkpoint(folder: str, repair: bool = False) -> Saved | None:
 
 
 def _is_whole(path: str) -> bool:
-    """Whether all of a checkpoint can be read; TensorFlow verifies the checksums."""
+    """Whether every tensor can be read; TensorFlow verifies the checksums."""
     try:
         reader = _open(path)
         for name in reader.get_variable_to_shape_map():
@@ -200,7 +156,7 @@ def _is_whole(path: str) -> bool:
 
 
 def _read_step(path: str) -> int | None:
-    """The step of a checkpoint, None if it was not written by a run; InputError if it cannot be read."""
+    """The step of a checkpoint; None if no run wrote it; raises `InputError` if it cannot be read."""
     try:
         reader = _open(path)
         return int(reader.get_tensor(STEP)) if reader.has_tensor(STEP) else None

@@ -1,4 +1,4 @@
-"""Fine-tuning a benchmark's task: train, find the best checkpoint, evaluate and predict with it, report."""
+"""Fine-tuning: trains a benchmark's task, evaluates and predicts with its best checkpoint, and reports."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ import tf_keras
 from albert_tf import html_report
 from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, REPORT, RESULTS, RESULTS_FILE, SEEDS_FILE
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
-from albert_tf.cli.text import aligned, results_table, say
+from albert_tf.cli.text import results_table, say
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
@@ -32,25 +32,20 @@ from albert_tf.training.workers import Workers, workers_of
 
 
 class _BestOfSeeds(TypedDict):
-    """What `eval_results.json` of several seeds holds of the best."""
+    """The fields of `eval_results.json` that several seeds add."""
 
     best_seed: str
     num_seeds: int
 
 
 def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoint], Benchmark]) -> None:
-    """Reads what is needed, trains, evaluates, predicts and exports, as the options say.
+    """Trains, evaluates, predicts and exports, as the options say; raises `InputError` if it cannot.
 
-    Args:
-      options: what to do.
-      make_benchmark: gives the benchmark, once the weights have said what they know.
-
-    Raises:
-      InputError: bad flags or data, or training that diverged.
+    `make_benchmark` makes the benchmark from what the weights say.
     """
     if not options.splits:
         return export(options)
-    strategy = make_strategy(options)  # first: a cluster is set up before anything is computed
+    strategy = make_strategy(options)  # a cluster must be set up before TensorFlow computes anything
     with open_starting_point(options) as start:
         task, chosen = start.prepare(make_benchmark(start))
         todo = dataclasses.replace(start.options, do_eval="dev" in task.features)
@@ -58,25 +53,9 @@ def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoin
 
 
 def run(
-    task: BenchmarkTask,
-    options: FineTuningOptions,
-    chosen: Hyperparameters,
-    strategy: tf.distribute.Strategy,
-) -> dict[str, dict[str, float]]:
-    """Does what the options ask for, once for each seed.
-
-    Args:
-      task: with the features of the splits that are needed.
-      options: what to do.
-      chosen: the hyperparameters.
-      strategy: the devices.
-
-    Returns:
-      Seed's folder name (or "") -> results of the best checkpoint on the dev split; empty if not evaluated.
-
-    Raises:
-      InputError: bad flags or data, or training that diverged.
-    """
+    task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperparameters, strategy: tf.distribute.Strategy
+) -> None:
+    """Runs each seed, then shows their mean and exports the best."""
     task.check_inputs()
     if options.jit_compile and not options.has_static_shapes:
         text = (
@@ -89,10 +68,10 @@ def run(
         if options.do_train:
             print(task.overview(), flush=True)
             if options.hparams:
-                say("hyperparameters: the paper's, Table 14, but for those that flags give")
+                say("hyperparameters: those of the paper's Table 14, unless flags give others")
         if options.dry_run:
             _run_once(task, options.training_options(chosen), options, strategy, workers)
-            return {"": {}}
+            return
         results, suffix = {}, ""
         for number in range(options.num_seeds):
             training = options.training_options(chosen, number)
@@ -103,15 +82,10 @@ def run(
             _summarize(task, options.output_dir, results, suffix)
         if options.export_dir:
             export(options)
-    return results
 
 
 def export(options: FineTuningOptions) -> None:
-    """Exports the best weights in the run's folder, or those of the best seed, to `export_dir`.
-
-    Raises:
-      InputError: there are no weights, or several seeds of which none is known to be the best.
-    """
+    """Exports the best weights of the run, or of its best seed; raises `InputError` if none is known."""
     assert options.export_dir
     folder = options.output_dir
     if options.num_seeds > 1:
@@ -133,31 +107,30 @@ def _run_once(
     strategy: tf.distribute.Strategy,
     workers: Workers,
 ) -> tuple[dict[str, float], str]:
-    """Does what the options ask for with one seed.
-
-    Returns:
-      The results on the dev split, and the suffix under which they were written (see `Session`).
-    """
+    """Runs one seed; returns the results on the dev split and the suffix of their files (see `Session`)."""
     with open_session(task, training, strategy, workers) as session:
-        prediction = ("do_predict", "predict_batch_size")
-        workers.check_same_flags({name: getattr(options, name) for name in prediction})
+        same = {"do_predict": options.do_predict, "predict_batch_size": options.predict_batch_size}
+        workers.check_same_flags(same)
         predictor = Predictor(task, session.model, strategy, options.jit_compile)
         if options.do_predict:
             check_batch_size("predict_batch_size", options.predict_batch_size, strategy)
         session.find_weights()
         if options.dry_run:
             predict = {"prediction step": lambda: predictor.try_one_batch("test", options.predict_batch_size)}
-            say(aligned(try_steps(session, predict if options.do_predict else None)))
+            try_steps(session, predict if options.do_predict else None)
             return {}, ""
         if options.do_train:
             session.train()
-            if options.do_eval:  # else what was just trained would be passed over for something older
+            if options.do_eval:  # without evaluations, an old best checkpoint would replace the new weights
                 session.restore_best()
         elif options.do_eval:
             session.evaluate_saved()
-        results, paths = {}, []
+        paths = []
         if options.do_eval:
-            results = _evaluate(task, session)
+            session.evaluate_chosen()
+            assert session.evaluator
+            by_part = session.evaluator.results_by_part
+            _print_results(task, "dev", session.step, by_part, session.evaluator.outputs)
             paths.append(_write_report(task, session))
         if options.do_predict:
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
@@ -171,29 +144,7 @@ def _run_once(
                 write_results(session.folder, under_one_name(by_part), PREDICTION_RESULTS)
                 _print_results(task, "test", session.step, by_part, outputs)
         session.say_where_all_is(*paths)
-    return results, session.suffix
-
-
-def _evaluate(task: BenchmarkTask, session: Session) -> dict[str, float]:
-    """Evaluates the current weights, if that was not the last thing done, and shows the results."""
-    session.evaluate_chosen()
-    assert session.evaluator
-    by_part = session.evaluator.results_by_part
-    _print_results(task, "dev", session.step, by_part, session.evaluator.outputs)
-    return session.results
-
-
-def _write_report(task: BenchmarkTask, session: Session) -> str:
-    path = session.path_of(REPORT, ".html")
-    assert session.evaluator
-    sections = [
-        html_report.results(session.evaluator.results_by_part),
-        *_curves(session),
-        *task.report_sections(session.evaluator.outputs),
-        html_report.facts(_facts(task, session)),
-    ]
-    html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
-    return path
+    return session.results if options.do_eval else {}, session.suffix
 
 
 def _print_results(
@@ -205,17 +156,22 @@ def _print_results(
 ) -> None:
     print(f"\n{task.name}, {split} split, step {step}\n{results_table(by_part)}", flush=True)
     for title, rows in task.breakdowns(split, outputs).items():
-        only = f": {next(iter(rows))}" if len(rows) == 1 else ""  # a table of one row does not name it
+        only = f": {next(iter(rows))}" if len(rows) == 1 else ""  # a table of one row has no names
         print(f"\n{title}{only}\n{results_table(rows)}", flush=True)
 
 
-def _curves(session: Session) -> list[html_report.Section]:
+def _write_report(task: BenchmarkTask, session: Session) -> str:
+    path, evaluator = session.path_of(REPORT, ".html"), session.evaluator
     evaluations, best = session.history.evaluations, session.history.best()
-    if not best:
-        return []
-    history = [{"step": results["global_step"], **results} for results in evaluations]
-    metrics = [name for name in evaluations[-1] if name != "global_step"]
-    return [html_report.curves(history, metrics, int(best["global_step"]))]
+    assert evaluator
+    sections = [html_report.results(evaluator.results_by_part)]
+    if best:
+        history = [{"step": results["global_step"], **results} for results in evaluations]
+        metrics = [name for name in evaluations[-1] if name != "global_step"]
+        sections.append(html_report.curves(history, metrics, int(best["global_step"])))
+    sections += [*task.report_sections(evaluator.outputs), html_report.facts(_facts(task, session))]
+    html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
+    return path
 
 
 def _facts(task: BenchmarkTask, session: Session) -> Mapping[str, object]:
@@ -243,14 +199,8 @@ def _facts(task: BenchmarkTask, session: Session) -> Mapping[str, object]:
 def _summarize(
     task: BenchmarkTask, folder: str, results: Mapping[str, Mapping[str, float]], suffix: str
 ) -> None:
-    """Prints and writes the results of all seeds with their mean and deviation.
-
-    With a suffix (see `Session`) the best seed stays the one that was chosen before.
-    """
-    rows = {
-        name: {key: value for key, value in row.items() if key != "global_step"}
-        for name, row in results.items()
-    }
+    """Shows and writes the results of all seeds and their mean; with a suffix it chooses no best seed."""
+    rows = {name: {key: row[key] for key in row if key != "global_step"} for name, row in results.items()}
     rows = with_mean_and_deviation(rows)
     print(f"\n{task.name}, dev split, {len(results)} seeds\n{results_table(rows)}", flush=True)
     flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}

@@ -1,4 +1,4 @@
-"""A paragraph and questions, typed by a user, and the model's answers."""
+"""Answers questions about a paragraph; the user types both."""
 
 import io
 import sys
@@ -27,12 +27,7 @@ def answer_questions(
 ) -> None:
     """Reads paragraphs and questions from standard input until it ends, and prints the answers.
 
-    Args:
-      options: where the weights are.
-      make_benchmark: gives the benchmark, once the weights have said what they know.
-
-    Raises:
-      InputError: standard input is closed, or there are no weights.
+    `make_benchmark` makes the benchmark from what the weights say.
     """
     strategy = make_strategy(options)
     with open_starting_point(options) as start:
@@ -42,7 +37,7 @@ def answer_questions(
         if sys.stdin is None:
             raise InputError("--interactive reads standard input, which is closed")
         if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="replace")  # bytes that are no characters are no reason to stop
+            sys.stdin.reconfigure(errors="replace")  # do not stop at bytes that are no characters
         task.check_inputs()
         training = start.options.training_options(chosen)
         settings = benchmark.settings("test", chosen.max_seq_length)
@@ -60,7 +55,7 @@ def answer_questions(
 
 
 def _typed() -> Iterator[tuple[str, str]]:
-    """Pairs of paragraph and question; both are left out where they are blank."""
+    """Pairs of a paragraph and a question about it; skips blank ones."""
     while True:
         say("\nParagraph, ended by an empty line (Ctrl-D to stop):")
         lines: list[str] = []

@@ -1,9 +1,8 @@
-"""What fine-tuning starts from: config and vocabulary, named by flags or found beside the weights."""
+"""The start of fine-tuning: weights, with the config and vocabulary of flags or beside the weights."""
 
 import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow_hub
 
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
-from albert_tf.checkpoints.sources import extract, is_archive, open_source
+from albert_tf.checkpoints.sources import open_source
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
 from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
@@ -23,40 +22,24 @@ from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, ExamplesOfSplit
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer
 
-# What the original's users write where the vocabulary is that of the hub module.
-_FROM_HUB = "from_tf_hub"
+_FROM_HUB = "from_tf_hub"  # with the original, this name stands for the hub module's own vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
 class StartingPoint:
-    """What a task is made with.
-
-    Attributes:
-      options: what the user asked for.
-      assets: config, vocabulary and casing, and what earlier weights were trained for, if they say.
-      tokenizer: of the vocabulary.
-    """
+    """The user's options, the assets of the weights to start from, and the tokenizer of their vocabulary."""
 
     options: FineTuningOptions
     assets: Assets
     tokenizer: Tokenizer
 
     @property
-    def task(self) -> Mapping[str, Any]:
-        """What earlier weights were trained for, as far as they say."""
-        return self.assets.task
-
-    @property
     def kept(self) -> Mapping[str, Any]:
-        """What the weights say of their task; empty if they say nothing, or are trained further."""
-        return {} if self.options.do_train else self.task
+        """What the weights say of their task; empty if they are trained further."""
+        return {} if self.options.do_train else self.assets.task
 
     def prepare(self, benchmark: Benchmark) -> tuple[BenchmarkTask, Hyperparameters]:
-        """Reads the files, chooses the hyperparameters, makes the features, and from all of it the task.
-
-        Raises:
-          InputError: a file cannot be used, or sequences can be longer than the config has positions.
-        """
+        """Reads the files, chooses the hyperparameters, makes the features, and makes the task from them."""
         examples = benchmark.read(self.options.splits)
         num_examples = len(examples["train"]) if "train" in examples else 0
         name = benchmark.task_name(examples)
@@ -67,7 +50,21 @@ class StartingPoint:
             settings = benchmark.settings(split, chosen.max_seq_length)
             file = benchmark.feature_files.get(split) or f"{name}_{split}"
             features[split] = same[0] if same else self._features(benchmark, part, settings, file)
-        task = benchmark.task(examples, features, **self.task_arguments(chosen))
+        config, rate = self.assets.needed_config(), chosen.encoder_dropout_prob
+        if rate is not None:
+            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+        task = benchmark.task(
+            examples,
+            features,
+            config=config,
+            max_seq_length=chosen.max_seq_length,
+            dropout_prob=chosen.dropout_prob,
+            pad_to_max_length=self.options.has_static_shapes,
+            do_lower_case=self.assets.do_lower_case,
+            keep_accents=bool(self.assets.keep_accents),
+            spm_model_file=self.assets.spm_model_file,
+            vocab_file=self.assets.vocab_file,
+        )
         if benchmark.eval_file:
             task.eval_name = file_stem(benchmark.eval_file)
         return task, chosen
@@ -75,7 +72,7 @@ class StartingPoint:
     def _features(
         self, benchmark: Benchmark, examples: ExamplesOfSplit, settings: Mapping[str, Any], file: str
     ) -> Features:
-        """The features from the cache, or made; a file without a folder lies in `cached_dir`."""
+        """The features, from the cache or new; a file without a folder is in `cached_dir`."""
         key = {
             "examples": examples.digest,
             "vocabulary": file_digest(self.tokenizer.source),
@@ -95,10 +92,7 @@ class StartingPoint:
         )
 
     def _choose(self, task_name: str, num_examples: int) -> Hyperparameters:
-        """The hyperparameters. Weights that are not trained further decide the length.
-
-        A default length is no longer than the config has positions.
-        """
+        """Weights that are not trained further decide the length; the config limits a default length."""
         options = self.options
         if options.max_seq_length is None and self.kept:
             options = dataclasses.replace(options, max_seq_length=self.kept.get("max_seq_length"))
@@ -111,37 +105,20 @@ class StartingPoint:
         check_length(chosen.max_seq_length, config)
         return chosen
 
-    def task_arguments(self, chosen: Hyperparameters) -> dict[str, Any]:
-        """The arguments of every `BenchmarkTask`."""
-        config, rate = self.assets.needed_config(), chosen.encoder_dropout_prob
-        if rate is not None:
-            config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
-        return {
-            "config": config,
-            "max_seq_length": chosen.max_seq_length,
-            "dropout_prob": chosen.dropout_prob,
-            "pad_to_max_length": self.options.has_static_shapes,
-            "do_lower_case": self.assets.do_lower_case,
-            "keep_accents": bool(self.assets.keep_accents),
-            "spm_model_file": self.assets.spm_model_file,
-            "vocab_file": self.assets.vocab_file,
-        }
-
 
 @contextlib.contextmanager
 def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
-    """Takes what flags name, else what lies in the folder of the run, else what lies beside the weights.
+    """Takes config and vocabulary from flags, else from the folder of the run, else from the first weights.
 
-    An archive is extracted to a temporary folder until the block ends.
-
-    Raises:
-      InputError: there is none, or a file is broken.
+    An archive is extracted to a temporary folder until the block ends. From then on `init_checkpoint` is the
+    checkpoint that was found, whatever the user gave. Raises `InputError` if files are missing or broken.
     """
     with contextlib.ExitStack() as stack:
-        options = _with_local_weights(options, stack)
+        path = _first_weights(options)
+        options = dataclasses.replace(options, init_checkpoint=path, albert_hub_module_handle=None)
         found = _in_run(options)
         if found is None:
-            if not (options.do_train or options.init_checkpoint):
+            if not (options.do_train or path):
                 raise InputError(
                     f"no checkpoint in {options.output_dir}: train first, or give --init_checkpoint"
                 )
@@ -149,11 +126,15 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
                 raise InputError(
                     f"--num_seeds={options.num_seeds}: no runs in {options.output_dir}; train first"
                 )
-            found = _beside_weights(options.init_checkpoint)
+            found = Assets(place="fresh weights")
+            if path:
+                source = stack.enter_context(open_source(path))
+                found, options = source.assets, dataclasses.replace(options, init_checkpoint=source.path)
+        is_from_hub = options.spm_model_file == _FROM_HUB
         assets = found.overridden(
             albert_config_file=options.albert_config_file,
-            spm_model_file=None if options.spm_model_file == _FROM_HUB else options.spm_model_file,
-            vocab_file=None if options.spm_model_file == _FROM_HUB else options.vocab_file,
+            spm_model_file=None if is_from_hub else options.spm_model_file,
+            vocab_file=None if is_from_hub else options.vocab_file,
             do_lower_case=options.do_lower_case,
         )
         if assets.config is None:
@@ -163,38 +144,22 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
         yield StartingPoint(options, assets, tokenizer)
 
 
-def _with_local_weights(options: FineTuningOptions, stack: contextlib.ExitStack) -> FineTuningOptions:
-    """The options with a folder or a file as `init_checkpoint`, whatever stood for it.
-
-    A hub module is downloaded if need be; of a run's folder the best checkpoint is taken.
-    """
-    path, handle = options.init_checkpoint, options.albert_hub_module_handle
-    if handle is not None:
-        try:
-            path = tensorflow_hub.resolve(handle)
-        except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
-            raise InputError(
-                f"--albert_hub_module_handle={handle} could not be fetched ({' '.join(str(error).split())}): "
-                "give the folder of a downloaded module"
-            ) from None
-    if path is not None and is_archive(path):
-        folder = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), os.path.basename(path))
-        os.mkdir(folder)
-        extract(path, folder)
-        inside = os.listdir(folder)
-        path = os.path.join(folder, inside[0]) if len(inside) == 1 else folder
-    if path is not None and os.path.isdir(path):
-        best = best_checkpoint(path)
-        path = best.path if best else path
-    return dataclasses.replace(options, albert_hub_module_handle=None, init_checkpoint=path)
+def _first_weights(options: FineTuningOptions) -> str | None:
+    """The path of the weights to start from; a hub module is downloaded if it is not here yet."""
+    handle = options.albert_hub_module_handle
+    if handle is None:
+        return options.init_checkpoint
+    try:
+        return tensorflow_hub.resolve(handle)
+    except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"--albert_hub_module_handle={handle} could not be fetched ({' '.join(str(error).split())}): "
+            "give the folder of a downloaded module"
+        ) from None
 
 
 def _in_run(options: FineTuningOptions) -> Assets | None:
-    """What the folder of the run keeps, or that of its first seed; None if it has no checkpoint.
-
-    Raises:
-      InputError: the folder holds one run where several seeds are asked for, or the other way round.
-    """
+    """The assets in the folder of the run, or of its first seed; None if it has no checkpoint."""
     folders = {False: options.output_dir, True: options.seed_folder(0)}
     several = options.num_seeds > 1
     if _has_checkpoint(folders[not several]):
@@ -202,20 +167,11 @@ def _in_run(options: FineTuningOptions) -> Assets | None:
         raise InputError(f"{options.output_dir} holds {other}, but --num_seeds is {options.num_seeds}")
     if not _has_checkpoint(folders[several]):
         return None
-    for number in range(options.num_seeds if not options.do_train else 0):
-        folder = options.seed_folder(number)
-        if several and not _has_checkpoint(folder):
+    for number in range(options.num_seeds if several and not options.do_train else 0):
+        if not _has_checkpoint(folder := options.seed_folder(number)):
             raise InputError(f"no checkpoint in {folder}: train it first, or give a smaller --num_seeds")
     return Assets.read(folders[several])
 
 
 def _has_checkpoint(folder: str) -> bool:
     return bool(find_checkpoints(folder) or best_checkpoint(folder))
-
-
-def _beside_weights(path: str | None) -> Assets:
-    """What weights to start from bring along."""
-    if path is None:
-        return Assets(place="fresh weights")
-    with open_source(path) as source:
-        return source.assets

@@ -1,4 +1,4 @@
-"""`Checkpoints`: those of a run, written whole or not at all, and the best one besides."""
+"""`Checkpoints`: the checkpoints of a run and the best one, each written whole or not at all."""
 
 import os
 
@@ -12,13 +12,7 @@ from albert_tf.files import files_that_begin_with
 class Checkpoints:
     """Saves and restores a model with its optimizer as `<folder>/model.ckpt-<step>`.
 
-    Args:
-      folder: the run's.
-      model: in training.
-      optimizer: its `iterations` is the step.
-      strategy: the devices.
-      keep: how many are kept, the best one besides.
-      loss_scale: of float16, if it is that. A checkpoint of another precision leaves it as it is.
+    It keeps `keep` checkpoints besides the best one. A checkpoint without a `loss_scale` does not change it.
     """
 
     def __init__(
@@ -40,7 +34,7 @@ class Checkpoints:
         )
 
     def kept(self) -> list[Saved]:
-        """The checkpoints in the order in which they were saved."""
+        """The checkpoints, oldest first."""
         return [Saved(path, int(path.rpartition("-")[2])) for path in self._manager.checkpoints]
 
     def newest(self) -> str | None:
@@ -48,11 +42,7 @@ class Checkpoints:
         return self._manager.latest_checkpoint
 
     def save(self, step: int) -> str:
-        """Saves what is in training; returns the prefix.
-
-        Raises:
-          InputError: it cannot be written; what was saved before is as it was.
-        """
+        """Saves the state and returns the prefix; on `InputError` the earlier checkpoints are unchanged."""
         path = os.path.join(self._folder, f"{CHECKPOINT_NAME}-{step}")
         before = self.newest()
         try:
@@ -65,11 +55,7 @@ class Checkpoints:
         return path
 
     def save_best(self) -> None:
-        """Saves what is in training as `model.ckpt-best`.
-
-        Raises:
-          InputError: it cannot be written; the best one before is as it was.
-        """
+        """Saves the state as `model.ckpt-best`; on `InputError` the earlier best one is unchanged."""
         path = os.path.join(self._folder, BEST_CHECKPOINT)
         new = f"{path}_temp/new"
         try:
@@ -82,15 +68,11 @@ class Checkpoints:
             remove_unfinished(self._folder)
 
     def restore(self, path: str) -> None:
-        """Restores model and optimizer.
-
-        Raises:
-          InputError: the checkpoint is of another model.
-        """
+        """Restores the state; raises `InputError` if the checkpoint belongs to another model."""
         try:
             has_scale = any(name.startswith("loss_scale/") for name, _ in tf.train.list_variables(path))
             parts = {name: part for name, part in self._parts.items() if has_scale or name != "loss_scale"}
-            # A checkpoint of its own, because the best one was written without the manager's counter.
+            # Not the manager's checkpoint: that has a counter, which the best checkpoint lacks.
             with self._strategy.scope():
                 tf.train.Checkpoint(**parts).read(path).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
@@ -98,18 +80,18 @@ class Checkpoints:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what is left of checkpoints, their list, and other files that were not written to the end."""
+    """Removes checkpoints, lists of checkpoints and other files that a killed process left unfinished."""
     for name in files_that_begin_with(os.path.join(folder, f"{CHECKPOINT_NAME}-"), "*_temp"):
         tf.io.gfile.rmtree(name)
-    for name in files_that_begin_with(os.path.join(folder, "checkpoint.tmp")):
-        tf.io.gfile.remove(name)
+    unfinished = files_that_begin_with(os.path.join(folder, "checkpoint.tmp"))
     for start in FILES_OF_A_RUN:
-        for name in files_that_begin_with(os.path.join(folder, f".{start}"), "*.incomplete"):
-            tf.io.gfile.remove(name)
+        unfinished += files_that_begin_with(os.path.join(folder, f".{start}"), "*.incomplete")
+    for name in unfinished:
+        tf.io.gfile.remove(name)
 
 
 def _flush(path: str) -> None:
-    """Has the system write a checkpoint to the disk, so that it outlives the machine's power."""
+    """Makes the system write a checkpoint to the disk, so that it survives a power failure."""
     for name in [*files_that_begin_with(path, ".*"), os.path.dirname(path) or "."]:
         descriptor = os.open(name, os.O_RDONLY)
         try:

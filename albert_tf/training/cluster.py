@@ -1,4 +1,4 @@
-"""`Cluster`: the workers of a run on several machines, how they meet, and which of them is gone."""
+"""`Cluster`: the workers of a run on several machines, how they meet, and which of them is lost."""
 
 import contextlib
 import dataclasses
@@ -15,25 +15,22 @@ from albert_tf.cli.options import RunOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
 
-_PATIENCE = 600.0  # seconds for which workers wait for each other: machines start at their own pace
-_SAY_EVERY = 20.0  # seconds
-_LOOK_EVERY = 1.0  # seconds
-_LOST_AFTER = 3  # times that somebody did not answer
-NOTICED_WITHIN = 6.0  # seconds in which all workers have noticed that one is gone
-_PAUSE = 0.1  # seconds
-_ANSWER_WITHIN = 2.0  # seconds
-_GREETS_WITHIN = 30.0  # seconds
+NOTICED_WITHIN = 6.0  # seconds after which all workers know that one is lost
+# All in seconds; workers wait long for each other, because machines do not start at the same time.
+_PATIENCE, _SAY_EVERY, _LOOK_EVERY, _PAUSE = 600.0, 20.0, 1.0, 0.1
+_ANSWER_WITHIN, _GREETS_WITHIN = 2.0, 30.0
+_LOST_AFTER = 3  # missed answers
 _HOST = re.compile(r"(?P<host>[^\s:]+|\[[^\s\]]+\]):(?P<port>\d{1,5})")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """All workers by number, and the one that this process is.
+    """All workers of a run.
 
     Attributes:
-      hosts: "host:port" of each.
-      index: of this one.
-      source: what named them, for messages.
+      hosts: "host:port" of each worker.
+      index: the number of this process among them.
+      source: the flag or variable that lists them, for messages.
     """
 
     hosts: tuple[str, ...]
@@ -41,44 +38,41 @@ class Cluster:
     source: str = "--worker_hosts"
 
     def __post_init__(self):
+        count = len(self.hosts)
         for host in self.hosts:
             parts = _HOST.fullmatch(host)
             if not parts or not 0 < int(parts["port"]) < 2**16:
                 raise InputError(f"{self.source} lists '{host}', which is not host:port")
-        if len(set(self.hosts)) < len(self.hosts):
+        if len(set(self.hosts)) < count:
             raise InputError(f"{self.source} lists a worker twice: {','.join(self.hosts)}")
-        if len(self.hosts) < 2:
+        if count < 2:
             raise InputError(
                 f"{self.source} lists one worker; several make a cluster, and for one machine there is "
                 "--distribution_strategy=mirrored"
             )
-        if not 0 <= self.index < len(self.hosts):
-            raise InputError(
-                f"{self.source} lists {len(self.hosts)} workers: --task_index is 0 to "
-                f"{len(self.hosts) - 1}, not {self.index}"
-            )
+        if not 0 <= self.index < count:
+            problem = f"--task_index is 0 to {count - 1}, not {self.index}"
+            raise InputError(f"{self.source} lists {count} workers: {problem}")
 
-    def name(self, index: int) -> str:
-        """What messages call a worker."""
-        return f"worker {index} ({self.hosts[index]})"
+    @property
+    def names(self) -> list[str]:
+        """The names of the workers in messages."""
+        return [f"worker {index} ({host})" for index, host in enumerate(self.hosts)]
 
     def meet(self, patience: float = _PATIENCE) -> None:
-        """Waits until all workers are there and have greeted each other.
-
-        TensorFlow would wait without a word, and could not be interrupted.
+        """Waits until all workers have greeted each other; TensorFlow's own wait cannot be interrupted.
 
         Raises:
-          InputError: workers did not come in so many seconds, one has another list of workers, or the port of
-            this one is in use.
+          InputError: a worker is not there after `patience` seconds or has another list, or a port is in use.
         """
-        # Whoever has greeted all and was greeted by all has nothing more to answer: TensorFlow gets the port.
+        # A worker that greeted all and was greeted by all has no more to answer: TensorFlow gets its port.
         to_greet, to_come = set(self._others), set(self._others)
         begin, said = time.monotonic(), 0.0
         with self._answering(to_come):
             while absent := to_greet | to_come:
                 to_greet -= {index for index in sorted(to_greet) if self._greet(index)}
                 waited = time.monotonic() - begin
-                names = ", ".join(map(self.name, sorted(absent)))
+                names = ", ".join(self.names[index] for index in sorted(absent))
                 if waited > patience:
                     raise InputError(f"after {patience:g} seconds there is no answer from {names}")
                 if waited > said + _SAY_EVERY:
@@ -88,7 +82,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def watch(self, on_lost: Callable[[str], None]) -> Iterator[None]:
-        """Calls `on_lost`, from a thread of its own, with the names of workers that are gone."""
+        """Calls `on_lost`, from another thread, with the names of lost workers."""
 
         def look(done: threading.Event) -> None:
             missed = 0
@@ -96,8 +90,7 @@ class Cluster:
                 silent = self.silent()
                 missed = missed + 1 if silent else 0
                 if missed == _LOST_AFTER:
-                    on_lost(", ".join(map(self.name, silent)))
-                    return
+                    return on_lost(", ".join(self.names[index] for index in silent))
 
         with _in_background(look):
             yield
@@ -111,12 +104,12 @@ class Cluster:
         return [index for index in range(len(self.hosts)) if index != self.index]
 
     def _greeting(self, index: int) -> bytes:
-        """What a worker says: its number, and what tells its list of workers from others."""
+        """The greeting of a worker: its number, and a code for its list of workers."""
         return b"albert_tf %d %08x\n" % (index, zlib.crc32(",".join(self.hosts).encode()))
 
     @contextlib.contextmanager
     def _answering(self, to_come: set[int]) -> Iterator[None]:
-        """Greets in the background whoever connects; takes the workers among them out of `to_come`."""
+        """Greets everyone who connects, in the background; removes workers who greet from `to_come`."""
         greetings = {self._greeting(index): index for index in self._others}
 
         def answer(done: threading.Event) -> None:
@@ -141,36 +134,28 @@ class Cluster:
             return socket.create_server(("", port))
         except OSError as error:
             raise InputError(
-                f"port {port} of {self.name(self.index)} in {self.source} cannot be used: {error.strerror}; "
+                f"port {port} of {self.names[self.index]} in {self.source} cannot be used: {error.strerror}; "
                 "is a worker of an earlier run still there?"
             ) from None
 
     def _greet(self, index: int) -> bool:
-        """Whether a worker was there and greeted back.
-
-        Raises:
-          InputError: somebody is there who has another list of workers, or another number.
-        """
+        """Whether a worker greets back; raises `InputError` if it is not the worker that is listed there."""
         try:
             with socket.create_connection(_address(self.hosts[index]), _ANSWER_WITHIN) as connection:
-                connection.settimeout(_GREETS_WITHIN)  # whoever lets it connect may be short of processors
+                connection.settimeout(_GREETS_WITHIN)  # a busy machine lets us connect long before it answers
                 connection.sendall(self._greeting(self.index))
                 answer = _line(connection)
         except OSError:
             return False
         if answer.startswith(b"albert_tf ") and answer != self._greeting(index):
             raise InputError(
-                f"{self.name(index)} was started with another {self.source}, or as another worker than that"
+                f"{self.names[index]} was started with another {self.source}, or as another worker than that"
             )
         return answer == self._greeting(index)
 
 
 def find_cluster(options: RunOptions) -> Cluster:
-    """The cluster that the flags name, or else the environment variable TF_CONFIG.
-
-    Raises:
-      InputError: neither does, or what they say makes no cluster.
-    """
+    """The cluster of the flags, else of the variable TF_CONFIG; `InputError` if they give no cluster."""
     if options.worker_hosts:
         if options.task_index < 0:
             raise InputError("--worker_hosts needs --task_index, the number of this worker from 0")
@@ -187,21 +172,21 @@ def _from_tf_config(text: str) -> Cluster:
     try:
         config = json.loads(text)
         kind, number = config["task"]["type"], int(config["task"]["index"])
-        chief, workers = (list(config["cluster"].get(job, [])) for job in ("chief", "worker"))
+        jobs = {job: list(config["cluster"].get(job, [])) for job in ("chief", "worker")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             'TF_CONFIG must be like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
             f'"index": 0}}}}, not {text[:200]} ({error!r})'
         ) from None
-    jobs = {"chief": chief, "worker": workers}
-    if kind not in jobs or not 0 <= number < len(jobs[kind]):
+    if not 0 <= number < len(jobs.get(kind, [])):
         raise InputError(f"TF_CONFIG makes this {kind} {number}, but lists {len(jobs.get(kind, []))} of them")
-    return Cluster((*chief, *workers), number + (len(chief) if kind == "worker" else 0), "TF_CONFIG")
+    before = len(jobs["chief"]) if kind == "worker" else 0
+    return Cluster((*jobs["chief"], *jobs["worker"]), before + number, "TF_CONFIG")
 
 
 @contextlib.contextmanager
 def _in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Works in a thread until the block ends, when what it was given is set."""
+    """Runs `work` in a thread; sets its event when the block ends."""
     done = threading.Event()
     thread = threading.Thread(target=work, args=(done,), daemon=True)
     thread.start()
@@ -227,6 +212,5 @@ def _address(host: str) -> tuple[str, int]:
 
 
 def _line(connection: socket.socket) -> bytes:
-    """What a socket sends up to the end of a line."""
     with connection.makefile("rb") as stream:
         return stream.readline(100)

@@ -1,4 +1,4 @@
-"""Devices: the strategies of `tf.distribute` behind one function."""
+"""Devices: one function gives every strategy of `tf.distribute`."""
 
 import contextlib
 import os
@@ -8,23 +8,21 @@ from typing import Any
 import tensorflow as tf
 from official.common import distribute_utils
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
-from tensorflow.python.eager import context  # the one place where the time limit of heartbeats can be set
+from tensorflow.python.eager import context  # TensorFlow has no public way to set the heartbeat's time limit
 
 from albert_tf.cli.options import RunOptions
 from albert_tf.errors import InputError
 from albert_tf.training.cluster import Cluster, connects, find_cluster
 
-_HEARTBEAT_TIMEOUT = 180_000  # milliseconds; `Cluster.watch` notices sooner that a process is gone
-_LOCAL = "local"  # as TensorFlow calls a TPU of this machine
+_HEARTBEAT_TIMEOUT = 180_000  # milliseconds; `Cluster.watch` notices a lost worker sooner
+_LOCAL = "local"  # TensorFlow's name for a TPU of this machine
 
 
 def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
-    """The strategy that the options ask for; makes TensorFlow deterministic if they ask for it.
+    """The strategy that the options ask for; also makes TensorFlow deterministic if they ask for it.
 
-    Of a cluster it comes when all workers are there.
-
-    Raises:
-      InputError: flags that contradict each other, or devices or workers that are not there.
+    With a cluster it returns when all workers are there. It raises `InputError` if flags contradict each
+    other, or if devices or workers are missing.
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -53,7 +51,7 @@ def make_strategy(options: RunOptions) -> tf.distribute.Strategy:
 def check_batch_size(
     flag: str, batch_size: int, strategy: tf.distribute.Strategy, micro_batches: int = 1
 ) -> None:
-    """Refuses a global batch that cannot be divided evenly over devices and, of each, micro-batches."""
+    """Raises `InputError` if a global batch cannot be divided evenly over devices and their micro-batches."""
     devices = strategy.num_replicas_in_sync
     if batch_size % (devices * micro_batches):
         times = f" times --gradient_accumulation_steps={micro_batches}" if micro_batches > 1 else ""
@@ -62,15 +60,14 @@ def check_batch_size(
 
 
 def device_step(step: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
-    """What each device runs of a step: the step, compiled by XLA where that is wanted."""
+    """The step as each device runs it, compiled by XLA if asked."""
     return tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
 
 
 def on_all_devices(value, dtype: tf.DType) -> tf.Variable:
-    """A variable that has the same value on all devices; made in the scope of the strategy."""
-    return tf.Variable(
-        value, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
-    )
+    """A variable with the same value on all devices; call it in the scope of the strategy."""
+    first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return tf.Variable(value, dtype=dtype, trainable=False, aggregation=first)
 
 
 def _cluster_strategy(cluster: Cluster, num_gpus: int, verbosity: str) -> tf.distribute.Strategy:
@@ -81,14 +78,13 @@ def _cluster_strategy(cluster: Cluster, num_gpus: int, verbosity: str) -> tf.dis
         num_accelerators={"GPU": num_gpus},
         rpc_layer="grpc",
     )
-    # By default a worker that is short of processors for 10 seconds is taken for lost.
+    # TensorFlow's default takes a busy worker for lost after 10 seconds.
+    job = coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(cluster.hosts))
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",
         heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT,
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(cluster.hosts))
-        ],
+        coordinated_jobs=[job],
     )
     try:
         with contextlib.nullcontext() if verbosity == "info" else _without_lines_of_grpc():
@@ -99,7 +95,7 @@ def _cluster_strategy(cluster: Cluster, num_gpus: int, verbosity: str) -> tf.dis
 
 @contextlib.contextmanager
 def _without_lines_of_grpc() -> Iterator[None]:
-    """Its server says that it started, whatever the log level; from C++, so past `sys.stderr`."""
+    """Hides what gRPC's server prints when it starts: it ignores the log level and `sys.stderr`."""
     stderr = os.dup(2)
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 2)
@@ -120,13 +116,13 @@ def _tpu_strategy(options: RunOptions) -> tf.distribute.Strategy:
         )
         if name != _LOCAL:
             address = resolver.master().removeprefix("grpc://")
-            if not connects(address):  # TensorFlow would wait for ever
+            if not connects(address):  # TensorFlow would wait forever
                 raise InputError(f"--tpu_name={name}: nothing answers at {address}")
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except InputError:
         raise
-    except Exception as error:  # the client of Google Cloud has exceptions of its own
+    except Exception as error:  # Google Cloud's client raises exceptions of many classes
         problem = str(error).splitlines()[0]
         if "No OpKernel was registered" in str(error):
             problem = "this machine has no TPU"

@@ -1,4 +1,4 @@
-"""Training that came to numbers which are not finite: what is said of it, and how a run goes on."""
+"""Training that diverged: what the user is told, and the rollbacks after which a run continues."""
 
 import os
 from collections.abc import Sequence
@@ -14,12 +14,7 @@ MOST_ROLLBACKS = 3
 
 
 class Diverged(InputError):
-    """Loss, gradients or weights are not finite.
-
-    Args:
-      what: is not finite, and where.
-      step: the update that must not be made again on the same data, counted from 0.
-    """
+    """Loss, gradients or weights are not finite after the update `step`, counted from 0."""
 
     def __init__(self, what: str, step: int):
         super().__init__(what)
@@ -29,18 +24,14 @@ class Diverged(InputError):
 def explain_gradients(
     names: Sequence[str], norms: np.ndarray, norms_before: np.ndarray, loss: float, step: int
 ) -> Diverged:
-    """What to say of a step whose loss or gradients are not finite.
+    """Explains a step whose loss or gradients are not finite.
 
-    Args:
-      names: of the variables, from the input of the model to its end.
-      norms: float32 [variables]. Of their gradients in that step.
-      norms_before: the same in the step before.
-      loss: of the step.
-      step: which.
+    `norms` and `norms_before`, float32 `[variables]`, are the norms of the gradients in this step and in the
+    one before. The order of the variables is from the input of the model to its end.
     """
     bad = [name for name, norm in zip(names, norms, strict=True) if not np.isfinite(norm)]
     if np.isfinite(loss) and bad:
-        # Gradients come from the end of the model: what the last one lacks, all before it lack too.
+        # Gradients flow from the end of the model to its input: the last bad one spoils those before it.
         others = f" (nor those of {len(bad) - 1} variables before it)" if len(bad) > 1 else ""
         return Diverged(f"the gradient of {bad[-1]} is not finite at step {step}{others}", step)
     what = f"the loss is not finite at step {step} ({loss})"
@@ -54,7 +45,7 @@ def explain_gradients(
 
 
 class _Rollback(TypedDict):
-    """One rollback: the step to which the run went back, the batches that it left out, and why."""
+    """The step to which the run went back, the number of batches that it left out, and the reason."""
 
     to_step: int
     batches: int
@@ -62,16 +53,11 @@ class _Rollback(TypedDict):
 
 
 class Rollbacks:
-    """How often a run went back to a checkpoint, and what data it left out, in `<folder>/rollbacks.json`.
-
-    Batch n is what step n trains on, unless batches were left out before.
-    """
+    """The rollbacks of a run, in `<folder>/rollbacks.json`; each leaves out batches of the training data."""
 
     def __init__(self, folder: str):
         self._path = os.path.join(folder, ROLLBACKS_FILE)
-        self._done: list[_Rollback] = []
-        if os.path.exists(self._path):
-            self._done = read_json(self._path, list[_Rollback])
+        self._done = read_json(self._path, list[_Rollback]) if os.path.exists(self._path) else []
 
     def __len__(self) -> int:
         return len(self._done)
@@ -81,11 +67,11 @@ class Rollbacks:
         return step + sum(past["batches"] for past in self._done if past["to_step"] <= step)
 
     def forget_after(self, step: int) -> None:
-        """Drops what happened after the step to which the user, or a torn checkpoint, took the run back."""
+        """Drops later rollbacks, if the user or a torn checkpoint took the run back to a step."""
         self._done = [past for past in self._done if past["to_step"] <= step]
 
     def add(self, to_step: int, diverged: Diverged) -> None:
-        """Leaves out the data between a step and divergence after it; written at once."""
+        """Leaves out the batches from a step to the divergence, and writes the file at once."""
         batches = diverged.step + 1 - to_step
         self._done.append({"to_step": to_step, "batches": batches, "why": str(diverged)})
         write_json(self._path, self._done)

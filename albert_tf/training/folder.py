@@ -1,4 +1,4 @@
-"""The folder of a run: there, writable, and of one process at a time."""
+"""Locks the folder of a run: one process at a time writes there."""
 
 import contextlib
 import os
@@ -17,13 +17,7 @@ from albert_tf.training.checkpointing import remove_unfinished
 
 @contextlib.contextmanager
 def own_folder(folder: str) -> Iterator[None]:
-    """Makes a folder and keeps other runs out of it until the block ends.
-
-    The system gives the lock back when a process ends, however it does.
-
-    Raises:
-      InputError: the folder cannot be written, or another process is at work in it.
-    """
+    """Makes a folder and locks it until the block or this process ends; raises `InputError` if it cannot."""
     try:
         tf.io.gfile.makedirs(folder)
         lock = open(os.path.join(folder, LOCK_FILE), "a+", encoding="utf-8")  # noqa: SIM115
@@ -40,10 +34,7 @@ def own_folder(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def folder_of_others(folder: str) -> Iterator[None]:
-    """Refuses what `own_folder` refuses, and leaves the folder, or that there is none, as it is.
-
-    Other runs are kept out of a folder in which there was one.
-    """
+    """Refuses what `own_folder` refuses, but changes nothing; locks a folder only if a run was in it."""
     there = os.path.abspath(folder)
     while not os.path.exists(there):
         there = os.path.dirname(there)
@@ -60,7 +51,7 @@ def folder_of_others(folder: str) -> Iterator[None]:
 
 
 def _take(lock: TextIO, folder: str) -> None:
-    """Locks an open file until it is closed; of a file that a process holds, the text names the process."""
+    """Locks an open file until it is closed; its text names the process that holds it."""
     try:
         is_ours = filelock.lock_descriptor(lock.fileno(), blocking=False)
     except OSError as error:  # some network file systems have no locks

@@ -1,4 +1,4 @@
-"""Gradients: summed over the parts of a batch, their sizes, and loss scaling for float16."""
+"""Gradients: their sum over the parts of a batch, their norms, and loss scaling for float16."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +16,15 @@ Batch = Mapping[str, tf.Tensor]
 def sum_over_parts(
     measure: Callable[[tf.Tensor | int, Batch], Any], batch: Batch, parts: int, zeros: Any
 ) -> Any:
-    """Sums what `measure` gives for each of some consecutive parts of a batch.
+    """Sums the results of `measure` over consecutive parts of a batch.
 
-    They are measured one after another, in a loop of the graph: its size does not depend on their number, and
-    memory is that of one part.
+    A loop of the graph measures one part after another: the size of the graph does not depend on their
+    number, and the memory is that of one part.
 
     Args:
-      measure: takes a part's number and the part; gives a structure of tensors.
-      batch: tensors `[examples, ...]`, their number divisible by `parts`.
-      parts: how many.
-      zeros: what `measure` gives, all of it 0.
+      measure: takes a part's number and the part; returns a structure of tensors.
+      batch: tensors `[examples, ...]`; `parts` divides the number of examples.
+      zeros: the same structure, with zeros.
     """
     if parts == 1:
         return measure(0, batch)
@@ -42,28 +41,24 @@ def sum_over_parts(
 
 
 def _stacked(values: tf.Tensor, parts: int) -> tf.Tensor:
-    """`[examples, ...]` to `[parts, examples / parts, ...]`, keeping what is known of the shape."""
+    """`[examples, ...]` to `[parts, examples / parts, ...]`; keeps the static shape."""
     shape = tf.shape(values)
     stacked = tf.reshape(values, tf.concat([[parts, shape[0] // parts], shape[1:]], axis=0))
     examples = values.shape[0]
     return tf.ensure_shape(stacked, [parts, examples and examples // parts, *values.shape[1:]])
 
 
-# Embeddings, each part of a layer, the pooler, each head.
+# The embeddings, each part of a layer, the pooler, each head.
 _GROUP = re.compile(r".*/inner_group_\d+/[^/]+|bert/encoder/[^/]+|(bert|cls)/[^/]+|[^/]+")
 
 
 def norms_of(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    """float32 [tensors]."""
+    """float32 `[tensors]`: the norm of each tensor."""
     return tf.stack([tf.cast(tf.norm(tensor), tf.float32) for tensor in tensors])
 
 
 class GroupNorms:
-    """Adds the norms of variables up for the groups that they belong to.
-
-    Args:
-      variables: a model's.
-    """
+    """Combines the norms of a model's variables into norms of its parts, such as the pooler."""
 
     def __init__(self, variables: Sequence[tf.Variable]):
         self._groups: dict[str, list[int]] = {}
@@ -73,12 +68,11 @@ class GroupNorms:
             self._groups.setdefault(group[0] if group else name, []).append(i)
 
     def scalars(self, gradients: np.ndarray, updates: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-        """TensorBoard scalars by name, of norms that are float32 [variables]."""
+        """TensorBoard scalars by name; each argument is float32 `[variables]`, the norms of one kind."""
         scalars = {}
         for group, members in self._groups.items():
-            gradient, update, weight = (
-                float(np.linalg.norm(norms[members])) for norms in (gradients, updates, weights)
-            )
+            kinds = (gradients, updates, weights)
+            gradient, update, weight = (float(np.linalg.norm(norms[members])) for norms in kinds)
             scalars[f"gradient_norm/{group}"] = gradient
             scalars[f"weight_norm/{group}"] = weight
             scalars[f"update_ratio/{group}"] = update / weight if weight else 0.0
@@ -90,15 +84,15 @@ _GROWS_AFTER = 2000  # steps
 
 
 class LossScale(tf.Module):
-    """What the loss is multiplied by, and gradients are divided by again once they are float32.
+    """The factor of the loss in float16; the float32 gradients are divided by it again.
 
-    It is halved at a step whose gradients are not finite, down to 1, and doubled after 2000 finite steps in a
-    row. Made in the scope of the strategy.
+    A step with gradients that are not finite halves it, down to 1; 2000 finite steps in a row double it. Make
+    it in the scope of the strategy.
 
     Attributes:
       scale: float32 variable, a power of 2.
-      good_steps: int64 variable, finite steps since it last changed.
-      skipped_steps: int64 variable, steps of the run that were not finite.
+      good_steps: int64 variable: finite steps since the scale last changed.
+      skipped_steps: int64 variable: steps of the run that were not finite.
     """
 
     def __init__(self):
@@ -109,19 +103,11 @@ class LossScale(tf.Module):
 
     @property
     def is_least(self) -> tf.Tensor:
-        """Whether it cannot be lowered any more."""
+        """Whether the scale cannot become smaller."""
         return self.scale <= _FLOOR
 
-    def scaled(self, loss: tf.Tensor) -> tf.Tensor:
-        """The loss to differentiate."""
-        return loss * self.scale
-
-    def unscaled(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The gradients of the loss itself, of those of the scaled one."""
-        return [gradient / self.scale for gradient in gradients]
-
     def update(self, is_finite: tf.Tensor) -> None:
-        """Counts a step, on each device alike; `is_finite` is whether its gradients were."""
+        """Counts a step, in the same way on all devices; `is_finite` describes its gradients."""
         good_steps = tf.where(is_finite, self.good_steps + 1, 0)
         is_due = good_steps == _GROWS_AFTER
         raised = tf.where(is_due, 2 * self.scale, self.scale)

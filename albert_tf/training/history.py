@@ -1,4 +1,4 @@
-"""`History`: what the evaluations of a run gave, kept in its folder, and which of them is the best."""
+"""`History`: the results of a run's evaluations, kept in its folder, and which of them is the best."""
 
 import hashlib
 import math
@@ -10,25 +10,25 @@ from albert_tf.checkpoints.run_folder import HISTORY_FILE
 from albert_tf.errors import InputError
 from albert_tf.files import file_exists, read_json, write_json
 
-_LONGEST_NAME = 60  # characters; names of files have a limit
+_LONGEST_NAME = 60  # characters: file systems limit the length of a name
 
 
 class _Stored(TypedDict):
-    """What the file holds: what was evaluated on, and the results."""
+    """The content of `history.json`."""
 
     data: str
     evaluations: list[dict[str, float]]
 
 
 def loss_of(results: Mapping[str, float]) -> float:
-    """The loss of an evaluation; 0 where it has none, as SQuAD's."""
+    """The loss of an evaluation; 0 if it has none, as SQuAD's."""
     return results.get("loss", results.get("eval_loss", 0.0))
 
 
 def rank(results: Mapping[str, float], metric: str) -> tuple[float, ...]:
-    """What tells which of several results is the best: the largest is.
+    """The rank of results; the best have the largest.
 
-    The metric decides; of equal ones the lower loss, then the later step. What is not a number is the worst.
+    The metric decides, then the lower loss, then the later step. NaN is the worst value.
     """
     value, loss = results[metric], loss_of(results)
     return (
@@ -39,16 +39,15 @@ def rank(results: Mapping[str, float], metric: str) -> tuple[float, ...]:
 
 
 class History:
-    """The evaluations of a run by step, in `<folder>/history.json`.
+    """The evaluations of a run, in `<folder>/history.json`.
 
     Args:
-      folder: the run's.
-      metric: the result, higher is better, that decides which evaluation is the best.
-      data: what is evaluated on, and how answers are chosen; evaluations on other data are left out. Those of
-        early versions of pretraining do not say what they were made on, and count.
+      metric: the name of the result that decides which evaluation is the best; higher is better.
+      data: identifies the data of the evaluation; evaluations on other data are left out. Early versions of
+        pretraining did not write it; their evaluations count.
 
     Attributes:
-      evaluations: their results in order of `global_step`.
+      evaluations: results in order of `global_step`.
       is_of_other_data: whether the folder holds evaluations, and they are on other data.
     """
 
@@ -59,7 +58,11 @@ class History:
         self.evaluations: list[dict[str, float]] = []
         self.is_of_other_data = False
         if file_exists(self._path):
-            stored = self._read()
+            stored = read_json(self._path, _Stored)
+            for number, results in enumerate(stored["evaluations"]):
+                for key in ("global_step", metric):
+                    if key not in results:
+                        raise InputError(f"{self._path}: evaluations[{number}] lacks {key}")
             self.is_of_other_data = bool(stored["evaluations"]) and stored["data"] not in ("", data)
             self.evaluations = [] if self.is_of_other_data else stored["evaluations"]
 
@@ -72,12 +75,12 @@ class History:
         return next((results for results in self.evaluations if results["global_step"] == step), None)
 
     def evaluations_since_best(self) -> int:
-        """How many evaluations in a row brought nothing better; a later step alone is nothing better."""
+        """The number of evaluations after the best one; a later step alone makes none better."""
         ranks = [rank(results, self._metric)[:2] for results in self.evaluations]
         return len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0
 
     def would_be_best(self, results: dict[str, float]) -> bool:
-        """Whether these results are better than those of all other steps; not a number is never."""
+        """Whether these results are better than those of all other steps; NaN never is."""
         if math.isnan(results[self._metric]):
             return False
         others = [old for old in self.evaluations if old["global_step"] != results["global_step"]]
@@ -85,27 +88,19 @@ class History:
         return all(ours > rank(old, self._metric) for old in others)
 
     def forget_after(self, step: int) -> None:
-        """Drops evaluations of weights that are lost."""
+        """Drops the evaluations of later weights, which are lost."""
         self.evaluations = [results for results in self.evaluations if results["global_step"] <= step]
 
     def forget(self, step: int) -> None:
-        """Drops the evaluation of that step, whose weights are lost."""
+        """Drops the evaluation of a step whose weights are lost."""
         self.evaluations = [results for results in self.evaluations if results["global_step"] != step]
 
     def add(self, results: dict[str, float]) -> None:
-        """Adds an evaluation and writes the file, whole or not at all."""
+        """Adds an evaluation, or replaces that of its step, and writes the file."""
         self.forget(int(results["global_step"]))
         self.evaluations = sorted([*self.evaluations, results], key=lambda old: old["global_step"])
         write_json(self._path, {"data": self._data, "evaluations": self.evaluations})
 
     def name_of_data(self, name: str) -> str:
-        """What tells the files about an evaluation on other data: `-<name>-<8 digits of a digest>`."""
+        """Ends the names of files of an evaluation on other data: `-<name>-<8 digits of a digest>`."""
         return f"-{name[:_LONGEST_NAME]}-{hashlib.sha256(self._data.encode()).hexdigest()[:8]}"
-
-    def _read(self) -> _Stored:
-        stored = read_json(self._path, _Stored)
-        for number, results in enumerate(stored["evaluations"]):
-            for key in ("global_step", self._metric):
-                if key not in results:
-                    raise InputError(f"{self._path}: evaluations[{number}] lacks {key}")
-        return stored

@@ -1,7 +1,7 @@
-"""Where a run's first weights come from: a checkpoint, whose head, depth and groups may be others."""
+"""The first weights of a run, from a checkpoint that may have another head, depth or number of groups."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import tf_keras
 
@@ -17,47 +17,36 @@ from albert_tf.models import heads
 from albert_tf.tasks.task import Task
 
 
-class InitialWeights(NamedTuple):
-    """What was loaded, and for the summary of the run, by name, in what it differs from the model."""
-
-    report: LoadReport
-    facts: dict[str, str]
-
-
 def load_initial_weights(
     task: Task, model: tf_keras.Model, path: str, *, init_from_group0: bool, with_head: bool
-) -> InitialWeights:
+) -> tuple[LoadReport, dict[str, str]]:
     """Loads a checkpoint of any kind into a task's model.
 
     Args:
-      task: the model's.
-      model: gets the weights. In training it may have more or fewer layers than they are of.
       path: see `albert_tf.load_weights`.
-      init_from_group0: give every group of layers the weights of group 0.
-      with_head: whether the task's head must come with the rest, because it will not be trained. If not,
-        the head of another task is left out.
+      init_from_group0: whether every group of layers gets the weights of group 0.
+      with_head: whether to raise `InputError` if the checkpoint lacks the task's head, because nothing will
+        be trained. Otherwise the head of another task is left out, and the depth may differ.
 
-    Raises:
-      InputError: there are no weights, or they have not the head.
+    Returns:
+      What was loaded, and facts for the summary, by name, about how the weights differ from the model.
     """
     with open_source(path) as source:
         problem = _foreign_head(task, model, source)
         if problem and with_head:
             raise InputError(f"{path} {problem}: --do_train makes a head for {task.describe()['task_name']}")
-        report = assign(
-            model.encoder if problem else model, source, init_from_group0, any_depth=not with_head
-        )
+        target = model.encoder if problem else model
+        report = assign(target, source, init_from_group0, any_depth=not with_head)
     warn_of(report)
     facts = {} if with_head else _depth(task.config, source.assets.config, init_from_group0)
     if problem:
         facts["head"] = f"fresh; the checkpoint {problem}"
     elif task.describe():
         facts |= _assumed(task, model, source)
-    return InitialWeights(report, facts)
+    return report, facts
 
 
 def _depth(config: AlbertConfig, stored: AlbertConfig | None, init_from_group0: bool) -> dict[str, str]:
-    """What to say of a model that has other layers than the weights."""
     facts = {}
     if stored and stored.num_hidden_layers != config.num_hidden_layers:
         facts["depth"] = f"{config.num_hidden_layers} layers, with the weights of {stored.num_hidden_layers}"
@@ -67,15 +56,12 @@ def _depth(config: AlbertConfig, stored: AlbertConfig | None, init_from_group0: 
 
 
 def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource) -> str | None:
-    """Why the head in the checkpoint is not that of the task; None if it is, or may be."""
+    """Why the head in the checkpoint does not belong to the task; None if it does, or may."""
     described, theirs = task.describe(), source.assets.task
     if not described:
         return None
-    head = {
-        variable_name(variable): tuple(variable.shape)
-        for variable in model.variables
-        if not variable_name(variable).startswith("bert/")
-    }
+    shapes = {variable_name(variable): tuple(variable.shape) for variable in model.variables}
+    head = {name: shape for name, shape in shapes.items() if not name.startswith("bert/")}
     stored = {name: tuple(source.shapes[name]) for name in head if name in source.shapes}
     if theirs.get("task_name", described["task_name"]) != described["task_name"]:
         return f"has the head of the task {theirs['task_name']} ({_labels(theirs)})"
@@ -94,22 +80,21 @@ def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource) -> st
 
 
 def _are_other_words(theirs: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
-    """Whether labels are called otherwise: as many, and none in common but by upper and lower case."""
+    """Whether the labels may be other words for the same classes: as many, and all differ or only in case."""
     before, now = ([name.lower() for name in task.get("label_names", ())] for task in (theirs, described))
     return len(before) == len(now) > 0 and (before == now or not set(before) & set(now))
 
 
 def _assumed(task: Task, model: tf_keras.Model, source: WeightSource) -> dict[str, str]:
-    """What to say of a head of which the checkpoint does not say what it is for."""
-    ours, theirs, facts = heads.head_of_model(model), source.assets.task, {}
+    """Facts about a head whose task the checkpoint does not name."""
+    ours, theirs, described = heads.head_of_model(model), source.assets.task, task.describe()
+    if "task_name" in theirs:
+        return {}
+    facts = {}
     alike = [head.name.replace("_", " ") for head in heads.same_names(ours)]
-    if not source.head and "task_name" not in theirs and len(alike) > 1:
+    if not source.head and len(alike) > 1:
         facts["head"] = f"taken for {ours.in_words}; the checkpoint does not say which of {', '.join(alike)}"
-    described = task.describe()
-    if (
-        "task_name" not in theirs
-        and theirs.get("label_names", described["label_names"]) != described["label_names"]
-    ):
+    if theirs.get("label_names", described["label_names"]) != described["label_names"]:
         facts["labels"] = f"{_labels(described)}, which the checkpoint calls {_labels(theirs)}"
     return facts
 

@@ -1,9 +1,9 @@
-"""One loop for every task: train, evaluate, keep the best, continue where it stopped; or a dry run."""
+"""One loop for every task: train, evaluate, keep the best, continue after a stop; or a dry run."""
 
 import contextlib
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -17,34 +17,26 @@ from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.session import Session
 from albert_tf.training.workers import Workers, workers_of
 
-# What TensorFlow raises for records that it cannot read or use.
+# TensorFlow raises these for records that it cannot read or use.
 _READING_ERRORS = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
 )
+# Lines of TensorFlow's messages that begin so say where an error arose, not what is wrong.
+_CONTEXT = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace", "The error could be")
 
 
 def run(
     task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy | None = None
 ) -> dict[str, float]:
-    """Trains and evaluates a task as the options say.
+    """Trains and evaluates a task as the options say; returns the results of the last evaluation, if any.
 
-    Weights come from the folder `output_dir`: training continues from the newest checkpoint, an evaluation
-    takes the best one, else the newest. If there is none they come from `init_checkpoint`, or are fresh.
-    Checkpoints are `output_dir`/model.ckpt-<step>; the best by the task's metric is model.ckpt-best.
-
-    Args:
-      task: what to train.
-      options: how.
-      strategy: the devices; default: those the options ask for.
-
-    Returns:
-      The results of the last evaluation, empty if there was none.
-
-    Raises:
-      InputError: bad flags or data, or training that diverged.
+    The weights are in the folder `output_dir`: training continues from its newest checkpoint, an evaluation
+    takes its best one, else its newest. If there is none, they come from `init_checkpoint`, or are fresh.
+    Checkpoints are `output_dir`/model.ckpt-<step>; the best by the task's metric is model.ckpt-best. By
+    default the options choose the strategy. Raises `InputError` if data are bad or training diverges.
     """
     if not (options.do_train or options.do_eval):
         raise InputError("nothing to do: neither --do_train nor --do_eval is given")
@@ -57,7 +49,7 @@ def run(
     ):
         session.find_weights()
         if options.dry_run:
-            say(aligned(try_steps(session)))
+            try_steps(session)
             return {}
         if options.do_train:
             session.train()
@@ -75,11 +67,10 @@ def run(
 def open_session(
     task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, workers: Workers
 ) -> Iterator[Session]:
-    """Checks flags and folder, and gives the `Session`; errors of TensorFlow in the block get one line."""
+    """Checks flags and folder and yields the `Session`; turns TensorFlow's errors into one line."""
     if options.do_train:
-        check_batch_size(
-            "train_batch_size", options.train_batch_size, strategy, options.gradient_accumulation_steps
-        )
+        parts = options.gradient_accumulation_steps
+        check_batch_size("train_batch_size", options.train_batch_size, strategy, parts)
     if options.do_eval:
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
@@ -90,51 +81,28 @@ def open_session(
         ):
             settings = task.training_settings() if options.do_train else {}
             workers.check_same_flags(flags_of(options) | settings)
-            with contextlib.closing(
-                Session(task, options, strategy, workers, folder, check_interrupted)
-            ) as session:
+            session = Session(task, options, strategy, workers, folder, check_interrupted)
+            with contextlib.closing(session):
                 yield session
                 workers.check_same_weights(session.variables)
                 check_interrupted()
     except tf.errors.OpError as error:
         is_of_reading = isinstance(error, _READING_ERRORS)
-        lost = "" if is_of_reading else workers.lost()
-        if lost:
-            raise InputError(
-                f"no answer any more from {lost}; the same command for all workers continues from the last "
-                "checkpoint"
-            ) from error
+        if lost := "" if is_of_reading else workers.lost():
+            advice = "the same command for all workers continues from the last checkpoint"
+            raise InputError(f"no answer any more from {lost}; {advice}") from error
         if options.verbosity == "info":
             raise
         problem = task.explain_bad_record() if is_of_reading else None
-        raise InputError(problem or f"TensorFlow: {_reason(error)}") from error
+        lines = [line.strip() for line in error.message.splitlines()]
+        told = [line for line in lines if line and not line.startswith(_CONTEXT)]
+        raise InputError(problem or f"TensorFlow: {told[-1] if told else error.message}") from error
 
 
-def _reason(error: tf.errors.OpError) -> str:
-    """The line of TensorFlow's message that says what is wrong, without where it came about."""
-    context = (
-        "Graph execution error",
-        "Detected at",
-        "File ",
-        "[[",
-        "(",
-        "Stack trace",
-        "The error could be from",
-    )
-    lines = [line.strip() for line in error.message.splitlines()]
-    told = [line for line in lines if line and not line.startswith(context)]
-    return told[-1] if told else error.message
+def try_steps(session: Session, others: dict[str, Callable[[], Any]] | None = None) -> None:
+    """Runs a step of each kind, and of `others` by name, on its largest batch; shows time and memory.
 
-
-def try_steps(session: Session, others: Mapping[str, Callable[[], Any]] | None = None) -> dict[str, str]:
-    """Runs the steps that a run would run, each kind on the largest batch that it can come to.
-
-    Args:
-      session: made with `dry_run`, with its weights; those in memory change, nothing is written.
-      others: what else is to be tried, by name.
-
-    Returns:
-      What the steps took, by name.
+    It changes the weights in memory and writes nothing.
     """
     options, facts = session.options, {"dry run": f"nothing is written to {session.folder}"}
     left = options.num_train_steps - session.step
@@ -144,23 +112,17 @@ def try_steps(session: Session, others: Mapping[str, Callable[[], Any]] | None =
         without = ", without evaluations" if options.do_eval else ""
         facts["training"] = f"at most {duration(left * second)} for {left:,} steps{without}"
     if session.evaluator:
-        facts["evaluation step"] = duration(_seconds(session.evaluator.try_one_batch))
-    for name, step in (others or {}).items():
-        facts[name] = duration(_seconds(step))
-    return facts | _peak_memory()
+        others = {"evaluation step": session.evaluator.try_one_batch} | (others or {})
+    facts |= {name: duration(_seconds(step)) for name, step in (others or {}).items()}
+    used = [f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB of this process"]
+    for device in tf.config.list_logical_devices():
+        if device.device_type in ("GPU", "TPU"):
+            peak = tf.config.experimental.get_memory_info(device.name)["peak"]
+            used.append(f"{peak / 1e9:.2f} GB of {device.device_type}:{device.name.rpartition(':')[2]}")
+    say(aligned(facts | {"peak memory": ", ".join(used)}))
 
 
 def _seconds(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _peak_memory() -> dict[str, str]:
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    shown = [f"{process / 1e9:.2f} GB of this process"]
-    for device in tf.config.list_logical_devices():
-        if device.device_type in ("GPU", "TPU"):
-            peak = tf.config.experimental.get_memory_info(device.name)["peak"]
-            shown.append(f"{peak / 1e9:.2f} GB of {device.device_type}:{device.name.rpartition(':')[2]}")
-    return {"peak memory": ", ".join(shown)}

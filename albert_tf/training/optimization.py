@@ -1,7 +1,7 @@
-"""AdamW, LAMB and the learning-rate schedule, exactly as the original has them.
+"""AdamW, LAMB and the learning-rate schedule, exactly as in the original.
 
 Neither optimizer corrects the bias of its moments. Variables whose names match `EXCLUDED` are not decayed
-and, in LAMB, not adapted. Gradients are clipped by the training loop, once, after they are summed.
+and, in LAMB, not adapted. The training loop clips the gradients once, after it has summed them.
 """
 
 import re
@@ -20,16 +20,14 @@ EXCLUDED = ("LayerNorm", "layer_norm", "bias")
 class WarmupPolynomialDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
     """Polynomial decay to 0 over all steps, replaced by a linear rise during warm-up.
 
-    The rise aims at the full rate, not at the decayed one, so that the rate drops a little where warm-up
-    ends. Step 0 of a run with warm-up has rate 0.
+    The rise ends at the full rate, not at the decayed one, so the rate drops a little after warm-up. With
+    warm-up, step 0 has rate 0.
 
     Args:
       learning_rate: the peak.
-      num_train_steps: where the rate reaches 0.
-      num_warmup_steps: length of the rise; 0 for none.
+      num_train_steps: the step at which the rate reaches 0.
       power: exponent of the decay.
-      start_warmup_step: the step at which the rise starts. Before it the rate is 0 (the original's is
-        negative there).
+      start_warmup_step: the step at which the rise starts; before it the rate is 0 (in the original below 0).
     """
 
     def __init__(
@@ -48,7 +46,7 @@ class WarmupPolynomialDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
         self.start_warmup_step = start_warmup_step
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """float32 rate of the update that follows `step` updates."""
+        """The rate of the update after `step` updates, float32."""
         step = tf.cast(step, tf.float32)
         done = tf.minimum(step, self.num_train_steps) / self.num_train_steps
         rate = self.learning_rate * (1.0 - done) ** self.power
@@ -60,13 +58,8 @@ class WarmupPolynomialDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        return {
-            "learning_rate": self.learning_rate,
-            "num_train_steps": self.num_train_steps,
-            "num_warmup_steps": self.num_warmup_steps,
-            "power": self.power,
-            "start_warmup_step": self.start_warmup_step,
-        }
+        names = ("learning_rate", "num_train_steps", "num_warmup_steps", "power", "start_warmup_step")
+        return {name: getattr(self, name) for name in names}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -74,14 +67,11 @@ class AdamW(tf_keras.optimizers.Optimizer):
     """Adam with decoupled weight decay and without bias correction.
 
     Args:
-      learning_rate: a number or a schedule of the step.
-      weight_decay_rate: share of the weights added to each update.
-      beta_1: decay of the first moment.
-      beta_2: decay of the second moment.
+      weight_decay_rate: share of the weights that is added to each update.
+      beta_1, beta_2: decay of the first and the second moment.
       epsilon: added to the root of the second moment.
-      excluded: regular expressions; matching variables are not decayed.
-      name: the optimizer's name.
-      **kwargs: of `tf_keras.optimizers.Optimizer`.
+      excluded: regular expressions; variables that match one are not decayed.
+      **kwargs: arguments of `tf_keras.optimizers.Optimizer`.
     """
 
     def __init__(
@@ -122,7 +112,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
         variable.assign_sub(self.last_update(variable))
 
     def last_update(self, variable: tf.Variable) -> tf.Tensor:
-        """What the moments, as they are, take off a variable at the rate of the last step."""
+        """The update that the moments give: what the last step subtracted from a variable."""
         index = self._index_dict[self._var_key(variable)]
         m, v = self._moments[0][index], self._moments[1][index]
         update = m / (tf.sqrt(v) + self.epsilon)
@@ -136,24 +126,21 @@ class AdamW(tf_keras.optimizers.Optimizer):
         return 1.0
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor, exclusions included."""
+        """The arguments of the constructor."""
+        numbers = ("weight_decay_rate", "beta_1", "beta_2", "epsilon")
         return {
             **super().get_config(),
             "learning_rate": self._serialize_hyperparameter(self._learning_rate),
-            "weight_decay_rate": self.weight_decay_rate,
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
+            **{name: getattr(self, name) for name in numbers},
             "excluded": list(self.excluded),
         }
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class LAMB(AdamW):
-    """AdamW whose update is scaled by |w| / |update| for each variable (arXiv 1904.00962).
+    """AdamW with an update scaled by |w| / |update| for each variable (arXiv 1904.00962).
 
-    The ratio is 1 where either norm is 0 and for excluded variables. A shared weight has one ratio,
-    however many layers use it.
+    The ratio is 1 if either norm is 0, and for excluded variables. A weight that layers share has one ratio.
     """
 
     def _trust_ratio(self, variable: tf.Variable, update: tf.Tensor, included: bool) -> float | tf.Tensor:

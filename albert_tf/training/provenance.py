@@ -1,4 +1,4 @@
-"""What lies beside the checkpoints of a run: what they are of, written at the start and checked on resume."""
+"""What a run was started with: written into its folder, and compared when it continues."""
 
 import os
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
 from albert_tf.tasks.task import Task
 
-# The flags by which a run comes to other weights. Not among them are devices and paths, since a run may go on
-# elsewhere, nor when it evaluates, saves and stops.
+# The flags that decide which weights a run ends with. Devices and paths may change, since a run may continue
+# elsewhere; so may the steps at which it evaluates, saves and stops.
 _DECISIVE = (
     "seed",
     "train_batch_size",
@@ -32,22 +32,20 @@ _DECISIVE = (
 _STEPS, _WARMUP = ("--num_train_steps", "--train_step"), ("--num_warmup_steps", "--warmup_step")
 _NAMES_IN_FINE_TUNING = {"num_train_steps": "train_step", "num_warmup_steps": "warmup_step"}
 
+_Changes = dict[str, tuple[Any, Any]]  # name -> (old value, new value)
+
 
 class _Started(TypedDict):
-    """What `training.json` holds of how a run was started."""
+    """The fields of `training.json` that a later run reads."""
 
     flags: dict[str, Any]
     settings: NotRequired[dict[str, Any]]
 
 
 def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -> None:
-    """Writes config, vocabulary, task, command and flags beside the checkpoints.
+    """Writes config, vocabulary, task, command and flags into the run's folder.
 
-    Args:
-      folder: the run's.
-      task: what is trained.
-      options: how.
-      step: from which on; not 0 where a run goes on with changed flags. What it was before is kept.
+    `step` is not 0 if a run continues with changed flags; the old description is then kept in the new one.
     """
     task.assets().write(folder)
     settings = task.training_settings()
@@ -58,13 +56,10 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
 
 
 def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
-    """Checks that checkpoints are of this task and, if it is to be trained, of this training.
+    """Raises `InputError` if a folder's checkpoints belong to another task or, in training, another training.
 
-    A run that is to be longer than it was may go on, and any with `allow_changed_flags`; what changed is then
-    written beside the checkpoints.
-
-    Raises:
-      InputError: they are not.
+    A run may become longer, and with `allow_changed_flags` all flags may change; the new flags are then
+    written into the folder.
     """
     _check_task(folder, task)
     changed = _changed_config(folder, task, options.do_train)
@@ -73,7 +68,10 @@ def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
             raise InputError(f"the run in {folder} has {_listed(changed)}")
         return
     settings = _changed_settings(folder, task, options)
-    longer = _taken_out_if_longer(settings)
+    longer: _Changes = {}
+    old_steps, new_steps = next((settings[name] for name in _STEPS if name in settings), (0, 0))
+    if old_steps < new_steps:
+        longer = {name: settings.pop(name) for name in _STEPS + _WARMUP if name in settings}
     changed |= settings
     if changed and not options.allow_changed_flags:
         advice = "give those, --allow_changed_flags or another --output_dir"
@@ -94,54 +92,38 @@ def _check_task(folder: str, task: Task) -> None:
             f"the checkpoints in {folder} are of {kinds[not saved.task]}, not of {kinds[not ours.task]}: "
             "choose another --output_dir"
         )
-    differing = differences(saved, ours)
-    if differing:
+    if differing := differences(saved, ours):
         raise InputError(f"the checkpoints in {folder} are of another task: {', '.join(differing)}")
 
 
-def _changed_config(folder: str, task: Task, do_train: bool) -> dict[str, tuple[Any, Any]]:
-    """Keys of the config with their old and new values, those that count only in training if there is one."""
+def _changed_config(folder: str, task: Task, do_train: bool) -> _Changes:
+    """Fields of the config; those of dropout count only in training."""
     path = os.path.join(folder, CONFIG_FILE)
     if not os.path.exists(path):
         return {}
-    changed = _differences(AlbertConfig.from_json_file(path).to_dict(), task.config.to_dict())
+    changed = _changes(AlbertConfig.from_json_file(path).to_dict(), task.config.to_dict())
     return {key: both for key, both in changed.items() if do_train or not key.endswith("dropout_prob")}
 
 
-def _changed_settings(folder: str, task: Task, options: TrainingOptions) -> dict[str, tuple[Any, Any]]:
-    """Flags and other settings of training with their old and new values."""
+def _changed_settings(folder: str, task: Task, options: TrainingOptions) -> _Changes:
+    """Flags and the task's settings, by the names of flags."""
     started, now = _read(folder), flags_of(options)
-    flags = _differences(started.get("flags", {}), {name: now[name] for name in _DECISIVE})
+    flags = _changes(started.get("flags", {}), {name: now[name] for name in _DECISIVE})
     names = _NAMES_IN_FINE_TUNING if task.describe() else {}
     changed = {names.get(name, name): both for name, both in flags.items()}
-    changed |= _differences(started.get("settings", {}), task.training_settings())
+    changed |= _changes(started.get("settings", {}), task.training_settings())
     return {f"--{name}": both for name, both in changed.items()}
 
 
-def _taken_out_if_longer(changed: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """Takes the number of steps, and that of warm-up, out of what changed if the run is to be longer."""
-    steps = next((both for name, both in changed.items() if name in _STEPS), (0, 0))
-    if steps[0] >= steps[1]:
-        return {}
-    return {name: changed.pop(name) for name in _STEPS + _WARMUP if name in changed}
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The keys of both whose values differ."""
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> _Changes:
     return {key: (old[key], new[key]) for key in old if key in new and old[key] != new[key]}
 
 
 def _read(folder: str) -> dict[str, Any]:
-    """What the run was started with; empty if it does not say, as those of earlier versions."""
+    """The content of `training.json`; empty if there is none, as in runs of earlier versions."""
     path = os.path.join(folder, TRAINING_FILE)
-    if not os.path.exists(path):
-        return {}
-    return dict(read_json(path, _Started))
+    return dict(read_json(path, _Started)) if os.path.exists(path) else {}
 
 
-def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    return ", ".join(f"{name} {_shown(old)}, not {_shown(new)}" for name, (old, new) in changed.items())
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(value) or "no classes" if isinstance(value, list) else str(value)
+def _listed(changed: _Changes) -> str:
+    return ", ".join(f"{name} {old}, not {new}" for name, (old, new) in changed.items())

@@ -1,6 +1,7 @@
-"""`Session`: a model in training or evaluation, its checkpoints and its history in one folder."""
+"""`Session`: a model in training or evaluation, with its checkpoints and its history in one folder."""
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -29,23 +30,15 @@ from albert_tf.training.workers import Workers
 
 
 class Session:
-    """The objects of one run and what they do.
+    """One run: what it holds and what it does.
 
-    What training chose as the best stays chosen: an evaluation alone, if it is not on the data of the
-    history, scores the weights that the folder means, and writes what it finds under a name of its own.
-
-    Args:
-      task: what is trained.
-      options: how.
-      strategy: the devices.
-      workers: the processes.
-      folder: where this process writes.
-      check_interrupted: called after each step; see `Workers.interruptible`.
+    The best weights that training chose stay the best. An evaluation alone on other data than those of the
+    history scores the weights that the folder means, and writes its results under names of their own.
 
     Attributes:
-      results: of the last evaluation in this process, `global_step` among them; empty if there was none.
+      results: results of the last evaluation in this process, with `global_step`; empty if there was none.
       history: all evaluations in the folder.
-      suffix: of the names of what an evaluation writes; empty if the data are those of the history.
+      suffix: ends the names of the files of an evaluation; empty if it is on the data of the history.
     """
 
     def __init__(
@@ -100,35 +93,32 @@ class Session:
                 evaluator=self.evaluator,
                 strategy=strategy,
                 eval_actions=[self._keep_results],
-                # To each multiple, wherever the run begins, so that the means are over the same steps.
+                # A loop ends at a multiple, wherever the run begins: the means are over the same steps.
                 steps_per_loop=lambda step: options.iterations_per_loop - step % options.iterations_per_loop,
                 summary_dir=folder,
                 eval_summary_dir=os.path.join(folder, f"eval{self.suffix}"),
             )
 
     def close(self) -> None:
-        """Ends what goes on beside the steps."""
+        """Ends the threads that read data."""
         if self.trainer:
             self.trainer.close_input()
 
     @property
     def step(self) -> int:
-        """Updates behind the current weights, over all runs in this folder."""
+        """The number of updates of the current weights, over all runs in this folder."""
         return int(self.optimizer.iterations.numpy())
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Of the model and the optimizer."""
+        """The variables of the model and the optimizer."""
         return [*self.model.variables, *self.optimizer.variables]
 
     def find_weights(self) -> None:
         """Takes a checkpoint of the folder, else `--init_checkpoint`, else leaves fresh weights.
 
-        Training continues from the newest checkpoint; all else takes the one that the folder means. Shows the
-        summary of what is going to happen.
-
-        Raises:
-          InputError: there are no weights, they do not fit, or other workers have others.
+        Training continues from the newest checkpoint; everything else takes the one that the folder means.
+        A summary says what will happen. Raises `InputError` if the weights are missing or do not fit.
         """
         options = self.options
         found = self._newest if options.do_train else run_folder.meant_checkpoint(self.folder)
@@ -143,7 +133,6 @@ class Session:
         self.workers.check_same_weights(self.variables)
 
     def _described(self, found: run_folder.Saved) -> str:
-        """What the summary says of the weights in the folder."""
         if self.options.do_train:
             return f"{found} of {self.options.num_train_steps:,}"
         kept = self.checkpoints.kept()
@@ -179,12 +168,12 @@ class Session:
             provenance.describe(self.folder, self.task, options)
 
     def _say_what_happens(self, how: str, where: str, differences: Mapping[str, str] | None = None) -> None:
-        weights = {how if self.options.do_train else "weights": where} | dict(differences or {})
+        weights = {how if self.options.do_train else "weights": where, **(differences or {})}
         facts = summary.before(self.task, self.options, self.strategy, self.model, weights, self.folder)
         say(f"\n{facts}\n")
 
     def say_where_all_is(self, *more: str) -> None:
-        """Shows the paths of checkpoints and results; `more` are those that only the caller knows of."""
+        """Shows the paths of checkpoints and results; `more` are paths that only the caller knows."""
         kept, best = self.checkpoints.kept(), run_folder.best_checkpoint(self.folder)
         results, metric = self.history.of(best.step) if best else None, self.task.best_metric
         result = f"{metric} {results[metric]:.4f}" if results else ""
@@ -193,16 +182,16 @@ class Session:
         say(f"\n{summary.after(self.folder, kept[-1] if kept else None, best, result, more)}")
 
     def path_of(self, name: str, ending: str) -> str:
-        """Where results or the report of an evaluation are written."""
+        """The path of a file of an evaluation, such as its report."""
         return os.path.join(self.folder, f"{name}{self.suffix}{ending}")
 
     def train(self) -> None:
-        """Trains to the last step; where training diverges and it is wanted, past the data that did it."""
+        """Trains to the last step; with `--on_divergence=rollback`, past the data that make it diverge."""
         options, last = self.options, self.options.num_train_steps
         self.rollbacks.forget_after(self.step)
         is_stop = self.step and (self.step % options.save_checkpoints_steps == 0 or self.step == last)
         if options.do_eval and is_stop and not (self.suffix or self.history.of(self.step)):
-            self.evaluate()  # it was interrupted between saving and recording
+            self.evaluate()  # the run was interrupted after it saved and before it recorded
         if self.step >= last:
             say(f"nothing left to train: {self.step} of {last} steps done")
             return
@@ -220,21 +209,14 @@ class Session:
         interval, last = options.save_checkpoints_steps, options.num_train_steps
         assert self.trainer
         self.forecast = Forecast(last - first)
-        self.progress = TrainingProgress(
-            first_step=first,
-            last_step=last,
-            examples_per_step=options.train_batch_size,
-            tokens_per_example=self.task.tokens_per_example,
-            metrics=self.task.progress_metrics,
-            results=self.trainer.own_results,
-        )
+        self.progress = TrainingProgress(self.task, options, first, self.trainer.own_results)
         try:
             with contextlib.closing(self.progress):
                 while self.step < last and not self._should_stop_early():
                     next_stop = (self.step // interval + 1) * interval
                     with without_orbits_prints(options.verbosity):
                         self.controller.train(min(next_stop, last))
-                    # Evaluated before it is saved: weights that are ruined must not be the newest ones.
+                    # The evaluation comes before the checkpoint: ruined weights must not be the newest.
                     if options.do_eval:
                         self._run_evaluation()
                     self.checkpoints.save(self.step)
@@ -257,11 +239,7 @@ class Session:
         say(f"saved {newest}; the same command continues from there")
 
     def _roll_back(self, diverged: Diverged) -> None:
-        """Goes back to the newest checkpoint, to train on the data behind that of the step that diverged.
-
-        Raises:
-          InputError: that is not wanted, or was done too often.
-        """
+        """Goes back to the newest checkpoint and past bad data; `InputError` if not wanted or too often."""
         kept, done = self.checkpoints.newest(), len(self.rollbacks)
         if self.options.on_divergence == "stop" or done == MOST_ROLLBACKS:
             often = f", after {done} rollbacks" if done else ""
@@ -286,15 +264,15 @@ class Session:
         self._record_evaluation()
 
     def evaluate_chosen(self) -> None:
-        """Evaluates the current weights, if that was not the last thing done."""
+        """Evaluates the current weights, unless the last evaluation was of them."""
         if self.results.get("global_step") != self.step:
             self.evaluate()
 
     def evaluate_saved(self) -> None:
-        """Evaluates without training, and leaves the weights that are chosen.
+        """Evaluates without training, and leaves the chosen weights in the model.
 
-        Kept checkpoints that were not evaluated are, and one of them may become the best, unless the data are
-        others than those by which the best was chosen.
+        It also evaluates each kept checkpoint that the history lacks, and one of these may become the best;
+        on other data than those of the history it does neither.
         """
         if not self.suffix:
             for saved in self.checkpoints.kept():
@@ -305,17 +283,17 @@ class Session:
         self.evaluate_chosen()
 
     def restore_best(self) -> None:
-        """Takes the best checkpoint, if there is one, and says which it is."""
+        """Takes the best checkpoint, if there is one, and says its step."""
         saved = run_folder.meant_checkpoint(self.folder)
         if saved and os.path.basename(saved.path) == run_folder.BEST_CHECKPOINT:
             self.checkpoints.restore(saved.path)
             say(f"best by {self.task.best_metric}: step {self.step}")
 
     def _match_history(self, found: run_folder.Saved) -> None:
-        """Makes history and best checkpoint fit the checkpoints that are there; leaves the weights `found`.
+        """Makes history and best checkpoint fit the checkpoints of the folder; leaves the weights `found`.
 
-        They do not fit where the run was killed between recording an evaluation and keeping the best weights,
-        where the user went back to an older checkpoint, or where the history is lost or of other data.
+        They do not fit if the run was killed after it recorded an evaluation and before it saved the best
+        weights, if the user went back to an older checkpoint, or if the history is lost or of other data.
         """
         if self.options.do_train:
             self.history.forget_after(found.step)
@@ -337,15 +315,14 @@ class Session:
     def _make_trainer(self) -> Trainer:
         options = self.options
 
-        def make_batches():
-            first_batch = self.rollbacks.batch_of(self.step)
-            return self.strategy.distribute_datasets_from_function(
-                lambda context: (
-                    self.task.longest_batches(options.train_batch_size, context)
-                    if options.dry_run
-                    else self.task.train_dataset(options.train_batch_size, options.seed, first_batch, context)
+        def make_batches() -> tf.distribute.DistributedDataset:
+            make = functools.partial(self.task.longest_batches, options.train_batch_size)
+            if not options.dry_run:
+                first_batch = self.rollbacks.batch_of(self.step)
+                make = functools.partial(
+                    self.task.train_dataset, options.train_batch_size, options.seed, first_batch
                 )
-            )
+            return self.strategy.distribute_datasets_from_function(make)
 
         return Trainer(
             task=self.task,
@@ -367,7 +344,7 @@ class Session:
             say(line)
         is_due = self.progress.advance(steps)
         self._check_interrupted()
-        # Workers of a cluster must stop at the same step; their lines are due at different ones.
+        # The workers of a cluster must stop at the same step, but show their progress at different steps.
         if is_due and self.workers.is_alone and self.trainer:
             self.trainer.check_steps()
 
@@ -390,11 +367,11 @@ class Session:
         self.results = results
 
     def _record_evaluation(self) -> None:
-        """Keeps what the evaluation gave, then weights that are better than all before."""
+        """Records the results, then saves the weights if they are better than all before."""
         results, is_best = self.results, False
         if not self.suffix and (self.options.do_train or not self.history.of(self.step)):
             is_best = self.history.would_be_best(results)
-            if self.step:  # weights of this run, not what it started from
+            if self.step:  # at step 0 the weights are not of this run
                 self.history.add(results)
                 if is_best:
                     self.checkpoints.save_best()

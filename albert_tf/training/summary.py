@@ -1,4 +1,4 @@
-"""What a run says of itself before it begins, and where everything lies when it has ended."""
+"""What a run says before it begins, and the places of its files that it shows at its end."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,8 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras
 
-from albert_tf.checkpoints.run_folder import (
-    BEST_CHECKPOINT,
-    HISTORY_FILE,
-    PREDICTION_RESULTS,
-    RESULTS,
-    Saved,
-)
+from albert_tf.checkpoints import run_folder
+from albert_tf.checkpoints.run_folder import Saved
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import aligned
 from albert_tf.tasks.task import Task, TrainingData
@@ -26,26 +21,22 @@ def before(
     weights: Mapping[str, str],
     folder: str,
 ) -> str:
-    """What is going to happen, in a few lines.
-
-    Args:
-      task: what is trained or made use of.
-      options: how.
-      strategy: the devices.
-      model: in its scope.
-      weights: where they come from, by name of the fact.
-      folder: where this process writes.
-    """
+    """What the run will do, a line for each fact; `weights` are the facts about the weights by name."""
+    config = task.config
+    groups = f" in {config.num_hidden_groups} groups" if config.num_hidden_groups > 1 else ""
+    layers = f"{config.num_hidden_layers} layers{groups} of width {config.hidden_size}"
     facts = {
         "devices": _devices(strategy, model),
         "strategy": options.distribution_strategy,
         "precision": options.mixed_precision,
-        "model": _shape(task, model),
+        "model": f"{model.count_params():,} parameters, {layers}",
     }
     if options.do_train:
         data = task.training_data()
+        risen = options.start_warmup_step + options.num_warmup_steps
+        warmup = f", warm-up until step {risen:,}" if options.num_warmup_steps else ""
         facts |= {
-            "optimizer": _optimizer(options),
+            "optimizer": f"{options.optimizer}, learning rate {options.learning_rate:.4g}{warmup}",
             "batch": _batch(options, strategy, data),
             "data": data.described,
             **task.facts(),
@@ -56,23 +47,16 @@ def before(
 
 
 def after(folder: str, newest: Saved | None, best: Saved | None, result: str, more: Sequence[str]) -> str:
-    """Where everything lies.
-
-    Args:
-      folder: the run's.
-      newest: its newest checkpoint.
-      best: its best one.
-      result: by which it is the best; empty where that is not known.
-      more: paths of what else was written.
-    """
+    """Where the files of a run are; `result` belongs to the best checkpoint, `more` are further paths."""
     facts = {"folder": folder}
     if best:
-        why = ", ".join(filter(None, [f"step {best.step:,}", result]))
-        facts["best checkpoint"] = f"{BEST_CHECKPOINT} ({why})"
+        why = f"step {best.step:,}, {result}" if result else f"step {best.step:,}"
+        facts["best checkpoint"] = f"{run_folder.BEST_CHECKPOINT} ({why})"
     if newest:
         facts["newest checkpoint"] = os.path.basename(newest.path)
-    names = [f"{name}{suffix}" for name in (RESULTS, PREDICTION_RESULTS) for suffix in (".txt", ".json")]
-    there = [name for name in (*names, HISTORY_FILE) if os.path.exists(os.path.join(folder, name))]
+    stems = (run_folder.RESULTS, run_folder.PREDICTION_RESULTS)
+    names = [*(f"{stem}{ending}" for stem in stems for ending in (".txt", ".json")), run_folder.HISTORY_FILE]
+    there = [name for name in names if os.path.exists(os.path.join(folder, name))]
     there += [os.path.relpath(path, folder) for path in more]
     if there:
         facts["results"] = ", ".join(dict.fromkeys(there))
@@ -87,24 +71,9 @@ def _devices(strategy: tf.distribute.Strategy, model: tf_keras.Model) -> str:
     if kind == "CPU":
         shown += f" ({len(os.sched_getaffinity(0))} cores)"
     elif kind == "GPU":
-        details = [
-            tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices(kind)
-        ]
+        details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices(kind))
         shown += f" ({', '.join(dict.fromkeys(d.get('device_name', '?') for d in details))})"
     return f"{shown} in each of {workers} workers" if workers > 1 else shown
-
-
-def _shape(task: Task, model: tf_keras.Model) -> str:
-    config = task.config
-    groups = f" in {config.num_hidden_groups} groups" if config.num_hidden_groups > 1 else ""
-    layers = f"{config.num_hidden_layers} layers{groups} of width {config.hidden_size}"
-    return f"{model.count_params():,} parameters, {layers}"
-
-
-def _optimizer(options: TrainingOptions) -> str:
-    full = options.start_warmup_step + options.num_warmup_steps
-    rise = f", warm-up until step {full:,}" if options.num_warmup_steps else ""
-    return f"{options.optimizer}, learning rate {options.learning_rate:.4g}{rise}"
 
 
 def _batch(options: TrainingOptions, strategy: tf.distribute.Strategy, data: TrainingData) -> str:
@@ -119,10 +88,8 @@ def _amount(options: TrainingOptions, data: TrainingData) -> str:
     examples = options.num_train_steps * options.train_batch_size
     passes = examples / max(1, data.examples)
     shown = f"{passes:,.0f}" if passes >= 100 else f"{passes:.2g}"
-    return (
-        f"{options.num_train_steps:,} steps, {_tokens(examples * data.tokens_per_example, data)}, "
-        f"the data {shown} times"
-    )
+    tokens = _tokens(examples * data.tokens_per_example, data)
+    return f"{options.num_train_steps:,} steps, {tokens}, the data {shown} times"
 
 
 def _tokens(count: float, data: TrainingData) -> str:

@@ -1,4 +1,4 @@
-"""The training and the evaluation step, for one device or many, under orbit's controller."""
+"""The training step on one or many devices, under orbit's controller."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,24 +20,18 @@ _CLIP_NORM = 1.0
 class Trainer(orbit.AbstractTrainer):
     """Runs training steps.
 
-    Each loss is normalized over the global batch, gradients are summed over micro-batches and devices and
-    clipped once to a global norm of 1, so that the numbers of both change nothing but the dropout.
+    Each loss is normalized over the global batch. Gradients are summed over micro-batches and devices, then
+    clipped once to a global norm of 1. So the numbers of both change only the dropout.
 
     Args:
-      task: what is trained.
-      model: its model, made in the scope of `strategy`.
-      optimizer: applies the gradients; its `iterations` is the global step.
-      strategy: the devices.
-      make_batches: called before the first step, gives an endless distributed dataset.
-      seed: of dropout; each step and micro-batch derives its own from it.
-      after_step: called on the host after each step (after each device loop on a TPU) with the number
-        of steps it ran.
-      micro_batches: into how many parts a device's batch is cut, processed one after another.
-      loss_scale: for float16; steps that overflow are then left out, until the scale is at its least.
+      model: the task's model, made in the scope of `strategy`.
+      optimizer: its `iterations` is the global step.
+      make_batches: called before the first step; returns an endless distributed dataset.
+      seed: seed of dropout, from which each step and micro-batch derives its own.
+      after_step: called on the host with a number of steps: after each step, on a TPU after each loop.
+      micro_batches: the number of parts of a device's batch, which run one after another.
+      loss_scale: for float16; a step that overflows is skipped, unless the scale is at its smallest.
       jit_compile: whether XLA compiles the step; for one device (a TPU compiles it anyway).
-
-    Attributes:
-      loops_on_device: whether `train` is one loop on the device, as it is on a TPU.
     """
 
     def __init__(
@@ -69,22 +63,17 @@ class Trainer(orbit.AbstractTrainer):
             self._metrics = Means(task, strategy)
             self._gradient_norm = tf_keras.metrics.Mean()
             self._first_bad_step = on_all_devices(-1, tf.int64)
-            # Of the last step, until one is bad: then of that one and the one before it.
+            # These belong to the last step; if one was bad, to that step and the one before it.
             self._loss = on_all_devices(0.0, tf.float32)
-            self._norms, self._norms_before = (
-                on_all_devices(tf.zeros(len(model.trainable_variables)), tf.float32) for _ in range(2)
-            )
-        self._reached: list[int] = []  # the variables that the loss reaches, known when a step is traced
+            zeros = tf.zeros(len(model.trainable_variables))
+            self._norms, self._norms_before = (on_all_devices(zeros, tf.float32) for _ in range(2))
+        self._reached: list[int] = []  # variables that the loss depends on; known once a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
-        self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)
+        self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
         self._run_replica = device_step(self.replica_step, jit_compile)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Runs steps; returns the means over them, and the sizes of the last one (see `GroupNorms`).
-
-        Raises:
-          Diverged: loss, gradients or weights are not finite.
-        """
+        """Runs steps; returns means over them and the norms of the last one; may raise `Diverged`."""
         if self._batches is None:
             self._batches = iter(self._make_batches())
         self._metrics.reset()
@@ -104,41 +93,33 @@ class Trainer(orbit.AbstractTrainer):
         return results
 
     def close_input(self) -> None:
-        """Ends the reading of batches; another step would make them anew.
-
-        A thread that reads runs Python: where it still does when the interpreter ends, the process hangs.
-        """
-        del self._batches  # a tf.Module keeps what is only replaced by None
+        """Ends the threads that read batches: the interpreter could hang at its end if they still ran."""
+        del self._batches  # a tf.Module keeps the old value of an attribute that is set to None
         self._batches = None
 
     def start_over(self) -> None:
-        """Forgets divergence, and has the batches made anew before the next step."""
+        """Forgets a divergence; the next step makes the batches again."""
         self.close_input()
         self._first_bad_step.assign(-1)
         self._norms.assign(tf.zeros_like(self._norms))
 
     def results(self) -> dict[str, tf.Tensor]:
-        """Means since the current loop began, `loss` and `learning_rate` among them."""
+        """Means since the current loop began, with `loss` and `learning_rate`."""
         return self._metrics.results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
 
     def own_results(self) -> dict[str, tf.Tensor]:
-        """The same over the devices of this process, which may be asked for at a step of its own."""
+        """The same over the devices of this process; the workers may ask for it at different steps."""
         return self._metrics.own_results() | {"learning_rate": tf.identity(self.optimizer.learning_rate)}
 
     def check(self) -> dict[str, float]:
-        """The sizes of the last step, after at least one in this process; see `GroupNorms`.
-
-        Raises:
-          Diverged: loss or gradients of a step were not finite, or the weights are not.
-        """
+        """The norms of the last step, by group; raises `Diverged` if gradients, loss or weights are bad."""
         self.check_steps()
         updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
         bad = np.flatnonzero(~np.isfinite(weights))
         if bad.size:
             step = int(self.optimizer.iterations.numpy())
-            raise Diverged(
-                f"the norm of {self._variable_names()[bad[0]]} is not finite at step {step}", step - 1
-            )
+            name = self._variable_names()[bad[0]]
+            raise Diverged(f"the norm of {name} is not finite at step {step}", step - 1)
         return self._group_norms.scalars(self._norms.numpy(), updates, weights)
 
     def check_steps(self) -> None:
@@ -153,7 +134,7 @@ class Trainer(orbit.AbstractTrainer):
 
     @tf.function(autograph=False)
     def _norms_of_last_step(self):
-        """Norms of updates and of weights, float32 [variables]."""
+        """Norms of updates and of weights, float32 `[variables]`."""
         variables = self.model.trainable_variables
         updates = norms_of([self.optimizer.last_update(variables[i]) for i in self._reached])
         updates = tf.scatter_nd([[i] for i in self._reached], updates, self._norms.shape)
@@ -169,7 +150,7 @@ class Trainer(orbit.AbstractTrainer):
             self.strategy.run(self._run_replica, args=(next(batches),))
 
     def replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
-        """What a device does in a step, with its share of the global batch."""
+        """The step of one device, with its share of the global batch."""
         replica = tf.distribute.get_replica_context()
         step = self.optimizer.iterations
         weights = replica.all_reduce(tf.distribute.ReduceOp.SUM, self.task.loss_weights(batch))
@@ -177,7 +158,7 @@ class Trainer(orbit.AbstractTrainer):
         first_part = replica.replica_id_in_sync_group * self.micro_batches
 
         def measure(number, part):
-            # The parts of all devices are counted through, so that it does not matter which device has one.
+            # The parts are numbered over all devices: the seed does not depend on the device.
             return self._measure(part, weights, tf.random.fold_in(step_seed, first_part + number))
 
         variables = self.model.trainable_variables
@@ -186,7 +167,7 @@ class Trainer(orbit.AbstractTrainer):
         gradients = [gradients[i] for i in self._reached]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.loss_scale:
-            gradients = self.loss_scale.unscaled(gradients)
+            gradients = [gradient / self.loss_scale.scale for gradient in gradients]
         norms = norms_of(gradients)
         norm = tf.norm(norms)
         gradients, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM, use_norm=norm)
@@ -194,9 +175,8 @@ class Trainer(orbit.AbstractTrainer):
         loss = replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
         is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
         self._watch(loss, norms, is_finite, step)
-        self._gradient_norm.update_state(
-            _or_zero(is_finite, norm), sample_weight=tf.cast(is_finite, tf.float32)
-        )
+        counted = tf.cast(is_finite, tf.float32)
+        self._gradient_norm.update_state(_or_zero(is_finite, norm), sample_weight=counted)
         has_loss = tf.math.is_finite(loss)
         self._metrics.update(
             {name: WeightedSum(*(_or_zero(has_loss, x) for x in parts)) for name, parts in measured.items()}
@@ -208,12 +188,7 @@ class Trainer(orbit.AbstractTrainer):
             self._apply(gradients)
 
     def _measure(self, batch: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor], seed: tf.Tensor):
-        """Differentiates the loss of a part of the global batch.
-
-        Returns:
-          Gradients of all trainable variables, 0 for those that the loss does not reach; the part's share of
-          the loss; metric -> (total, weight).
-        """
+        """Gradients of all trainable variables; the part's share of the loss; metric -> (total, weight)."""
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             measured = self.task.measure(self.model, batch, training=True, dropout_seed=seed)
@@ -222,9 +197,9 @@ class Trainer(orbit.AbstractTrainer):
                 for name in self.task.losses
             ]
             loss = tf.add_n(shares)
-            differentiated = self.loss_scale.scaled(loss) if self.loss_scale else loss
+            differentiated = loss * self.loss_scale.scale if self.loss_scale else loss
         gradients = tape.gradient(differentiated, variables)
-        # The others, such as the pooler's of some tasks, stay as they are.
+        # The other variables, such as the pooler's in some tasks, are not updated.
         self._reached = [i for i, gradient in enumerate(gradients) if gradient is not None]
         # The norm of a sparse gradient with repeated rows would be wrong.
         gradients = [
@@ -234,30 +209,28 @@ class Trainer(orbit.AbstractTrainer):
         return gradients, loss, {name: tuple(measured[name][:2]) for name in self.task.metrics}
 
     def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(gradients, [variables[i] for i in self._reached], strict=True),
-            skip_gradients_aggregation=True,
-        )
+        variables = [self.model.trainable_variables[i] for i in self._reached]
+        pairs = zip(gradients, variables, strict=True)
+        self.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
 
     def _apply_if(
         self, strategy: tf.distribute.Strategy, is_finite: tf.Tensor, gradients: Sequence[tf.Tensor]
     ) -> None:
-        """Updates the variables, or only counts the step; `is_finite` is the same on all devices.
+        """Updates the variables, or only counts the step if it is not finite.
 
-        Above the devices, because optimizers talk to all of them, which they may not in a branch on one.
+        This branch is outside the devices, because an optimizer must not talk to all of them inside a branch.
         """
 
         def apply() -> None:
             strategy.extended.call_for_each_replica(self._apply, args=(gradients,))
 
-        def leave_out() -> None:
+        def skip() -> None:
             self.optimizer.iterations.assign_add(1)
 
-        tf.cond(strategy.experimental_local_results(is_finite)[0], apply, leave_out)
+        tf.cond(strategy.experimental_local_results(is_finite)[0], apply, skip)
 
     def _watch(self, loss: tf.Tensor, norms: tf.Tensor, is_finite: tf.Tensor, step: tf.Tensor) -> None:
-        """Remembers loss and gradient norms of a step, unless one before it was bad, or it is left out."""
+        """Remembers loss and gradient norms of a step, unless it is skipped or an earlier one was bad."""
         norms = tf.scatter_nd([[i] for i in self._reached], norms, self._norms.shape)
         is_bad = ~is_finite
         if self.loss_scale:

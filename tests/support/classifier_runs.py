@@ -1,4 +1,4 @@
-"""run_classifier.py on a tiny model and small files of GLUE."""
+"""Runs run_classifier.py on a tiny model and small files of GLUE."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ refusal = functools.partial(refused, run_classifier.main)
 
 
 def mrpc_flags(glue: pathlib.Path, folder: pathlib.Path) -> dict[str, object]:
-    """Flags of a run in `folder`/run, for which a config is written beside it."""
+    """Flags of a run in `folder`/run; writes its config beside it."""
     CONFIG.to_json_file(str(folder / "albert_config.json"))
     return {
         "task_name": "mrpc",

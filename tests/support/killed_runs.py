@@ -1,4 +1,4 @@
-"""Runs scripts in processes that may be killed, side by side, without importing TensorFlow each time.
+"""Runs scripts side by side in processes that may be killed; they need not import TensorFlow again.
 
     python -m tests.support.killed_runs
 
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass
 class Job:
-    """A run of a script. It gets a signal so long after it began, or after one of the files appeared."""
+    """A run of a script. It gets a signal `seconds` after its start, or after one of the files appears."""
 
     argv: list[str]
     log: str
@@ -72,7 +72,7 @@ def main() -> None:
 
     for line in sys.stdin:
         jobs = [Job(**job) for job in json.loads(line)]
-        # Before TensorFlow has begun any work, of which threads would be lost.
+        # TensorFlow must not have started any threads yet: a fork would lose them.
         children = [_start(job) for job in jobs]
         print(json.dumps(_wait_and_signal(children, jobs)), flush=True)
 

@@ -70,9 +70,9 @@ def make_trainer(
     learning_rate: float = 0.01,
     **settings,
 ) -> Trainer:
-    """A trainer whose every step sees the batch; epsilon is 1, so that gradients near 0 are not blown up.
+    """A trainer whose every step sees the batch; epsilon is 1, so that gradients near 0 stay small.
 
-    Its `replica_step(batch)` runs a step of one device without the time that a graph takes to be built.
+    Its `replica_step(batch)` runs a step of one device and needs no time to build a graph.
     """
     strategy = strategy or tf.distribute.get_strategy()
     tf_keras.utils.set_random_seed(1)
@@ -101,5 +101,5 @@ def make_trainer(
 
 
 def moments_of(trainer: Trainer) -> dict[str, np.ndarray]:
-    """After one step a tenth of its clipped gradients, by the names of the optimizer's variables."""
+    """First moments by variable name: after one step, a tenth of the clipped gradients."""
     return {v.name: v.numpy() for v in trainer.optimizer.variables if "adam_m" in v.name}

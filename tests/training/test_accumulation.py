@@ -21,7 +21,7 @@ def assert_same_steps(one, other):
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_of_a_batch_give_its_gradients_and_metrics(name):
     task, batch = task_and_batch(name)
-    # Of the records of pretraining every third has fewer predictions, so that the parts differ in weight.
+    # Every third record of pretraining has fewer predictions, so the parts differ in weight.
     whole, parts = make_trainer(task, batch), make_trainer(task, batch, micro_batches=4)
     for trainer in (whole, parts):
         trainer.replica_step(batch)

@@ -1,4 +1,4 @@
-"""What training chose as the best stays chosen: evaluations alone, exports, conversions and warm starts."""
+"""The best weights that training chose stay the best in evaluations, exports, conversions, warm starts."""
 
 import json
 import pathlib
@@ -27,7 +27,7 @@ def custom_file(path: pathlib.Path, count: int, with_label: bool = True) -> path
 
 @pytest.fixture(scope="module")
 def once_finished(tmp_path_factory) -> tuple[pathlib.Path, dict[str, object]]:
-    """A run of 4 steps, of which the second is the best, and all are equal on most files."""
+    """A run of 4 steps; the second is the best, and on most files all are equal."""
     folder = tmp_path_factory.mktemp("finished")
     flags = mrpc_flags(write_glue(folder / "glue"), folder)
     flags |= {"task_name": "custom", "data_dir": None}
@@ -55,7 +55,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def finished_on(folder: pathlib.Path) -> pathlib.Path:
-    """The file that the run was trained on, written anew."""
+    """The training file of the run, written again."""
     return custom_file(folder.parent / "train.tsv", 24)
 
 
@@ -100,7 +100,7 @@ def test_another_file_is_scored_with_the_chosen_weights_and_written_beside(finis
     assert exported_results(version)["global_step"] == 2
     assert exported_results(version)["eval_accuracy"] == 1.0
 
-    # Again, also with the command that trained: nothing is chosen now either.
+    # Again, also with the command that trained: that chooses nothing either.
     for more in ([], ["--do_train", f"--train_file={finished_on(folder)}", "--allow_changed_flags"]):
         assert run(flags | {"train_step": 4}, "--do_eval", *more) == 0
         chosen = ("history.json", "eval_results.json", "report.html", "model.ckpt-best.index")
@@ -164,7 +164,7 @@ def test_the_folder_means_its_best_checkpoint_everywhere(finished, tmp_path, cap
     assert run_script(export_saved_model.main, {"input": folder, "export_dir": tmp_path / "export"}) == 0
     [version] = (tmp_path / "export").iterdir()
     assert exported_results(version)["global_step"] == 2
-    (folder / "eval_results.json").write_text('{"global_step": 4, "eval_accuracy": 0.0}')  # as of pretraining
+    (folder / "eval_results.json").write_text('{"global_step": 4, "eval_accuracy": 0.0}')  # as in pretraining
     flags = {"input": folder, "export_dir": tmp_path / "export"}
     assert run_script(export_saved_model.main, flags) == 0
     assert exported_results(tmp_path / "export" / "2")["global_step"] == 2
@@ -180,7 +180,7 @@ def test_without_a_best_one_a_folder_means_its_newest_whole_checkpoint(finished)
     assert meant_checkpoint(str(folder)).step == 3
     (folder / "checkpoint").unlink()
     assert meant_checkpoint(str(folder)).step == 3
-    # A file inside the folder stands for any other.
+    # The name of a checkpoint means that one.
     report = load_weights(AlbertForSequenceClassification(CONFIG, 2), str(folder / "model.ckpt-1"))
     assert "model.ckpt-1 (albert_tf checkpoint, step 1)" in str(report)
 

@@ -1,4 +1,4 @@
-"""The workers of a cluster: what names them, how they meet, and what they say of each other."""
+"""The workers of a cluster: who lists them, how they meet, and what they say about each other."""
 
 import json
 import socket
@@ -71,7 +71,7 @@ def test_a_stranger_is_not_taken_for_a_worker():
         thread = meet(first, problems)
         connection, _ = stranger.accept()
         with connection:
-            connection.sendall(b"\0\0\x18\4\n")  # a server of gRPC, left by an earlier run
+            connection.sendall(b"\0\0\x18\4\n")  # as a gRPC server of an earlier run does
     thread.join()
     assert "no answer from worker 1" in problems[0]
 
@@ -130,4 +130,4 @@ def test_the_chief_of_tf_config_is_the_first_worker(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config("worker", 0, chief=["a:1"], worker=["b:1", "[::1]:2"]))
     assert find_cluster(options()) == Cluster(("a:1", "b:1", "[::1]:2"), 1, "TF_CONFIG")
     flags = {"worker_hosts": "c:1, d:1", "task_index": 0}
-    assert find_cluster(options(**flags)) == Cluster(("c:1", "d:1"), 0)  # flags go before it
+    assert find_cluster(options(**flags)) == Cluster(("c:1", "d:1"), 0)  # flags override it

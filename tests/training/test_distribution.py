@@ -1,4 +1,4 @@
-"""Strategies: what flags give, and clusters of real processes that train what one process trains."""
+"""Strategies: the one that flags name, and clusters of real processes that train what one process trains."""
 
 import dataclasses
 import json
@@ -99,7 +99,7 @@ def pretraining(tmp_path_factory) -> dict[str, object]:
 def workers(
     script: str, flags: dict[str, object], count: int, when: dict[int, dict] | None = None
 ) -> list[Job]:
-    """The jobs of a cluster; `when` says which of them get a signal."""
+    """The jobs of a cluster; `when` tells which of them get a signal."""
     hosts = ",".join(f"localhost:{port}" for port in free_ports(count))
     flags = flags | {"distribution_strategy": "multi_worker_mirrored", "worker_hosts": hosts}
     logs = [f"{flags['output_dir']}-{i}.log" for i in range(count)]
@@ -116,7 +116,7 @@ def assert_same_training(folder: pathlib.Path, expected: pathlib.Path) -> None:
     names = [name for name, kind in kinds.items() if kind == tf.float32]
     assert len(names) == 3 * 32 + 1  # weights, both moments, the learning rate
     for name in names:
-        # Nothing depends on the keys' bias: its gradient is what rounding leaves of 0.
+        # The loss does not depend on the bias of keys: its gradient is 0, up to rounding.
         limit = 1e-4 if "key/bias" in name else 1e-5
         np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=limit, err_msg=name)
     ours, theirs = (

@@ -1,4 +1,4 @@
-"""Divergence: past the data that did it, a bounded number of times, with the same data after a restart."""
+"""Divergence: a run goes past bad data, not too often, and after a restart on the same data."""
 
 import json
 
@@ -16,7 +16,7 @@ from tests.training.test_training import options, saved_steps, weights_at
 
 
 class PoisonedTask(PretrainingTask):
-    """Gives numbers to its batches, and no finite loss to some of them.
+    """Numbers its batches, and makes the loss of some of them infinite.
 
     Attributes:
       poisoned: numbers of the batches that ruin a step.
@@ -58,7 +58,7 @@ def rollback_options(folder, **changes):
 def test_a_run_goes_back_and_past_the_data_that_ruined_it(tmp_path, capsys):
     task = poisoned_task(tmp_path, 5)
     loop.run(task, rollback_options(tmp_path))
-    # Steps 4 and 5 are done again, on what follows batch 5; of the batches after it some may have been drawn.
+    # Steps 4 and 5 run again, on the batches after 5; some later batches may have been read before.
     seen = task.seen_numbers.numpy().tolist()
     assert seen[:6] == [0, 1, 2, 3, 4, 5]
     assert seen[-8:] == [6, 7, 8, 9, 10, 11, 12, 13]
@@ -115,7 +115,7 @@ def test_rollbacks_are_bounded(tmp_path):
     message = r"not finite at step 4 .*, after 3 rollbacks\. Try .*The last checkpoint is .*model\.ckpt-4"
     with pytest.raises(InputError, match=message):
         loop.run(task, rollback_options(tmp_path))
-    with pytest.raises(InputError, match="after 3 rollbacks"):  # nor does a restart begin to count anew
+    with pytest.raises(InputError, match="after 3 rollbacks"):  # a restart goes on counting
         loop.run(task, rollback_options(tmp_path))
     assert saved_steps(tmp_path) == [0, 4]
 

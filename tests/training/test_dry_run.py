@@ -1,4 +1,4 @@
-"""--dry_run: checks what training would check, runs a step of each kind, and leaves everything as it was."""
+"""--dry_run: checks what training would check, runs a step of each kind, and changes no file."""
 
 import fcntl
 import functools
@@ -34,7 +34,7 @@ def flags(tmp_path) -> dict[str, object]:
 
 
 def contents(folder: pathlib.Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of every file, hidden ones too."""
+    """Bytes and time of every file, also of hidden files."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 

@@ -1,4 +1,4 @@
-"""What a run says of the time that it takes."""
+"""What a run says about the time that it needs."""
 
 import datetime
 
@@ -28,7 +28,7 @@ def test_slow_steps_are_shown_in_seconds():
 
 
 def forecasts(steps: int, at_once: int = 1, seconds_of_a_step: float = 2.0) -> dict[int, str]:
-    """What is said after which step; the first one takes a minute."""
+    """What the forecast says, by step; the first step takes a minute."""
     clock = [0.0]
     noon = datetime.datetime(2030, 1, 31, 12)
     forecast = Forecast(steps, lambda: clock[0], lambda: noon + datetime.timedelta(seconds=clock[0]))

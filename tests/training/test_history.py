@@ -25,7 +25,7 @@ def results(step: int, f1: float, loss: float | None = None) -> dict[str, float]
     ([(1, 0.5, 1.0), (2, 0.5, 0.9), (3, 0.5, 2.0)], 2),  # then the lower loss
     ([(1, 0.5, 1.0), (2, 0.5, 1.0), (3, 0.4, 1.0)], 2),  # then the later step
     ([(1, 0.5), (2, 0.5)], 2),  # a benchmark without a loss
-    ([(1, math.nan, 1.0), (2, 0.0, 9.0)], 2),  # what is not a number is the worst
+    ([(1, math.nan, 1.0), (2, 0.0, 9.0)], 2),  # NaN is the worst
     ([(1, 0.5, math.nan), (2, 0.5, 9.0)], 2),
 ])  # fmt: skip
 def test_the_best_is_the_same_wherever_it_is_asked_for(tmp_path, evaluations, best):
@@ -48,7 +48,7 @@ def test_results_that_are_not_a_number_are_never_the_best(tmp_path):
     ([], 0),
     ([(1, 0.5, 1.0)], 0),
     ([(1, 0.5, 1.0), (2, 0.5, 0.9)], 0),
-    ([(1, 0.5, 1.0), (2, 0.5, 1.0), (3, 0.5, 1.0)], 2),  # nothing is learned any more
+    ([(1, 0.5, 1.0), (2, 0.5, 1.0), (3, 0.5, 1.0)], 2),  # the model does not learn any more
     ([(1, 0.6, 1.0), (2, 0.5, 0.1)], 1),
 ])  # fmt: skip
 def test_patience_counts_evaluations_that_are_no_better(tmp_path, evaluations, since):

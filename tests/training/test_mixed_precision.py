@@ -19,7 +19,7 @@ from tests.training.test_training import options, task
 
 POLICIES = {"mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}
 CASES = [(name, "mixed_float16") for name in NAMES] + [("pretraining", "mixed_bfloat16")]
-# Softmax and losses; Rsqrt and SquaredDifference are those of LayerNorm.
+# Softmax and losses; Rsqrt and SquaredDifference belong to LayerNorm.
 FLOAT32_OPS = {"Softmax", "LogSoftmax", "SparseSoftmaxCrossEntropyWithLogits", "Rsqrt", "SquaredDifference"}
 PRODUCTS = {"MatMul", "BatchMatMulV2"}
 
@@ -83,7 +83,7 @@ def test_scale_is_halved_where_a_step_overflows_and_doubled_after_2000_good_ones
 
 
 def overflowing(factor):
-    """A task whose last example has gradients that many times as large, so that float16 overflows."""
+    """A task whose last example has gradients `factor` times as large, so that float16 overflows."""
     job, batch = task_and_batch("mnli")
 
     def measure(model, part, training, dropout_seed, measure=job.measure):

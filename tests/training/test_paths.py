@@ -1,4 +1,4 @@
-"""Every character that a file name may have: scripts work with it, or refuse it before they do anything."""
+"""Every character of a file name: scripts work with it, or refuse it before they do anything."""
 
 import os
 import pathlib
@@ -63,7 +63,7 @@ def test_fine_tuning_and_export_work_in_a_folder_of_an_odd_name(tmp_path, capsys
 
 @pytest.mark.parametrize("character", ["[", "\\", "*", "?", "\udcff"], ids=["[", "\\", "*", "?", "bytes"])
 def test_scripts_refuse_before_they_do_anything(tmp_path, capsys, character):
-    """Where the name is one that TensorFlow cannot read, or would take for the names of others."""
+    """TensorFlow cannot read these names, or would take them for the names of other files."""
     folder = os.path.join(tmp_path, f"a{character}1")
     shown = "not UTF-8" if character == "\udcff" else f"the character {character} for a pattern"
     mrpc = mrpc_flags(tmp_path / "nowhere", tmp_path) | {"output_dir": folder}

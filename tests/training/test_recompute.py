@@ -1,4 +1,4 @@
-"""Gradient checkpointing: the same gradients, with less that is alive at a time."""
+"""Gradient checkpointing: the same gradients, with less memory at a time."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_steps_are_the_same_with_dropout(precision):
 
 
 def peak_of_live_bytes(graph: tf.Graph) -> int:
-    """The most that is alive at a time where operations run in the order in which they were made."""
+    """The most memory in use at a time, if operations run in the order of their creation."""
     operations = graph.get_operations()
     last_use = {}
     for number, operation in enumerate(operations):

@@ -1,4 +1,4 @@
-"""Runs that are killed at any moment end as those that are not: the same bits."""
+"""A run that is killed at any moment ends with the same bits as one that is not."""
 
 import dataclasses
 import pathlib
@@ -75,7 +75,7 @@ def assert_same_checkpoint(first: pathlib.Path, second: pathlib.Path) -> None:
 
 
 def scalars(folder: pathlib.Path) -> dict[tuple[str, int], set[float]]:
-    """TensorBoard's scalars by tag and step, those of speed left out; several where a step was done again."""
+    """TensorBoard's scalars by tag and step, without speed; several values if a step ran again."""
     found = {}
     for path in sorted(folder.glob("events*")):
         try:
@@ -86,7 +86,7 @@ def scalars(folder: pathlib.Path) -> dict[tuple[str, int], set[float]]:
                         number = float(tf.make_ndarray(value.tensor))
                         found.setdefault((value.tag, event.step), set()).add(number)
         except tf.errors.DataLossError:
-            pass  # the process was killed as it wrote its last event
+            pass  # the process was killed while it wrote its last event
     return found
 
 

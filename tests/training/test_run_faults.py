@@ -1,4 +1,4 @@
-"""Torn checkpoints, a full disk, two runs in one folder, other flags: what a run copes with."""
+"""A run copes with torn checkpoints, a full disk, two runs in one folder, and other flags."""
 
 import dataclasses
 import json
@@ -138,7 +138,7 @@ def test_what_killed_processes_left_is_removed(trained, tmp_path):
     (trained / "checkpoint.tmp1ecb83").write_text("model_checkpoint_path")
     for name in ("eval_results.json", "history.json", "report-dev-12345678.html"):
         (trained / f".{name}.host.1.incomplete").write_text("half")
-    (trained / ".features.tf_record.host.2.incomplete").touch()  # of a run that has not come to the lock
+    (trained / ".features.tf_record.host.2.incomplete").touch()  # of a run that does not hold the lock yet
     go_on(tmp_path)
     assert not list(trained.glob("*_temp"))
     assert not list(trained.glob("checkpoint.tmp*"))
@@ -148,7 +148,7 @@ def test_what_killed_processes_left_is_removed(trained, tmp_path):
 def test_a_full_disk_leaves_the_checkpoints_before_as_they_are(trained, tmp_path):
     before = {path.name: path.read_bytes() for path in trained.glob("model.ckpt*")}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # what a full disk does, for large files
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # as a full disk does, for large files
     try:
         message = r"model\.ckpt-12 could not be saved \(.*\); the newest checkpoint is .*model\.ckpt-9"
         with pytest.raises(InputError, match=message):

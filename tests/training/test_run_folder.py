@@ -1,4 +1,4 @@
-"""The folder of a run through kills, interruptions, lost and damaged files, and checkpoints of others."""
+"""The folder of a run: kills, interruptions, lost and damaged files, and checkpoints of other programs."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""What a run says of itself at its start and its end."""
+"""What a run says at its start and its end."""
 
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.tasks.pretraining import PretrainingTask

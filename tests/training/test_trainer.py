@@ -1,4 +1,4 @@
-"""One training step: what is clipped, what is normalized, what compiles."""
+"""One training step: clipping, normalization, compilation."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tests.support.task_batches import task_and_batch
 
 
 class SlopeTask(Task):
-    """A loss of known gradient: the weighted mean over examples of 3 w0 + 4 w1, or of another slope."""
+    """A loss with a known gradient: the weighted mean over examples of 3 w0 + 4 w1, or with another slope."""
 
     metrics = losses = ("loss_of_slopes",)
     best_metric = "loss_of_slopes"
@@ -98,7 +98,7 @@ def weights_batches(context):
 def test_gradients_are_summed_then_clipped_once_to_norm_1(devices, two_devices):
     steps = trainer(SlopeTask(), lambda: AdamW(learning_rate=0.0), two_devices if devices == 2 else None)
     results = steps.train(tf.constant(1))
-    # The examples weigh 1, 1, 1 and 5, so that the second device has three quarters of the weight.
+    # The examples weigh 1, 1, 1 and 5, so the second device has three quarters of the weight.
     np.testing.assert_allclose(results["gradient_norm"], 5.0, rtol=1e-6)
     np.testing.assert_allclose(results["loss"], 7.0, rtol=1e-6)
     moment = next(v for v in steps.optimizer.variables if "adam_m" in v.name)
@@ -165,7 +165,7 @@ def test_first_step_that_is_not_finite_is_told():
 
 def test_variable_whose_gradient_is_not_finite_is_named():
     task = SlopeTask()
-    task.slope = (3e38, 3e38)  # the sum of the two is not finite, but for weights of opposite sign
+    task.slope = (3e38, 3e38)  # the sum of the two is finite only for weights of opposite sign
     steps = trainer(task, lambda: AdamW(learning_rate=1.0))
     steps.model.trainable_variables[0].assign([[1.0], [-1.0]])
     with pytest.raises(Diverged, match=r"^the gradient of dense.*kernel is not finite at step 0$"):
@@ -234,7 +234,7 @@ def test_whole_evaluation_step_compiles_with_xla_and_gives_the_same():
 
 
 def test_the_loop_of_a_tpu_trains_what_single_steps_train():
-    """It runs on the host here: only a TPU takes it to the device."""
+    """Here it runs on the host: only a TPU runs it on the device."""
     weights = []
     for loops_on_device in (False, True):
         tf_keras.utils.set_random_seed(1)

@@ -53,21 +53,6 @@ def weights_at(prefix: pathlib.Path) -> dict[str, np.ndarray]:
     return {variable_name(v): v.numpy() for v in model.variables}
 
 
-def test_two_devices_train_the_weights_of_one(tmp_path, two_devices):
-    results = []
-    for name, strategy in [("one", None), ("two", two_devices)]:
-        folder = tmp_path / name
-        folder.mkdir()
-        # Every third record holds fewer predictions: the two halves of a batch differ in weight.
-        results.append(loop.run(task(folder), options(folder), strategy))
-    one, two = (weights_at(tmp_path / name / "model" / "model.ckpt-6") for name in ("one", "two"))
-    for name in one:
-        np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
-    assert results[0].keys() == results[1].keys()
-    for name in results[0]:
-        np.testing.assert_allclose(results[1][name], results[0][name], rtol=1e-4, err_msg=name)
-
-
 def test_one_seed_gives_one_model_and_another_seed_another(tmp_path):
     config = dataclasses.replace(CONFIG, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     weights = []

@@ -1,4 +1,4 @@
-"""The paper's warm starts, by the real scripts: depth, groups, and tasks that begin with MNLI."""
+"""The paper's warm starts with the real scripts: depth, groups, and tasks that begin with MNLI."""
 
 import dataclasses
 import functools
@@ -27,7 +27,7 @@ pretrain = functools.partial(run_script, run_pretraining.main)
 
 @pytest.fixture
 def flags(tmp_path) -> dict[str, object]:
-    """Of one step, whose learning rate is 0 because of warm-up."""
+    """Flags of one step; its learning rate is 0 because of warm-up."""
     return {
         "input_file": write_records(str(tmp_path / "train.tfrecord")),
         "output_dir": tmp_path / "warm",
@@ -150,7 +150,7 @@ def test_fine_tuning_takes_a_deeper_config_than_the_weights_have(mnli, tmp_path,
     printed = capsys.readouterr().err
     assert "depth        4 layers, with the weights of 2\n" in printed
     assert "warning" not in printed
-    # Where they are not trained, it is probably a mistake.
+    # Without training, another depth is probably a mistake.
     evaluated = flags | {"output_dir": tmp_path / "other", "task_name": "mnli"}
     assert classifier_runs.run(evaluated, "--do_eval") == 0
     assert "num_hidden_layers is 4 in the model and 2 in the config" in capsys.readouterr().err
