@@ -110,6 +110,7 @@ def test_labels_of_a_hugging_face_folder_are_known(texts, tmp_path):
 ])  # fmt: skip
 def test_weights_of_another_kind_are_refused(texts, tmp_path, capsys, head, labels, names, more, message):
     flags = texts | {"init_checkpoint": hf_folder(tmp_path / "hf", head, labels, names), "max_seq_length": 16}
+    flags["test_file"] = table(tmp_path / "unlabelled.tsv", "text")
     assert message in refusal(capsys, run(flags, "--do_predict", *more.split()))
 
 
@@ -118,6 +119,7 @@ def test_what_a_checkpoint_does_not_say_of_its_head_is_assumed_in_the_summary(te
     CONFIG.to_json_file(str(tmp_path / "albert_config.json"))
     texts |= {"init_checkpoint": write_checkpoint(tmp_path / "model.ckpt", weights_of(model))}
     texts |= {"spm_model_file": testing.SPM_MODEL_FILE, "max_seq_length": 16}
+    texts["test_file"] = table(tmp_path / "unlabelled.tsv", "text")
     assert run(texts, "--do_predict", "--is_score") == 0
     assert "taken for a model for classification; the checkpoint does not say" in capsys.readouterr().err
 

@@ -106,7 +106,7 @@ def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
     # What a run leaves converts as it is.
     argv = [f"--input={tmp_path / 'model'}", f"--output={tmp_path / 'out' / 'm'}", "--output_format=original"]
     assert convert_checkpoint.main(["convert_checkpoint.py", *argv]) == 0
-    assert "(albert_tf checkpoint): 32 variables loaded, 0 missing" in capsys.readouterr().out
+    assert "(albert_tf checkpoint, step 1): 32 variables loaded, 0 missing" in capsys.readouterr().out
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):

@@ -120,7 +120,7 @@ def test_a_task_begins_with_the_encoder_and_pooler_of_mnli(mnli, tmp_path, capsy
     capsys.readouterr()
     assert classifier_runs.run(flags, "--do_train") == 0
     printed = capsys.readouterr().err
-    assert f"starts from  {mnli / 'run' / 'model.ckpt-best'} (albert_tf checkpoint)\n" in printed
+    assert f"starts from  {mnli / 'run' / 'model.ckpt-best'} (albert_tf checkpoint, step " in printed
     head = "fresh; the checkpoint has the head of the task mnli (contradiction, entailment, neutral)"
     assert f"head         {head}\n" in printed
     assert "warning" not in printed

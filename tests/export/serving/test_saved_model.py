@@ -314,7 +314,8 @@ def test_versions_are_counted_and_none_is_replaced(tmp_path):
 def test_a_failed_export_leaves_nothing(tmp_path):
     trained = trained_model("encoder")
     served = serve(trained, {})
-    without_vocabulary = dataclasses.replace(trained, spm_model_file=str(tmp_path / "removed.model"))
+    assets = dataclasses.replace(trained.assets, spm_model_file=str(tmp_path / "removed.model"))
+    without_vocabulary = dataclasses.replace(trained, assets=assets)
     with pytest.raises((OSError, InputError), match=r"removed\.model"):
         write_saved_model(served, without_vocabulary, str(tmp_path / "export"))
     assert not list(tmp_path.glob("export/*"))

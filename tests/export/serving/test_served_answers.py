@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import run_squad
 from albert_tf import testing
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving import saved_model
@@ -54,12 +55,12 @@ def trained_model(version, **attributes):
     tokenizer = load_tokenizer(**VOCABULARIES[version])
     tf_keras.utils.set_random_seed(1)
     config = testing.tiny_config(initializer_range=0.5, vocab_size=tokenizer.vocab_size)
+    task = {"task_name": NAMES[version], "label_names": [], "max_seq_length": MAX_SEQ_LENGTH}
     values = {
         "model": SquadTask(version, {}, {}, config=config, max_seq_length=MAX_SEQ_LENGTH).build_model(),
         "head": {"1.1": "question_answering", "2.0": "question_answering_v2"}[version],
         "tokenizer": tokenizer,
-        **VOCABULARIES[version],
-        "task": {"task_name": NAMES[version], "label_names": [], "max_seq_length": MAX_SEQ_LENGTH},
+        "assets": Assets(config=config, **VOCABULARIES[version], task=task),
         "metrics": {"null_score_diff_threshold": 0.0},
         "training": None,
         "path": "run",
