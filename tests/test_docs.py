@@ -107,3 +107,19 @@ def test_the_kubernetes_job_starts_the_workers_that_it_lists():
         options = flags.parse(run_pretraining.PretrainingOptions, words[words.index("run_pretraining.py") :])
         hosts = tuple(f"{name}-{i}.{pod['subdomain']}:{port}" for i in range(workers))
         assert find_cluster(options) == Cluster(hosts, index)
+
+
+def test_the_owners_of_ideas_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("## The owner of each idea") : page.index("## How data flow")]
+    names = re.findall(r"`([a-z_]+(?:/[a-z_]+)*)(?:\.([A-Za-z_]+))?`", table)
+    checked = 0
+    for path, name in names:
+        module = ROOT / "albert_tf" / f"{path}.py"
+        if name == "py" or "/" in path or (module.exists() and name):
+            assert module.exists() or ((name is None or not name) and module.with_suffix("").is_dir()), path
+            if name and name != "py":
+                text = module.read_text(encoding="utf-8")
+                assert re.search(rf"^(?:def|class) {name}\b|^{name}\b", text, re.MULTILINE), f"{path}.{name}"
+            checked += 1
+    assert checked > 15
