@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
-from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.script import script
+from albert_tf.cli.text import progress_bar
 from albert_tf.serving.client import PORTS, ServingClient
 from albert_tf.serving.rows import STANDARD_INPUT, Row, opened, rows_of_file, rows_of_pairs
 from albert_tf.serving.signature import Signature

@@ -43,7 +43,7 @@ def make_files(
 ) -> None:
     """Writes one model with random weights in all forms that the contenders with these names run."""
     from albert_tf.checkpoints.huggingface import write_folder
-    from albert_tf.export.device.converters import LiteRTConverter, convert_to_onnx
+    from albert_tf.export.device.to_device import LiteRTConverter, convert_to_onnx
     from albert_tf.export.device.token_model import TokenModel
     from albert_tf.export.serving.saved_model import serve, write_saved_model
     from albert_tf.layers.variables import variable_name

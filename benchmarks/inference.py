@@ -21,8 +21,8 @@ import numpy as np
 
 from albert_tf.cli import flags
 from albert_tf.cli.flags import option
-from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.script import script
+from albert_tf.cli.text import progress_bar
 from albert_tf.errors import InputError
 from benchmarks import contenders
 from benchmarks.contenders import OURS, PEERS, PRODUCT, Contender

@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 from albert_tf.cli.flags import ScriptOptions, option
-from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.script import script
+from albert_tf.cli.text import progress_bar
 
 _WAYS = (
     (),

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
 from albert_tf.cli.flags import flags_of
-from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.text import progress_bar
 from albert_tf.data import records
 from albert_tf.errors import InputError
 from albert_tf.files import (

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from albert_tf.cli import flags
-from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.script import script
+from albert_tf.cli.text import progress_bar
 from albert_tf.files import appear_when_complete, file_size
 from albert_tf.tokenization.preprocessing import preprocess_text
 from albert_tf.tokenization.sentencepiece_training import train_sentencepiece, vocabulary_listing

@@ -8,8 +8,8 @@ import sys
 
 from albert_tf.cli import flags
 from albert_tf.cli.flags import option
-from albert_tf.cli.progress import progress_bar
 from albert_tf.cli.script import script
+from albert_tf.cli.text import progress_bar
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
 

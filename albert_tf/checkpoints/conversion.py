@@ -9,8 +9,7 @@ import tf_keras
 
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets, vocabularies_in
-from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.loading import LoadReport, assign, warn_of
 from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original

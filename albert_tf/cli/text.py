@@ -1,12 +1,41 @@
-"""How commands print lines, results, facts, tables, bars, numbers, times, rates and sizes."""
+"""How commands print progress, lines, results, facts, tables, bars, numbers, times, rates and sizes."""
 
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
+from typing import Any
 
 from tabulate import tabulate
 from tqdm import tqdm
+
+LOG_INTERVAL = 10.0  # seconds between lines if the output is not a terminal
+
+
+class _Lines:
+    """A stream that makes lines of tqdm's carriage returns, and writes no line twice in a row."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        line = text.replace("\x1b[A", "").strip()
+        if line and line != self._last:
+            self._last = line
+            self._stream.write(line + "\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def progress_bar(**arguments: Any) -> tqdm:
+    """A `tqdm` bar on standard error; takes tqdm's own arguments."""
+    if sys.stderr.isatty():
+        return tqdm(**arguments)
+    log = {"file": _Lines(sys.stderr), "mininterval": LOG_INTERVAL, "maxinterval": LOG_INTERVAL}
+    return tqdm(**({"delay": 1e-6} | log | arguments))
+
 
 _COLUMNS = 80
 _NAME_WIDTH = 22

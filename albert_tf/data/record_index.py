@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.text import progress_bar
 from albert_tf.data.tfrecord import find_blocks, read_block
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete

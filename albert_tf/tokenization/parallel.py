@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.text import progress_bar
 from albert_tf.errors import InputWarning
 from albert_tf.tokenization.tokenizer import TokenizedTexts, Tokenizer
 

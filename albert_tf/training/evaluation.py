@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.cli.options import TrainingOptions
-from albert_tf.cli.progress import progress_bar
+from albert_tf.cli.text import progress_bar
 from albert_tf.data.batching import FILLER
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.task import Task, WeightedSum

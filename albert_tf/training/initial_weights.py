@@ -6,8 +6,7 @@ from typing import Any
 import tf_keras
 
 from albert_tf.checkpoints.assets import Assets, differences
-from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.loading import LoadReport, assign, warn_of
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig

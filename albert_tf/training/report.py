@@ -16,8 +16,7 @@ import tensorflow as tf
 
 from albert_tf.checkpoints.run_folder import RESULTS
 from albert_tf.cli.options import TrainingOptions
-from albert_tf.cli.progress import progress_bar
-from albert_tf.cli.text import duration, format_results, per_second
+from albert_tf.cli.text import duration, format_results, per_second, progress_bar
 from albert_tf.files import appear_when_complete
 from albert_tf.tasks.task import Task
 

@@ -17,7 +17,7 @@ import tf_keras
 import albert_tf
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets
-from albert_tf.checkpoints.report import LoadReport
+from albert_tf.checkpoints.loading import LoadReport
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_original
 from albert_tf.checkpoints.weight_source import HUB_TF1, HUB_TF2, HUGGINGFACE, NATIVE, ORIGINAL

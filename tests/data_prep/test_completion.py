@@ -10,7 +10,7 @@ from albert_tf import testing
 from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
 from data_prep import jobs
-from data_prep.completion import Completion
+from data_prep.execution import Completion
 from data_prep.options import Options
 from data_prep.work_files import WorkFiles
 

@@ -110,7 +110,7 @@ def test_a_run_starts_from_a_hugging_face_folder(flags, tmp_path, capsys):
 
 
 def test_log_of_a_run_shows_progress_with_rate_and_time_left(flags, capsys, monkeypatch):
-    monkeypatch.setattr("albert_tf.cli.progress.LOG_INTERVAL", 0.0)
+    monkeypatch.setattr("albert_tf.cli.text.LOG_INTERVAL", 0.0)
     monkeypatch.setattr("albert_tf.training.report.REFRESH_SECONDS", 0.0)
     assert run(flags) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]

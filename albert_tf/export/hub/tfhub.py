@@ -4,13 +4,10 @@ import contextlib
 import dataclasses
 import os
 
-from albert_tf.checkpoints.hub import is_module
-from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.report import LoadReport
-from albert_tf.checkpoints.sources import open_source
+from albert_tf.checkpoints.loading import LoadReport, assign, warn_of
+from albert_tf.checkpoints.sources import is_module, open_source
 from albert_tf.errors import InputError
-from albert_tf.export.hub.module import save_hub_module
-from albert_tf.export.hub.preprocessing_module import save_hub_preprocessing
+from albert_tf.export.hub.module import save_hub_module, save_hub_preprocessing
 from albert_tf.files import folder_appears_when_complete
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.task import check_length

@@ -15,9 +15,9 @@ import export_to_device
 from albert_tf import testing
 from albert_tf.errors import InputError
 from albert_tf.export.device import to_device
-from albert_tf.export.device.converters import LiteRTConverter, convert_to_onnx, missing_packages
 from albert_tf.export.device.device_check import Comparison, DeviceCheck
 from albert_tf.export.device.runtimes import run_in_own_process
+from albert_tf.export.device.to_device import LiteRTConverter, convert_to_onnx, missing_packages
 from albert_tf.export.device.token_model import TokenModel
 from albert_tf.tokenization import load_tokenizer
 from tests.support.checkpoint_files import weights_of, write_checkpoint

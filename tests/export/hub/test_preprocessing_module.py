@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from albert_tf import testing
 from albert_tf.data.features import text_features
-from albert_tf.export.hub.preprocessing_module import save_hub_preprocessing
+from albert_tf.export.hub.module import save_hub_preprocessing
 from albert_tf.tokenization import load_tokenizer
 
 LENGTH = 12
