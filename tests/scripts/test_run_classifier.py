@@ -223,7 +223,7 @@ def test_the_papers_hyperparameters_are_shown_and_flags_go_before_them(flags, ca
     flags |= {"task_name": "rte", "hparams": "paper", "train_step": 1, "warmup_step": 0}
     assert run(flags, "--do_train") == 0
     printed = capsys.readouterr().err
-    assert "hyperparameters: the paper's, Table 14" in printed
+    assert "hyperparameters: those of the paper's Table 14" in printed
     assert "learning rate 3e-05\n" in printed
 
 
