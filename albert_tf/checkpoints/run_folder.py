@@ -19,6 +19,7 @@ ROLLBACKS_FILE = "rollbacks.json"
 RESULTS, PREDICTION_RESULTS = "eval_results", "predict_results"  # each is a .txt and a .json
 RESULTS_FILE = f"{RESULTS}.json"
 SEEDS_FILE = "seeds.json"
+PREDICTIONS_FILE = "predictions.tsv"
 REPORT = "report"  # .html
 RECORD_INDEX_FILE = "record_index.npz"
 LOCK_FILE = ".lock"

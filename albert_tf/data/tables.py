@@ -1,22 +1,31 @@
-"""Columns of a TSV or JSON-lines file, with the place of every value for error messages.
+"""Columns of a TSV, CSV or JSON-lines file, with the place of every value for error messages.
 
 The readers raise `InputError` with file and line if a file cannot be read, holds no rows or lacks a value.
 """
 
 import codecs
+import contextlib
+import csv
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+import sys
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from albert_tf.errors import InputError
 
 _LARGEST = float(np.finfo(np.float32).max)
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+# Rows of cells as in RFC 4180, with tabs: a quote is the border of a quoted cell, or doubled inside of one.
+_QUOTED = re.compile(r'(?:(?:"(?:[^"]|"")*+"|[^"\t\n]*+)(?:[\t\n]|\Z))*+')
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,24 +51,88 @@ class Table:
         self._refuse(column, np.array([not value.strip() for value in values]), "is empty")
         return values
 
+    def names(self, column: str) -> list[str]:
+        """A column of names of examples or classes, without the blanks around them.
+
+        None may be blank, or hold a tab or a line end.
+        """
+        names = [value.strip() for value in self.texts(column)]
+        broken = np.array([bool(re.search(r"[\t\r\n]", name)) for name in names])
+        self._refuse(column, broken, "holds a tab or a line end")
+        return names
+
+    def class_names(self, column: str) -> list[str]:
+        """The different labels of a column; `InputError` names two that look alike.
+
+        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded.
+        """
+        first: dict[str, int] = {}
+        for name, line in zip(self.names(column), self.lines, strict=True):
+            first.setdefault(name, line)
+        alike: dict[str, str] = {}
+        for name, line in first.items():
+            other = alike.setdefault(as_seen(name), name)
+            if other is not name:
+                found = f"{_listed([column])} {name!a} looks like {other!a} in line {first[other]}"
+                raise InputError(f"{self.path}:{line}: {found}, but is another label")
+        return list(first)
+
     def labels(self, column: str, label_names: Sequence[str]) -> np.ndarray:
-        """A column's class numbers, int32 [rows]; without label names its scores, float32 [rows]."""
+        """A column's class numbers, int32 [rows]; without label names its scores, float32 [rows].
+
+        Blanks around a label do not count.
+        """
+        values = [value.strip() for value in self.columns[column]]
         if not label_names:
-            scores = np.array([_number(value) for value in self.columns[column]], np.float32)
+            scores = np.array([_number(value) for value in values], np.float32)
             self._refuse(column, np.isnan(scores), "is not a finite number")
             return scores
-        numbers = {name: number for number, name in enumerate(label_names)}
-        classes = np.array([numbers.get(value, -1) for value in self.columns[column]], np.int32)
-        self._refuse(column, classes < 0, f"is not one of the labels {_short(', '.join(label_names))}")
+        numbers = {name.strip(): number for number, name in enumerate(label_names)}
+        classes = np.array([numbers.get(value, -1) for value in values], np.int32)
+        self._refuse(column, classes < 0, f"is not one of the labels {_listed(label_names)}")
         return classes
 
     def _refuse(self, column: str, bad: np.ndarray, what: str) -> None:
         """Raises `InputError` about the first bad value of a column, if there is one."""
         if bad.any():
             row = int(np.argmax(bad))
-            value = self.columns[column][row]
-            shown = f"{column} {_short(value)!r}" if value else column
+            value = _short(self.columns[column][row])
+            quoted = repr(value) if unicodedata.is_normalized("NFC", value) else ascii(value)
+            shown = f"{_listed([column])} {quoted}" if value else _listed([column])
             raise InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")
+
+
+def read_table(path: str, columns: Sequence[str], *, scalars: Collection[str] = ()) -> Table:
+    """Reads columns of a `.csv` or `.tsv` file with a header, or keys of a `.jsonl` or `.json` file.
+
+    A `.csv` file is as RFC 4180 says, with commas; with semicolons if its first line has those and no comma.
+    In a `.tsv` file a quote is a character like any other, unless all quotes fit that rule: each is the
+    border of a whole cell, or doubled inside such a cell. If each line has as many tabs as the header, each
+    line is a row, so that the rule must hold line by line. For `scalars` see `read_jsonl`.
+    """
+    columns = list(dict.fromkeys(columns))
+    if _kind(path) in (".jsonl", ".json"):
+        return read_jsonl(path, columns, scalars=scalars)
+    digest = hashlib.sha256()
+    return _columns(path, columns, _rows_with_header(path, digest), digest)
+
+
+def has_column(path: str, column: str) -> bool:
+    """Whether `read_table` would find a column: in the header, or as a key of an object of a JSON file.
+
+    A file that cannot be read has none; `read_table` says why.
+    """
+    try:
+        if _kind(path) not in (".jsonl", ".json"):
+            return column in next(_rows_with_header(path), (1, []))[1]
+        for line in _lines(path):
+            with contextlib.suppress(ValueError, RecursionError):
+                record = json.loads(line)
+                if isinstance(record, dict) and column in record:
+                    return True
+    except InputError:
+        pass
+    return False
 
 
 def read_tsv(
@@ -76,24 +149,10 @@ def read_tsv(
       pad_short_rows: whether a row with too few values gets empty ones; by default that is an error.
     """
     digest = hashlib.sha256()
-    lines = _lines(path, digest)
-    first = 1
-    if header is None:
-        line = next(lines, None)
-        if line is None:
-            raise InputError(f"{path} is empty")
-        header, first = line.split("\t"), 2
-    width = len(header)
-    indices = [_find_column(name, header, path) for name in columns]
-    rows = []
-    for number, line in enumerate(lines, first):
-        values = line.split("\t")
-        if len(values) < width and pad_short_rows:
-            values += [""] * (width - len(values))
-        if len(values) != width:
-            raise InputError(f"{path}:{number}: expected {width} columns, found {len(values)}")
-        rows.append([values[i] for i in indices])
-    return _table(path, columns, rows, range(first, first + len(rows)), digest.hexdigest())
+    rows = _rows(path, "\t", is_quoted=False, digest=digest)
+    if header is not None:
+        rows = itertools.chain([(0, list(header))], rows)
+    return _columns(path, columns, rows, digest, pad_short_rows)
 
 
 def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = ()) -> Table:
@@ -102,8 +161,7 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
     Args:
       path: the file: UTF-8, lines end with \n or \r\n.
       columns: the keys to read. Their values are strings.
-      scalars: those keys whose values may also be numbers and booleans, which stay as JSON spells them, and
-        must not hold tabs or line ends.
+      scalars: those keys whose values may also be finite numbers and booleans, which stay as JSON has them.
     """
     digest = hashlib.sha256()
     numbers, rows = [], []
@@ -123,13 +181,29 @@ def digest_of(*values: Any) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
-def _lines(path: str, digest: Any) -> Iterator[str]:
+def as_seen(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
+    """What texts that look alike have in common: their visible characters, in a Unicode normal form."""
+    composed = unicodedata.normalize(form, text)
+    visible = "".join(c for c in composed if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    return " ".join(visible.split())
+
+
+def _kind(path: str) -> str:
+    """The ending of a table's name, in lower case."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in (".csv", ".tsv", ".jsonl", ".json"):
+        raise InputError(f"{path}: expected a file name that ends in .csv, .tsv, .jsonl or .json")
+    return ending
+
+
+def _lines(path: str, digest: Any = None) -> Iterator[str]:
     """The lines of a file, without empty ones at its end; its bytes also update the `hashlib` object."""
     empty = 0
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                digest.update(line)
+                if digest:
+                    digest.update(line)
                 if number == 1:
                     line = line.removeprefix(codecs.BOM_UTF8)
                 try:
@@ -144,9 +218,75 @@ def _lines(path: str, digest: Any) -> Iterator[str]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def _rows_with_header(path: str, digest: Any = None) -> Iterator[tuple[int, list[str]]]:
+    """See `_rows`; the file's name and content tell the delimiter, and what quotes are."""
+    if _kind(path) == ".tsv":
+        return _rows(path, "\t", _has_quoted_cells(path), digest)
+    first = next(_lines(path), "")
+    return _rows(path, ";" if ";" in first and "," not in first else ",", True, digest)
+
+
+def _has_quoted_cells(path: str) -> bool:
+    """Whether the quotes of a `.tsv` file are those of CSV; see `read_table`."""
+    if not any('"' in line for line in _lines(path)):
+        return False
+    lines = list(_lines(path))
+    width = lines[0].count("\t")
+    by_line = all(map(_QUOTED.fullmatch, lines))
+    if by_line or (width and all(line.count("\t") == width for line in lines)):
+        return by_line
+    together = bool(_QUOTED.fullmatch("\n".join(lines)))
+    if together and not width:
+        raise InputError(f"{path}: quotes may join lines, or be text; write the file as .csv or .jsonl")
+    return together
+
+
+def _rows(path: str, delimiter: str, is_quoted: bool, digest: Any) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, with the number of its first line."""
+    lines = _lines(path, digest)
+    if not is_quoted:
+        yield from ((number, line.split(delimiter)) for number, line in enumerate(lines, 1))
+        return
+    if digest:
+        digest.update(b"quoted")  # the same bytes without quoting are other examples
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
+    number = 1
+    try:
+        for cells in reader:
+            yield number, cells or [""]
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{number}: not CSV ({error})") from None
+
+
+def _columns(
+    path: str,
+    columns: Sequence[str],
+    rows: Iterator[tuple[int, list[str]]],
+    digest: Any,
+    pad_short_rows: bool = False,
+) -> Table:
+    """Some columns of rows, of which the first is the header."""
+    header = next(rows, None)
+    if header is None:
+        raise InputError(f"{path} is empty")
+    names = header[1]
+    indices = [_find_column(name, names, path) for name in columns]
+    numbers, found = [], []
+    for number, cells in rows:
+        if len(cells) < len(names) and pad_short_rows:
+            cells += [""] * (len(names) - len(cells))
+        if len(cells) != len(names):
+            raise InputError(f"{path}:{number}: expected {len(names)} columns, found {len(cells)}")
+        numbers.append(number)
+        found.append([cells[i] for i in indices])
+    return _table(path, columns, found, numbers, digest.hexdigest())
+
+
 def _find_column(name: str, header: Sequence[str], path: str) -> int:
     if name not in header:
-        raise InputError(f"{path}:1: no column {name!r}, found {_short(', '.join(header))}")
+        raise InputError(f"{path}:1: no column {name!r}, found {_listed(header)}")
     if header.count(name) > 1:
         raise InputError(f"{path}:1: {header.count(name)} columns are named {name!r}")
     return header.index(name)
@@ -159,18 +299,18 @@ def _json_values(line: str, columns: Sequence[str], scalars: Collection[str]) ->
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, found {_short(line)}")
+        raise ValueError(f"expected a JSON object, found {_listed([line])}")
     values = []
     for name in columns:
         if name not in record:
-            raise ValueError(f"no key {name!r}, found {_short(', '.join(record))}")
+            raise ValueError(f"no key {name!r}, found {_listed(record)}")
         value = record[name]
-        if name in scalars and isinstance(value, (bool, int, float)):
+        is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        if name in scalars and is_number:
             value = json.dumps(value)
         if not isinstance(value, str):
-            raise ValueError(f"{name!r} must be a string, not {_short(json.dumps(value))}")
-        if name in scalars and re.search(r"[\t\r\n]", value):
-            raise ValueError(f"{name!r} must not hold tabs or line ends, but is {_short(value)!r}")
+            wanted = "a string or a finite number" if name in scalars else "a string"
+            raise ValueError(f"{name!r} must be {wanted}, not {_short(json.dumps(value))}")
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -190,11 +330,13 @@ def _table(
 
 def _number(text: str) -> float:
     """The number that a text spells; not-a-number if it spells none that float32 can hold."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
+    number = float(text) if _DECIMAL.fullmatch(text) else math.nan
     return number if abs(number) <= _LARGEST else math.nan
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names with commas, not too long; characters that cannot be seen are escaped."""
+    return _short(", ".join(name if name.isprintable() else repr(name) for name in names))
 
 
 def _short(text: str) -> str:

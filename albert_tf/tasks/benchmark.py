@@ -1,8 +1,10 @@
 """`Benchmark`: from files to features. `BenchmarkTask`: judged by its predictions for a whole split."""
 
 import abc
+import csv
 import hashlib
 import os
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
@@ -255,6 +257,34 @@ def write_files(folder: str, contents: Mapping[str, str]) -> list[str]:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
     return paths
+
+
+def predictions_table(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> str:
+    """The text of `predictions.tsv`: a header, and a line for each example.
+
+    A cell with a tab, a quote or a line end is quoted, as the `csv` module reads it with its dialect
+    "excel-tab"; so does `read_table`. Numbers are float32, in as few digits as tell them apart.
+    """
+    lines: list[str] = []
+    # Its line end decides what the writer quotes: with "\n" alone it would leave "\r" as it is.
+    writer = csv.writer(types.SimpleNamespace(write=lines.append), dialect="excel-tab", lineterminator="\r\n")
+    writer.writerow(columns)
+    cells = [
+        values.astype(np.float32).astype(str) if isinstance(values, np.ndarray) else values
+        for values in columns.values()
+    ]
+    writer.writerows(zip(*cells, strict=True))
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, Any]:
+    """The columns of `predictions_table` for probabilities `[examples, classes]`: the label, and each class.
+
+    A class whose name is that of another column has "p(...)" around it.
+    """
+    labels = [label_names[number] for number in chances.argmax(axis=1)]
+    heads = [f"p({name})" if name in ("id", "part", "label") else name for name in label_names]
+    return {"label": labels, **dict(zip(heads, chances.T, strict=True))}
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

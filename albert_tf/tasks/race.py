@@ -1,19 +1,23 @@
-"""RACE: reading comprehension with four options, from the files of its authors to results."""
+"""RACE: multiple-choice reading comprehension, from the files of its authors, or your own, to results."""
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
+import string
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from albert_tf import html_report
+from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE
 from albert_tf.cli.settings import RaceSettings
 from albert_tf.data.features import Features, encode_column, join, required
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import parse_json
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForMultipleChoice
@@ -23,10 +27,10 @@ from albert_tf.tasks.task import Model
 from albert_tf.tokenization import Tokenizer
 
 LEVELS = ("middle", "high")
-NUM_OPTIONS = 4
 
 _READING = b"RACE 1"  # changes when the same files come to mean other questions
-ANSWERS = ("A", "B", "C", "D")
+_LETTERS = tuple(string.ascii_uppercase)
+ANSWERS = _LETTERS[:4]  # of the questions of RACE; others have as many as options
 BLANKS = "[_\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f]"  # "_", and what NFKD makes a "_"
 
 
@@ -34,7 +38,7 @@ class _Passage(TypedDict):
     id: str
     article: str
     questions: list[str]
-    options: list[tuple[str, str, str, str]]
+    options: list[list[str]]
     answers: NotRequired[list[Any]]
 
 
@@ -45,9 +49,9 @@ class RaceQuestions:
     Attributes:
       article_of: int32 `[questions]`. The article that a question is about.
       questions: a "_" in a question stands for the option.
-      options: four columns.
+      options: as many columns as a question has options; four in RACE.
       names: the id of the passage and the number of the question in it, such as "high1234.txt-0".
-      labels: int32 `[questions]`, 0 to 3; None if the split has no answers.
+      labels: int32 `[questions]`, the right options, from 0; None if the split has no answers.
       parts: the questions of each level, "middle" and "high".
       digest: of the files' content and of how they were read.
     """
@@ -68,10 +72,12 @@ class RaceQuestions:
 def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> RaceQuestions:
     """Reads RACE/<split>/<level>/ in `data_dir`, which may itself be the folder RACE.
 
-    The folder of a level contains a JSON file for each passage, `<number>.txt`, as published. If it contains
-    `all.txt` with one JSON object a line, this file is read instead.
+    The folder of a level contains a JSON file for each passage, `<number>.txt`, as published, or `.txt` and
+    `.json` files of any name, which come after those, by name; a warning names files of other kinds. If it
+    contains `all.txt` with one JSON object a line, this file is read instead.
 
-    Of the splits "train", "dev" and "test" only the last may lack answers.
+    All questions have the same number of options, 2 to 26. Of the splits "train", "dev" and "test" only the
+    last may lack answers.
 
     Raises:
       InputError: a folder is missing, or a file cannot be used; names file, line and question.
@@ -80,18 +86,27 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
     passages: list[_Passage] = []
     parts = {}
     count = 0
+    expected: tuple[int, str] | None = None  # the number of options, and the first passage that has it
     for level in levels:
         begin = count
         folders = [os.path.join(data_dir, *inner, split, level) for inner in (["RACE"], [])]
         folder = next(filter(os.path.isdir, folders), None)
         if folder is None:
-            raise InputError(f"{folders[0]}: no such folder; it should hold RACE's passages")
+            beside = [os.path.join(os.path.dirname(path), name) for path in folders for name in LEVELS]
+            other = next(map(os.path.basename, filter(os.path.isdir, beside)), None)
+            advice = f"; --{other}_only reads the folder {other} alone" if other else ""
+            raise InputError(f"{folders[0]}: no such folder; it should hold RACE's passages{advice}")
         digest.update(level.encode())
         for place, data in _passage_texts(folder):
             digest.update(b"%d " % len(data) + data)
             passage = _passage(data, place, may_lack_answers=split == "test")
             if passages and ("answers" in passage) != ("answers" in passages[0]):
                 raise InputError(f"{place}: either all passages of a split have answers, or none has")
+            for i, options in enumerate(passage["options"], 1):
+                expected = expected or (len(options), place)
+                if len(options) != expected[0]:
+                    text = f"{len(options)} options, but {expected[1]} has questions with {expected[0]}"
+                    raise InputError(f"{place}, question {i}: {text}; a data set has one number of options")
             passages.append(passage)
             count += len(passage["questions"])
         if count == begin:
@@ -99,15 +114,15 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
         parts[level] = slice(begin, count)
     names = [" ".join(passage["id"].split()) for passage in passages]
     sizes = [len(passage["questions"]) for passage in passages]
-    options = [four for passage in passages for four in passage["options"]]
+    options = [row for passage in passages for row in passage["options"]]
     answers = [answer for passage in passages for answer in passage.get("answers", [])]
     return RaceQuestions(
         articles=[passage["article"] for passage in passages],
         article_of=np.repeat(np.arange(len(passages), dtype=np.int32), sizes),
         questions=[question for passage in passages for question in passage["questions"]],
-        options=tuple([four[i] for four in options] for i in range(NUM_OPTIONS)),
+        options=tuple(list(column) for column in zip(*options, strict=True)),
         names=[f"{name}-{i}" for name, size in zip(names, sizes, strict=True) for i in range(size)],
-        labels=np.array([ANSWERS.index(answer) for answer in answers], np.int32) if answers else None,
+        labels=np.array([_LETTERS.index(answer) for answer in answers], np.int32) if answers else None,
         parts=parts,
         digest=digest.hexdigest(),
     )
@@ -119,21 +134,22 @@ def race_features(
     max_seq_length: int,
     max_qa_length: int = RaceSettings.max_qa_length,
 ) -> Features:
-    """[CLS] article [SEP] question and option [SEP], four sequences a question.
+    """[CLS] article [SEP] question and option [SEP], a sequence for each option of a question.
 
     The option replaces every "_" of the question; it follows a question without "_". The last `max_qa_length`
     pieces of question and option together stay, and as much of the article's beginning as then fits into
     `max_seq_length`, which must be more than `max_qa_length` + 3.
     """
     articles = encode_column(tokenizer, questions.articles, "tokenizing articles")
-    articles = articles.take(np.repeat(questions.article_of, NUM_OPTIONS))
+    num_options = len(questions.options)
+    articles = articles.take(np.repeat(questions.article_of, num_options))
     rows = zip(questions.questions, *questions.options, strict=True)
     texts = [text for question, *options in rows for text in _with_options(question, options)]
     qa = encode_column(tokenizer, texts, "tokenizing questions")
     kept = qa.last(np.minimum(qa.lengths, max_qa_length))
     beginnings = articles.first(np.minimum(articles.lengths, max_seq_length - 3 - kept.lengths))
     labels, lengths = questions.labels, articles.lengths + qa.lengths + 3
-    return join(tokenizer, [beginnings, kept], full_lengths=lengths, labels=labels, num_choices=NUM_OPTIONS)
+    return join(tokenizer, [beginnings, kept], full_lengths=lengths, labels=labels, num_choices=num_options)
 
 
 def _with_options(question: str, options: Sequence[str]) -> list[str]:
@@ -155,13 +171,24 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
             raise InputError(f"{together} holds no passages")
         yield from found
         return
-    numbers = sorted(int(name[:-4]) for name in os.listdir(folder) if re.fullmatch(r"[0-9]+\.txt", name))
-    if not numbers:
+    names = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    passages = [name for name in names if name.endswith((".txt", ".json"))]
+    if not passages:
         raise InputError(f"{folder} holds neither all.txt nor passages (1.txt, 2.txt and so on)")
-    for number in numbers:
-        path = os.path.join(folder, f"{number}.txt")
+    if others := [ascii(name) for name in names if name not in passages]:
+        shown = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
+        text = f"{folder}: only .txt and .json files are read, not these {len(others)}: {shown}"
+        warnings.warn(text, InputWarning, stacklevel=4)
+    for name in sorted(passages, key=_number):
+        path = os.path.join(folder, name)
         with open(path, "rb") as file:
             yield path, file.read()
+
+
+def _number(name: str) -> float:
+    """The number that names a passage; infinite if its name is none."""
+    stem = os.path.splitext(name)[0]
+    return int(stem) if re.fullmatch("[0-9]{1,18}", stem) else math.inf
 
 
 def _passage(data: bytes, place: str, may_lack_answers: bool) -> _Passage:
@@ -183,15 +210,26 @@ def _passage(data: bytes, place: str, may_lack_answers: bool) -> _Passage:
     for i, question in enumerate(passage["questions"], 1):
         if not question.strip():
             raise InputError(f"{place}, question {i}: the question is empty")
-    for i, answer in enumerate(passage.get("answers", []), 1):
-        if answer not in ANSWERS:
-            found = json.dumps(answer)
-            raise InputError(f"{place}, question {i}: the answer is {found}; A, B, C or D is needed")
+    for i, options in enumerate(passage["options"], 1):
+        if not 2 <= len(options) <= len(_LETTERS):
+            raise InputError(
+                f"{place}, question {i}: 2 to {len(_LETTERS)} options are needed, not {len(options)}"
+            )
+    for i, (answer, options) in enumerate(
+        zip(passage.get("answers", []), passage["options"], strict=False), 1
+    ):
+        *letters, last = _LETTERS[: len(options)]
+        if answer not in (*letters, last):
+            needed = f"{', '.join(letters)} or {last} is needed"
+            raise InputError(f"{place}, question {i}: the answer is {json.dumps(answer)}; {needed}")
     return passage
 
 
 class RaceTask(BenchmarkTask):
-    """RACE: cross-entropy over the scores of the four options; `max_qa_length` is kept with the weights."""
+    """RACE: cross-entropy over the scores of the options.
+
+    `max_qa_length` and the letters of the options are kept with the weights.
+    """
 
     name = head_name = eval_name = "race"
     label_names = ANSWERS
@@ -206,6 +244,8 @@ class RaceTask(BenchmarkTask):
     ):
         super().__init__(features, **kwargs)
         self.questions = questions
+        for some in questions.values():
+            self.label_names = _LETTERS[: len(some.options)]
         self.max_qa_length = max_qa_length
 
     def describe(self) -> dict[str, Any]:
@@ -227,12 +267,10 @@ class RaceTask(BenchmarkTask):
         return rows
 
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
-        """Writes `predictions.tsv`: a line a question with its name, the answer and four probabilities."""
-        lines = ["\t".join(["question", "answer", *ANSWERS])]
+        """Writes `predictions.tsv`: the name of each question, the answer, and a probability an option."""
         chances = benchmark.probabilities(outputs["logits"])
-        for name, row in zip(self.questions["test"].names, chances, strict=True):
-            lines.append("\t".join([name, ANSWERS[row.argmax()], *(f"{chance:.6f}" for chance in row)]))
-        return benchmark.write_files(folder, {"predictions.tsv": "".join(f"{line}\n" for line in lines)})
+        columns = {"id": self.questions["test"].names} | benchmark.by_class(self.label_names, chances)
+        return benchmark.write_files(folder, {PREDICTIONS_FILE: benchmark.predictions_table(columns)})
 
     def report_sections(self, outputs: Outputs) -> list[Section]:
         """Accuracy by school level, and the worst questions."""
@@ -240,13 +278,13 @@ class RaceTask(BenchmarkTask):
         labels, predicted = required(questions.labels), chances.argmax(axis=1)
 
         def shown(choices: np.ndarray) -> list[str]:
-            return [f"{ANSWERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
+            return [f"{_LETTERS[choice]}: {questions.options[choice][i]}" for i, choice in enumerate(choices)]
 
         passages = [questions.articles[article] for article in questions.article_of]
         texts = {"question": questions.questions, "passage": passages}
         return [
             html_report.accuracy_by_part(predicted == labels, questions.parts),
-            html_report.confusion_matrix(labels, predicted, ANSWERS),
+            html_report.confusion_matrix(labels, predicted, self.label_names),
             html_report.wrong_examples(shown(labels), shown(predicted), chances.max(axis=1), texts),
         ]
 
@@ -262,8 +300,13 @@ class RaceBenchmark(Benchmark[RaceQuestions]):
     features = staticmethod(race_features)
 
     def read(self, splits: Sequence[str]) -> dict[str, RaceQuestions]:
-        """See `read_race`."""
-        return {split: read_race(self.data_dir, split, self.levels) for split in splits}
+        """See `read_race`; InputError if splits differ in the number of options."""
+        questions = {split: read_race(self.data_dir, split, self.levels) for split in splits}
+        numbers = {split: len(some.options) for split, some in questions.items()}
+        if len(set(numbers.values())) > 1:
+            found = ", ".join(f"{number} in the {split} split" for split, number in numbers.items())
+            raise InputError(f"{self.data_dir}: questions have different numbers of options: {found}")
+        return questions
 
     def task_name(self, examples: Mapping[str, RaceQuestions]) -> str:
         """Always "race"."""

@@ -72,7 +72,9 @@ def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource) -> st
     if stored != head:
         return f"has the head of another task ({_shapes(stored)} instead of {_shapes(head)})"
     if "task_name" in theirs or not _are_other_words(theirs, described):
-        compared = {key: theirs[key] for key in ("label_names", "num_texts") if key in theirs}
+        # A head for multiple choice gives a score to any number of options.
+        keys = () if ours.name == "multiple_choice" else ("label_names", "num_texts")
+        compared = {key: theirs[key] for key in keys if key in theirs}
         if differing := differences(Assets(task=compared), Assets(task=described)):
             return f"has the head of another task: {', '.join(differing)}"
     return None

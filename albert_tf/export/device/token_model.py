@@ -9,7 +9,6 @@ from albert_tf.export.serving.served_model import Tensors, decision, embeddings_
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES
 from albert_tf.models.heads import of_exported
-from albert_tf.tasks.race import NUM_OPTIONS
 from albert_tf.tasks.squad.span_measures import beam
 
 MASKED_POSITIONS = "masked_lm_positions"
@@ -40,6 +39,7 @@ class TokenModel(tf.Module):
         super().__init__()
         self.head = trained.head
         self.weights = list(trained.model.variables)
+        self._num_choices = len(trained.task["label_names"])
         # The Keras model itself is no attribute, as in `ServedModel`.
         self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
 
@@ -53,7 +53,8 @@ class TokenModel(tf.Module):
         A model for pretraining also takes `masked_lm_positions` [batch, positions], with 20 positions, or as
         many as a shorter sequence has. None for a size means any size.
         """
-        shape = [batch_size, NUM_OPTIONS, length] if self.head == "multiple_choice" else [batch_size, length]
+        choices = [self._num_choices] if self.head == "multiple_choice" else []
+        shape = [batch_size, *choices, length]
         specs = [tf.TensorSpec(shape, tf.int32, name) for name in INPUT_NAMES]
         if self.head == "pretraining":
             positions = None if length is None else min(length, _MOST_POSITIONS)

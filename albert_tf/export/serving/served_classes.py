@@ -1,5 +1,7 @@
 """Served classification, regression and multiple choice: texts in, a label, a score or an option out."""
 
+import itertools
+
 import tensorflow as tf
 
 from albert_tf.cli.settings import RaceSettings
@@ -14,15 +16,15 @@ from albert_tf.export.serving.served_model import (
 )
 from albert_tf.export.serving.text_inputs import first, last, strip
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.tasks.race import BLANKS, NUM_OPTIONS
+from albert_tf.tasks.race import BLANKS
 
 # Requests that warm a server up.
 _TEXTS = {"text": "The film is a delight from beginning to end.", "text_pair": "It is worth seeing."}
 _QUESTION = {
     "passage": ["Anna went to the market and bought three apples."],
     "question": ["Anna bought _ ."],
-    "options": [["apples", "pears", "bread", "milk"]],
 }
+_OPTIONS = ("apples", "pears", "bread", "milk")
 
 
 class ServedClassification(ServedModel):
@@ -72,6 +74,7 @@ class ServedMultipleChoice(ServedModel):
         super().__init__(trained)
         model = trained.model
         self._max_qa_length = max_qa_length
+        self._num_choices = len(trained.task["label_names"])
         self._predict = on_inputs(
             lambda inputs: decision("choice", model(inputs, training=False)["logits"]), rank=3
         )
@@ -83,13 +86,15 @@ class ServedMultipleChoice(ServedModel):
             return self._predict(**self.inputs_of(passage, question, options))
 
         specs = (strings("passage"), strings("question"), strings("options", rank=2))
-        text = Signature(predict_text, specs, _QUESTION)
+        options = list(itertools.islice(itertools.cycle(_OPTIONS), self._num_choices))
+        request = _QUESTION | {"options": [options]}
+        text = Signature(predict_text, specs, request)
 
         def as_the_original(outputs: Tensors) -> Tensors:
             return {"predictions": outputs["choice"], "probabilities": outputs["probabilities"]}
 
         return family(
-            text, self.inputs_of, self._predict, num_choices=NUM_OPTIONS, for_examples=as_the_original
+            text, self.inputs_of, self._predict, num_choices=self._num_choices, for_examples=as_the_original
         )
 
     def inputs_of(self, passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert_tf.data.features import Features, text_features
+from albert_tf.data.tables import has_column
 from albert_tf.tasks.benchmark import Benchmark
 from albert_tf.tasks.classification import custom, glue
 from albert_tf.tasks.classification.classification_task import ClassificationTask
@@ -69,6 +70,10 @@ class CustomBenchmark(TextBenchmark):
     def _read(self, split: str) -> Examples:
         path, is_test = self.files[split] or "", split == "test"
         # A file to predict is also scored if it has labels.
-        has_labels = not is_test or custom.has_column(path, self.text_task.label_column)
-        id_column = self.id_column if is_test else None
-        return custom.read_custom(path, self.text_task, has_labels=has_labels, id_column=id_column)
+        return custom.read_custom(
+            path,
+            self.text_task,
+            has_labels=not is_test or has_column(path, self.text_task.label_column),
+            id_column=self.id_column if is_test else None,
+            may_be_blank=is_test,
+        )

@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn import metrics
 
 from albert_tf import html_report
+from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE
 from albert_tf.data.features import Features, required
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
@@ -146,9 +147,11 @@ def write_predictions(
 ) -> list[str]:
     """Writes the predictions for the test split; returns the paths.
 
-    `test_results.tsv` has a line for each example, with the probabilities of the classes or the score, and
-    no header. `submit_results.tsv` has the names of examples with their labels or scores. The server's files
-    have the same, one file for each part of the split, with scores clipped to the range of the labels.
+    `predictions.tsv` has the name of each example with its label and the probability of each class, or with
+    its score; if the split has several parts, also the part. `test_results.tsv` has a line for each example,
+    with the probabilities of the classes or the score, and no header. `submit_results.tsv` has the names of
+    examples with their labels or scores. The server's files have the same, one file for each part of the
+    split, with scores clipped to the range of the labels.
 
     Args:
       output_dir: the folder.
@@ -163,11 +166,17 @@ def write_predictions(
     else:
         rows = ["\t".join(row) for row in shown]
         labels = submitted = [task.label_names[number] for number in predictions.argmax(axis=1)]
+    columns: dict[str, Any] = {"id": examples.names}
+    if len(examples.parts) > 1:
+        sizes = {part: len(examples.names[where]) for part, where in examples.parts.items()}
+        columns["part"] = [part for part, size in sizes.items() for _ in range(size)]
+    columns |= {"score": predictions} if task.is_score else benchmark.by_class(task.label_names, predictions)
     contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
             contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in contents.items()}
+    texts[PREDICTIONS_FILE] = benchmark.predictions_table(columns)
     return benchmark.write_files(output_dir, texts)
 
 

@@ -1,13 +1,12 @@
-"""A task of the user's own: columns of a TSV file with a header, or keys of a JSON-lines file."""
+"""A task of the user's own: columns of a CSV or TSV file with a header, or keys of a JSON-lines file."""
 
-import contextlib
-import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from albert_tf.data.tables import Table, digest_of, read_jsonl, read_tsv
-from albert_tf.errors import InputError
+from albert_tf.data.tables import digest_of, read_table
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks.classification.text_examples import Examples, TextTask
 
 _MOST_LABELS = 1000
@@ -76,9 +75,9 @@ def _text_columns(given: tuple[str, ...] | None, known: Mapping[str, Any]) -> tu
 
 def find_labels(path: str, label_column: str) -> tuple[str, ...]:
     """The 2 to 1000 different labels of a file, sorted, as numbers if all are; else InputError."""
-    labels = set(_read(path, (label_column,), scalars=(label_column,)).texts(label_column))
+    labels = read_table(path, (label_column,), scalars=(label_column,)).class_names(label_column)
     if not 2 <= len(labels) <= _MOST_LABELS:
-        found = f"{len(labels)} different values" if len(labels) > 1 else f"only the value {labels.pop()!r}"
+        found = f"{len(labels)} different values" if len(labels) > 1 else f"only the value {labels[0]!r}"
         raise InputError(
             f"{path}: classes need 2 to {_MOST_LABELS} different labels, but {label_column} has {found}; "
             "if it is a number to predict, ask for a score"
@@ -88,31 +87,17 @@ def find_labels(path: str, label_column: str) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def has_column(path: str, column: str) -> bool:
-    """Whether a file has a column: in the header of a `.tsv` file, or as a key of an object of the others.
-
-    A file that cannot be read has none; `read_custom` says why.
-    """
-    try:
-        with open(path, "rb") as file:
-            if path.lower().endswith(".tsv"):
-                return column in file.readline().decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
-            for line in file:
-                with contextlib.suppress(ValueError, RecursionError):
-                    record = json.loads(line)
-                    if isinstance(record, dict) and column in record:
-                        return True
-    except OSError:
-        pass
-    return False
-
-
 def read_custom(
-    path: str, task: TextTask, *, has_labels: bool = True, id_column: str | None = None
+    path: str,
+    task: TextTask,
+    *,
+    has_labels: bool = True,
+    id_column: str | None = None,
+    may_be_blank: bool = False,
 ) -> Examples:
-    """Reads a `.tsv` file with a header, or a `.jsonl` or `.json` file of one object a line.
+    """Reads the examples of a file; see `read_table`.
 
-    Without `id_column` examples have running numbers from 0.
+    Without `id_column` examples have running numbers from 0. If texts may be blank, a warning counts those.
 
     Raises:
       InputError: the file cannot be read, lacks a column or has a value that does not fit.
@@ -122,20 +107,14 @@ def read_custom(
     label_column = task.label_column if has_labels else None
     classes = list(task.label_names) if has_labels else []
     scalars = [column for column in (label_column, id_column) if column is not None]
-    table = _read(path, (*task.text_columns, *scalars), scalars)
+    table = read_table(path, (*task.text_columns, *scalars), scalars=scalars)
+    texts = tuple(table.columns[c] if may_be_blank else table.texts(c) for c in task.text_columns)
+    if blank := sum(not text.strip() for column in texts for text in column):
+        warnings.warn(f"{path}: {blank} blank texts are read as they are", InputWarning, stacklevel=2)
     return Examples(
-        names=table.texts(id_column) if id_column else [str(row) for row in range(len(table))],
-        texts=tuple(table.texts(column) for column in task.text_columns),
+        names=table.names(id_column) if id_column else [str(row) for row in range(len(table))],
+        texts=texts,
         labels=table.labels(task.label_column, classes) if has_labels else None,
         parts={"": slice(0, len(table))},
         digest=digest_of(table.digest, list(task.text_columns), label_column, id_column, classes),
     )
-
-
-def _read(path: str, columns: Sequence[str], scalars: Sequence[str]) -> Table:
-    columns = list(dict.fromkeys(columns))
-    if path.lower().endswith(".tsv"):
-        return read_tsv(path, columns)
-    if path.lower().endswith((".jsonl", ".json")):
-        return read_jsonl(path, columns, scalars=scalars)
-    raise InputError(f"{path}: expected a file name that ends in .tsv, .jsonl or .json")

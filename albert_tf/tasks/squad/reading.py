@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from albert_tf.data.tables import as_seen
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import parse_json
 
@@ -30,7 +32,7 @@ class SquadQuestions:
       contexts: each paragraph once.
       article_of: int32 `[contexts]`. The article that a context is from.
       context_of: int32 `[questions]`. The context that a question is about.
-      ids: how predictions name each question.
+      ids: how predictions name each question. Of questions to train on some may have the same.
       answers: the texts of each question's answers; none if it is impossible or without `has_answers`.
       answer_starts: the first character of each answer in its context; -1 if the file does not say.
       is_impossible: bool `[questions]`. Whether the context lacks an answer; false without `has_answers`.
@@ -95,22 +97,25 @@ def read_squad(
     article_of: list[int] = []
     found: list[_Question] = []
     for article, in_article in _objects(document, "data", f"{path}: "):
-        titles.append(_text(article, "title", in_article) if "title" in article else "")
+        titles.append("" if article.get("title") is None else _text(article, "title", in_article))
         for paragraph, in_paragraph in _objects(article, "paragraphs", in_article):
+            questions = list(_objects(paragraph, "qas", in_paragraph))
+            if not questions:  # tools also write empty contexts
+                continue
             article_of.append(len(titles) - 1)
             contexts.append(_text(paragraph, "context", in_paragraph, may_be_blank=False))
-            for qa, in_qa in _objects(paragraph, "qas", in_paragraph):
+            for qa, in_qa in questions:
                 found.append(_question(qa, in_qa, len(contexts) - 1, training))
     if not found:
         raise InputError(f"{path} holds no questions")
-    _refuse_repeated_ids(path, found)
+    _check_repeated_ids(path, found, training)
     if version is None:
-        says_2 = document.get("version") in ("v2.0", "2.0", 2.0)
+        says_2 = re.fullmatch(r"v?2(\.0)?", str(document.get("version"))) is not None
         version = "2.0" if says_2 or any(q.is_impossible is not None for q in found) else "1.1"
     has_answers, is_impossible = _which_are_impossible(path, found, version)
     if training and not has_answers:
         raise InputError(f"{path} has no answers; training needs them")
-    questions = SquadQuestions(
+    read = SquadQuestions(
         titles=titles,
         contexts=contexts,
         article_of=np.array(article_of, np.int32),
@@ -124,11 +129,11 @@ def read_squad(
         version=version,
         digest=hashlib.sha256(_READING + version.encode() + data).hexdigest(),
     )
-    return _without_misplaced(path, questions, skip_misplaced_answers) if training else questions
+    return _without_misplaced(path, read, skip_misplaced_answers) if training else read
 
 
 class _Question(NamedTuple):
-    """A question of a file; None stands for a key that is not there."""
+    """A question of a file; None stands for a key that is not there, or is null."""
 
     where: str
     context: int
@@ -140,30 +145,45 @@ class _Question(NamedTuple):
 
 
 def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -> _Question:
+    if type(qa.get("id")) is int:
+        qa = {**qa, "id": str(qa["id"])}
     identity, text = (_text(qa, key, where, may_be_blank=False) for key in ("id", "question"))
-    is_impossible = _field(qa, "is_impossible", bool, where) if "is_impossible" in qa else None
+    is_impossible = qa.get("is_impossible")
+    if is_impossible in (0, 1):
+        is_impossible = bool(is_impossible)
+    elif is_impossible is not None:
+        _field(qa, "is_impossible", bool, where)
     if is_impossible:  # what SQuAD has beside this are plausible answers
         return _Question(where, context, identity, text, (), (), True)
-    if "answers" not in qa:
+    if qa.get("answers") is None:
         return _Question(where, context, identity, text, None, (), is_impossible)
     answers: list[str] = []
     starts: list[int] = []
     for answer, place in _objects(qa, "answers", where):
         answers.append(_text(answer, "text", place))
         start = answer.get("answer_start")
-        if training and not starts:
+        if type(start) is not int and re.fullmatch(r"[0-9]{1,9}(\.0)?", str(start)):
+            start = int(float(start))  # tools also write "22" and 22.0
+        elif training and not starts:
             start = _field(answer, "answer_start", int, place)
         starts.append(start if type(start) is int else -1)
     return _Question(where, context, identity, text, tuple(answers), tuple(starts), is_impossible)
 
 
-def _refuse_repeated_ids(path: str, found: Sequence[_Question]) -> None:
+def _check_repeated_ids(path: str, found: Sequence[_Question], training: bool) -> None:
+    """Refuses ids that come twice, because predictions are found by them; warns of them in training."""
     places: dict[str, str] = {}
-    for question in found:
-        first = places.setdefault(question.id, question.where)
-        if first is not question.where:
-            first = first.removeprefix(f"{path}: ")
-            raise InputError(f"{question.where}id: {_shown(question.id)} is the id of {first[:-1]} too")
+    repeated = [
+        question for question in found if places.setdefault(question.id, question.where) is not question.where
+    ]
+    if repeated:
+        where, shown = repeated[0].where, _shown(repeated[0].id)
+        first = places[repeated[0].id].removeprefix(f"{path}: ")[:-1]
+        text = f"{where}id: {shown} is the id of {first} too"
+        if not training:
+            raise InputError(text)
+        count = f"{len(repeated)} of {len(found)} questions have the id of another question"
+        warnings.warn(f"{text}; {count}, and are trained on", InputWarning, stacklevel=3)
 
 
 def _which_are_impossible(path: str, found: Sequence[_Question], version: str) -> tuple[bool, np.ndarray]:
@@ -203,11 +223,17 @@ def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> Squa
         row = misplaced.index(True)
         answer, start = questions.answers[row][0], questions.answer_starts[row][0]
         instead = contexts[row][start : start + len(answer)] if start >= 0 else ""
+        stands = contexts[row][max(0, start) :][: 9 + 9 * len(answer)]
+        alike = as_seen(stands, "NFKC").startswith(as_seen(answer, "NFKC"))
+        pairs = enumerate(zip(answer, instead, strict=False))
+        differ = next((i for i, (one, other) in pairs if one != other), len(instead))
+        begin = max(0, differ - 20)
+        shown, found = (_shown(text, begin, escaped=alike) for text in (answer, instead))
         advice = "" if skip else "; --skip_misplaced_answers leaves such questions out"
         raise InputError(
             f"{path}: the answers of {count} do not stand where answer_start says; the first is "
-            f"{_shown(questions.ids[row])} with the answer {_shown(answer)}, but at character {start} stands "
-            f"{_shown(instead) if instead else 'nothing'}{advice}"
+            f"{_shown(questions.ids[row])} with the answer {shown}, but at character {start} stands "
+            f"{found if instead else 'nothing'}{advice}"
         )
     text = f"{path}: {count} are left out, since their answers do not stand where answer_start says"
     warnings.warn(text, InputWarning, stacklevel=3)
@@ -257,6 +283,8 @@ def _field(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     return value
 
 
-def _shown(text: str) -> str:
-    """A text in quotes, on one line and not too long."""
-    return json.dumps(text if len(text) <= 40 else f"{text[:39]}…", ensure_ascii=False)
+def _shown(text: str, begin: int = 0, escaped: bool = False) -> str:
+    """A text in quotes, on one line and not too long; characters that cannot be seen are escaped."""
+    if len(text) > 40:
+        text = "…" * (begin > 0) + text[begin : begin + 39] + "…" * (begin + 39 < len(text))
+    return json.dumps(text, ensure_ascii=escaped or not text.isprintable())

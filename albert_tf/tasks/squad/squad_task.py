@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.checkpoints.run_folder import RESULTS_FILE
+from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE, RESULTS_FILE
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.cli.text import bar_lines
 from albert_tf.data.features import required
@@ -19,7 +19,14 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import read_json
 from albert_tf.html_report import Section
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, Outputs, Parts, write_files
+from albert_tf.tasks.benchmark import (
+    Benchmark,
+    BenchmarkTask,
+    Outputs,
+    Parts,
+    predictions_table,
+    write_files,
+)
 from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
 from albert_tf.tasks.squad.decoding import Answers, find_answers
@@ -154,9 +161,12 @@ class SquadTask(BenchmarkTask):
         return answer_report.sections(self.questions["dev"], answers, results)
 
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
-        """Writes the files of the original: `predictions.json`, `nbest_predictions.json`, `null_odds.json`.
+        """Writes `predictions.tsv` and the files of the original, which are JSON.
 
-        Without answers, on which a threshold could be found, `known_threshold` counts.
+        `predictions.tsv` has the answer to each question ("" for none), its null score in version 2.0, and
+        what `nbest_predictions.json` says of the best span, even if this is not given as the answer: its
+        probability, and its score, the sum of those of start and end. Without answers, on which a threshold
+        could be found, `known_threshold` counts.
         """
         questions, answers = self.questions["test"], self.answers("test", outputs)
         if questions.has_answers:
@@ -178,6 +188,16 @@ class SquadTask(BenchmarkTask):
             name: json.dumps(dict(zip(questions.ids, column, strict=True)), indent=4) + "\n"
             for name, column in columns.items()
         }
+        firsts = [of_question[0] for of_question in shown]
+        table: dict[str, Any] = {
+            "id": questions.ids,
+            "answer": texts,
+            "score": np.array([first["start_log_prob"] + first["end_log_prob"] for first in firsts]),
+            "probability": np.array([first["probability"] for first in firsts]),
+        }
+        if answers.null_scores is not None:
+            table["null_score"] = answers.null_scores
+        contents[PREDICTIONS_FILE] = predictions_table(table)
         return write_files(folder, contents)
 
     def known_threshold(self, folder: str) -> float:
