@@ -107,8 +107,8 @@ def read_table(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
 
     A `.csv` file is as RFC 4180 says, with commas; with semicolons if its first line has those and no comma.
     In a `.tsv` file a quote is a character like any other, unless all quotes fit that rule: each is the
-    border of a whole cell, or doubled inside such a cell. If each line has as many tabs as the header, each
-    line is a row, so that the rule must hold line by line. For `scalars` see `read_jsonl`.
+    border of a whole cell, or doubled inside such a cell. `InputError` if both readings are possible and give
+    other rows. For `scalars` see `read_jsonl`.
     """
     columns = list(dict.fromkeys(columns))
     if _kind(path) in (".jsonl", ".json"):
@@ -231,14 +231,15 @@ def _has_quoted_cells(path: str) -> bool:
     if not any('"' in line for line in _lines(path)):
         return False
     lines = list(_lines(path))
-    width = lines[0].count("\t")
-    by_line = all(map(_QUOTED.fullmatch, lines))
-    if by_line or (width and all(line.count("\t") == width for line in lines)):
-        return by_line
-    together = bool(_QUOTED.fullmatch("\n".join(lines)))
-    if together and not width:
-        raise InputError(f"{path}: quotes may join lines, or be text; write the file as .csv or .jsonl")
-    return together
+    if all(map(_QUOTED.fullmatch, lines)):
+        return True
+    if not _QUOTED.fullmatch("\n".join(lines)):
+        return False
+    if len({line.count("\t") for line in lines}) == 1:
+        number = next(i for i, line in enumerate(lines, 1) if not _QUOTED.fullmatch(line))
+        text = "the quotes may join lines, or be characters of the text: write the file as .csv or .jsonl"
+        raise InputError(f"{path}:{number}: {text}")
+    return True
 
 
 def _rows(path: str, delimiter: str, is_quoted: bool, digest: Any) -> Iterator[tuple[int, list[str]]]:

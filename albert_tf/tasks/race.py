@@ -102,10 +102,10 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
             passage = _passage(data, place, may_lack_answers=split == "test")
             if passages and ("answers" in passage) != ("answers" in passages[0]):
                 raise InputError(f"{place}: either all passages of a split have answers, or none has")
-            for i, options in enumerate(passage["options"], 1):
-                expected = expected or (len(options), place)
-                if len(options) != expected[0]:
-                    text = f"{len(options)} options, but {expected[1]} has questions with {expected[0]}"
+            for i, offered in enumerate(passage["options"], 1):
+                expected = expected or (len(offered), place)
+                if len(offered) != expected[0]:
+                    text = f"{len(offered)} options, but {expected[1]} has questions with {expected[0]}"
                     raise InputError(f"{place}, question {i}: {text}; a data set has one number of options")
             passages.append(passage)
             count += len(passage["questions"])
@@ -178,7 +178,7 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
     if others := [ascii(name) for name in names if name not in passages]:
         shown = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
         text = f"{folder}: only .txt and .json files are read, not these {len(others)}: {shown}"
-        warnings.warn(text, InputWarning, stacklevel=4)
+        warnings.warn(text, InputWarning, stacklevel=3)
     for name in sorted(passages, key=_number):
         path = os.path.join(folder, name)
         with open(path, "rb") as file:

@@ -69,7 +69,7 @@ def test_one_run_gives_the_accuracy_of_both_levels_and_of_all(flags, tmp_path, c
     assert results["eval_accuracy"] == pytest.approx((middle + high) / 2)
     assert set(json.loads((folder / "predict_results.json").read_text())) == set(results) - {"global_step"}
     header, *rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()]
-    assert header == ["question", "answer", "A", "B", "C", "D"]
+    assert header == ["id", "label", "A", "B", "C", "D"]
     assert len(rows) == 2 * QUESTIONS["test"]
     assert rows[0][0].startswith("middle0.txt")
     for row in rows:

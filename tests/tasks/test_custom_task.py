@@ -1,11 +1,12 @@
-"""Tasks of the user's own: any columns of TSV and JSON-lines files."""
+"""Tasks of the user's own: any columns of CSV, TSV and JSON-lines files."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks.classification.custom import custom_task, find_labels, read_custom
 
 ROWS = [
@@ -16,11 +17,12 @@ ROWS = [
 
 def saved(tmp_path, rows, suffix):
     path = tmp_path / f"data{suffix}"
-    if suffix.lower() == ".tsv":
-        lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+    if suffix.lower() in (".csv", ".tsv"):
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file, "excel" if suffix.lower() == ".csv" else "excel-tab")
+            writer.writerows([rows[0], *(row.values() for row in rows)])
     else:
-        lines = map(json.dumps, rows)
-    path.write_text("".join(f"{line}\n" for line in lines))
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return str(path)
 
 
@@ -35,7 +37,7 @@ def mistake(function, *arguments, **keywords):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", [".tsv", ".TSV", ".jsonl", ".json"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".TSV", ".jsonl", ".json"])
 def test_columns_are_read_by_name(tmp_path, suffix):
     examples = read(saved(tmp_path, ROWS, suffix))
     assert examples.names == ["0", "1"]
@@ -59,6 +61,32 @@ def test_json_labels_and_ids_may_be_numbers_and_booleans(tmp_path):
     assert examples.names == ["5", "6"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_every_kind_of_file_gives_the_same_texts_and_classes(tmp_path, suffix):
+    rows = [
+        {"t": 'He said "no",\nthen\tleft.', "l": " neg"},
+        {"t": "“A”; b", "l": "pos"},
+        {"t": "c", "l": "neg "},
+    ]
+    path = saved(tmp_path, rows, suffix)
+    labels = find_labels(path, "l")
+    assert labels == ("neg", "pos")
+    examples = read(path, columns=["t"], label_column="l", labels=labels)
+    assert examples.texts == ([row["t"] for row in rows],)
+    assert examples.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_blank_texts_are_answered_in_a_test_file_only(tmp_path, suffix):
+    path = saved(tmp_path, [{"t": "A", "u": "x"}, {"t": "", "u": " "}, {"t": "C", "u": "y"}], suffix)
+    with pytest.warns(InputWarning) as caught:
+        examples = read(path, columns=["t", "u"], has_labels=False, may_be_blank=True)
+    assert [str(warning.message) for warning in caught] == [f"{path}: 2 blank texts are read as they are"]
+    assert examples.texts == (["A", "", "C"], ["x", " ", "y"])
+    line = 2 if suffix == ".jsonl" else 3
+    assert mistake(read, path, columns=["t", "u"], has_labels=False) == f"{path}:{line}: t is empty"
+
+
 def test_scores(tmp_path):
     path = saved(tmp_path, [{"t": "A", "s": 0.5}, {"t": "B", "s": -3}], ".jsonl")
     examples = read(path, columns=["t"], label_column="s", labels=())
@@ -75,7 +103,9 @@ def test_mistakes_are_named(tmp_path):
         f"{path}:3: kind 'bad' is not one of the labels good, ugly"
     )
     assert mistake(read, path, columns=()) == "one or two text columns are needed, not 0"
-    assert mistake(read, "data.csv") == "data.csv: expected a file name that ends in .tsv, .jsonl or .json"
+    assert mistake(read, "data.xlsx") == (
+        "data.xlsx: expected a file name that ends in .csv, .tsv, .jsonl or .json"
+    )
     path = saved(tmp_path, [{"t": 5, "kind": "bad"}], ".jsonl")
     assert mistake(read, path, columns=["t"]) == f"{path}:1: 't' must be a string, not 5"
     path = saved(tmp_path, [{"t": " ", "kind": "bad"}], ".jsonl")
@@ -105,6 +135,12 @@ def test_too_few_and_too_many_labels_are_no_classes(tmp_path, labels, found):
         f"{path}: classes need 2 to 1000 different labels, but l has {found}; "
         "if it is a number to predict, ask for a score"
     )
+
+
+def test_a_number_that_is_none_is_no_class(tmp_path):
+    path = saved(tmp_path, [{"l": 1.0}, {"l": float("nan")}], ".jsonl")
+    message = "'l' must be a string or a finite number, not NaN"
+    assert mistake(find_labels, path, "l") == f"{path}:2: {message}"
 
 
 def test_an_empty_label_is_no_class(tmp_path):

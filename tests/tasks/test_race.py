@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks import race
-from albert_tf.tasks.race import LEVELS, RaceQuestions, race_features, read_race
+from albert_tf.tasks.race import LEVELS, RaceBenchmark, RaceQuestions, RaceTask, race_features, read_race
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, preprocess_text
 
 TOKENIZER = SentencePieceTokenizer(testing.SPM_MODEL_FILE)
@@ -132,7 +132,9 @@ def test_some_answers_are_refused(tmp_path):
         (passage(answers=["A"]), ": 2 questions, 2 options, 1 answers; as many of each are needed"),
         (passage(questions=["Which?", " "]), ", question 2: the question is empty"),
         (passage(questions=["Which?", None]), ": questions[1]: expected `str`, got `null`"),
-        (passage(options=[["a"] * 4, ["a"] * 3]), ": options[1]: expected `array` of length 4, got 3"),
+        (passage(options=[["a"], ["a"]]), ", question 1: 2 to 26 options are needed, not 1"),
+        (passage(options=[["a"] * 27] * 2), ", question 1: 2 to 26 options are needed, not 27"),
+        (passage(options=[["a"] * 3] * 2), ', question 2: the answer is "D"; A, B or C is needed'),
         (passage(options=["abcd", ["a"] * 4]), ": options[0]: expected `array`, got `str`"),
         (passage(options=[["a"] * 4, [1, 2, 3, 4]]), ": options[1][0]: expected `str`, got `int`"),
         (passage(answers=["A", "E"]), ', question 2: the answer is "E"; A, B, C or D is needed'),
@@ -146,6 +148,79 @@ def test_what_is_wrong_is_named(tmp_path, layout, bad, message):
     with pytest.raises(InputError) as error:
         read_race(str(tmp_path), "train", ("high",))
     assert str(error.value) == f"{tmp_path}/train/high/{place}{'' if message[0] in ':,' else ' '}{message}"
+
+
+@pytest.mark.parametrize("layout", ["files", "all"])
+def test_one_data_set_has_one_number_of_options(tmp_path, layout):
+    three = passage(options=[["a"] * 4, ["a"] * 3], answers=["A", "A"])
+    write(tmp_path, {"high": {1: passage(count=0), 3: passage(), 12: three}}, layout=layout)
+    names = ("3.txt", "12.txt") if layout == "files" else ("all.txt, line 2", "all.txt, line 3")
+    first, second = (f"{tmp_path}/train/high/{name}" for name in names)
+    with pytest.raises(InputError) as error:
+        read_race(str(tmp_path), "train", ("high",))
+    assert str(error.value) == (
+        f"{second}, question 2: 3 options, but {first} has questions with 4; "
+        "a data set has one number of options"
+    )
+
+
+def test_splits_have_the_same_number_of_options(tmp_path):
+    for split, number in (("train", 3), ("test", 5)):
+        write(tmp_path, {"high": {1: passage(options=[["a"] * number], count=1)}}, split)
+    with pytest.raises(InputError, match=": 3 in the train split, 5 in the test split"):
+        RaceBenchmark(str(tmp_path), ("high",)).read(["train", "test"])
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_exams_may_have_any_number_of_options(tmp_path, number):
+    letters = "ABCDE"[:number]
+    options = [[f"{letter} {i}" for letter in letters] for i in range(2)]
+    write(tmp_path, {"high": {1: passage(options=options, answers=["A", letters[-1]])}})
+    questions = RaceBenchmark(str(tmp_path), ("high",)).read(["train"])
+    found = questions["train"]
+    assert found.options == tuple([f"{letter} 0", f"{letter} 1"] for letter in letters)
+    assert found.labels.tolist() == [0, number - 1]
+    features = race_features(TOKENIZER, found, 512)
+    assert features.num_choices == number
+    assert len(features) == 2
+    task = RaceTask(questions, {"train": features}, config=testing.tiny_config(), max_seq_length=512)
+    assert task.describe()["label_names"] == list(letters)
+
+
+def test_passages_may_have_any_name(tmp_path):
+    folder = (
+        write(tmp_path, {"high": {10: passage(number=10, count=1), 9: passage(number=9, count=1)}})
+        / "train/high"
+    )
+    for name in ("b.txt", "a.json", "010.json", ".hidden.txt"):
+        (folder / name).write_text(json.dumps(passage(id=name, count=1)))
+    (folder / "notes.docx").write_text("")
+    (folder / "old\x1b").mkdir()
+    with pytest.warns(InputWarning) as caught:
+        found = read_race(str(tmp_path), "train", ("high",))
+    assert found.names == ["high9.txt-0", "010.json-0", "high10.txt-0", "a.json-0", "b.txt-0"]
+    assert [str(warning.message) for warning in caught] == [
+        f"{folder}: only .txt and .json files are read, not these 2: 'notes.docx', 'old\\x1b'"
+    ]
+    assert caught[0].filename == __file__
+
+
+def test_a_folder_of_one_level_alone_names_the_flag_that_reads_it(tmp_path):
+    write(tmp_path / "RACE", {"middle": {1: passage()}})
+    with pytest.raises(
+        InputError, match=r"high: no such folder; .*; --middle_only reads the folder middle alone"
+    ):
+        read_race(str(tmp_path), "train")
+
+
+def test_predictions_are_a_table(tmp_path):
+    write(tmp_path, {"high": {1: passage(options=[["a", "b"]] * 2, answers=None)}}, "test")
+    questions = RaceBenchmark(str(tmp_path), ("high",)).read(["test"])
+    task = RaceTask(questions, {}, config=testing.tiny_config(), max_seq_length=512)
+    chances = np.array([[0.25, 0.75], [0.5, 0.5]])
+    [path] = task.write_predictions(str(tmp_path), {"logits": np.log(chances)})
+    with open(path) as file:
+        assert file.read() == ("id\tlabel\tA\tB\nhigh1.txt-0\tB\t0.25\t0.75\nhigh1.txt-1\tA\t0.5\t0.5\n")
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -112,6 +112,10 @@ def test_a_byte_order_mark_is_no_part_of_the_json(read):
         ({"version": ["2.0"]}, {}, "1.1"),
         ({"version": "v2.0"}, {}, "2.0"),
         ({"version": 2.0}, {}, "2.0"),
+        ({"version": "2"}, {}, "2.0"),
+        ({"version": 2}, {}, "2.0"),
+        ({"version": "12.0"}, {}, "1.1"),
+        ({"version": "1.1"}, {"is_impossible": 0}, "2.0"),
         ({"version": "1.1"}, {"is_impossible": False}, "2.0"),
         ({}, {"is_impossible": True}, "2.0"),
     ],
@@ -177,7 +181,7 @@ def test_answers_of_some_questions_only_are_refused(error_of):
 
 def test_only_training_checks_starts_and_only_of_the_first_answer(read):
     wrong = qa(answers=[answer("Denver Broncos", 5), answer("Broncos", "11")])
-    assert read(document(paragraph(wrong))).answer_starts == [(5, -1)]
+    assert read(document(paragraph(wrong))).answer_starts == [(5, 11)]
     right = qa(answers=[answer("Denver Broncos", 4), answer("Panthers"), answer("Broncos", -7)])
     assert read(document(paragraph(right)), training=True).answer_starts == [(4, -1, -7)]
 
@@ -241,7 +245,11 @@ def test_skipping_must_leave_a_question(error_of):
 
 @pytest.mark.parametrize(
     ("start", "message"),
-    [(None, "is missing"), ("4", "a whole number is needed, not a text"), (4.0, "a whole number is needed")],
+    [
+        (None, "is missing"),
+        ("4th", "a whole number is needed, not a text"),
+        (4.5, "a whole number is needed"),
+    ],
 )
 def test_training_needs_starts(read, error_of, start, message):
     content = document(paragraph(qa(answers=[answer("Denver Broncos", start)])))
@@ -282,13 +290,15 @@ def test_a_file_of_another_shape_is_named(error_of, content, message):
     ("changes", "message"),
     [
         ({"identity": None}, "id: is missing"),
-        ({"identity": 17}, "id: a text is needed, not a whole number"),
+        ({"identity": 1.7}, "id: a text is needed, not a number"),
+        ({"identity": True}, "id: a text is needed, not true or false"),
         ({"identity": " "}, "id: is empty"),
         ({"question": None}, "question: is missing"),
         ({"question": 1.5}, "question: a text is needed, not a number"),
         ({"question": "\n"}, "question: is empty"),
         ({"question": "half: \ud800"}, r"question: '\ud800' alone is no character"),
         ({"is_impossible": "no"}, "is_impossible: true or false is needed, not a text"),
+        ({"is_impossible": 2}, "is_impossible: true or false is needed, not a whole number"),
         ({"answers": ["Denver"]}, "answers[0]: an object is needed, not a text"),
         ({"answers": [answer("Denver"), {}]}, "answers[1].text: is missing"),
         ({"answers": [answer(True)]}, "answers[0].text: a text is needed, not true or false"),
@@ -320,6 +330,75 @@ def test_both_places_of_a_repeated_id_are_named(error_of):
     assert error_of(content) == (
         'data[0].paragraphs[1].qas[0].id: "y" is the id of data[0].paragraphs[0].qas[1] too'
     )
+
+
+def test_ids_that_come_twice_are_trained_on_with_a_warning(read, tmp_path):
+    content = document(paragraph(qa("x"), qa("y")), paragraph(qa("y"), qa("x")))
+    with pytest.warns(InputWarning) as warned:
+        found = read(content, training=True)
+    assert found.ids == ["x", "y", "y", "x"]
+    assert [str(warning.message) for warning in warned] == [
+        f'{tmp_path}/squad.json: data[0].paragraphs[1].qas[0].id: "y" is the id of '
+        "data[0].paragraphs[0].qas[1] too; 2 of 4 questions have the id of another question, "
+        "and are trained on"
+    ]
+    assert warned[0].filename == __file__
+
+
+# --------------------------------------------------------------------------- what annotation tools write
+
+
+def test_what_annotation_tools_write_is_read_where_its_meaning_is_clear(read):
+    right = {"text": "Denver Broncos"}
+    questions = [
+        {**qa(), "id": 17, "is_impossible": None, "answers": [right | {"answer_start": "4"}]},
+        {**qa(), "id": 0, "is_impossible": 0, "answers": [right | {"answer_start": 4.0}]},
+        {**qa(), "id": "y", "is_impossible": 1, "answers": None},
+    ]
+    content = document(paragraph(context=""), paragraph(*questions), paragraph(context=" "), version="2")
+    content["data"][0]["title"] = None
+    for training in (False, True):
+        found = read(content, training=training)
+        assert found.ids == ["17", "0", "y"]
+        assert found.titles == [""]
+        assert found.contexts == [DENVER]
+        assert found.answer_starts == [(4,), (4,), ()]
+        assert found.is_impossible.tolist() == [False, False, True]
+        assert found.version == "2.0"
+
+
+def test_an_id_is_the_same_as_a_number_and_as_a_text(error_of):
+    content = document(paragraph({**qa(), "id": 17}, qa("17")))
+    assert error_of(content).endswith('"17" is the id of data[0].paragraphs[0].qas[0] too')
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "shown"),
+    [
+        (
+            "New York",
+            "New\xa0York is big.",
+            r'the answer "New York", but at character 0 stands "New\u00a0York"',
+        ),
+        (
+            "caf\xe9 noir",
+            "cafe\u0301 noir, hot",
+            r'answer "caf\u00e9 noir", but at character 0 stands "cafe\u0301 noi"',
+        ),
+        ("\ufb01sh", "fish and", r'the answer "\ufb01sh", but at character 0 stands "fis"'),
+        ("a\u200bb", "ab here", r'the answer "a\u200bb", but at character 0 stands "ab "'),
+        ("été", "Été 1", 'the answer "été", but at character 0 stands "Été"'),
+        (
+            "x" * 60 + " y" * 20,
+            "x" * 60 + "\xa0y" * 20,
+            '"…' + "x" * 20 + " y" * 9 + ' …", but at character 0 stands "…' + "x" * 20 + r"\u00a0y" * 9,
+        ),
+    ],
+)
+def test_answers_that_look_like_what_stands_there_are_shown_by_their_codes(error_of, text, context, shown):
+    content = document(paragraph(qa(answers=[answer(text, 0)]), context=context))
+    message = error_of(content, training=True)
+    assert shown.replace("…", r"\u2026") in message or shown in message
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):

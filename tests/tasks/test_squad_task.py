@@ -127,12 +127,13 @@ def predictions(task, folder, null_scores=(0.5, -1.5, 2.0)):
         outputs["null_score"] = np.array(null_scores, np.float32)[features.question_of]
     paths = task.write_predictions(str(folder), outputs)
     assert sorted(paths) == sorted(str(path) for path in folder.iterdir() if path.name != "eval_results.json")
-    return {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    return {name: json.loads(text) if name.endswith(".json") else text for name, text in texts.items()}
 
 
 def test_files_of_1_1_are_the_originals(tmp_path):
     files = predictions(make_task("1.1", rows=[row for row in ROWS if row[2]]), tmp_path)
-    assert set(files) == {"predictions.json", "nbest_predictions.json"}
+    assert set(files) == {"predictions.json", "nbest_predictions.json", "predictions.tsv"}
     assert list(files["predictions.json"]) == ["q0", "q1"]
     assert files["predictions.json"]["q1"] in "Nobody"
     [*_, best] = reversed(files["nbest_predictions.json"]["q0"])
@@ -143,8 +144,17 @@ def test_files_of_1_1_are_the_originals(tmp_path):
 def test_files_of_2_0_have_the_null_scores_and_a_tuned_threshold(tmp_path):
     files = predictions(make_task("2.0"), tmp_path)
     assert files["null_odds.json"] == {"q0": 0.5, "q1": -1.5, "q2": 2.0}
-    assert set(files) == {"predictions.json", "nbest_predictions.json", "null_odds.json"}
+    assert set(files) == {"predictions.json", "nbest_predictions.json", "null_odds.json", "predictions.tsv"}
     assert len(files["nbest_predictions.json"]) == 3
+
+
+def test_the_table_has_answers_scores_and_null_scores(tmp_path):
+    files = predictions(make_task("2.0", null_score_diff_threshold=0.5), tmp_path)
+    header, *rows = [line.split("\t") for line in files["predictions.tsv"].splitlines()]
+    assert header == ["id", "answer", "score", "probability", "null_score"]
+    answers = files["predictions.json"]
+    assert [row[:2] for row in rows] == [["q0", answers["q0"]], ["q1", answers["q1"]], ["q2", ""]]
+    assert [row[2:] for row in rows] == [["0.0", "1.0", null] for null in ("0.5", "-1.5", "2.0")]
 
 
 @pytest.mark.parametrize(("threshold", "answered"), [(0.5, {"q0", "q1"}), (0.25, {"q1"}), (-2.0, set())])

@@ -163,7 +163,7 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
         answers.append(_text(answer, "text", place))
         start = answer.get("answer_start")
         if type(start) is not int and re.fullmatch(r"[0-9]{1,9}(\.0)?", str(start)):
-            start = int(float(start))  # tools also write "22" and 22.0
+            start = int(float(str(start)))  # tools also write "22" and 22.0
         elif training and not starts:
             start = _field(answer, "answer_start", int, place)
         starts.append(start if type(start) is int else -1)
