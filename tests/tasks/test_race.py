@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from albert_tf import testing
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks import race
-from albert_tf.tasks.race import LEVELS, RaceBenchmark, RaceQuestions, RaceTask, race_features, read_race
+from albert_tf.tasks.race import LEVELS, RaceBenchmark, RaceTask, race_features, read_race
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, preprocess_text
+from tests.support.race_questions import make_questions
 
 TOKENIZER = SentencePieceTokenizer(testing.SPM_MODEL_FILE)
 
@@ -240,19 +241,6 @@ def test_a_folder_without_passages_is_named(tmp_path):
 
 
 # -------------------------------------------------------------------------------------------- features
-
-
-def make_questions(article, question, options):
-    return RaceQuestions(
-        articles=["Other boats.", article],
-        article_of=np.array([1], np.int32),
-        questions=[question],
-        options=tuple([option] for option in options),
-        names=["a-0"],
-        labels=np.array([2], np.int32),
-        parts={"high": slice(0, 1)},
-        digest="",
-    )
 
 
 def sequences(features):

@@ -13,13 +13,16 @@ import run_pretraining
 from albert_tf import load_weights
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets
-from albert_tf.models.classification import AlbertForSequenceClassification
+from albert_tf.models.classification import AlbertForMultipleChoice, AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.race import RaceTask
+from albert_tf.training.initial_weights import load_initial_weights
 from tests.support import classifier_runs
 from tests.support.checkpoint_files import randomize, weights_of, write_checkpoint, write_hub_module
 from tests.support.classifier_runs import mrpc_flags, only
 from tests.support.glue_files import write_glue
 from tests.support.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
+from tests.support.race_questions import make_questions
 from tests.support.script_runs import run_script
 
 pretrain = functools.partial(run_script, run_pretraining.main)
@@ -48,6 +51,22 @@ def with_config(flags: dict[str, object], **changes) -> dict[str, object]:
 def weights_in(folder: pathlib.Path, model) -> dict[str, np.ndarray]:
     load_weights(model, str(folder))
     return weights_of(model)
+
+
+def test_the_head_of_race_scores_any_number_of_options(tmp_path):
+    model = randomize(AlbertForMultipleChoice(CONFIG))
+    write_checkpoint(tmp_path / "model.ckpt-best", weights_of(model))
+    CONFIG.to_json_file(str(tmp_path / "albert_config.json"))
+    (tmp_path / "task.json").write_text(
+        json.dumps({"task_name": "race", "label_names": ["A", "B", "C", "D"]})
+    )
+    three = make_questions("The boats.", "Which?", ["a", "b", "c"])
+    task = RaceTask({"test": three}, {}, config=CONFIG, max_seq_length=SEQ_LENGTH)
+    assert task.label_names == ("A", "B", "C")
+    ours = task.build_model()
+    load_initial_weights(task, ours, str(tmp_path), init_from_group0=False, with_head=True)
+    for name, values in weights_of(model).items():
+        np.testing.assert_array_equal(weights_of(ours)[name], values)
 
 
 @pytest.mark.parametrize("kind", ["run", "original", "huggingface", "hub"])

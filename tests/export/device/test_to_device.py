@@ -159,6 +159,11 @@ def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.split()[0] in trained.task["label_names"]
 
 
+def test_a_question_has_as_many_options_as_in_the_training():
+    trained = trained_model("multiple_choice", label_names=["A", "B", "C"])
+    assert {tuple(spec.shape) for spec in TokenModel(trained).specs(2, 8)} == {(2, 3, 8)}
+
+
 def test_usual_lengths_stop_at_the_positions_of_the_model(tmp_path):
     trained = trained_model("encoder", config={"max_position_embeddings": 40})
     [line] = to_device.export_to_device(trained, str(tmp_path / "out"), formats=["litert_float32"])

@@ -58,6 +58,12 @@ def choices():
     return ServedMultipleChoice(trained_model("multiple_choice"), max_qa_length=10)
 
 
+def test_examples_hold_as_many_choices_as_the_questions_of_the_training():
+    served = ServedMultipleChoice(trained_model("multiple_choice", label_names=["A", "B", "C"]))
+    signature = served.task_signatures()["serialized_examples"]
+    assert signature.function(input=signature.request["input"])["probabilities"].shape == (1, 3)
+
+
 @given(rows=st.lists(st.lists(TEXTS, min_size=6, max_size=6), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None)
 def test_choices_are_those_of_training(choices, rows):
