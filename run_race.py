@@ -14,9 +14,9 @@ from albert_tf.cli.settings import RaceSettings, kept_option, settings_from
 class RaceOptions(FineTuningOptions):
     """Fine-tunes ALBERT on RACE: multiple-choice reading comprehension.
 
-    Defaults, if --hparams is not given: learning rate 1e-5, batches of 32 questions with four sequences each,
-    12000 steps, of which 1000 are warm-up, dropout 0.1 before the head, at most 512 pieces. A shorter run has
-    a shorter warm-up.
+    Defaults, if --hparams is not given: learning rate 1e-5, batches of 32 questions with a sequence for each
+    option, 12000 steps, of which 1000 are warm-up, dropout 0.1 before the head, at most 512 pieces. A shorter
+    run has a shorter warm-up.
 
     Running the same command again continues from the newest checkpoint in --output_dir.
     """

@@ -88,6 +88,10 @@ class Table:
             self._refuse(column, np.isnan(scores), "is not a finite number")
             return scores
         numbers = {name.strip(): number for number, name in enumerate(label_names)}
+        if len(numbers) < len(label_names):
+            raise InputError(
+                f"labels of the task differ in blanks alone: {', '.join(map(repr, label_names))}"
+            )
         classes = np.array([numbers.get(value, -1) for value in values], np.int32)
         self._refuse(column, classes < 0, f"is not one of the labels {_listed(label_names)}")
         return classes

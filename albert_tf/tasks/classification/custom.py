@@ -51,9 +51,11 @@ def choose_task(
         raise InputError(f"{flag}: the weights predict a score, not classes")
     if is_score:
         labels = ()
-    elif not labels and train_file:
+    elif labels:
+        labels = tuple(map(str.strip, labels))
+    elif train_file:
         labels = find_labels(train_file, label_column)
-    elif not labels:
+    else:
         labels = kept
     if labels is None:
         raise InputError("--labels is needed: no weights say which classes they know")
