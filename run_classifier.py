@@ -15,7 +15,7 @@ class CustomTaskOptions(FineTuningOptions):
 
     train_file: str | None = option(
         None,
-        help="custom task: file to train on: .csv or .tsv with a header, or .jsonl with an object on each line",
+        help="custom task: file to train on: .csv or .tsv with a header, or .jsonl with an object on a line",
     )
     dev_file: str | None = option(None, help="custom task: file to evaluate on")
     test_file: str | None = option(
