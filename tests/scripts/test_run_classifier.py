@@ -1,5 +1,6 @@
 """run_classifier.py as a user calls it: every task end to end, and one clear line for what cannot be."""
 
+import csv
 import json
 import pathlib
 import tarfile
@@ -132,12 +133,12 @@ def test_padding_changes_neither_the_order_nor_the_weights(flags, tmp_path):
         assert one == pytest.approx(other, rel=1e-4)
 
 
-def test_a_task_of_ones_own_from_tsv_and_jsonl(flags, tmp_path, capsys):
+def test_a_task_of_ones_own_from_csv_and_jsonl(flags, tmp_path, capsys):
     rows = [("good boat", "yes"), ("bad rain", "no"), ("fine", "maybe")] * 4
-    train, dev, test = (tmp_path / name for name in ("train.tsv", "dev.jsonl", "test.jsonl"))
-    train.write_text("body\tverdict\n" + "".join(f"{a}\t{b}\n" for a, b in rows))
+    train, dev, test = (tmp_path / name for name in ("train.csv", "dev.jsonl", "test.jsonl"))
+    train.write_text("body,verdict\n" + "".join(f'"{a},\n{a}","{b}"\n' for a, b in rows))
     dev.write_text("".join(json.dumps({"verdict": b, "body": a}) + "\n" for a, b in rows[:5]))
-    test.write_text(json.dumps({"body": "a boat", "key": "x1"}) + "\n")
+    test.write_text('{"body": "a boat", "key": "x1"}\n{"body": "", "key": "the \\"2nd\\""}\n')
     flags |= {
         "task_name": "custom",
         "data_dir": None,
@@ -152,9 +153,15 @@ def test_a_task_of_ones_own_from_tsv_and_jsonl(flags, tmp_path, capsys):
     # The classes come from the folder now.
     flags |= {"train_file": None, "dev_file": None}
     assert run(flags, "--do_predict", "--id_column=key") == 0
-    _, row = (tmp_path / "run" / "submit_results.tsv").read_text().splitlines()
-    assert row.split("\t")[0] == "x1"
-    assert row.split("\t")[1] in {"yes", "no", "maybe"}
+    assert "1 of 2 texts are blank and are read as they are" in capsys.readouterr().err
+    with open(tmp_path / "run" / "predictions.tsv", newline="") as file:
+        header, *found = csv.reader(file, "excel-tab")
+    assert header == ["id", "label", "maybe", "no", "yes"]
+    assert [row[0] for row in found] == ["x1", 'the "2nd"']
+    for _, label, *chances in found:
+        assert label == max(zip(map(float, chances), header[2:], strict=True))[1]
+    _, row, _ = (tmp_path / "run" / "submit_results.tsv").read_text().splitlines()
+    assert row == "\t".join(found[0][:2])
 
 
 def test_a_score_of_ones_own_for_pairs(flags, tmp_path):

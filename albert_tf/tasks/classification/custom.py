@@ -112,7 +112,8 @@ def read_custom(
     table = read_table(path, (*task.text_columns, *scalars), scalars=scalars)
     texts = tuple(table.columns[c] if may_be_blank else table.texts(c) for c in task.text_columns)
     if blank := sum(not text.strip() for column in texts for text in column):
-        warnings.warn(f"{path}: {blank} blank texts are read as they are", InputWarning, stacklevel=2)
+        count = f"{blank} of {len(texts) * len(table)} texts"
+        warnings.warn(f"{path}: {count} are blank and are read as they are", InputWarning, stacklevel=2)
     return Examples(
         names=table.names(id_column) if id_column else [str(row) for row in range(len(table))],
         texts=texts,
