@@ -172,7 +172,7 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
         yield from found
         return
     names = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
-    passages = [name for name in names if name.endswith((".txt", ".json"))]
+    passages = [name for name in names if name.lower().endswith((".txt", ".json"))]
     if not passages:
         raise InputError(f"{folder} holds neither all.txt nor passages (1.txt, 2.txt and so on)")
     if others := [ascii(name) for name in names if name not in passages]:
@@ -210,18 +210,13 @@ def _passage(data: bytes, place: str, may_lack_answers: bool) -> _Passage:
     for i, question in enumerate(passage["questions"], 1):
         if not question.strip():
             raise InputError(f"{place}, question {i}: the question is empty")
-    for i, options in enumerate(passage["options"], 1):
+    for i, options in enumerate(passage["options"]):
+        asked, letters = f"{place}, question {i + 1}", _LETTERS[: len(options)]
         if not 2 <= len(options) <= len(_LETTERS):
-            raise InputError(
-                f"{place}, question {i}: 2 to {len(_LETTERS)} options are needed, not {len(options)}"
-            )
-    for i, (answer, options) in enumerate(
-        zip(passage.get("answers", []), passage["options"], strict=False), 1
-    ):
-        *letters, last = _LETTERS[: len(options)]
-        if answer not in (*letters, last):
-            needed = f"{', '.join(letters)} or {last} is needed"
-            raise InputError(f"{place}, question {i}: the answer is {json.dumps(answer)}; {needed}")
+            raise InputError(f"{asked}: 2 to {len(_LETTERS)} options are needed, not {len(options)}")
+        if "answers" in passage and passage["answers"][i] not in letters:
+            needed = f"{', '.join(letters[:-1])} or {letters[-1]} is needed"
+            raise InputError(f"{asked}: the answer is {json.dumps(passage['answers'][i])}; {needed}")
     return passage
 
 
