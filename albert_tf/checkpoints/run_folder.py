@@ -3,13 +3,14 @@
 import os
 import re
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import tensorflow as tf
 
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import files_that_begin_with, problem_for_tensorflow, read_json
 
+_T = TypeVar("_T")
 CHECKPOINT_NAME = "model.ckpt"  # followed by "-<step>"
 BEST_CHECKPOINT = "model.ckpt-best"
 TASK_FILE = "task.json"
@@ -60,15 +61,21 @@ def meant_checkpoint(folder: str) -> Saved | None:
 
 def results_of(folder: str, step: int | None) -> dict[str, Any] | None:
     """The results of the evaluation of a step (None: of the last one), if the folder holds them."""
-    results = _read_if_there(os.path.join(folder, RESULTS_FILE))
+    results = _read_if_there(os.path.join(folder, RESULTS_FILE), dict[str, Any])
     if results is None or step in (None, results.get("global_step")):
         return results
-    past = (_read_if_there(os.path.join(folder, HISTORY_FILE)) or {}).get("evaluations", [])
-    return next((dict(row) for row in past if row.get("global_step") == step), None)
+    past = _read_if_there(os.path.join(folder, HISTORY_FILE), _Evaluations) or {"evaluations": []}
+    return next((row for row in past["evaluations"] if row.get("global_step") == step), None)
 
 
-def _read_if_there(path: str) -> dict[str, Any] | None:
-    return read_json(path, dict[str, Any]) if os.path.exists(path) else None
+class _Evaluations(TypedDict):
+    """What `history.json` holds."""
+
+    evaluations: list[dict[str, Any]]
+
+
+def _read_if_there(path: str, kind: type[_T]) -> _T | None:
+    return read_json(path, kind) if os.path.exists(path) else None
 
 
 def find_checkpoints(folder: str) -> list[str]:

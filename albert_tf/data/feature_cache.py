@@ -10,7 +10,7 @@ A record is a `tf.train.Example` of one example; the sequences of its choices fo
 | label_ids | int64 or float | 1 or more | class, score or positions, if there are labels |
 
 Further columns of a kind of features have their own names. The description beside the file holds the key
-under which it was made.
+under which it was made, and a checksum over itself and the file.
 """
 
 import hashlib
@@ -24,9 +24,10 @@ import numpy as np
 
 from albert_tf.data.features import Features
 from albert_tf.data.records import RecordWriter, metadata_path, read_metadata, serialize_examples
-from albert_tf.errors import InputWarning
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import file_digest
 
-FORMAT = "albert_tf features 2"
+FORMAT = "albert_tf features 3"
 
 _WRITTEN_AT_ONCE = 1 << 14  # examples
 _READ_AT_ONCE = 1 << 10
@@ -73,16 +74,21 @@ def cached_features(
         columns = _stored(features, (*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
         for records in _serialized(features):
             writer.write_serialized(records)
-        writer.describe(
-            {
-                "format": FORMAT,
-                "tokens": len(features.input_ids),
-                "num_choices": features.num_choices,
-                "columns": {column: [values.dtype.name, *values.shape[1:]] for column, values in columns},
-                "key": key,
-            }
-        )
+        described = {
+            "format": FORMAT,
+            "num_choices": features.num_choices,
+            "columns": {column: [values.dtype.name, *values.shape[1:]] for column, values in columns},
+            "key": key,
+        }
+        writer.describe(described | {"checksum": _checksum(described, writer.digests()[0])})
     return features
+
+
+def _checksum(description: Mapping[str, Any], digest: str) -> str:
+    """The sha256 of what is read from a description, and of the digest of its file."""
+    keys = ("num_choices", "columns", "key")
+    content = json.dumps([*(description[key] for key in keys), digest], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _stored(features: Features, columns: Iterable[str]) -> list[tuple[str, np.ndarray]]:
@@ -131,18 +137,18 @@ def _in_groups(
 
 def _read(path: str, key: Mapping[str, Any], kind: type[Features]) -> Features:
     """The features of a file; `_UnusableError` if they are not those of the key."""
-    found = read_metadata(path, FORMAT)
-    if found is None:
-        raise _UnusableError(f"has no description {metadata_path(path)} of a feature cache")
-    size = os.path.getsize(path)
     try:
+        found = read_metadata(path, FORMAT)
+        if found is None:
+            raise _UnusableError(f"has no description {metadata_path(path)} of a feature cache")
         if found["key"] != key:
             raise _UnusableError("was made for something else")
-        if found["bytes"] != size:
-            raise _UnusableError(f"has {size} bytes, but {found['bytes']} were written")
-        return _read_records(path, found, kind)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise _UnusableError("is damaged") from None
+        is_whole = found["checksum"] == _checksum(found, file_digest(path))
+    except (InputError, KeyError, OSError):
+        is_whole = False
+    if not is_whole:
+        raise _UnusableError("is damaged")
+    return _read_records(path, found, kind)
 
 
 def _read_records(path: str, found: Mapping[str, Any], kind: type[Features]) -> Features:
@@ -172,13 +178,7 @@ def _read_records(path: str, found: Mapping[str, Any], kind: type[Features]) -> 
     with tf.device("CPU:0"):
         batches = tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER).batch(_READ_AT_ONCE)
         batches = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        try:
-            parts = list(batches.as_numpy_iterator())
-        except tf.errors.OpError:
-            raise _UnusableError("is damaged") from None
+        parts = list(batches.as_numpy_iterator())
     absent: dict[str, Any] = dict.fromkeys((*kind.TOKEN_COLUMNS, *kind.EXAMPLE_COLUMNS))
     read = {column: np.concatenate([part[column] for part in parts]) for column in types}
-    features = kind(num_choices=choices, **absent | read)
-    if len(features) != found["records"] or len(features.input_ids) != found["tokens"]:
-        raise _UnusableError("does not hold what was written")
-    return features
+    return kind(num_choices=choices, **absent | read)

@@ -35,23 +35,14 @@ def find_bad_record(
     `max_predictions_per_seq`, the length of the arrays of predictions, is None for unmasked records. At most
     `limit` records of each file are looked at.
     """
-    schema = records.schema(max_seq_length, max_predictions_per_seq)
-    pieces = (vocab_size, "there are {} pieces in the vocabulary")
-    flags = ("input_mask", "token_boundary", "next_sentence_labels", "may_swap")
-    bounds: dict[str, tuple[float, str]] = {
-        **dict.fromkeys(("input_ids", "masked_lm_ids", "mask_id"), pieces),
-        **dict.fromkeys(flags, (2, "it is 0 or 1")),
-        "masked_lm_positions": (max_seq_length, "there are {} positions"),
-        "segment_ids": (type_vocab_size, "there are {} segments (type_vocab_size)"),
-        "masked_lm_weights": (float("inf"), "weights are finite and not negative"),
-    }
+    schema = records.schema(max_seq_length, max_predictions_per_seq, vocab_size, type_vocab_size)
     for path in paths:
         number = 0
         try:
             for number, record in enumerate(read_records(path), 1):
                 if limit is not None and number > limit:
                     break
-                problem = _problem(record, schema, bounds)
+                problem = _problem(record, schema)
                 if problem:
                     return f"{path}, record {number}: {problem}"
         except InputError as error:
@@ -72,13 +63,11 @@ def _features(record: bytes) -> Mapping[str, Any] | None:
         return None
 
 
-def _problem(
-    record: bytes, schema: dict[str, tuple[str, int, str]], bounds: dict[str, tuple[float, str]]
-) -> str | None:
+def _problem(record: bytes, schema: Mapping[str, records.Field]) -> str | None:
     features = _features(record)
     if features is None:
         return "not a tf.train.Example"
-    for name, (kind, length, flag) in schema.items():
+    for name, (kind, length, flag, bound, meaning) in schema.items():
         feature = features[name]  # an empty one if the record has none of that name
         found = feature.WhichOneof("kind")
         if found is None:
@@ -89,11 +78,10 @@ def _problem(
         if len(values) != length:
             wanted = f"{flag} is {length}" if flag else f"{length} is needed"
             return f"{name} has {len(values)} values, but {wanted}"
-        bound, what = bounds[name]
         wrong = next((v for v in values if not 0 <= v < bound), None)
         if wrong is not None:
-            return f"{name} holds {wrong}, but {what.format(bound)}"
+            return f"{name} holds {wrong}, but {meaning}"
     segments = "".join(map(str, features["segment_ids"].int64_list.value))
     if "may_swap" in schema and not re.fullmatch("0{3,}1{2,}0*", segments):
-        return "segment_ids are not 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding"
+        return records.NOT_A_PAIR
     return None

@@ -10,10 +10,10 @@ own records only.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from albert_tf.files import appear_when_complete
 
 _RECORDS_OF_A_BLOCK = 32  # about 100 KB: enough to be read fast, few enough to be shuffled well
 NUMBERS_OF_A_FILE = 1 << 40  # more than a file has records
+_COLUMNS = ("file_of", "begins", "ends", "firsts", "counts")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,19 +82,26 @@ def index_records(files: Sequence[str], kept_in: str | None = None) -> RecordInd
         columns = _scan(files, sum(sizes))
         if kept_in:
             with appear_when_complete([kept_in]) as [path], open(path, "wb") as file:
-                arrays: dict[str, Any] = {"key": key, **columns}
+                arrays: dict[str, Any] = {"checksum": _checksum(key, columns), **columns}
                 np.savez(file, **arrays)
     return RecordIndex(tuple(files), sizes, **columns)
+
+
+def _checksum(key: str, columns: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(key.encode())
+    for name in _COLUMNS:
+        digest.update(f"{columns[name].dtype} {columns[name].shape}".encode())
+        digest.update(columns[name].tobytes())
+    return digest.hexdigest()
 
 
 def _load(path: str, key: str) -> dict[str, np.ndarray] | None:
     """The columns in the file; None if it does not exist, is damaged or belongs to other files."""
     try:
         with open(path, "rb") as file, np.load(file) as stored:
-            if stored["key"] != key:
-                return None
-            return {name: stored[name] for name in stored.files if name != "key"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            columns = {name: stored[name] for name in _COLUMNS}
+            return columns if str(stored["checksum"]) == _checksum(key, columns) else None
+    except Exception:  # NumPy and zipfile raise errors of many kinds for damaged files
         return None
 
 
@@ -105,8 +113,7 @@ def _scan(files: Sequence[str], size: int) -> dict[str, np.ndarray]:
             bounds, counts = find_blocks(path, _RECORDS_OF_A_BLOCK, bar.update)
             firsts = np.cumsum(counts, dtype=np.int64) - counts + number * NUMBERS_OF_A_FILE
             parts.append((np.full(len(counts), number, np.int32), bounds[:-1], bounds[1:], firsts, counts))
-    names = ("file_of", "begins", "ends", "firsts", "counts")
-    return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+    return dict(zip(_COLUMNS, map(np.concatenate, zip(*parts, strict=True)), strict=True))
 
 
 def shuffled_records(

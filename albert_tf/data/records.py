@@ -29,16 +29,18 @@ TensorFlow.
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from albert_tf.data.tfrecord import framed
-from albert_tf.files import appear_when_complete, matching_files
+from albert_tf.errors import InputError
+from albert_tf.files import appear_when_complete, file_digest, matching_files, read_json
 
 FORMAT = "albert_tf pretraining records 1"
 
 _MANIFEST_SUFFIX = ".manifest.json"
+_NO_BOUND = 1 << 31  # of ids, if the vocabulary is not known: they must fit int32
 
 
 def serialize_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
@@ -169,6 +171,12 @@ class RecordWriter:
             self._counts[i] += len(own)
         self._next = (self._next + len(records)) % len(self._files)
 
+    def digests(self) -> list[str]:
+        """The sha256 of what each file holds so far."""
+        for file in self._files:
+            file.flush()
+        return [file_digest(file.name) for file in self._files]
+
     def describe(self, metadata: Mapping[str, Any]) -> None:
         """Writes each file's description: format, records, bytes, and the metadata, which overrides these."""
         for name, records, count in zip(self._names, self._files, self._counts, strict=True):
@@ -188,53 +196,105 @@ def manifest_path(path: str) -> str:
     return f"{path}{_MANIFEST_SUFFIX}"
 
 
+class _Settings(TypedDict, total=False):
+    """The flags of data preparation that later programs read."""
+
+    spm_model_file: str | None
+    vocab_file: str | None
+    do_lower_case: bool | None
+    keep_accents: bool | None
+    masked_lm_prob: float
+    max_predictions_per_seq: int
+    ngram: int
+    favor_shorter_ngram: bool
+    do_whole_word_mask: bool
+    do_permutation: bool
+
+
+class _Description(TypedDict, total=False):
+    """The keys of a description that later programs read; see `read_metadata`."""
+
+    records: int
+    bytes: int
+    vocab_size: int
+    settings: _Settings
+
+
 def read_metadata(path: str, format: str = FORMAT) -> dict[str, Any] | None:
     """The description of a record file, or None if there is none of this format.
 
     Keys of pretraining records: format, records, bytes, vocab_size, max_seq_length, max_predictions_per_seq
-    (the length of the arrays), seed, settings (the flags), summary (the run's figures).
+    (the length of the arrays), seed, settings (the flags), summary (the run's figures). `InputError` if one
+    of them has another type than it should have.
     """
     try:
-        with open(metadata_path(path), encoding="utf-8") as file:
-            metadata = json.load(file)
-    except (OSError, ValueError):
+        metadata = read_json(metadata_path(path), dict[str, Any])
+    except InputError:
         return None
-    return metadata if isinstance(metadata, dict) and metadata.get("format") == format else None
+    if metadata.get("format") != format:
+        return None
+    return dict(read_json(metadata_path(path), _Description))
 
 
 def parse_pretraining_batch(
-    serialized: Any, max_seq_length: int, max_predictions_per_seq: int
+    serialized: Any,
+    max_seq_length: int,
+    max_predictions_per_seq: int,
+    vocab_size: int = _NO_BOUND,
+    type_vocab_size: int = 2,
 ) -> dict[str, Any]:
     """Parses serialized records, string [batch], eagerly or inside tf.data (batch first: ten times faster).
+
+    TensorFlow's `InvalidArgumentError` if a record holds a value out of range; see `schema`.
 
     Returns:
       input_ids, input_mask, segment_ids: int32 [batch, max_seq_length]; masked_lm_positions, masked_lm_ids:
       int32 [batch, max_predictions_per_seq]; masked_lm_weights: float32, the same shape;
       next_sentence_labels: int32 [batch].
     """
-    return _parse_batch(serialized, schema(max_seq_length, max_predictions_per_seq))
+    return _parse_batch(
+        serialized, schema(max_seq_length, max_predictions_per_seq, vocab_size, type_vocab_size)
+    )
 
 
-def parse_unmasked_batch(serialized: Any, max_seq_length: int) -> dict[str, Any]:
-    """Parses serialized unmasked records, string [batch].
+def parse_unmasked_batch(
+    serialized: Any, max_seq_length: int, vocab_size: int = _NO_BOUND, type_vocab_size: int = 2
+) -> dict[str, Any]:
+    """Parses serialized unmasked records, string [batch]; errors are those of `parse_pretraining_batch`.
 
     Returns:
       input_ids, segment_ids, token_boundary: int32 [batch, max_seq_length]; next_sentence_labels, may_swap,
       mask_id: int32 [batch].
     """
-    return _parse_batch(serialized, schema(max_seq_length, None))
+    import tensorflow as tf
+
+    parsed = _parse_batch(serialized, schema(max_seq_length, None, vocab_size, type_vocab_size))
+    is_second = parsed["segment_ids"] == 1
+    positions = tf.range(max_seq_length)
+    begin = tf.reduce_min(tf.where(is_second, positions, max_seq_length), axis=1)
+    end = tf.reduce_max(tf.where(is_second, positions + 1, 0), axis=1)
+    pieces = tf.reduce_sum(tf.cast(is_second, tf.int32), axis=1)
+    are_pairs = tf.reduce_all((begin >= 3) & (pieces >= 2) & (end - begin == pieces))
+    with tf.control_dependencies([tf.debugging.Assert(are_pairs, [NOT_A_PAIR])]):
+        return {name: tf.identity(values) for name, values in parsed.items()}
 
 
-def _parse_batch(serialized: Any, features: dict[str, tuple[str, int, str]]) -> dict[str, Any]:
+def _parse_batch(serialized: Any, fields: Mapping[str, "Field"]) -> dict[str, Any]:
     import tensorflow as tf
 
     types = {"int64_list": tf.int64, "float_list": tf.float32}
     wanted = {
-        name: tf.io.FixedLenFeature([length] if flag else [], types[kind])
-        for name, (kind, length, flag) in features.items()
+        name: tf.io.FixedLenFeature([field.length] if field.flag else [], types[field.kind])
+        for name, field in fields.items()
     }
     parsed = tf.io.parse_example(serialized, wanted)
-    return {n: tf.cast(v, tf.int32) if v.dtype == tf.int64 else v for n, v in parsed.items()}
+    checks = []
+    for name, values in parsed.items():
+        bound, meaning = fields[name].bound, fields[name].meaning
+        is_right = tf.reduce_all((values >= 0) & (values < bound))
+        checks.append(tf.debugging.Assert(is_right, [f"{name} holds a value out of range: {meaning}"]))
+    with tf.control_dependencies(checks):
+        return {n: tf.cast(v, tf.int32 if v.dtype == tf.int64 else v.dtype) for n, v in parsed.items()}
 
 
 def record_files(patterns: Sequence[str]) -> list[str]:
@@ -244,22 +304,56 @@ def record_files(patterns: Sequence[str]) -> list[str]:
     return [path for path in found if path not in descriptions and not path.endswith(_MANIFEST_SUFFIX)]
 
 
-def schema(max_seq_length: int, max_predictions_per_seq: int | None) -> dict[str, tuple[str, int, str]]:
-    """For each feature that a reader needs: its kind, its number of values, the flag that says the number.
+class Field(NamedTuple):
+    """What a reader needs of a feature: its kind, number of values, and the range of these.
 
-    `max_predictions_per_seq` is None for unmasked records.
+    `flag` says the number of values; it is empty if that is always 1. A value v is right if 0 <= v < `bound`,
+    for the reason `meaning`.
     """
+
+    kind: str
+    length: int
+    flag: str
+    bound: float
+    meaning: str
+
+
+NOT_A_PAIR = "segment_ids are not 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding"
+
+
+def schema(
+    max_seq_length: int,
+    max_predictions_per_seq: int | None,
+    vocab_size: int = _NO_BOUND,
+    type_vocab_size: int = 2,
+) -> dict[str, Field]:
+    """What a reader needs of each feature.
+
+    `max_predictions_per_seq`, the length of the arrays of predictions, is None for unmasked records.
+    """
+    pieces = (vocab_size, f"there are {vocab_size} pieces in the vocabulary")
+    segments = (type_vocab_size, f"there are {type_vocab_size} segments (type_vocab_size)")
+    binary = (2, "it is 0 or 1")
     sequence = ("int64_list", max_seq_length, "--max_seq_length")
     single = ("int64_list", 1, "")
+    common = {
+        "input_ids": Field(*sequence, *pieces),
+        "segment_ids": Field(*sequence, *segments),
+        "next_sentence_labels": Field(*single, *binary),
+    }
     if max_predictions_per_seq is None:
-        return {
-            **dict.fromkeys(("input_ids", "segment_ids", "token_boundary"), sequence),
-            **dict.fromkeys(("next_sentence_labels", "may_swap", "mask_id"), single),
+        return common | {
+            "token_boundary": Field(*sequence, *binary),
+            "may_swap": Field(*single, *binary),
+            "mask_id": Field(*single, *pieces),
         }
-    predictions = ("int64_list", max_predictions_per_seq, "--max_predictions_per_seq")
-    return {
-        **dict.fromkeys(("input_ids", "input_mask", "segment_ids"), sequence),
-        **dict.fromkeys(("masked_lm_positions", "masked_lm_ids"), predictions),
-        "masked_lm_weights": ("float_list", *predictions[1:]),
-        "next_sentence_labels": single,
+    length = (max_predictions_per_seq, "--max_predictions_per_seq")
+    places = (max_seq_length, f"there are {max_seq_length} positions")
+    return common | {
+        "input_mask": Field(*sequence, *binary),
+        "masked_lm_positions": Field("int64_list", *length, *places),
+        "masked_lm_ids": Field("int64_list", *length, *pieces),
+        "masked_lm_weights": Field(
+            "float_list", *length, float("inf"), "weights are finite and not negative"
+        ),
     }

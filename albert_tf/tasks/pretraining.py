@@ -188,18 +188,20 @@ class PretrainingTask(Task):
         length, masking = self.max_seq_length, self.masking
         # The pieces of the vocabulary: the config may have room for more. Only masks need them.
         files = self._all_files if self._are_unmasked else ()
-        sizes = [(records.read_metadata(path) or {}).get("vocab_size") for path in files]
-        pieces = max((size for size in sizes if size), default=self.config.vocab_size)
+        told = [(records.read_metadata(path) or {}).get("vocab_size") for path in files]
+        pieces = max((size for size in told if size), default=self.config.vocab_size)
+        sizes = self.config.vocab_size, self.config.type_vocab_size
 
         def draw(epoch, number, record):
             return draw_chance(seed, epoch, number, length), record
 
         def mask(chance, serialized):
-            unmasked = records.parse_unmasked_batch(serialized, length)
+            unmasked = records.parse_unmasked_batch(serialized, length, *sizes)
             return draw_masks(unmasked, chance, pieces, masking)
 
         def parse(epoch, number, serialized):
-            return records.parse_pretraining_batch(serialized, length, masking.max_predictions_per_seq)
+            most = masking.max_predictions_per_seq
+            return records.parse_pretraining_batch(serialized, length, most, *sizes)
 
         if self._are_unmasked:
             numbered = numbered.map(draw, num_parallel_calls=tf.data.AUTOTUNE)

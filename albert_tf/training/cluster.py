@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import socket
@@ -10,10 +9,12 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from typing import TypedDict
 
 from albert_tf.cli.options import RunOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
+from albert_tf.files import parse_json
 
 NOTICED_WITHIN = 6.0  # seconds after which all workers know that one is lost
 # All in seconds; workers wait long for each other, because machines do not start at the same time.
@@ -168,16 +169,26 @@ def find_cluster(options: RunOptions) -> Cluster:
     return _from_tf_config(os.environ["TF_CONFIG"])
 
 
+class _Place(TypedDict):
+    type: str
+    index: int | str
+
+
+class _TfConfig(TypedDict):
+    cluster: dict[str, list[str]]
+    task: _Place
+
+
 def _from_tf_config(text: str) -> Cluster:
     try:
-        config = json.loads(text)
+        config = parse_json(text.encode(), "TF_CONFIG", _TfConfig)
         kind, number = config["task"]["type"], int(config["task"]["index"])
-        jobs = {job: list(config["cluster"].get(job, [])) for job in ("chief", "worker")}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:  # an `InputError` is one, too
         raise InputError(
             'TF_CONFIG must be like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
-            f'"index": 0}}}}, not {text[:200]} ({error!r})'
+            f'"index": 0}}}}, not {text[:200]} ({error})'
         ) from None
+    jobs = {job: config["cluster"].get(job, []) for job in ("chief", "worker")}
     if not 0 <= number < len(jobs.get(kind, [])):
         raise InputError(f"TF_CONFIG makes this {kind} {number}, but lists {len(jobs.get(kind, []))} of them")
     before = len(jobs["chief"]) if kind == "worker" else 0

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
+import msgspec
 import numpy as np
 
 from albert_tf.checkpoints.run_folder import ROLLBACKS_FILE
@@ -44,11 +45,14 @@ def explain_gradients(
     return Diverged(what, step)
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # more steps than a run has
+
+
 class _Rollback(TypedDict):
     """The step to which the run went back, the number of batches that it left out, and the reason."""
 
-    to_step: int
-    batches: int
+    to_step: _Count
+    batches: _Count
     why: str
 
 

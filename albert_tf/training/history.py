@@ -63,6 +63,8 @@ class History:
                 for key in ("global_step", metric):
                     if key not in results:
                         raise InputError(f"{self._path}: evaluations[{number}] lacks {key}")
+                if not 0 <= (step := results["global_step"]) < math.inf:
+                    raise InputError(f"{self._path}: evaluations[{number}].global_step is {step}, no step")
             self.is_of_other_data = bool(stored["evaluations"]) and stored["data"] not in ("", data)
             self.evaluations = [] if self.is_of_other_data else stored["evaluations"]
 

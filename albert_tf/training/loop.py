@@ -17,12 +17,14 @@ from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.session import Session
 from albert_tf.training.workers import Workers, workers_of
 
-# TensorFlow raises these for records that it cannot read or use.
+# TensorFlow raises these for records that it cannot read or use; the last one comes if its message holds the
+# bytes of a record, which are not UTF-8.
 _READING_ERRORS = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
+    UnicodeDecodeError,
 )
 # Lines of TensorFlow's messages that begin so say where an error arose, not what is wrong.
 _CONTEXT = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace", "The error could be")
@@ -86,7 +88,7 @@ def open_session(
                 yield session
                 workers.check_same_weights(session.variables)
                 check_interrupted()
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
         is_of_reading = isinstance(error, _READING_ERRORS)
         if lost := "" if is_of_reading else workers.lost():
             advice = "the same command for all workers continues from the last checkpoint"
@@ -94,9 +96,12 @@ def open_session(
         if options.verbosity == "info":
             raise
         problem = task.explain_bad_record() if is_of_reading else None
-        lines = [line.strip() for line in error.message.splitlines()]
+        if isinstance(error, UnicodeDecodeError) and not problem:
+            raise
+        message = getattr(error, "message", "")
+        lines = [line.strip() for line in message.splitlines()]
         told = [line for line in lines if line and not line.startswith(_CONTEXT)]
-        raise InputError(problem or f"TensorFlow: {told[-1] if told else error.message}") from error
+        raise InputError(problem or f"TensorFlow: {told[-1] if told else message}") from error
 
 
 def try_steps(session: Session, others: dict[str, Callable[[], Any]] | None = None) -> None:

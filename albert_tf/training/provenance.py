@@ -35,10 +35,16 @@ _NAMES_IN_FINE_TUNING = {"num_train_steps": "train_step", "num_warmup_steps": "w
 _Changes = dict[str, tuple[Any, Any]]  # name -> (old value, new value)
 
 
+class _Flags(TypedDict, total=False):
+    """The flags with which a later run calculates; others it only compares."""
+
+    num_train_steps: int
+
+
 class _Started(TypedDict):
     """The fields of `training.json` that a later run reads."""
 
-    flags: dict[str, Any]
+    flags: _Flags
     settings: NotRequired[dict[str, Any]]
 
 

@@ -1,5 +1,6 @@
 """The feature cache: what is read equals what was made, and nothing doubtful is trusted."""
 
+import itertools
 import json
 import os
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from albert_tf.data import feature_cache
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
+from albert_tf.data.tfrecord import framed, read_records
 from albert_tf.errors import InputError, InputWarning
 
 KEY = {"digest": "abc", "max_seq_length": 128, "lower": True, "levels": ("middle", "high")}
@@ -129,23 +131,10 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-20])
 
 
-def cut_at_a_record_and_said_so(path):
-    """A whole number of records, of the right size, but not all."""
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little") + 16
-    path.write_bytes(content[:length])
-    change_description(path, bytes=length)
-
-
 def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-
-
-def write_something_else(path):
-    path.write_bytes(b"one sentence a line\n")
-    change_description(path, bytes=20)
 
 
 def remove_description(path):
@@ -165,31 +154,58 @@ def claim_another_key(path):
     change_description(path, key={"digest": "xyz"})
 
 
-def claim_more_tokens(path):
-    change_description(path, tokens=10_000)
+def rewrite(path, change):
+    """Writes the file again with right checksums and the right size, after `change` of its examples."""
+    examples = [tf.train.Example.FromString(record) for record in read_records(str(path))]
+    examples = change(examples) or examples
+    records = [example.SerializeToString() for example in examples]
+    path.write_bytes(b"".join(itertools.chain(*map(framed, records))))
+    change_description(path, bytes=os.path.getsize(path))
 
 
-def claim_scores(path):
-    change_description(path, columns={"input_ids": ["uint16"], "labels": ["float32"]})
+def add_to(feature, number):
+    def add(examples):
+        examples[1].features.feature[feature].int64_list.value[0] += number
+
+    return lambda path: rewrite(path, add)
 
 
-def claim_nonsense(path):
-    change_description(path, columns={"input_ids": ["nonsense"]}, num_choices="many")
+def leave_out_the_last(path):
+    rewrite(path, lambda examples: examples[:-1])
+    change_description(path, records=29)
+
+
+def exchange(path):
+    rewrite(path, lambda examples: examples[::-1])
+
+
+def claim(**changes):
+    return lambda path: change_description(path, **changes)
+
+
+def nest_the_description(path):
+    path.with_name(path.name + ".json").write_text("[" * 100_000)
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (cut, "were written"),
-        (cut_at_a_record_and_said_so, "does not hold what was written"),
+        (cut, "is damaged"),
         (damage, "is damaged"),
-        (write_something_else, "is damaged"),
+        (leave_out_the_last, "is damaged"),
+        (exchange, "is damaged"),
+        (add_to("input_ids", 1 << 16), "is damaged"),
+        (add_to("label_ids", 99), "is damaged"),
+        (add_to("lengths", -100), "is damaged"),
         (remove_description, "has no description"),
+        (nest_the_description, "has no description"),
         (empty_description, "is damaged"),
         (claim_another_key, "was made for something else"),
-        (claim_more_tokens, "does not hold what was written"),
-        (claim_scores, "is damaged"),
-        (claim_nonsense, "is damaged"),
+        (claim(num_choices=10**12), "is damaged"),
+        (claim(num_choices="many"), "is damaged"),
+        (claim(columns={"input_ids": ["uint16"], "labels": ["float32"]}), "is damaged"),
+        (claim(records="many"), "is damaged"),
+        (claim(checksum=None), "is damaged"),
     ],
 )
 def test_a_file_that_cannot_be_trusted_is_made_anew(tmp_path, written, spoil, reason):

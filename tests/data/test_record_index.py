@@ -121,6 +121,31 @@ def test_an_index_is_kept_while_the_files_are_the_same(tmp_path, monkeypatch):
         assert index_records([path], kept).records_of_files() == [101]
 
 
+@pytest.mark.parametrize("change", [
+    lambda columns: {"counts": columns["counts"][:-1]},
+    lambda columns: {"counts": columns["counts"].astype(np.float64)},
+    lambda columns: {"counts": columns["counts"].astype(np.int64)},
+    lambda columns: {"counts": columns["counts"][::-1]},
+    lambda columns: {"begins": columns["begins"] - 1},
+    lambda columns: {"file_of": columns["file_of"] + 7},
+    lambda columns: {"ends": columns["ends"].reshape(1, -1)},
+    lambda columns: {"firsts": np.array([{}] * len(columns["firsts"]))},
+    lambda columns: {"ends": None},
+    lambda columns: {"checksum": np.zeros(3)},
+])  # fmt: skip
+def test_an_index_that_does_not_fit_is_made_again(tmp_path, change):
+    path, kept = write_numbers(tmp_path / "a", 100), tmp_path / "index.npz"
+    first = index_records([path], str(kept))
+    with np.load(kept) as stored:
+        columns = dict(stored)
+    columns |= change(columns)
+    np.savez(kept, **{name: values for name, values in columns.items() if values is not None})
+    again = index_records([path], str(kept))
+    for column in ("file_of", "begins", "ends", "firsts", "counts"):
+        np.testing.assert_array_equal(getattr(again, column), getattr(first, column))
+        assert getattr(again, column).dtype == getattr(first, column).dtype
+
+
 def test_blocks_hold_what_the_file_holds(index):
     for number, path in enumerate(index.files):
         _, found = index.read(np.flatnonzero(index.file_of == number))

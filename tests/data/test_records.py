@@ -1,5 +1,7 @@
 """Pretraining records: equal to the protocol buffer library's, read back whole, diagnosed when broken."""
 
+import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -118,9 +120,22 @@ def test_several_files_are_dealt_their_records_in_turn(tmp_path):
 
 def test_metadata_is_none_where_there_is_none_or_another_programs(tmp_path):
     assert records.read_metadata(str(tmp_path / "a")) is None
-    for text in ("{", "[1]", '{"format": "other"}'):
+    for text in ("{", "[1]", '{"format": "other", "bytes": "1"}', "[" * 100_000):
         (tmp_path / "a.json").write_text(text)
         assert records.read_metadata(str(tmp_path / "a")) is None
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"vocab_size": "30000"}, "vocab_size: expected `int`, got `str`"),
+    ({"bytes": float("inf")}, "bytes: expected `int`, got `float`"),
+    ({"settings": []}, "settings: expected `object`, got `array`"),
+    ({"settings": {"spm_model_file": 3}}, "settings.spm_model_file: expected `str | null`, got `int`"),
+])  # fmt: skip
+def test_a_description_with_a_value_of_another_type_is_named(tmp_path, changes, message):
+    path = written(tmp_path / "a", features(), **changes)
+    with pytest.raises(InputError) as raised:
+        records.read_metadata(path)
+    assert str(raised.value) == f"{path}.json: {message}"
 
 
 def test_a_failing_run_leaves_earlier_files_and_nothing_else(tmp_path):
@@ -178,6 +193,45 @@ def test_the_bad_record_among_good_ones_is_named(tmp_path):
     )
     assert diagnosis(path, limit=3) is None
     assert diagnosis(path, vocab_size=40001) is None
+
+
+@pytest.mark.parametrize(("feature", "value"), [
+    ("input_ids", 5 + 2**32),
+    ("input_ids", 30000),
+    ("input_mask", 7),
+    ("segment_ids", 2 - 2**32),
+    ("masked_lm_positions", S),
+    ("masked_lm_ids", 2**32),
+    ("masked_lm_weights", -3),
+    ("masked_lm_weights", np.nan),
+    ("masked_lm_weights", np.inf),
+    ("next_sentence_labels", -1),
+])  # fmt: skip
+def test_no_record_of_a_batch_may_hold_what_cannot_be(tmp_path, feature, value):
+    made = features()
+    made[feature] = made[feature].astype(np.float32 if feature == "masked_lm_weights" else np.int64)
+    made[feature][1, 0] = value
+    serialized = [example.SerializeToString() for example in as_protos(made)]
+
+    for good in (serialized[:1], serialized[2:]):
+        records.parse_pretraining_batch(good, S, P, 30000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{feature} holds a value out of range"):
+        records.parse_pretraining_batch(serialized, S, P, 30000)
+    (tmp_path / "a").write_bytes(b"".join(itertools.chain(*map(framed, serialized))))
+    assert diagnosis(str(tmp_path / "a")).startswith(f"{tmp_path / 'a'}, record 2: {feature} holds ")
+
+
+def test_segments_of_unmasked_records_are_a_pair_of_texts():
+    rows = np.array(list(itertools.product([0, 1], repeat=6)))
+    one = np.ones([len(rows), 1], int)
+    made = {"input_ids": rows, "segment_ids": rows, "token_boundary": rows}
+    made |= dict.fromkeys(("next_sentence_labels", "may_swap", "mask_id"), one)
+    right = []
+    for row, serialized in zip(rows, records.serialize_examples(made), strict=True):
+        with contextlib.suppress(tf.errors.InvalidArgumentError):
+            records.parse_unmasked_batch([serialized], 6)
+            right.append("".join(map(str, row)))
+    assert right == ["000011", "000110", "000111"]
 
 
 def test_a_file_cut_short_is_named_with_its_record(tmp_path):

@@ -110,6 +110,17 @@ def test_outputs_are_those_of_the_model(grouped, loaded):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "change", "largest"), [
+    ("input_word_ids", 1000, GROUPED.vocab_size - 1),
+    ("input_mask", 1, 1),
+    ("input_mask", -1, 1),
+    ("input_type_ids", 1, 1),
+])  # fmt: skip
+def test_values_that_the_model_does_not_know_are_refused(loaded, name, change, largest):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must be from 0 to {largest}"):
+        loaded(INPUTS | {name: INPUTS[name] + change})
+
+
 def test_masked_words_are_predicted_at_positions(grouped, loaded):
     outputs = loaded.mlm(INPUTS | {"masked_lm_positions": POSITIONS})
     expected = grouped[0](BATCH | {"masked_lm_positions": POSITIONS})

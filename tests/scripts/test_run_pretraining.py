@@ -19,7 +19,7 @@ import run_pretraining
 from albert_tf import load_weights, testing
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets
-from albert_tf.data.records import RecordWriter
+from albert_tf.data.records import RecordWriter, serialize_examples
 from albert_tf.errors import InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
@@ -355,14 +355,23 @@ def test_truncated_file_is_found_in_training_and_checkpoints_stay(
     assert set(kept) <= {file.name for file in (tmp_path / "model").glob("model.ckpt*")}
 
 
-def test_bad_record_in_the_middle_is_found(flags, capsys):
-    features = make_features(64)
-    features["input_ids"] = np.array(features["input_ids"])
-    features["input_ids"][40, 3] = 25
+@pytest.mark.parametrize(("bad", "message"), [
+    (25, "input_ids holds 25, but there are 20 pieces in the vocabulary"),
+    (5 + 2**32, "input_ids holds 4294967301, but there are 20 pieces in the vocabulary"),
+    (b"\xff" * 20, "not a tf.train.Example"),
+])  # fmt: skip
+def test_bad_record_in_the_middle_is_found(flags, capsys, bad, message):
+    records = serialize_examples(make_features(64))
+    if isinstance(bad, bytes):
+        records[40] = bad
+    else:
+        example = tf.train.Example.FromString(records[40])
+        example.features.feature["input_ids"].int64_list.value[3] = bad
+        records[40] = example.SerializeToString()
     with RecordWriter([flags["input_file"]]) as writer:
-        writer.write(features)
-    message = refusal(capsys, run({**flags, "num_train_steps": "20"}))
-    assert "record 41: input_ids holds 25, but there are 20 pieces in the vocabulary" in message
+        writer.write_serialized(records)
+    shown = refusal(capsys, run({**flags, "num_train_steps": "20"}))
+    assert f"{flags['input_file']}, record 41: {message}" in shown
 
 
 def test_damage_inside_a_record_is_found_in_training(flags, capsys):

@@ -115,6 +115,9 @@ def tf_config(kind: str, index: int, **jobs: list[str]) -> str:
 @pytest.mark.parametrize(("text", "message"), [
     ("worker 0 of 2", r'^TF_CONFIG must be like \{"cluster": .*, not worker 0 of 2'),
     ("[]", "^TF_CONFIG must be like"),
+    ('{"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}', "^TF_CONFIG must be like"),
+    ('{"cluster": {}, "task": {"type": "worker", "index": Infinity}}', "^TF_CONFIG must be like"),
+    ("[" * 100_000, "^TF_CONFIG must be like"),
     ('{"cluster": {"worker": ["a:1", "b:1"]}}', "^TF_CONFIG must be like"),
     (tf_config("worker", 2, worker=["a:1", "b:1"]), "makes this worker 2, but lists 2 of them"),
     (tf_config("evaluator", 0, worker=["a:1", "b:1"]), "makes this evaluator 0, but lists 0 of them"),

@@ -120,6 +120,21 @@ def test_rollbacks_are_bounded(tmp_path):
     assert saved_steps(tmp_path) == [0, 4]
 
 
+@pytest.mark.parametrize(("batches", "message"), [
+    ("Infinity", "expected `int`, got `float`"),
+    ("NaN", "expected `int`, got `float`"),
+    ("-1", "expected `int` >= 0"),
+    (str(10**30), "expected `int` <= "),
+    ("null", "expected `int`, got `null`"),
+])  # fmt: skip
+def test_numbers_that_no_rollback_has_are_named(tmp_path, batches, message):
+    path = tmp_path / "rollbacks.json"
+    path.write_text(f'[{{"to_step": 2, "batches": {batches}, "why": ""}}]')
+    with pytest.raises(InputError) as raised:
+        Rollbacks(str(tmp_path))
+    assert str(raised.value).startswith(f"{path}: [0].batches: {message}")
+
+
 def test_rollbacks_say_which_batch_is_that_of_a_step(tmp_path):
     rollbacks = Rollbacks(str(tmp_path))
     rollbacks.add(100, Diverged("why", step=110))

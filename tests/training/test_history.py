@@ -84,6 +84,9 @@ def test_a_history_of_pretraining_that_does_not_name_its_data_counts(tmp_path):
     ('{"data": 1, "evaluations": []}', "data: expected `str`, got `int`"),
     ('{"data": "", "evaluations": [{"global_step": "1"}]}', "expected `float`, got `str`"),
     ('{"data": "", "evaluations": [{"global_step": 1}]}', "evaluations[0] lacks f1"),
+    ('{"data": "", "evaluations": [{"global_step": NaN, "f1": 1}]}', "[0].global_step is nan, no step"),
+    ('{"data": "", "evaluations": [{"global_step": 1e400, "f1": 1}]}', "global_step is inf, no step"),
+    ('{"data": "", "evaluations": [{"global_step": -1, "f1": 1}]}', "global_step is -1, no step"),
     ('{"evaluations": []}', "missing required field `data`"),
 ])  # fmt: skip
 def test_a_damaged_history_is_named(tmp_path, content, message):

@@ -153,7 +153,7 @@ def test_a_pretraining_folder_is_no_output_folder(flags, tmp_path, capsys):
     ("task.json", '{"task_name": "mrpc", "label_names": [1, 2]}', "[0]: expected `str`, got `int`"),
     ("task.json", "{", "is not JSON"),
     ("training.json", "{", "is not JSON"),
-    ("training.json", '{"flags": []}', "flags: expected `object`, got `array`"),
+    ("training.json", '{"flags": {"num_train_steps": "2"}}', "num_train_steps: expected `int`, got `str`"),
 ])  # fmt: skip
 def test_damaged_files_of_a_run_are_named(once_trained, tmp_path, capsys, name, content, message):
     folder, flags = once_trained

@@ -10,6 +10,7 @@ import tensorflow as tf
 from official.nlp.modeling.layers import BertPackInputs
 
 from albert_tf.checkpoints.assets import Assets, vocabularies_in
+from albert_tf.export.serving.served_model import range_checks
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tokenization import Tokenizer
 from albert_tf.tokenization.in_graph import in_graph_tokenizer
@@ -79,7 +80,9 @@ def _encoder(model: AlbertForPreTraining) -> _Function:
 
     @tf.function(autograph=False)
     def encode(inputs, training=False):
-        ours = {name: inputs[published] for name, published in _NAMES.items()}
+        checks = range_checks({name: inputs[name] for name in _NAMES.values()}, model.config)
+        with tf.control_dependencies(checks):
+            ours = {name: tf.identity(inputs[published]) for name, published in _NAMES.items()}
         encoded = model.encoder(ours, training=training, return_all_layers=True)
         blocks = model.config.inner_group_num
         return {

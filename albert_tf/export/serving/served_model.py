@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from albert_tf.config import AlbertConfig
 from albert_tf.data.records import serialize_examples
 from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
@@ -44,7 +45,7 @@ class ServedModel(tf.Module):
         # The Keras model itself is no attribute: the export would then hold the functions of its layers too.
         self.weights = list(trained.model.variables)
         encoder = trained.model if trained.head == "encoder" else trained.model.encoder
-        self._embed = on_inputs(lambda inputs: embeddings_of(encoder, inputs))
+        self._embed = on_inputs(lambda inputs: embeddings_of(encoder, inputs), encoder.config)
 
     def task_signatures(self) -> dict[str, Signature]:
         """Returns the signatures of the task, with `serving_default` among them; none if there is no task."""
@@ -107,8 +108,10 @@ def strings(name: str, rank: int = 1) -> tf.TensorSpec:
     return tf.TensorSpec([None] * rank, tf.string, name)
 
 
-def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable[..., Tensors]:
-    """Makes a function of `input_ids`, `input_mask` and `segment_ids`, which checks their shapes.
+def on_inputs(
+    function: Callable[[Tensors], Tensors], config: AlbertConfig, rank: int = 2
+) -> Callable[..., Tensors]:
+    """Makes a function of `input_ids`, `input_mask` and `segment_ids`, which checks their shapes and values.
 
     The given function takes the three, int32 of that rank, in a mapping. A SavedModel holds it once, however
     many signatures call it.
@@ -121,11 +124,26 @@ def on_inputs(function: Callable[[Tensors], Tensors], rank: int = 2) -> Callable
         for name in ("input_mask", "segment_ids"):
             message = f"{name} has not the shape of input_ids"
             checks.append(tf.debugging.assert_equal(tf.shape(inputs[name]), shape, message))
+        checks += range_checks(inputs, config)
         with tf.control_dependencies(checks):
             return function({name: tf.identity(values) for name, values in inputs.items()})
 
     specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in INPUT_NAMES]
     return tf.function(checked, specs, autograph=False)
+
+
+def range_checks(inputs: Tensors, config: AlbertConfig) -> list[tf.Operation]:
+    """Operations that fail if ids, mask or segments, int32 in this order, are not what the model knows.
+
+    Without them, a mask of 2 would be taken for attention, and a GPU would read zeros for an unknown id.
+    """
+    bounds = (config.vocab_size, 2, config.type_vocab_size)
+    return [
+        tf.debugging.Assert(
+            tf.reduce_all((values >= 0) & (values < bound)), [f"{name} must be from 0 to {bound - 1}"]
+        )
+        for (name, values), bound in zip(inputs.items(), bounds, strict=True)
+    ]
 
 
 def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
@@ -179,7 +197,8 @@ def _of_one_batch(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
 
 def _dense(rows: tf.RaggedTensor, num_choices: int | None) -> tf.Tensor:
     """Pads rows to int32 [batch, length], or [batch, choices, length] if they hold choices end to end."""
-    rows = tf.cast(rows, tf.int32)
+    # What int32 cannot hold becomes its end, which `range_checks` refuses; a cast would make an id of it.
+    rows = rows.with_values(tf.saturate_cast(rows.values, tf.int32))
     batch = [rows.nrows()]
     if num_choices is not None:
         batch.append(num_choices)

@@ -229,7 +229,20 @@ def test_every_text_gets_an_answer(exported, text):
             IDS | {"input_mask": np.ones([2, 4], np.int32)},
             "input_mask has not the shape of input_ids",
         ),
-        ("tokens", IDS | {"input_ids": IDS["input_ids"] + 1000}, "1002 is not in [0, 160)"),
+        ("tokens", IDS | {"input_ids": IDS["input_ids"] + 1000}, "input_ids must be from 0 to 159"),
+        ("tokens", IDS | {"input_mask": IDS["input_mask"] + 1}, "input_mask must be from 0 to 1"),
+        ("tokens", IDS | {"input_mask": -IDS["input_mask"]}, "input_mask must be from 0 to 1"),
+        ("tokens", IDS | {"segment_ids": IDS["segment_ids"] + 1}, "segment_ids must be from 0 to 1"),
+        ("embeddings_tokens", IDS | {"input_mask": -IDS["input_mask"]}, "input_mask must be from 0 to 1"),
+        *(
+            (
+                "serialized_examples",
+                {"input": examples(IDS | {name: IDS[name].astype(np.int64) + wrapped})},
+                f"{name} must be from 0 to {largest}",
+            )
+            for name, largest in (("input_ids", 159), ("input_mask", 1), ("segment_ids", 1))
+            for wrapped in (1 << 32, -(1 << 32))
+        ),
         (
             "tokens",
             dict.fromkeys(IDS, np.zeros([1, LENGTH + 1], np.int32)),
