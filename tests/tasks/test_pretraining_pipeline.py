@@ -170,6 +170,5 @@ def test_what_is_wrong_with_an_unmasked_record_is_named(tmp_path, feature, value
     task = PretrainingTask(CONFIG, [path], [path], SEQ_LENGTH, MASKING)
     task.check_inputs()
     assert task.explain_bad_record() == f"{path}, record 3: {message}"
-    for batches in (task.train_dataset(4, 7, 0, context()), task.eval_dataset(4, context())):
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            next(iter(batches))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        next(iter(task.eval_dataset(4, context())))
