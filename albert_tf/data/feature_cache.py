@@ -143,11 +143,10 @@ def _read(path: str, key: Mapping[str, Any], kind: type[Features]) -> Features:
             raise _UnusableError(f"has no description {metadata_path(path)} of a feature cache")
         if found["key"] != key:
             raise _UnusableError("was made for something else")
-        is_whole = found["checksum"] == _checksum(found, file_digest(path))
+        if found["checksum"] != _checksum(found, file_digest(path)):
+            raise _UnusableError("is damaged")
     except (InputError, KeyError, OSError):
-        is_whole = False
-    if not is_whole:
-        raise _UnusableError("is damaged")
+        raise _UnusableError("is damaged") from None
     return _read_records(path, found, kind)
 
 

@@ -149,3 +149,17 @@ def dropout_seed_for(training: bool | None, seed: Seed) -> Seed:
     if training and seed is None:
         return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
     return seed if training else None
+
+
+def range_checks(inputs: Tensors, config: AlbertConfig) -> list[tf.Operation]:
+    """Operations that fail if ids, mask or segments, int32 in this order, are not what the model knows.
+
+    Without them, a mask of 2 would be taken for attention, and a GPU would read zeros for an unknown id.
+    """
+    bounds = (config.vocab_size, 2, config.type_vocab_size)
+    return [
+        tf.debugging.Assert(
+            tf.reduce_all((values >= 0) & (values < bound)), [f"{name} must be from 0 to {bound - 1}"]
+        )
+        for (name, values), bound in zip(inputs.items(), bounds, strict=True)
+    ]

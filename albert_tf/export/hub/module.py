@@ -10,7 +10,7 @@ import tensorflow as tf
 from official.nlp.modeling.layers import BertPackInputs
 
 from albert_tf.checkpoints.assets import Assets, vocabularies_in
-from albert_tf.export.serving.served_model import range_checks
+from albert_tf.models.encoder import range_checks
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tokenization import Tokenizer
 from albert_tf.tokenization.in_graph import in_graph_tokenizer

@@ -64,14 +64,14 @@ class ServedQuestionAnswering(ServedModel):
         if self._is_v2:
             sizes = min(model.start_n_top, longest), min(model.end_n_top, longest)
             self._threshold = _threshold(trained, null_score_diff_threshold)
-            self._predict = on_inputs(lambda inputs: beam(model, inputs), model.config)
+            self._predict = on_inputs(lambda inputs: beam(model, inputs), model)
             self._spans = lambda outputs, inputs: best_spans_v2(outputs, *sizes)
         else:
             if null_score_diff_threshold is not None:
                 raise InputError(
                     f"--null_score_diff_threshold is for SQuAD 2.0, but {trained.path} is a model for 1.1"
                 )
-            self._predict = on_inputs(lambda inputs: model(inputs, training=False), model.config)
+            self._predict = on_inputs(lambda inputs: model(inputs, training=False), model)
             self._spans = lambda outputs, inputs: best_spans_v1(outputs, inputs, min(n_best_size, longest))
 
     def task_signatures(self) -> dict[str, Signature]:

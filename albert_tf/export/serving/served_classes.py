@@ -46,7 +46,7 @@ class ServedClassification(ServedModel):
             decided = decision("label", logits)
             return decided | {"label": tf.gather(tf.constant(labels), decided["label"])}
 
-        self._predict = on_inputs(predict, model.config)
+        self._predict = on_inputs(predict, model)
 
     def task_signatures(self) -> dict[str, Signature]:
         """See `ServedModel`."""
@@ -76,7 +76,7 @@ class ServedMultipleChoice(ServedModel):
         self._max_qa_length = max_qa_length
         self._num_choices = len(trained.task["label_names"])
         self._predict = on_inputs(
-            lambda inputs: decision("choice", model(inputs, training=False)["logits"]), model.config, rank=3
+            lambda inputs: decision("choice", model(inputs, training=False)["logits"]), model, rank=3
         )
 
     def task_signatures(self) -> dict[str, Signature]:

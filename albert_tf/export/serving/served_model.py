@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from albert_tf.config import AlbertConfig
 from albert_tf.data.records import serialize_examples
 from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.models.encoder import INPUT_NAMES
+from albert_tf.models.encoder import INPUT_NAMES, ConfiguredModel, range_checks
 
 Tensors = dict[str, tf.Tensor]
 
@@ -45,7 +44,7 @@ class ServedModel(tf.Module):
         # The Keras model itself is no attribute: the export would then hold the functions of its layers too.
         self.weights = list(trained.model.variables)
         encoder = trained.model if trained.head == "encoder" else trained.model.encoder
-        self._embed = on_inputs(lambda inputs: embeddings_of(encoder, inputs), encoder.config)
+        self._embed = on_inputs(lambda inputs: embeddings_of(encoder, inputs), encoder)
 
     def task_signatures(self) -> dict[str, Signature]:
         """Returns the signatures of the task, with `serving_default` among them; none if there is no task."""
@@ -109,9 +108,9 @@ def strings(name: str, rank: int = 1) -> tf.TensorSpec:
 
 
 def on_inputs(
-    function: Callable[[Tensors], Tensors], config: AlbertConfig, rank: int = 2
+    function: Callable[[Tensors], Tensors], model: ConfiguredModel, rank: int = 2
 ) -> Callable[..., Tensors]:
-    """Makes a function of `input_ids`, `input_mask` and `segment_ids`, which checks their shapes and values.
+    """Makes a function of the inputs of a model, which checks their shapes and values.
 
     The given function takes the three, int32 of that rank, in a mapping. A SavedModel holds it once, however
     many signatures call it.
@@ -124,26 +123,12 @@ def on_inputs(
         for name in ("input_mask", "segment_ids"):
             message = f"{name} has not the shape of input_ids"
             checks.append(tf.debugging.assert_equal(tf.shape(inputs[name]), shape, message))
-        checks += range_checks(inputs, config)
+        checks += range_checks(inputs, model.config)
         with tf.control_dependencies(checks):
             return function({name: tf.identity(values) for name, values in inputs.items()})
 
     specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in INPUT_NAMES]
     return tf.function(checked, specs, autograph=False)
-
-
-def range_checks(inputs: Tensors, config: AlbertConfig) -> list[tf.Operation]:
-    """Operations that fail if ids, mask or segments, int32 in this order, are not what the model knows.
-
-    Without them, a mask of 2 would be taken for attention, and a GPU would read zeros for an unknown id.
-    """
-    bounds = (config.vocab_size, 2, config.type_vocab_size)
-    return [
-        tf.debugging.Assert(
-            tf.reduce_all((values >= 0) & (values < bound)), [f"{name} must be from 0 to {bound - 1}"]
-        )
-        for (name, values), bound in zip(inputs.items(), bounds, strict=True)
-    ]
 
 
 def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:

@@ -53,7 +53,7 @@ class ServedPretraining(ServedModel):
             label = tf.gather(tf.constant(ORDERS), tf.argmax(logits, axis=-1))
             return {"label": label, "probabilities": tf.nn.softmax(logits)}
 
-        self._fill, self._order = on_inputs(fill, model.config), on_inputs(order, model.config)
+        self._fill, self._order = on_inputs(fill, model), on_inputs(order, model)
 
     def task_signatures(self) -> dict[str, Signature]:
         """See `ServedModel`; the default fills masks, and `sentence_order` needs the weights of its head."""
