@@ -112,8 +112,8 @@ def on_inputs(
 ) -> Callable[..., Tensors]:
     """Makes a function of the inputs of a model, which checks their shapes and values.
 
-    The given function takes the three, int32 of that rank, in a mapping. A SavedModel holds it once, however
-    many signatures call it.
+    The given function takes `input_ids`, `input_mask` and `segment_ids`, int32 of that rank, in a mapping. A
+    SavedModel holds it once, however many signatures call it.
     """
 
     def checked(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor) -> Tensors:
