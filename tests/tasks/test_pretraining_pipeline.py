@@ -1,5 +1,6 @@
 """The input of pretraining: every record once a round, and masks that seed and round alone decide."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -31,7 +32,8 @@ def make_task(folder, make=make_unmasked_features, files=3):
     with RecordWriter(paths) as writer:
         writer.write(features)
         writer.describe({})
-    return PretrainingTask(CONFIG, paths, paths, SEQ_LENGTH, MASKING)
+    config = dataclasses.replace(CONFIG, vocab_size=RECORDS)
+    return PretrainingTask(config, paths, paths, SEQ_LENGTH, MASKING)
 
 
 def context(pipelines=1, own=0):
