@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from albert_tf.layers.variables import variable_name
 from albert_tf.training.distribution import on_all_devices
+from albert_tf.training.optimization import norm
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -54,7 +55,7 @@ _GROUP = re.compile(r".*/inner_group_\d+/[^/]+|bert/encoder/[^/]+|(bert|cls)/[^/
 
 def norms_of(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """float32 `[tensors]`: the norm of each tensor."""
-    return tf.stack([tf.cast(tf.norm(tensor), tf.float32) for tensor in tensors])
+    return tf.stack([tf.cast(norm(tensor), tf.float32) for tensor in tensors])
 
 
 class GroupNorms:

@@ -13,6 +13,7 @@ from albert_tf.training.distribution import device_step, on_all_devices
 from albert_tf.training.divergence import Diverged, explain_gradients
 from albert_tf.training.evaluation import Means
 from albert_tf.training.gradients import GroupNorms, LossScale, norms_of, sum_over_parts
+from albert_tf.training.optimization import norm
 
 _CLIP_NORM = 1.0
 
@@ -71,6 +72,9 @@ class Trainer(orbit.AbstractTrainer):
         self._group_norms = GroupNorms(model.trainable_variables)
         self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
         self._run_replica = device_step(self.replica_step, jit_compile)
+        # Elsewhere, to trace these few operations takes longer than to run them.
+        traced = tf.function(self._norms_of_last_step, autograph=False) if self.loops_on_device else None
+        self._measure_norms = traced or self._norms_of_last_step
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs steps; returns means over them and the norms of the last one; may raise `Diverged`."""
@@ -114,7 +118,7 @@ class Trainer(orbit.AbstractTrainer):
     def check(self) -> dict[str, float]:
         """The norms of the last step, by group; raises `Diverged` if gradients, loss or weights are bad."""
         self.check_steps()
-        updates, weights = (norms.numpy() for norms in self._norms_of_last_step())
+        updates, weights = (norms.numpy() for norms in self._measure_norms())
         bad = np.flatnonzero(~np.isfinite(weights))
         if bad.size:
             step = int(self.optimizer.iterations.numpy())
@@ -132,7 +136,6 @@ class Trainer(orbit.AbstractTrainer):
     def _variable_names(self) -> list[str]:
         return [variable_name(variable) for variable in self.model.trainable_variables]
 
-    @tf.function(autograph=False)
     def _norms_of_last_step(self):
         """Norms of updates and of weights, float32 `[variables]`."""
         variables = self.model.trainable_variables
@@ -169,14 +172,14 @@ class Trainer(orbit.AbstractTrainer):
         if self.loss_scale:
             gradients = [gradient / self.loss_scale.scale for gradient in gradients]
         norms = norms_of(gradients)
-        norm = tf.norm(norms)
-        gradients, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM, use_norm=norm)
+        total_norm = norm(norms)
+        gradients, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM, use_norm=total_norm)
 
         loss = replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
         is_finite = tf.reduce_all(tf.math.is_finite(norms)) & tf.math.is_finite(loss)
         self._watch(loss, norms, is_finite, step)
         counted = tf.cast(is_finite, tf.float32)
-        self._gradient_norm.update_state(_or_zero(is_finite, norm), sample_weight=counted)
+        self._gradient_norm.update_state(_or_zero(is_finite, total_norm), sample_weight=counted)
         has_loss = tf.math.is_finite(loss)
         self._metrics.update(
             {name: WeightedSum(*(_or_zero(has_loss, x) for x in parts)) for name, parts in measured.items()}
