@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from albert_tf.checkpoints.sources import open_source
@@ -137,9 +136,9 @@ def assign(
             "num_attention_heads of the config"
         )
     # Everything is read before anything is assigned, so that a damaged file does not change the model.
-    values = {stored: source.read(stored) for stored in set(found.values())}
+    values = {stored: source.weight(stored) for stored in set(found.values())}
     for name, stored in found.items():
-        variables[name].assign(np.asarray(values[stored], np.float32))
+        variables[name].assign(values[stored])
     missing = tuple(name for name in variables if name not in found)
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
     on_config = config_notes(model.config, source.assets.config, any_depth)
