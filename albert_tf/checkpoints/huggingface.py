@@ -90,7 +90,7 @@ def read_folder(folder: str, path: str) -> WeightSource:
 
     if not config.has_projection:
         _drop_identity(shapes, read, folder)
-    labels = shapes["output_weights"][0] if "output_weights" in shapes else None
+    labels = next(iter(shapes.get("output_weights", ())), None)
     told = Assets(place=path, config=config, task=task_in(values, config_file, labels), **read_casing(folder))
     return WeightSource(
         path=path,
