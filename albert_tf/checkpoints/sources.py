@@ -60,9 +60,10 @@ def _casing_in_graph(folder: str) -> bool | None:
         for node in variant.graph_def.node:
             if node.name == output and node.op == "Const":
                 value = node.attr["value"].tensor
-                if value.dtype != tf.bool.as_datatype_enum or len(value.bool_val) != 1:
-                    raise InputError(f"{path} is damaged: its do_lower_case is not one truth value")
-                return value.bool_val[0]
+                with contextlib.suppress(ValueError):
+                    if value.dtype == tf.bool.as_datatype_enum and not value.tensor_shape.dim:
+                        return bool(tf.make_ndarray(value))
+                raise InputError(f"{path} is damaged: its do_lower_case is not one truth value")
     return None
 
 
@@ -90,7 +91,7 @@ def _open_folder(folder: str, path: str, depth: int = 0) -> WeightSource:
     if checkpoint := _checkpoint_in(folder, path):
         shown = checkpoint if tf.io.gfile.isdir(path) else path  # not the temporary folder of an archive
         return _with_sidecars(read_checkpoint(checkpoint, shown), folder)
-    inside = [os.path.join(folder, name.rstrip("/")) for name in _visible(folder)]
+    inside = [os.path.join(folder, name) for name in _visible(folder)]
     folders = [name for name in inside if tf.io.gfile.isdir(name)]
     if len(folders) == 1 and depth < _DEEPEST:  # as in the released archives
         return _open_folder(folders[0], path, depth + 1)
@@ -134,7 +135,9 @@ def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
 
 
 def _visible(folder: str) -> list[str]:
-    return sorted(name for name in tf.io.gfile.listdir(folder) if not name.startswith("."))
+    """The names in a folder that are UTF-8, as TensorFlow needs them, without hidden ones."""
+    names = map(os.path.basename, files_that_begin_with(os.path.join(folder, ""), "[!.]*"))
+    return [name for name in names if name.encode(errors="ignore").decode() == name]
 
 
 # How a compressed file begins, and what reads it. Each reader verifies the checksums at the end of the stream.
@@ -146,7 +149,7 @@ _READERS: Mapping[bytes, Callable[[str], IO[bytes]]] = {
 _BROKEN = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, zlib.error, lzma.LZMAError)
 _DEEPEST = 16  # folders inside each other
 _SHOWN = 200  # characters of a name in messages
-_MOST_MEMBERS = 10_000
+_MOST_MEMBERS = 1000
 _LARGEST = 1 << 30  # bytes; an archive that unpacks to more must not be much smaller itself
 _LARGEST_RATIO = 100  # of the unpacked size to that of the archive; weights can hardly be compressed
 
