@@ -25,8 +25,8 @@ _LAYERS = ("num_hidden_layers", "num_hidden_groups", "inner_group_num")
 class AlbertConfig:
     """The shape of an ALBERT model. Sizes without a default are required; `InputError` if one is impossible.
 
-    Sizes are at most 2**24, numbers of layers, groups and inner groups at most 1000, and all parameters together
-    at most 2**35.
+    Sizes are at most 2**24, numbers of layers, groups and inner groups at most 1000, and all parameters
+    together at most 2**35.
 
     Args:
       vocab_size: rows of the word embedding table.
@@ -177,7 +177,9 @@ class AlbertConfig:
 
 def _shown(value: Any) -> str:
     """A value of a file in a message."""
-    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write numbers that are too long
+    if (
+        isinstance(value, int) and value.bit_length() > 64
+    ):  # Python refuses to write numbers that are too long
         return f"a number of {value.bit_length()} bits"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:60]}..."
@@ -185,7 +187,9 @@ def _shown(value: Any) -> str:
 
 def _is_flat(value: Any) -> bool:
     """Whether a value of a file is a number, a text, or a list of these."""
-    return all(isinstance(part, int | float | str) for part in (value if isinstance(value, list) else [value]))
+    return all(
+        isinstance(part, int | float | str) for part in (value if isinstance(value, list) else [value])
+    )
 
 
 def _released_sizes() -> dict[str, AlbertConfig]:

@@ -171,8 +171,8 @@ _ON_POOLED_OUTPUT = (AlbertForSequenceClassification, AlbertForMultipleChoice)
 
 
 def _part(name: str) -> str:
-    """The part of a model that a variable belongs to: encoder, pooler, head of a task or one of pretraining."""
-    first, second = (name.split("/") + [""])[:2]
+    """The part of a model that a variable belongs to: the encoder, the pooler or a head."""
+    first, second = [*name.split("/"), ""][:2]
     if first == "bert" and second != "pooler":
         return _ENCODER
     return f"{first}/{second}" if first in ("bert", "cls") else _HEAD

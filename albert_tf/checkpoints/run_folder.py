@@ -105,7 +105,9 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
         what_follows = f"the run continues from {found[-1]}" if found else "the run begins anew"
         if not found and os.path.exists(path := os.path.join(folder, _LIST)):
             os.replace(path, f"{path}.torn")
-            text = f"{path} lists no checkpoint that is there, and was set aside as {path}.torn: {what_follows}"
+            text = (
+                f"{path} lists no checkpoint that is there, and was set aside as {path}.torn: {what_follows}"
+            )
             warnings.warn(text, InputWarning, stacklevel=2)
         if found and (torn or not listed or _lists_others(folder)):
             names = [os.path.basename(path) for path in found]

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO
+from typing import IO, Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -140,8 +140,8 @@ def _visible(folder: str) -> list[str]:
     return [name for name in names if name.encode(errors="ignore").decode() == name]
 
 
-# How a compressed file begins, and what reads it. Each reader verifies the checksums at the end of the stream.
-_READERS: Mapping[bytes, Callable[[str], IO[bytes]]] = {
+# How a compressed file begins, and what reads it and verifies its checksums.
+_READERS: Mapping[bytes, Callable[[str], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
@@ -178,7 +178,9 @@ def extract(path: str, folder: str, largest: int = _LARGEST) -> None:
     reason = f"the room in {folder}" if room == free else f"though it has {size:,}"
     try:
         with reader(path) as file:
-            stream = _Bounded(file, room, f"{path} is refused: it unpacks to more than {room:,} bytes, {reason}")
+            stream: Any = _Bounded(
+                file, room, f"{path} is refused: it unpacks to more than {room:,} bytes, {reason}"
+            )
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for number, member in enumerate(archive):
                     if problem := _danger_of(member):

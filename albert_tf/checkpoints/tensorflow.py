@@ -158,7 +158,9 @@ def _with_our_names(source: WeightSource) -> WeightSource:
     names = {_renamed(name): name for name in source.shapes}
     for name, stored in names.items():
         if _SPLIT.search(name) and len(source.shapes[stored]) != 3:
-            raise InputError(f"{source.path}: {stored} must have 3 dimensions, not {len(source.shapes[stored])}")
+            raise InputError(
+                f"{source.path}: {stored} must have 3 dimensions, not {len(source.shapes[stored])}"
+            )
     shapes = {ours: _flat(ours, source.shapes[theirs]) for ours, theirs in names.items()}
     _, heads, _ = source.shapes[names[_QUERY]]
 

@@ -51,5 +51,7 @@ class WeightSource:
         with np.errstate(over="ignore"):  # of float64, which the check finds
             value = np.asarray(value, np.float32)
         if not np.isfinite(value).all():
-            raise InputError(f"{self.path}: {name} holds values that are not finite numbers (NaN or infinity)")
+            raise InputError(
+                f"{self.path}: {name} holds values that are not finite numbers (NaN or infinity)"
+            )
         return value

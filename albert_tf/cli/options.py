@@ -35,7 +35,8 @@ class RunOptions(ScriptOptions):
     )
     init_from_group0: bool = option(False, help="give all groups of layers group 0 of --init_checkpoint")
     allow_missing: bool = option(
-        False, help="train even if --init_checkpoint lacks weights other than whole heads; they begin at random"
+        False,
+        help="train even if --init_checkpoint lacks weights other than whole heads; they begin at random",
     )
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")

@@ -1,5 +1,6 @@
-"""Archives of weights: damaged, dangerous and too large ones are refused in one line, before anything is used."""
+"""Archives of weights: damaged, dangerous and too large ones are refused before anything is used."""
 
+import contextlib
 import io
 import pathlib
 import shutil
@@ -56,12 +57,9 @@ def test_no_flipped_bit_gives_other_content(mode, tmp_path, folder):
     whole = path.read_bytes()
     for place in range(0, len(whole), max(1, len(whole) // 50)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
-        try:
+        with contextlib.suppress(InputError):
             extract(str(path), str(folder))
-        except InputError as error:
-            assert "no tar archive or a damaged one" in str(error)
-        else:  # in a field such as the time
-            assert (folder / "model").read_bytes() == CONTENT
+            assert (folder / "model").read_bytes() == CONTENT  # the bit was in a field such as the time
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

@@ -62,7 +62,8 @@ def test_a_list_of_another_folder_alone_is_set_aside(folders, tmp_path):
 
 
 @pytest.mark.parametrize("content", [
-    b"\xff\xfe", b"{{{", b"", b'model_checkpoint_path: ""', b'model_checkpoint_path: ".."', b'model_checkpoint_path: "*"',
+    b"\xff\xfe", b"{{{", b"",
+    *(b'model_checkpoint_path: "%s"' % name for name in (b"", b"..", b"*")),
 ])  # fmt: skip
 def test_a_list_that_names_nothing_is_written_again(folders, content):
     run, _ = folders

@@ -16,7 +16,10 @@ def test_a_lock_that_is_a_link_is_refused_and_its_target_stays(lock, tmp_path):
     (tmp_path / "precious").write_text("of others")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(InputError, match=r"run/\.lock is a link, which is not followed"), lock(str(tmp_path / "run")):
+    with (
+        pytest.raises(InputError, match=r"run/\.lock is a link, which is not followed"),
+        lock(str(tmp_path / "run")),
+    ):
         pass
     assert (tmp_path / "precious").read_text() == "of others"
 
