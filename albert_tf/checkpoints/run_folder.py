@@ -103,11 +103,10 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
         raise InputError(f"{torn[0]} cannot be read, and there is no other checkpoint in {folder}")
     if repair:
         what_follows = f"the run continues from {found[-1]}" if found else "the run begins anew"
-        if not found and os.path.exists(path := os.path.join(folder, _LIST)):
+        path = os.path.join(folder, _LIST)
+        if not found and os.path.exists(path) and _lists_others(folder):
             os.replace(path, f"{path}.torn")
-            text = (
-                f"{path} lists no checkpoint that is there, and was set aside as {path}.torn: {what_follows}"
-            )
+            text = f"{path} lists nothing in its folder, and was set aside as {path}.torn: {what_follows}"
             warnings.warn(text, InputWarning, stacklevel=2)
         if found and (torn or not listed or _lists_others(folder)):
             names = [os.path.basename(path) for path in found]
@@ -142,12 +141,12 @@ def _list_of(folder: str) -> tuple[str, list[str]]:
 
 
 def _lists_others(folder: str) -> bool:
-    """Whether the file `checkpoint` lists other paths than names inside the folder, which TensorFlow removes.
+    """Whether the file `checkpoint` is damaged or lists other paths than names inside the folder.
 
-    TensorFlow also takes the names for patterns.
+    TensorFlow removes what it lists, and takes it for patterns.
     """
     newest, listed = _list_of(folder)
-    names = [os.path.relpath(path, folder) for path in (newest, *listed)]
+    names = [os.path.relpath(path or folder, folder) for path in (newest, *listed)]
     return any(not re.fullmatch(r"\w[\w.-]*", name) for name in names)
 
 

@@ -55,7 +55,7 @@ def test_a_list_of_another_folder_alone_is_set_aside(folders, tmp_path):
     run.mkdir()
     write_list(run, "../other/model.ckpt-1", "../other/model.ckpt-5")
     assert meant_checkpoint(str(run)) is None
-    with pytest.warns(InputWarning, match=r"checkpoint lists no checkpoint that is there, and was set aside"):
+    with pytest.warns(InputWarning, match=r"checkpoint lists nothing in its folder, and was set aside"):
         assert newest_whole_checkpoint(str(run), repair=True) is None
     checkpoints_in(run).save(1)
     assert names_in(folders[1]) == before
