@@ -1,7 +1,6 @@
 """`AlbertConfig`: the shape of a model, read from and written to the original's `albert_config.json`."""
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +8,9 @@ from typing import Any
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import read_json, write_json
 
+# The largest sizes that a file may ask for, so that nonsense is told before anything is built. The largest
+# released model has 2.2e8 parameters; 2**35 parameters are 128 GiB.
+LARGEST_SIZE, MOST_LAYERS, MOST_PARAMETERS = 2**24, 1000, 2**35
 ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
 SHARING_MODES = ("all", "attention", "ffn", "none")
 
@@ -16,9 +18,15 @@ SHARING_MODES = ("all", "attention", "ffn", "none")
 _DEAD_KEYS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks", "layers_to_keep")
 
 
+_LAYERS = ("num_hidden_layers", "num_hidden_groups", "inner_group_num")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AlbertConfig:
     """The shape of an ALBERT model. Sizes without a default are required; `InputError` if one is impossible.
+
+    Sizes are at most 2**24, numbers of layers, groups and inner groups at most 1000, and all parameters
+    together at most 2**35.
 
     Args:
       vocab_size: rows of the word embedding table.
@@ -59,12 +67,15 @@ class AlbertConfig:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            name, value = field.name, getattr(self, field.name)
             if field.type is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"{field.name} must be a whole number of at least 1, not {value!r}")
+                raise InputError(f"{name} must be a whole number of at least 1, not {_shown(value)}")
+            most = MOST_LAYERS if name in _LAYERS else LARGEST_SIZE
+            if field.type is int and value > most:
+                raise InputError(f"{name} must be at most {most:,}, not {_shown(value)}")
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if field.type is float and not (is_number and math.isfinite(value)):
-                raise InputError(f"{field.name} must be a number, not {value!r}")
+            if field.type is float and not (is_number and abs(value) <= LARGEST_SIZE):
+                raise InputError(f"{name} must be a number, not {_shown(value)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
@@ -72,13 +83,16 @@ class AlbertConfig:
             raise InputError(f"initializer_range must be above 0, not {self.initializer_range}")
         for name, allowed in (("hidden_act", ACTIVATIONS), ("cross_layer_sharing", SHARING_MODES)):
             if getattr(self, name) not in allowed:
-                raise InputError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+                value = _shown(getattr(self, name))
+                raise InputError(f"{name} must be one of {', '.join(allowed)}, not {value}")
         width, heads = self.hidden_size, self.num_attention_heads
         if width % heads:
             raise InputError(f"hidden_size {width} is not divisible by num_attention_heads {heads}")
         groups, layers = self.num_hidden_groups, self.num_hidden_layers
         if groups > layers:
             raise InputError(f"num_hidden_groups {groups} is more than num_hidden_layers {layers}")
+        if (count := sum(self.parameter_count().values())) > MOST_PARAMETERS:
+            raise InputError(f"{count:,} parameters are more than {MOST_PARAMETERS:,}: look at the sizes")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AlbertConfig":
@@ -87,14 +101,15 @@ class AlbertConfig:
         missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
             raise InputError(f"missing {', '.join(missing)}")
-        unknown = [k for k in values if k not in fields and k not in _DEAD_KEYS]
+        carried = {k: values[k] for k in _DEAD_KEYS if _is_flat(values.get(k))}
+        unknown = [k for k in values if k not in fields and k not in carried]
         if unknown:
             message = f"config keys without meaning are ignored: {', '.join(unknown)}"
             warnings.warn(message, InputWarning, stacklevel=2)
         known = {k: v for k, v in values.items() if k in fields}
         if known.get("hidden_act", "linear") in ("", None):  # so the original writes the identity
             known["hidden_act"] = "linear"
-        return cls(**known, carried={k: values[k] for k in _DEAD_KEYS if k in values})
+        return cls(**known, carried=carried)
 
     @classmethod
     def from_json_file(cls, path: str) -> "AlbertConfig":
@@ -158,6 +173,23 @@ class AlbertConfig:
             "masked_lm": h * e + e + 2 * e + v,
             "sentence_order": 2 * h + 2,
         }
+
+
+def _shown(value: Any) -> str:
+    """A value of a file in a message."""
+    if (
+        isinstance(value, int) and value.bit_length() > 64
+    ):  # Python refuses to write numbers that are too long
+        return f"a number of {value.bit_length()} bits"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether a value of a file is a number, a text, or a list of these."""
+    return all(
+        isinstance(part, int | float | str) for part in (value if isinstance(value, list) else [value])
+    )
 
 
 def _released_sizes() -> dict[str, AlbertConfig]:

@@ -4,6 +4,7 @@ A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imp
 """
 
 import contextlib
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
@@ -60,6 +62,23 @@ def open_file(path: str) -> IO[bytes]:
     """Opens a file to read its bytes."""
     tf = _tensorflow_for(path)
     return tf.io.gfile.GFile(path, "rb") if tf else open(path, "rb")
+
+
+def no_link(path: str, flags: int) -> int:
+    """An `opener` for `open`, for a file of a known name that is written; `InputError` if it is no file.
+
+    Through a symbolic link, a folder from elsewhere would have other files overwritten.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"{path} is a link, which is not followed: remove it") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is no regular file: remove it")
+    return descriptor
 
 
 def file_stem(path: str) -> str:
@@ -242,7 +261,7 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
             temporary.append(_hidden_name(path))
             try:
                 os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-                with open(temporary[-1], "wb"):
+                with open(temporary[-1], "xb"):
                     pass  # fails at once if the folder cannot be written
             except OSError as error:
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from albert_tf.config import PRESETS, AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from tests.support.goldens import GOLDENS
 
@@ -131,14 +131,37 @@ def test_missing_sizes_are_an_error_not_an_xxlarge():
     ({"hidden_act": "swish"}, "hidden_act must be one of gelu, relu, tanh, linear, not 'swish'"),
     ({"cross_layer_sharing": "some"}, "cross_layer_sharing must be one of"),
     ({"num_hidden_groups": 4}, "num_hidden_groups 4 is more than num_hidden_layers 3"),
+    ({"vocab_size": 10**30}, "vocab_size must be at most 16,777,216, not a number of 100 bits"),
+    ({"hidden_size": 2**40}, "hidden_size must be at most 16,777,216, not 1099511627776"),
+    ({"num_hidden_layers": 10**9}, "num_hidden_layers must be at most 1,000, not 1000000000"),
+    ({"inner_group_num": 1001}, "inner_group_num must be at most 1,000"),
+    ({"hidden_size": 6 * 10**6}, "parameters are more than 34,359,738,368: look at the sizes"),
+    ({"initializer_range": 10**400}, "initializer_range must be a number, not a number of 1329 bits"),
+    ({"initializer_range": float("nan")}, "initializer_range must be a number, not nan"),
+    ({"hidden_act": ["gelu"] * 1000}, r"not \['gelu'.{53}\.\.\.$"),
 ])  # fmt: skip
 def test_impossible_values_are_named(changes, message):
     with pytest.raises(InputError, match=message):
         AlbertConfig.from_dict({**TINY, **changes})
 
 
+def test_a_key_without_meaning_is_carried_only_if_it_is_plain():
+    plain = {"gap_size": 0, "layers_to_keep": [1, 2]}
+    assert AlbertConfig.from_dict(TINY | plain).carried == plain
+    with pytest.warns(InputWarning, match="without meaning are ignored: gap_size, layers_to_keep"):
+        config = AlbertConfig.from_dict(TINY | {"gap_size": {}, "layers_to_keep": [[1]]})
+    assert config.carried == {}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    path = tmp_path / "albert_config.json"
+    path.write_text(json.dumps(TINY), encoding="utf-8-sig")
+    assert AlbertConfig.from_json_file(str(path)) == AlbertConfig.from_dict(TINY)
+
+
 @pytest.mark.parametrize(("content", "message"), [
     ("{", "is not JSON"), ("[1]", "expected `object`"), ("{}", "missing vocab_size"),
+    ('{"a": ' * 100_000, "too deep"), ("[" * 100_000, "too deep"), ('{"a": ' + "1" * 5000 + "}", "too long"),
 ])  # fmt: skip
 def test_bad_files_are_named(tmp_path, content, message):
     path = tmp_path / "albert_config.json"

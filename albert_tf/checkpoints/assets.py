@@ -16,7 +16,14 @@ from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.config import AlbertConfig
 from albert_tf.data.records import read_metadata
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import file_digest, files_that_begin_with, read_json, write_json, write_text
+from albert_tf.files import (
+    file_digest,
+    files_that_begin_with,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from albert_tf.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece_training import vocabulary_listing
 
@@ -237,7 +244,8 @@ class Assets:
         stem = os.path.basename(path).lstrip(".").removesuffix(ending)
         target = os.path.join(folder, stem + ending)
         if os.path.realpath(vocabulary) != os.path.realpath(target):
-            shutil.copyfile(vocabulary, target)
+            with open(vocabulary, "rb") as source, write_bytes(target) as copy:  # not through a link
+                shutil.copyfileobj(source, copy)
         if self.spm_model_file:
             with open(self.spm_model_file, "rb") as model:
                 write_text(os.path.join(folder, f"{stem}.vocab"), vocabulary_listing(model.read()))

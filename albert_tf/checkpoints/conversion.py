@@ -9,7 +9,7 @@ import tf_keras
 
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets, vocabularies_in
-from albert_tf.checkpoints.loading import LoadReport, assign, warn_of
+from albert_tf.checkpoints.loading import LoadReport, assign, check_is_whole, warn_of
 from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
@@ -59,12 +59,12 @@ class Converted:
 def convert(conversion: Conversion) -> Converted:
     """Converts; the output appears when it is complete.
 
-    Variables that the input lacks are not written. Only the format "tf2" holds whole models: it has their
-    initial values, and the report names them.
+    Heads and poolers that the input lacks are not written. Only the format "tf2" holds whole models: it has
+    their initial values, and the report names them.
 
     Raises:
-      InputError: see `load_weights`; or the output exists, the config is missing, the vocabulary does not
-        fit, or the format cannot express the model.
+      InputError: see `load_weights`; or the weights are not whole, the output exists, the config is missing,
+        the vocabulary does not fit, or the format cannot express the model.
     """
     folder = _check_output(conversion)
     with open_source(conversion.input) as source:
@@ -81,6 +81,7 @@ def convert(conversion: Conversion) -> Converted:
         if head == "encoder":
             assets = dataclasses.replace(assets, task={})  # a task belongs to a head
         report = assign(model, source)
+        check_is_whole(report)
         notes = [*report.notes, *_notes(conversion, source, head)]
         if not tokenizer:
             notes.append("no vocabulary was found or written; --spm_model_file or --vocab_file adds one")

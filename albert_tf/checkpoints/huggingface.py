@@ -90,7 +90,7 @@ def read_folder(folder: str, path: str) -> WeightSource:
 
     if not config.has_projection:
         _drop_identity(shapes, read, folder)
-    labels = shapes["output_weights"][0] if "output_weights" in shapes else None
+    labels = next(iter(shapes.get("output_weights", ())), None)
     told = Assets(place=path, config=config, task=task_in(values, config_file, labels), **read_casing(folder))
     return WeightSource(
         path=path,
@@ -104,28 +104,34 @@ def read_folder(folder: str, path: str) -> WeightSource:
 
 
 class _Tensors:
-    """The float32 tensors of one or several safetensors files, by Hugging Face's names."""
+    """The tensors of one or several safetensors files, by Hugging Face's names."""
 
     def __init__(self, folder: str):
         index, files = os.path.join(folder, _INDEX), [_WEIGHTS]
         if os.path.exists(index):
             files = sorted(set(read_json(index, _Index)["weight_map"].values()))
+        self._folder = folder
         self.files = {}
         for name in files:
             path = os.path.join(folder, name)
+            if os.path.basename(name) != name:
+                raise InputError(f"{index} names {name!r:.200}, which is no file of its folder")
+            if not os.path.isfile(path):
+                raise InputError(f"{path} does not exist, though {_INDEX} names it")
             try:
                 opened = safetensors.safe_open(path, "np")
-            except FileNotFoundError:
-                raise InputError(f"{path} does not exist, though {_INDEX} names it") from None
-            except safetensors.SafetensorError as error:
+                self.files.update(dict.fromkeys(opened.keys(), opened))
+            except (safetensors.SafetensorError, OSError, ValueError) as error:
                 raise InputError(f"{path} is damaged: {error}") from None
-            self.files.update(dict.fromkeys(opened.keys(), opened))
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.files[name].get_slice(name).get_shape())
 
     def read(self, name: str) -> np.ndarray:
-        return np.asarray(self.files[name].get_tensor(name), np.float32)
+        try:
+            return self.files[name].get_tensor(name)
+        except (safetensors.SafetensorError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{self._folder}: {name} cannot be read: {error}") from None
 
 
 def _check_tied(tensors: _Tensors, prefix: str, folder: str) -> None:

@@ -44,8 +44,9 @@ def read_casing(folder: str) -> dict[str, Any]:
     whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
     if os.path.exists(whole):
         steps = _flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []})
-        kinds = {step.get("type") for step in steps}
-        drops = any(step.get("content") == "" and "Regex" in (step.get("pattern") or {}) for step in steps)
+        kinds = {str(step.get("type")) for step in steps}
+        patterns = [step.get("pattern") for step in steps if step.get("content") == ""]
+        drops = any(isinstance(pattern, dict) and "Regex" in pattern for pattern in patterns)
         casing = {
             "do_lower_case": "Lowercase" in kinds or any(step.get("lowercase") is True for step in steps),
             "keep_accents": not (drops or kinds & {"StripAccents", "BertNormalizer"})
@@ -59,10 +60,14 @@ def read_casing(folder: str) -> dict[str, Any]:
 
 def _flat(normalizer: dict[str, Any]) -> list[dict[str, Any]]:
     """The steps of a normalizer, also of the sequences inside it."""
-    steps = normalizer.get("normalizers")
-    if not isinstance(steps, list):
-        return [normalizer]
-    return [inner for step in steps if isinstance(step, dict) for inner in _flat(step)]
+    steps, rest = [], [normalizer]
+    while rest:
+        inner = (step := rest.pop()).get("normalizers")
+        if isinstance(inner, list):
+            rest += [part for part in inner if isinstance(part, dict)]
+        else:
+            steps.append(step)
+    return steps
 
 
 def special_ids(assets: Assets) -> dict[str, int]:

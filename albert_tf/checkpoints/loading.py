@@ -3,9 +3,8 @@
 import dataclasses
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from albert_tf.checkpoints.sources import open_source
@@ -13,6 +12,7 @@ from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.layers.variables import variable_name
+from albert_tf.models.classification import AlbertForMultipleChoice, AlbertForSequenceClassification
 
 _NAMED = 8  # the most names in a line; the others are counted
 
@@ -25,6 +25,8 @@ class LoadReport:
       path, kind, slots, step: see `WeightSource`.
       loaded: variables that got their values.
       missing: variables of the model that the source lacks; they keep their values.
+      torn: those of `missing` without which the weights are not whole: of the encoder, of a head of which the
+        source has a part, and of the pooler if the source has a head that reads it.
       unexpected: weights of the source for which the model has no variable.
       notes: what the user should look at; also issued as warnings.
     """
@@ -37,6 +39,7 @@ class LoadReport:
     slots: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     step: int | None = None
+    torn: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -67,7 +70,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+_MORE_GROUPS = "the model has more groups of layers than the weights; --init_from_group0 gives each group 0"
 _GROUP = re.compile(r"/group_\d+/")
+_GROUPS = re.compile(r"/group_\d+/inner_group_\d+/")
 _LAYERS = "bert/encoder/transformer/"
 
 # The config keys of each dimension, by the first pattern that a name contains.
@@ -137,15 +142,48 @@ def assign(
             "num_attention_heads of the config"
         )
     # Everything is read before anything is assigned, so that a damaged file does not change the model.
-    values = {stored: source.read(stored) for stored in set(found.values())}
+    values = {stored: source.weight(stored) for stored in set(found.values())}
     for name, stored in found.items():
-        variables[name].assign(np.asarray(values[stored], np.float32))
+        variables[name].assign(values[stored])
     missing = tuple(name for name in variables if name not in found)
+    parts = {_ENCODER, *map(_part, found)}
+    if "cls/seq_relationship" in parts or (_HEAD in parts and isinstance(model, _ON_POOLED_OUTPUT)):
+        parts.add("bert/pooler")
+    torn = tuple(name for name in missing if _part(name) in parts)
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
     on_config = config_notes(model.config, source.assets.config, any_depth)
-    notes = [*source.notes, *on_config, *_name_notes(missing, unexpected)]
-    loaded, slots = tuple(found), source.slots
-    return LoadReport(source.path, source.kind, loaded, missing, unexpected, slots, tuple(notes), source.step)
+    notes = [*source.notes, *on_config, *_name_notes(variables, source.shapes, torn, unexpected)]
+    return LoadReport(
+        path=source.path,
+        kind=source.kind,
+        loaded=tuple(found),
+        missing=missing,
+        unexpected=unexpected,
+        slots=source.slots,
+        notes=tuple(notes),
+        step=source.step,
+        torn=torn,
+    )
+
+
+_ENCODER, _HEAD = "bert", "the head of a task"
+_ON_POOLED_OUTPUT = (AlbertForSequenceClassification, AlbertForMultipleChoice)
+
+
+def _part(name: str) -> str:
+    """The part of a model that a variable belongs to: the encoder, the pooler or a head."""
+    first, second = [*name.split("/"), ""][:2]
+    if first == "bert" and second != "pooler":
+        return _ENCODER
+    return f"{first}/{second}" if first in ("bert", "cls") else _HEAD
+
+
+def check_is_whole(report: LoadReport, advice: str = "") -> None:
+    """Raises `InputError` if the weights are not whole; see `LoadReport.torn`."""
+    if report.torn:
+        cause = f"; {_MORE_GROUPS}" if _MORE_GROUPS in report.notes else ""
+        lacking = f"{len(report.torn)} of {len(report.torn) + len(report.loaded)} weights of the model"
+        raise InputError(f"{report.path} lacks {lacking}: {_some(report.torn)}{cause}{advice}")
 
 
 def _check_shapes(found: dict[str, str], variables: dict[str, tf.Variable], source: WeightSource) -> None:
@@ -203,14 +241,17 @@ def config_notes(config: AlbertConfig, stored: AlbertConfig | None, any_depth: b
     return notes
 
 
-def _name_notes(missing: Iterable[str], unexpected: Iterable[str]) -> list[str]:
-    """Notes on groups of layers that only the model or only the weights have."""
+def _name_notes(
+    variables: Collection[str], stored: Collection[str], torn: Sequence[str], unexpected: Sequence[str]
+) -> list[str]:
+    """Notes on variables that only the model or only the weights have."""
     notes = []
-    if any(re.search(r"/group_[1-9]", name) for name in missing):
-        notes.append(
-            "the model has more groups of layers than the weights; --init_from_group0 gives each group 0"
-        )
-    if any(re.search(r"/(inner_)?group_\d+/", name) for name in unexpected):
+    if torn and all(_GROUP.sub("/group_0/", name) in stored for name in torn):
+        notes.append(_MORE_GROUPS)
+    elif torn:
+        notes.append(f"{len(torn)} weights of the model are missing, and keep their values: {_some(torn)}")
+    first = (name for name in unexpected if _GROUPS.sub("/group_0/inner_group_0/", name) in variables)
+    if any(first):
         notes.append(
             "the weights have more groups of layers than the model: look at num_hidden_groups, "
             "inner_group_num and cross_layer_sharing"

@@ -29,8 +29,10 @@ _REPORTS = (RESULTS, PREDICTION_RESULTS, REPORT)
 # A run writes small files while it holds the lock; their names begin with these.
 FILES_OF_A_RUN = (HISTORY_FILE, ROLLBACKS_FILE, TASK_FILE, TRAINING_FILE, RECORD_INDEX_FILE, *_REPORTS)
 
+_LIST = "checkpoint"  # TensorFlow's list of checkpoints
 STEP = "optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"  # the tensor of a checkpoint that holds its step
-_UNREADABLE = (tf.errors.OpError, ValueError, IndexError)  # TensorFlow raises these for damaged files
+# What is raised for damaged files.
+_UNREADABLE = (tf.errors.OpError, ValueError, IndexError, TypeError, OverflowError)
 
 
 class Saved(NamedTuple):
@@ -101,7 +103,12 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
         raise InputError(f"{torn[0]} cannot be read, and there is no other checkpoint in {folder}")
     if repair:
         what_follows = f"the run continues from {found[-1]}" if found else "the run begins anew"
-        if found and (torn or not listed):
+        path = os.path.join(folder, _LIST)
+        if not found and os.path.exists(path) and _lists_others(folder):
+            os.replace(path, f"{path}.torn")
+            text = f"{path} lists nothing in its folder, and was set aside as {path}.torn: {what_follows}"
+            warnings.warn(text, InputWarning, stacklevel=2)
+        if found and (torn or not listed or _lists_others(folder)):
             names = [os.path.basename(path) for path in found]
             times = [os.path.getmtime(f"{path}.index") for path in found]
             tf.compat.v1.train.update_checkpoint_state(
@@ -117,16 +124,30 @@ def newest_whole_checkpoint(folder: str, repair: bool) -> Saved | None:
 
 def _listed(folder: str) -> list[str]:
     """The checkpoints that are there and that the file `checkpoint` lists, up to the one it calls newest."""
+    newest, listed = _list_of(folder)
+    listed = [*listed[: listed.index(newest) if newest in listed else None], newest]
+    # Folders may move, and only names inside a folder count.
+    prefixes = [os.path.join(folder, name) for path in listed if (name := os.path.basename(path))]
+    return [prefix for prefix in prefixes if tf.io.gfile.exists(f"{prefix}.index")]
+
+
+def _list_of(folder: str) -> tuple[str, list[str]]:
+    """The newest and all paths in the file `checkpoint`; empty if it is missing or damaged."""
     try:
         state = tf.train.get_checkpoint_state(folder)
     except (UnicodeDecodeError, ValueError):
-        return []
-    if state is None:
-        return []
-    newest, listed = state.model_checkpoint_path, list(state.all_model_checkpoint_paths)
-    listed = [*listed[: listed.index(newest) if newest in listed else None], newest]
-    prefixes = [os.path.join(folder, os.path.basename(path)) for path in listed]  # folders may move
-    return [prefix for prefix in prefixes if tf.io.gfile.exists(f"{prefix}.index")]
+        state = None
+    return (state.model_checkpoint_path, list(state.all_model_checkpoint_paths)) if state else ("", [])
+
+
+def _lists_others(folder: str) -> bool:
+    """Whether the file `checkpoint` is damaged or lists other paths than names inside the folder.
+
+    TensorFlow removes what it lists, and takes it for patterns.
+    """
+    newest, listed = _list_of(folder)
+    names = [os.path.relpath(path or folder, folder) for path in (newest, *listed)]
+    return any(not re.fullmatch(r"\w[\w.-]*", name) for name in names)
 
 
 def _by_step(folder: str) -> list[str]:

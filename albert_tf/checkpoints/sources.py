@@ -1,14 +1,18 @@
 """Opens weights of any kind: tells the kind by content, reads hub modules, trusts no archive."""
 
+import bz2
 import contextlib
 import dataclasses
+import gzip
+import lzma
 import os
 import re
 import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -20,7 +24,7 @@ from albert_tf.checkpoints.run_folder import meant_checkpoint
 from albert_tf.checkpoints.tensorflow import read_checkpoint
 from albert_tf.checkpoints.weight_source import HUB_TF1, HUB_TF2, ORIGINAL, WeightSource
 from albert_tf.errors import InputError
-from albert_tf.files import files_that_begin_with
+from albert_tf.files import files_that_begin_with, open_file
 from albert_tf.models.heads import head_of_task
 
 _SAVED_MODEL = "saved_model.pb"
@@ -55,7 +59,11 @@ def _casing_in_graph(folder: str) -> bool | None:
         output = variant.signature_def["tokenization_info"].outputs["do_lower_case"].name.partition(":")[0]
         for node in variant.graph_def.node:
             if node.name == output and node.op == "Const":
-                return bool(tf.make_ndarray(node.attr["value"].tensor))
+                value = node.attr["value"].tensor
+                with contextlib.suppress(ValueError):
+                    if value.dtype == tf.bool.as_datatype_enum and not value.tensor_shape.dim:
+                        return bool(tf.make_ndarray(value))
+                raise InputError(f"{path} is damaged: its do_lower_case is not one truth value")
     return None
 
 
@@ -75,7 +83,7 @@ def open_source(path: str) -> Iterator[WeightSource]:
         yield _open_file(path)
 
 
-def _open_folder(folder: str, path: str) -> WeightSource:
+def _open_folder(folder: str, path: str, depth: int = 0) -> WeightSource:
     if is_module(folder):
         return _with_sidecars(read_module(folder, path), folder)
     if huggingface.is_folder(folder):
@@ -83,10 +91,10 @@ def _open_folder(folder: str, path: str) -> WeightSource:
     if checkpoint := _checkpoint_in(folder, path):
         shown = checkpoint if tf.io.gfile.isdir(path) else path  # not the temporary folder of an archive
         return _with_sidecars(read_checkpoint(checkpoint, shown), folder)
-    inside = [os.path.join(folder, name.rstrip("/")) for name in _visible(folder)]
+    inside = [os.path.join(folder, name) for name in _visible(folder)]
     folders = [name for name in inside if tf.io.gfile.isdir(name)]
-    if len(folders) == 1:  # as in the released archives
-        return _open_folder(folders[0], path)
+    if len(folders) == 1 and depth < _DEEPEST:  # as in the released archives
+        return _open_folder(folders[0], path, depth + 1)
     raise InputError(
         f"{path} holds no weights: neither a checkpoint (*.index), nor saved_model.pb, nor model.safetensors"
     )
@@ -127,35 +135,92 @@ def _with_sidecars(source: WeightSource, folder: str) -> WeightSource:
 
 
 def _visible(folder: str) -> list[str]:
-    return sorted(name for name in tf.io.gfile.listdir(folder) if not name.startswith("."))
+    """The names in a folder that are UTF-8, as TensorFlow needs them, without hidden ones."""
+    names = map(os.path.basename, files_that_begin_with(os.path.join(folder, ""), "[!.]*"))
+    return [name for name in names if name.encode(errors="ignore").decode() == name]
 
 
-_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
-_BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error)
+# How a compressed file begins, and what reads it and verifies its checksums.
+_READERS: Mapping[bytes, Callable[[str], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+_BROKEN = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, zlib.error, lzma.LZMAError)
+_DEEPEST = 16  # folders inside each other
+_SHOWN = 200  # characters of a name in messages
+_MOST_MEMBERS = 1000
+_LARGEST = 1 << 30  # bytes; an archive that unpacks to more must not be much smaller itself
+_LARGEST_RATIO = 100  # of the unpacked size to that of the archive; weights can hardly be compressed
+
+
+def _start_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(512)
 
 
 def is_archive(path: str) -> bool:
     """Whether a file is compressed or a tar archive, told by its first bytes."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        start = file.read(512)
-    return start.startswith(_MAGIC) or start[257:262] == b"ustar"
+    start = _start_of(path) if os.path.isfile(path) else b""
+    return start.startswith(tuple(_READERS)) or start[257:262] == b"ustar"
 
 
-def extract(path: str, folder: str) -> None:
-    """Extracts an archive into a folder; `InputError` if it is damaged, too large or dangerous."""
+def extract(path: str, folder: str, largest: int = _LARGEST) -> None:
+    """Extracts an archive into a folder; `InputError` if it is damaged, too large or dangerous.
+
+    The archive is read to its end, so that its checksums are verified. If it unpacks to more than `largest`
+    bytes, it must be at least a hundredth of that size itself.
+    """
+    start = _start_of(path)
+    reader = next((read for magic, read in _READERS.items() if start.startswith(magic)), open_file)
+    size, free = os.path.getsize(path), shutil.disk_usage(folder).free
+    room = min(free, max(largest, _LARGEST_RATIO * size))
+    reason = f"the room in {folder}" if room == free else f"though it has {size:,}"
     try:
-        with tarfile.open(path) as archive:
-            members = archive.getmembers()
-            for member in members:
-                outside = os.path.isabs(member.name) or ".." in member.name.split("/")
-                if outside or not (member.isfile() or member.isdir()):
-                    what = "would be outside the folder" if outside else "is a link or a device"
-                    raise InputError(f"{path} is refused: its member {member.name!r} {what}")
-            needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
-            if needed > free:
-                raise InputError(f"{path} holds {needed:,} bytes, but {folder} has room for {free:,}")
-            archive.extractall(folder, filter="data")
+        with reader(path) as file:
+            stream: Any = _Bounded(
+                file, room, f"{path} is refused: it unpacks to more than {room:,} bytes, {reason}"
+            )
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for number, member in enumerate(archive):
+                    if problem := _danger_of(member):
+                        shown = ascii(member.name)[:_SHOWN]
+                        raise InputError(f"{path} is refused: its member {shown} {problem}")
+                    if number >= _MOST_MEMBERS:
+                        raise InputError(f"{path} is refused: it has more than {_MOST_MEMBERS:,} members")
+                    archive.extract(member, folder, filter="data")
+                while rest := archive.fileobj.read(1 << 20):
+                    if rest.strip(b"\0"):  # `tarfile` ends without an error at a damaged header
+                        raise tarfile.ReadError("something follows its end")
+            while stream.read(1 << 20):
+                pass
+    except InputError:
+        raise
     except _BROKEN as error:
         raise InputError(f"{path} is no tar archive or a damaged one: {error}") from None
+
+
+class _Bounded:
+    """A file of which `room` bytes can be read; then `read` raises `InputError` with the `problem`."""
+
+    def __init__(self, file: IO[bytes], room: int, problem: str):
+        self._file, self._left, self._problem = file, room, problem
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise InputError(self._problem)
+        return data
+
+
+def _danger_of(member: tarfile.TarInfo) -> str | None:
+    """Why a member of an archive is not extracted; None if it is."""
+    parts = member.name.split("/")
+    if os.path.isabs(member.name) or ".." in parts:
+        return "would be outside the folder"
+    if member.issparse() or not (member.isfile() or member.isdir()):
+        return "is a link, a device or a sparse file"
+    if len(parts) > _DEEPEST:
+        return f"lies in more than {_DEEPEST} folders"
+    return None if member.name.isprintable() else "has a name that cannot be shown"

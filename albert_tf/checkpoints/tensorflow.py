@@ -7,9 +7,11 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from albert_tf.checkpoints.assets import Assets
@@ -51,15 +53,25 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
                 problem = f"{prefix}.index is there, but its data files ({prefix}.data-*) are not"
             raise InputError(problem) from None
 
+    def read_scalar(key: str) -> Any:
+        value = read(key) if key in shapes else None
+        if value is not None and (shapes[key] or np.asarray(value).dtype.kind not in "biu"):
+            raise InputError(f"{prefix}: {key} is damaged: it is not one whole number")
+        return value
+
     if _OBJECT_GRAPH in shapes:
-        keys, slots, head = _read_object_graph(bytes(read(_OBJECT_GRAPH)))
-        kind, do_lower_case = NATIVE, bool(read(_CASING)) if _CASING in shapes else None
+        keys, slots, head = _read_object_graph(read(_OBJECT_GRAPH), prefix)
+        if lost := next((key for key in keys.values() if key not in shapes), None):
+            raise InputError(f"{prefix} is damaged: its object graph names {lost!r:.200}, which it lacks")
+        kind, casing = NATIVE, read_scalar(_CASING)
+        do_lower_case = None if casing is None else bool(casing)
     else:
         kind, head, do_lower_case = ORIGINAL, None, None
         keys = {name.removeprefix("module/"): name for name in shapes}  # as after fine-tuning of a hub module
         # A slot is called <variable>/<slot>; counters such as `global_step` are scalars.
         slots = {name for name, key in keys.items() if name.rpartition("/")[0] in keys or not shapes[key]}
         keys = {name: key for name, key in keys.items() if name not in slots}
+    step = read_scalar(STEP)
     source = WeightSource(
         path=path,
         kind=kind,
@@ -68,7 +80,7 @@ def read_checkpoint(prefix: str, path: str) -> WeightSource:
         slots=tuple(sorted(slots)),
         assets=Assets(do_lower_case=do_lower_case),
         head=head,
-        step=int(read(STEP)) if STEP in shapes else None,
+        step=None if step is None else int(step),
     )
     return _with_our_names(source)
 
@@ -85,15 +97,17 @@ def write_original(prefix: str, weights: Mapping[str, np.ndarray]) -> None:
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=whole, tensors=values)
 
 
-def _read_object_graph(serialized: bytes) -> tuple[dict[str, str], set[str], str | None]:
+def _read_object_graph(serialized: Any, prefix: str) -> tuple[dict[str, str], set[str], str | None]:
     """What an object-based checkpoint or SavedModel holds, by its object graph.
 
     Returns:
       The key in the checkpoint of each variable by its name; the names of optimizer state and counters; and
       the head that an attribute tells, or None.
     """
-    graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    graph.ParseFromString(serialized)
+    try:
+        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(serialized)
+    except (DecodeError, TypeError):
+        raise InputError(f"{prefix} is damaged: its object graph cannot be read") from None
     weights, state, head = {}, set(), None
     for attribute in (attribute for node in graph.nodes for attribute in node.attributes):
         name, key = attribute.full_name, attribute.checkpoint_key
@@ -134,6 +148,7 @@ _STEMS = {
     "pooler_transform": "bert/pooler/dense",
 }
 _QUERY = f"{_LAYER}/attention_1/self/query/kernel"
+_SPLIT = re.compile(r"/attention_1/(self/\w+|output/dense)/kernel$")  # by heads
 
 
 def _with_our_names(source: WeightSource) -> WeightSource:
@@ -141,6 +156,11 @@ def _with_our_names(source: WeightSource) -> WeightSource:
     if "transformer/self_attention/query/kernel" not in source.shapes:
         return source
     names = {_renamed(name): name for name in source.shapes}
+    for name, stored in names.items():
+        if _SPLIT.search(name) and len(source.shapes[stored]) != 3:
+            raise InputError(
+                f"{source.path}: {stored} must have 3 dimensions, not {len(source.shapes[stored])}"
+            )
     shapes = {ours: _flat(ours, source.shapes[theirs]) for ours, theirs in names.items()}
     _, heads, _ = source.shapes[names[_QUERY]]
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from albert_tf.checkpoints.assets import Assets
+from albert_tf.errors import InputError
 
 ORIGINAL, NATIVE, HUGGINGFACE = "original checkpoint", "albert_tf checkpoint", "Hugging Face folder"
 HUB_TF1, HUB_TF2 = "TF1 hub module", "TF2 SavedModel"
+
+_TYPES = ("float16", "bfloat16", "float32", "float64")  # others hold no weights, or scaled ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,3 +41,17 @@ class WeightSource:
     num_attention_heads: int | None = None
     notes: tuple[str, ...] = ()
     step: int | None = None
+
+    def weight(self, name: str) -> np.ndarray:
+        """The value of a weight as float32; `InputError` if it is of another kind or not finite."""
+        value = self.read(name)
+        kind = getattr(value, "dtype", type(value).__name__)
+        if str(kind) not in _TYPES:
+            raise InputError(f"{self.path}: {name} holds {kind} values, but weights are {', '.join(_TYPES)}")
+        with np.errstate(over="ignore"):  # of float64, which the check finds
+            value = np.asarray(value, np.float32)
+        if not np.isfinite(value).all():
+            raise InputError(
+                f"{self.path}: {name} holds values that are not finite numbers (NaN or infinity)"
+            )
+        return value

@@ -34,6 +34,10 @@ class RunOptions(ScriptOptions):
         "show time and memory, and write nothing to --output_dir",
     )
     init_from_group0: bool = option(False, help="give all groups of layers group 0 of --init_checkpoint")
+    allow_missing: bool = option(
+        False,
+        help="train even if --init_checkpoint lacks weights other than whole heads; they begin at random",
+    )
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
     eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")

@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from albert_tf.cli import flags
+from albert_tf.cli import flags, text
 from albert_tf.errors import InputError, InputWarning
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -36,7 +36,8 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
             name = os.path.basename(argv[0])
             try:
                 options = flags.parse(options_class, argv)
-                options = dataclasses.replace(options, command=shlex.join([name, *argv[1:]]))
+                command = shlex.join([name, *map(text.without_secrets, argv[1:])])
+                options = dataclasses.replace(options, command=command)
                 quiet_start(options.verbosity)
                 for stream in (sys.stdout, sys.stderr):
                     if isinstance(stream, io.TextIOWrapper):
@@ -75,7 +76,7 @@ def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
     """Shows our warnings as one line each, and those of other packages only if `verbosity` asks for them."""
 
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"{name}: warning: {message}", file=sys.stderr)
+        print(f"{name}: warning: {text.without_secrets(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         if verbosity == "error":
@@ -99,7 +100,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{name}: error: {text.without_secrets(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

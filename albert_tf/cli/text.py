@@ -1,5 +1,6 @@
 """How commands print progress, lines, results, facts, tables, bars, numbers, times, rates and sizes."""
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,22 @@ _BAR_WIDTH = 30
 
 def say(text: str) -> None:
     """Prints a line on standard error, above a progress line if there is one."""
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(without_secrets(text), file=sys.stderr)
+
+
+_SECRETS = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s?#]*@|(https?://[^\s?#]*)[?#]\S*", re.IGNORECASE)
+
+
+def without_secrets(content: Any) -> Any:
+    """Text, or the content of a JSON file, whose addresses lose user names, passwords and queries."""
+    if isinstance(content, str):
+        kept = _SECRETS.sub(lambda found: found[1] or found[2], content)
+        return kept if kept == content else without_secrets(kept)
+    if isinstance(content, Mapping):
+        return {key: without_secrets(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_secrets(value) for value in content]
+    return content
 
 
 def format_results(results: Mapping[str, float]) -> str:

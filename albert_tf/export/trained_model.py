@@ -8,15 +8,21 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
 
 from albert_tf.checkpoints.assets import Assets, folder_of
 from albert_tf.checkpoints.loading import assign, warn_of
-from albert_tf.checkpoints.run_folder import RESULTS_FILE, SEEDS_FILE, TRAINING_FILE, results_of
+from albert_tf.checkpoints.run_folder import (
+    RESULTS_FILE,
+    SEEDS_FILE,
+    TRAINING_FILE,
+    find_checkpoints,
+    results_of,
+)
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.cli.options import TrainedModelOptions
+from albert_tf.cli.text import without_secrets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import read_json
@@ -124,7 +130,7 @@ def open_trained_model(
         if head.name == "classification":
             _check_classes(path, task, model.num_labels)
         check_length(task["max_seq_length"], config)
-        training = _read_json(os.path.join(folder, TRAINING_FILE))
+        training = without_secrets(_read_json(os.path.join(folder, TRAINING_FILE)))
         _warn_if_cut_short(folder, training)
         yield TrainedModel(
             model=model,
@@ -197,7 +203,7 @@ def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
 def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:
     flags = (training or {}).get("flags", {})
     wanted = flags.get("num_train_steps", 0)
-    step = (tf.train.latest_checkpoint(folder) or "").rpartition("-")[2]
+    step = (find_checkpoints(folder) or [""])[-1].rpartition("-")[2]
     if step.isdecimal() and int(step) < wanted and not flags.get("early_stopping_patience"):
         text = f"{folder}: the training stopped at step {step} of {wanted}"
         warnings.warn(text, InputWarning, stacklevel=3)

@@ -110,6 +110,7 @@ HEADS: Mapping[str, Head] = {
         ),
     )
 }
+_MOST_LABELS = 2**20
 # Heads whose weights have the same names.
 SHARED_NAMES = tuple(head.name for head in HEADS.values() if head.attribute)
 
@@ -158,7 +159,10 @@ def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int,
     if head in SHARED_NAMES:
         if "output_weights" not in shapes:
             raise InputError(f"there is no head for {head} in the weights (output_weights)")
-        labels = shapes["output_weights"][0]
+        shape = shapes["output_weights"]
+        if len(shape) != 2 or not 0 < shape[0] <= _MOST_LABELS:
+            raise InputError(f"output_weights has shape {list(shape)}, not [labels, hidden_size]")
+        labels = shape[0]
         if head != "multiple_choice":
             return model(config, num_labels=labels)
         if labels != 1:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from albert_tf.checkpoints.run_folder import BEST_CHECKPOINT, CHECKPOINT_NAME, FILES_OF_A_RUN, Saved
 from albert_tf.errors import InputError
-from albert_tf.files import files_that_begin_with
+from albert_tf.files import files_that_begin_with, remove_folder
 
 
 class Checkpoints:
@@ -35,7 +35,8 @@ class Checkpoints:
 
     def kept(self) -> list[Saved]:
         """The checkpoints, oldest first."""
-        return [Saved(path, int(path.rpartition("-")[2])) for path in self._manager.checkpoints]
+        steps = {path: path.rpartition("-")[2] for path in self._manager.checkpoints}
+        return [Saved(path, int(step)) for path, step in steps.items() if step.isdecimal()]
 
     def newest(self) -> str | None:
         """Prefix of the newest checkpoint."""
@@ -82,7 +83,10 @@ class Checkpoints:
 def remove_unfinished(folder: str) -> None:
     """Removes checkpoints, lists of checkpoints and other files that a killed process left unfinished."""
     for name in files_that_begin_with(os.path.join(folder, f"{CHECKPOINT_NAME}-"), "*_temp"):
-        tf.io.gfile.rmtree(name)
+        if os.path.islink(name):  # whose target is not ours
+            os.remove(name)
+        else:
+            remove_folder(name)
     unfinished = files_that_begin_with(os.path.join(folder, "checkpoint.tmp"))
     for start in FILES_OF_A_RUN:
         unfinished += files_that_begin_with(os.path.join(folder, f".{start}"), "*.incomplete")

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from albert_tf.checkpoints.run_folder import LOCK_FILE
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import no_link
 from albert_tf.training.checkpointing import remove_unfinished
 
 
@@ -20,7 +21,7 @@ def own_folder(folder: str) -> Iterator[None]:
     """Makes a folder and locks it until the block or this process ends; raises `InputError` if it cannot."""
     try:
         tf.io.gfile.makedirs(folder)
-        lock = open(os.path.join(folder, LOCK_FILE), "a+", encoding="utf-8")  # noqa: SIM115
+        lock = open(os.path.join(folder, LOCK_FILE), "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
     except (tf.errors.OpError, OSError) as error:
         raise _cannot_be_written(folder, error) from None
     with lock:
@@ -43,7 +44,7 @@ def folder_of_others(folder: str) -> Iterator[None]:
             with tempfile.TemporaryFile(dir=there):
                 pass
             if os.path.exists(path := os.path.join(folder, LOCK_FILE)):
-                lock = stack.enter_context(open(path, encoding="utf-8"))
+                lock = stack.enter_context(open(path, encoding="utf-8", opener=no_link))
                 _take(lock, folder)
         except OSError as error:
             raise _cannot_be_written(folder, error) from None
@@ -59,7 +60,7 @@ def _take(lock: TextIO, folder: str) -> None:
         return
     if not is_ours:
         lock.seek(0)
-        raise InputError(f"process {lock.read().strip()} is at work in {folder}")
+        raise InputError(f"process {lock.read(200).strip()} is at work in {folder}")
 
 
 def _cannot_be_written(folder: str, error: tf.errors.OpError | OSError) -> InputError:

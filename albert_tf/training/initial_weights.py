@@ -6,7 +6,7 @@ from typing import Any
 import tf_keras
 
 from albert_tf.checkpoints.assets import Assets, differences
-from albert_tf.checkpoints.loading import LoadReport, assign, warn_of
+from albert_tf.checkpoints.loading import LoadReport, assign, check_is_whole, warn_of
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
@@ -17,7 +17,13 @@ from albert_tf.tasks.task import Task
 
 
 def load_initial_weights(
-    task: Task, model: tf_keras.Model, path: str, *, init_from_group0: bool, with_head: bool
+    task: Task,
+    model: tf_keras.Model,
+    path: str,
+    *,
+    init_from_group0: bool,
+    with_head: bool,
+    allow_missing: bool = False,
 ) -> tuple[LoadReport, dict[str, str]]:
     """Loads a checkpoint of any kind into a task's model.
 
@@ -26,6 +32,7 @@ def load_initial_weights(
       init_from_group0: whether every group of layers gets the weights of group 0.
       with_head: whether to raise `InputError` if the checkpoint lacks the task's head, because nothing will
         be trained. Otherwise the head of another task is left out, and the depth may differ.
+      allow_missing: whether a part of the weights may be missing; otherwise `InputError` names it.
 
     Returns:
       What was loaded, and facts for the summary, by name, about how the weights differ from the model.
@@ -36,6 +43,8 @@ def load_initial_weights(
             raise InputError(f"{path} {problem}: --do_train makes a head for {task.describe()['task_name']}")
         target = model.encoder if problem else model
         report = assign(target, source, init_from_group0, any_depth=not with_head)
+    if not allow_missing:
+        check_is_whole(report, "" if with_head else "; --allow_missing trains them from initial values")
     warn_of(report)
     facts = {} if with_head else _depth(task.config, source.assets.config, init_from_group0)
     if problem:

@@ -8,7 +8,7 @@ from albert_tf.checkpoints.assets import CONFIG_FILE, Assets, differences
 from albert_tf.checkpoints.run_folder import TRAINING_FILE
 from albert_tf.cli.flags import flags_of
 from albert_tf.cli.options import TrainingOptions
-from albert_tf.cli.text import say
+from albert_tf.cli.text import say, without_secrets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
@@ -49,7 +49,7 @@ class _Started(TypedDict):
 
 
 def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -> None:
-    """Writes config, vocabulary, task, command and flags into the run's folder.
+    """Writes config, vocabulary, task, command and flags, without secrets, into the run's folder.
 
     `step` is not 0 if a run continues with changed flags; the old description is then kept in the new one.
     """
@@ -58,7 +58,7 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
     started: dict[str, Any] = {"command": options.command, "flags": flags_of(options), "settings": settings}
     if step:
         started |= {"since_step": step, "before": _read(folder)}
-    write_json(os.path.join(folder, TRAINING_FILE), started)
+    write_json(os.path.join(folder, TRAINING_FILE), without_secrets(started))
 
 
 def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:

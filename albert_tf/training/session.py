@@ -157,6 +157,7 @@ class Session:
                 options.init_checkpoint,
                 init_from_group0=options.init_from_group0,
                 with_head=not options.do_train,
+                allow_missing=options.do_train and options.allow_missing,
             )
             say(f"{report}\n{report.listing()}" if options.verbosity == "info" else str(report))
             where = report.origin

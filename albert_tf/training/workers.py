@@ -27,7 +27,7 @@ from albert_tf.checkpoints.run_folder import (
 )
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
-from albert_tf.files import files_that_begin_with
+from albert_tf.files import files_that_begin_with, no_link
 from albert_tf.training.cluster import NOTICED_WITHIN, Cluster
 from albert_tf.training.folder import folder_of_others, own_folder
 
@@ -79,7 +79,8 @@ class Workers:
         if not dry_run:
             path = os.path.join(output_dir, f"{WORKER_FOLDER.format(self._index)}.log")
             os.makedirs(output_dir, exist_ok=True)
-        with open(path, "a", buffering=1, encoding="utf-8") as log:
+        opener = None if dry_run else no_link
+        with open(path, "a", buffering=1, encoding="utf-8", opener=opener) as log:
             say(f"this is worker {self._index}; what it does is in {path}")
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 yield
@@ -106,6 +107,8 @@ class Workers:
         else:
             self._meet()
             folder = os.path.join(output_dir, WORKER_FOLDER.format(self._index))
+            if os.path.islink(folder):  # whose files would be removed
+                raise InputError(f"{folder} is a link, which is not followed: remove it")
             with own_folder(folder):
                 _copy_state(output_dir, folder)
                 self._check_shared(output_dir)
@@ -205,7 +208,7 @@ def _copy_state(output_dir: str, folder: str) -> None:
     """Fills a worker's folder with links to the checkpoints of the run and copies of its small files."""
     for entry in list(os.scandir(folder)):
         if entry.name != LOCK_FILE:
-            shutil.rmtree(entry.path) if entry.is_dir() else os.remove(entry.path)
+            shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.remove(entry.path)
     for path in files_that_begin_with(os.path.join(output_dir, f"{CHECKPOINT_NAME}-"), "*.*"):
         os.symlink(os.path.abspath(path), os.path.join(folder, os.path.basename(path)))
     for name in ("checkpoint", "*.json"):

@@ -68,6 +68,9 @@ def load(folder: pathlib.Path):
 
 def test_a_trained_folder_needs_no_other_flags(trained, tmp_path, capsys):
     folder, flags = trained
+    kept = json.loads((folder / "training.json").read_text())
+    kept["command"] += " --handle=https://me:pass@hub.org?token=abc"  # as earlier versions kept it
+    (folder / "training.json").write_text(json.dumps(kept))
     assert export({"input": folder, "export_dir": tmp_path / "export"}) == 0
     printed = capsys.readouterr().out
     assert "serving_default\n  takes  text: string [?]\n  takes  text_pair: string [?]" in printed
@@ -80,6 +83,7 @@ def test_a_trained_folder_needs_no_other_flags(trained, tmp_path, capsys):
     assert json.loads((assets / "eval_results.json").read_text()) == results
     training = json.loads((assets / "training.json").read_text())
     assert training["command"].startswith("run_classifier.py --task_name=mrpc")
+    assert training["command"].endswith(" --handle=https://hub.org")
     assert training["flags"]["train_batch_size"] == 8
 
 

@@ -122,6 +122,25 @@ def test_every_group_starts_from_group_0_of_a_run(flags, tmp_path, capsys):
         np.testing.assert_array_equal(value, one[stored], err_msg=name)
 
 
+def test_weights_of_which_a_part_is_missing_need_a_flag(flags, tmp_path, capsys):
+    weights = weights_of(randomize(AlbertForPreTraining(CONFIG)))
+    write_checkpoint(tmp_path / "torn", {name: v for name, v in weights.items() if "/ffn_1/" not in name})
+    flags = with_config(flags) | {"init_checkpoint": tmp_path / "torn"}
+    assert pretrain(flags) == 1
+    refused = capsys.readouterr().err
+    assert (
+        "torn lacks 4 of 32 weights of the model: bert/encoder/transformer/group_0/inner_group_0/ffn"
+        in refused
+    )
+    assert "; --allow_missing trains them from initial values\n" in refused
+    assert not list((tmp_path / "warm").glob("model.ckpt*"))
+    assert pretrain(flags, "--allow_missing") == 0
+    assert "warning: " in capsys.readouterr().err
+    started = weights_in(tmp_path / "warm", AlbertForPreTraining(CONFIG))
+    for name, value in weights.items():
+        assert np.array_equal(started[name], value) == ("/ffn_1/" not in name)
+
+
 @pytest.fixture(scope="module")
 def mnli(tmp_path_factory) -> pathlib.Path:
     """A folder with a run on MNLI, cased, and the files of GLUE beside it."""
