@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from albert_tf.errors import InputError
+from albert_tf.files import open_file
 
 _LARGEST = float(np.finfo(np.float32).max)
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -204,7 +205,7 @@ def _lines(path: str, digest: Any = None) -> Iterator[str]:
     """The lines of a file, without empty ones at its end; its bytes also update the `hashlib` object."""
     empty = 0
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             for number, line in enumerate(file, 1):
                 if digest:
                     digest.update(line)

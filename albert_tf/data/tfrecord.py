@@ -9,12 +9,13 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
 
 from albert_tf.errors import InputError
+from albert_tf.files import file_size, open_file
 
 _HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
 _CHECKSUM = struct.Struct("<I")
@@ -28,8 +29,8 @@ def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
 
 def read_records(path: str) -> Iterator[bytes]:
     """The records of a file."""
-    with open(path, "rb") as file:
-        yield from _read(file, os.fstat(file.fileno()).st_size, path, 1)
+    with open_file(path) as file:
+        yield from _read(file, file_size(path), path, 1)
 
 
 def read_block(path: str, begin: int, end: int, first: int) -> list[bytes]:
@@ -71,7 +72,7 @@ def find_blocks(
     return np.array(bounds, np.int64), counts.astype(np.int32)
 
 
-def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:
+def _read(file: IO[bytes], left: int, path: str, number: int) -> Iterator[bytes]:
     while left:
         header = file.read(_HEADER.size)
         size = _size(header, left, path, number)

@@ -9,6 +9,7 @@ import numpy as np
 import sentencepiece
 
 from albert_tf.errors import InputError
+from albert_tf.files import open_file
 from albert_tf.tokenization.preprocessing import character_ranges, preprocess_text
 from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
 
@@ -190,7 +191,7 @@ def starts_word(piece: str) -> bool:
 
 
 def _load(model_file: str) -> sentencepiece.SentencePieceProcessor:
-    with open(model_file, "rb") as file:
+    with open_file(model_file) as file:
         model = file.read()
     try:
         if not model:
