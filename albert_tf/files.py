@@ -9,6 +9,7 @@ import fnmatch
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -221,13 +222,23 @@ def write_json(path: str, content: Any, *, sort_keys: bool = False) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=sort_keys) + "\n")
 
 
-def file_digest(path: str, on_progress: Callable[[int], None] = lambda size: None) -> str:
-    """The hexadecimal sha256 of a file; `on_progress` gets the number of bytes of each block."""
+def file_digest(
+    path: str,
+    on_progress: Callable[[int], None] = lambda size: None,
+    begin: int = 0,
+    size: float = math.inf,
+) -> str:
+    """The hexadecimal sha256 of a file, or of up to `size` bytes of it from `begin` on.
+
+    `on_progress` gets the number of bytes of each block.
+    """
     digest = hashlib.sha256()
     with open_file(path) as file:
-        while data := file.read(1 << 20):
+        file.seek(begin)
+        while data := file.read(int(min(1 << 20, size))):
             digest.update(data)
             on_progress(len(data))
+            size -= len(data)
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from albert_tf.files import matching_files, open_file
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
 _ARROW_FILE = b"ARROW1"  # the start of an Arrow file that is not a stream
-_TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$")
+_TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$", re.IGNORECASE)
 
 
 def matching_text_files(names: Sequence[str]) -> list[str]:
@@ -78,7 +78,7 @@ _KINDS = {"hf": _hugging_face, "tfds": _tensorflow}
 
 def is_table(path: str) -> bool:
     """Whether a file has rows, by its name."""
-    return os.path.splitext(path)[1] in (".arrow", ".parquet") or bool(_TFRECORD.search(path))
+    return path.lower().endswith((".arrow", ".parquet")) or bool(_TFRECORD.search(path))
 
 
 def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[list[str | bytes | None], int]]:
@@ -93,10 +93,12 @@ def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[lis
         import pyarrow as pa
     except ImportError:
         raise InputError(f"{path} needs pyarrow: pip install 'albert-tf[datasets]' brings it") from None
-    read = _parquet_rows if path.endswith(".parquet") else _arrow_rows
+    read = _parquet_rows if path.lower().endswith(".parquet") else _arrow_rows
     with open_file(path) as file:
         try:
             for column, size in read(path, file, field, together):
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
                 if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
                     raise InputError(f'{path}: column "{field}" is {column.type}, no text (--text_field)')
                 yield column.to_pylist(), size

@@ -4,6 +4,8 @@ Pairs are planned for many documents and passes at once, as ranges of `Corpus.id
 """
 
 import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,6 +84,18 @@ class Pairs:
         return Pairs(starts, lengths, self.labels * ~swapped, self.may_swap)
 
 
+class Lost(NamedTuple):
+    """Text that is in no example: chunks that are one single word, and pieces that truncation drops."""
+
+    single_words_left_out: int = 0
+    cut_off_pieces: int = 0
+
+    @classmethod
+    def in_all(cls, parts: Iterable["Lost"]) -> "Lost":
+        """The sums."""
+        return cls(*map(sum, zip(*parts, strict=True)))
+
+
 def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """int64 [sum of lengths]. For each start, as many consecutive numbers as its length, end to end."""
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -90,12 +104,8 @@ def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def plan_pairs(
     corpus: Corpus, is_word_start: np.ndarray, passes: int, options: SegmentOptions, rng: np.random.Generator
-) -> tuple[Pairs, int]:
-    """All pairs of some passes, not shuffled; `is_word_start` is bool [vocab_size].
-
-    Returns:
-      The pairs, and how many chunks are left out because they are one single word.
-    """
+) -> tuple[Pairs, Lost]:
+    """All pairs of some passes, not shuffled; `is_word_start` is bool [vocab_size]."""
     documents = np.tile(np.arange(corpus.documents), passes)
     targets = np.full(documents.size, options.budget)
     short = rng.random(documents.size) < options.short_seq_prob
@@ -126,8 +136,9 @@ def plan_pairs(
         swapped = may_swap & (rng.random(len(starts)) < 0.5)
     starts[swapped], ends[swapped] = starts[swapped, ::-1], ends[swapped, ::-1]
     starts, lengths = _truncate(starts, ends - starts, options.budget, rng)
+    lost = Lost(left_out, int((ends - starts).sum() - lengths.sum()))
     labels = (from_elsewhere | swapped).astype(np.uint8)
-    return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), left_out
+    return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), lost
 
 
 def _divide_into_chunks(

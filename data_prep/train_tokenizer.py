@@ -16,7 +16,7 @@ from albert_tf.files import appear_when_complete, file_size
 from albert_tf.tokenization.preprocessing import preprocess_text
 from albert_tf.tokenization.sentencepiece_training import train_sentencepiece, vocabulary_listing
 from data_prep.data_sets import matching_text_files
-from data_prep.text_files import TextOptions, TextRange
+from data_prep.text_files import TextOptions, TextRange, check_formats
 from data_prep.text_groups import TextGroup
 
 
@@ -55,6 +55,7 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
     started = time.perf_counter()
     options.require_input()
     files = matching_text_files(options.input_file)
+    check_formats(files)
     outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
     with appear_when_complete(outputs) as [model_file, listing_file]:
         text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
