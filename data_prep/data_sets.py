@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from albert_tf.data.tfrecord import read_records
+from albert_tf.data.tfrecord import parse_example, read_records
 from albert_tf.errors import InputError
 from albert_tf.files import matching_files, open_file
 
@@ -134,17 +134,18 @@ def _arrow_rows(path: str, file: IO[bytes], field: str, _: int) -> Iterator[tupl
 
 
 def _record_rows(path: str, field: str, together: int) -> Iterator[tuple[list[str | bytes | None], int]]:
-    import tensorflow as tf
-
-    records = read_records(path)
+    records = enumerate(read_records(path), 1)
     while rows := list(itertools.islice(records, together)):
         texts: list[str | bytes | None] = []
-        for record in rows:
-            features = tf.train.Example.FromString(record).features.feature
+        for number, record in rows:
+            features = parse_example(record, f"{path}, record {number}")
             _require_column(path, sorted(features), field)
-            values = features[field].bytes_list.value
-            texts.append(values[0] if values else None)
-        yield texts, sum(map(len, rows))
+            value = next(iter(features[field]), None)
+            if not isinstance(value, bytes | None):
+                kind = type(value).__name__
+                raise InputError(f'{path}, record {number}: "{field}" is {kind}, no text (--text_field)')
+            texts.append(value)
+        yield texts, sum(len(record) for _, record in rows)
 
 
 def _require_column(path: str, names: list[str], field: str) -> None:

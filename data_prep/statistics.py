@@ -214,7 +214,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     lines = []
     for title, counts in manifest["histograms"].items():
         lines.append(title)
-        total, most = sum(counts.values()), max(counts.values())
+        total, most = sum(counts.values()), max(counts.values(), default=0)
         for name, count in counts.items():
             bar = "#" * round(_BAR * count / max(most, 1))
             lines.append(f"{name:>20}  {count / max(total, 1):6.1%}  {bar}")
@@ -227,6 +227,6 @@ def render(manifest: Mapping[str, Any]) -> str:
     for name, value in manifest["summary"].items():
         figure = "drawn while training" if value is None else f"{value:,}"
         lines.append(f"{name.replace('_', ' '):>22}  {figure}")
-    if manifest["summary"]["masked_pieces"] is None:
+    if manifest["summary"].get("masked_pieces") is None:
         lines.append(f"{'order of A and B':>22}  drawn while training, where the label may change")
     return "\n".join(lines)
