@@ -27,7 +27,10 @@ class SegmentOptions(flags.ScriptOptions):
         help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
     )
     short_seq_prob: float = flags.option(
-        0.1, at_least=0, help="share of documents whose examples have a random shorter length in a pass"
+        0.1,
+        at_least=0,
+        at_most=1,
+        help="share of documents whose examples have a random shorter length in a pass",
     )
     random_next_sentence: bool = flags.option(
         False, help="BERT's next sentence prediction (B from another document) in place of sentence order"
@@ -38,11 +41,6 @@ class SegmentOptions(flags.ScriptOptions):
         help="what to do in sentence order prediction where one line fills an example: split it between two "
         "words, or take B from another document as the original does",
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.short_seq_prob > 1:
-            raise flags.UsageError(f"--short_seq_prob must be at most 1, not {self.short_seq_prob}")
 
     @property
     def budget(self) -> int:
