@@ -44,6 +44,13 @@ def test_chunks_take_segments_until_they_reach_the_target():
     assert ends[2].tolist() == [39, 49]
 
 
+def test_pieces_that_truncation_drops_are_counted():
+    pairs, lost = plan(corpus_of([8, 8, 8, 5, 5, 5], [4, 6]), max_seq_length=23, dupe_factor=3)
+    assert lost.cut_off_pieces == 3 * (24 - 20)
+    pairs, lost = plan(corpus_of([1000]), max_seq_length=23)
+    assert (pairs.lengths.sum(), lost.cut_off_pieces) == (20, 980)
+
+
 def test_the_cut_between_a_and_b_is_uniform_over_the_segments():
     pairs, _ = plan(corpus_of([1, 2, 3, 4]), max_seq_length=60, dupe_factor=30000)
     first = np.where(pairs.labels == 0, pairs.lengths[:, 0], pairs.lengths[:, 1])
