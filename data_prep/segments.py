@@ -133,8 +133,9 @@ def plan_pairs(
         may_swap = ~from_elsewhere
         swapped = may_swap & (rng.random(len(starts)) < 0.5)
     starts[swapped], ends[swapped] = starts[swapped, ::-1], ends[swapped, ::-1]
-    starts, lengths = _truncate(starts, ends - starts, options.budget, rng)
-    lost = Lost(left_out, int((ends - starts).sum() - lengths.sum()))
+    planned = ends - starts
+    starts, lengths = _truncate(starts, planned, options.budget, rng)
+    lost = Lost(left_out, int(planned.sum() - lengths.sum()))
     labels = (from_elsewhere | swapped).astype(np.uint8)
     return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), lost
 
