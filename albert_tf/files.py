@@ -9,6 +9,7 @@ import fnmatch
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -59,8 +60,10 @@ def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """Opens a file to read its bytes."""
+    """Opens a file to read its bytes; `InputError` if it is a pipe or a device, which may let it wait."""
     tf = _tensorflow_for(path)
+    if not tf:
+        _require_regular(path)
     return tf.io.gfile.GFile(path, "rb") if tf else open(path, "rb")
 
 
@@ -79,6 +82,16 @@ def no_link(path: str, flags: int) -> int:
         os.close(descriptor)
         raise InputError(f"{path} is no regular file: remove it")
     return descriptor
+
+
+def _require_regular(path: str) -> None:
+    """Raises `InputError` if there is something other than a file or a folder."""
+    mode = stat.S_IFREG
+    with contextlib.suppress(OSError, ValueError):  # what is not there is for the caller to name
+        mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        needed = "files are read more than once; write what comes from it into a file first"
+        raise InputError(f"{path} is not a regular file but a pipe, a device or a socket: {needed}")
 
 
 def file_stem(path: str) -> str:
@@ -111,6 +124,8 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
         for name in names:
             if os.path.isdir(name):
                 raise InputError(f"{name} is a folder; a file is needed (for all files in it: {name}/*)")
+            if not tf:
+                _require_regular(name)
         found.update(dict.fromkeys(names))
     if not found:
         raise InputError("no input files were named")
@@ -139,10 +154,13 @@ def _names_in(folder: str) -> list[str]:
 
 
 def move_file(name: str, path: str) -> None:
-    """Moves a file to `path`, replacing what is there; if `name` has a scheme, both have the same."""
+    """Moves a file to `path`, replacing what is there; if `name` has a scheme, both have the same.
+
+    The disk has the file before it gets its name.
+    """
     tf = _tensorflow_for(path)
     if not tf:
-        os.replace(name, path)
+        _move_flushed([name], [path])
         return
     tf.io.gfile.makedirs(os.path.dirname(path))
     if has_scheme(name):
@@ -222,13 +240,23 @@ def write_json(path: str, content: Any, *, sort_keys: bool = False) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=sort_keys) + "\n")
 
 
-def file_digest(path: str, on_progress: Callable[[int], None] = lambda size: None) -> str:
-    """The hexadecimal sha256 of a file; `on_progress` gets the number of bytes of each block."""
+def file_digest(
+    path: str,
+    on_progress: Callable[[int], None] = lambda size: None,
+    begin: int = 0,
+    size: float = math.inf,
+) -> str:
+    """The hexadecimal sha256 of a file, or of up to `size` bytes of it from `begin` on.
+
+    `on_progress` gets the number of bytes of each block.
+    """
     digest = hashlib.sha256()
     with open_file(path) as file:
-        while data := file.read(1 << 20):
+        file.seek(begin)
+        while data := file.read(int(min(1 << 20, size))):
             digest.update(data)
             on_progress(len(data))
+            size -= len(data)
     return digest.hexdigest()
 
 
@@ -247,12 +275,36 @@ def _hidden_name(path: str, ending: str = "incomplete") -> str:
     return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.{ending}")
 
 
+def _flush(path: str) -> None:
+    """Has the disk keep the bytes of a file, or the names in a folder; `InputError` if the disk refuses."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if os.path.isdir(path) and error.errno in (errno.EINVAL, errno.ENOTSUP):
+            return  # a file system that cannot do it for folders
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _move_flushed(names: Sequence[str], paths: Sequence[str]) -> None:
+    """Gives files on disk their paths, and has the disk keep these."""
+    for name in names:
+        _flush(name)
+    for name, path in zip(names, paths, strict=True):
+        os.replace(name, path)
+    for folder in {os.path.dirname(path) or "." for path in paths}:
+        _flush(folder)
+
+
 @contextlib.contextmanager
 def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
     """Yields a temporary name beside each path; the files get their paths when the block ends well.
 
-    Missing folders are created. If the block fails, the paths stay as they were. `InputError` if a path is a
-    folder, comes twice or cannot be written.
+    The disk has the files before they get their paths. Missing folders are created. If the block fails, the
+    paths stay as they were. `InputError` if a path is a folder, comes twice or cannot be written.
     """
     check_output_names(paths)
     temporary = []
@@ -266,8 +318,7 @@ def appear_when_complete(paths: Sequence[str]) -> Iterator[list[str]]:
             except OSError as error:
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None
         yield temporary
-        for name, path in zip(temporary, paths, strict=True):
-            os.replace(name, path)
+        _move_flushed(temporary, paths)
     finally:
         for name in temporary:
             with contextlib.suppress(OSError):
@@ -305,8 +356,12 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
         raise InputError(f"{path} exists; --overwrite replaces it")
     with temporary_folder(path) as temporary:
         yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in [*names, ""]:
+                _flush(os.path.join(folder, name))
         before = _hidden_name(path, "before")
         if os.path.isdir(path):
             os.rename(path, before)
         os.rename(temporary, path)
+        _flush(os.path.dirname(path))
         shutil.rmtree(before, ignore_errors=True)

@@ -20,6 +20,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
 from albert_tf.cli import flags
 from albert_tf.cli.script import script
 from albert_tf.errors import InputError

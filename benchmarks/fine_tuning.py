@@ -4,9 +4,13 @@ Run: python -m benchmarks.fine_tuning --data_dir=glue --spm_model_file=30k-clean
 """
 
 import dataclasses
+import pathlib
 import statistics
 import sys
 import time
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from albert_tf.cli import flags
 from albert_tf.cli.flags import option

@@ -10,12 +10,16 @@ extra `export`; a contender whose packages are not installed is left out.
 
 import dataclasses
 import itertools
+import pathlib
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import numpy as np
 

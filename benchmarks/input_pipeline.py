@@ -14,11 +14,15 @@ import dataclasses
 import functools
 import io
 import os
+import pathlib
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from albert_tf.cli import flags
 from albert_tf.cli.script import script

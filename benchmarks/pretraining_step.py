@@ -6,11 +6,15 @@ Run: python -m benchmarks.pretraining_step --preset=base_v2 --batch_size=8 --max
 import dataclasses
 import json
 import os
+import pathlib
 import resource
 import statistics
 import subprocess
 import sys
 import time
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from albert_tf.cli import flags
 from albert_tf.cli.flags import option

@@ -9,10 +9,14 @@ does so once a paragraph, counts the time for each question of it, and does not 
 
 import dataclasses
 import json
+import pathlib
 import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import numpy as np
 

@@ -5,9 +5,13 @@ Run: python -m benchmarks.training_memory --preset=base_v2 --batch_size=8 --max_
 
 import dataclasses
 import json
+import pathlib
 import statistics
 import subprocess
 import sys
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from albert_tf.cli.flags import ScriptOptions, option
 from albert_tf.cli.script import script

@@ -29,6 +29,7 @@ from data_prep import stages
 from data_prep.corpus import Corpus
 from data_prep.jobs import Job
 from data_prep.options import Options
+from data_prep.segments import Lost
 from data_prep.statistics import ExampleStatistics, from_json, to_json
 from data_prep.text_files import TextRange
 from data_prep.text_groups import Outcome, TextGroup, joined_results, require_examples, require_text
@@ -70,7 +71,7 @@ def done_by_runner(job: Job) -> Iterator[Outcome]:
         yield Outcome(
             text,
             from_json(ExampleStatistics, outcome["examples"]),
-            outcome["left_out"],
+            Lost(*outcome["lost"]),
             [shards[n] for n in range(len(counts))],
             [step.shard(n) for n in range(len(counts))],
         )
@@ -142,7 +143,7 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
         | "complete shard" >> beam.Map(_complete_shard, step)
     )
     examples = parts[_RESULTS] | "all examples" >> beam.CombineGlobally(_added)
-    left_out = dealt[_RESULTS] | "all left out" >> beam.CombineGlobally(sum)
+    lost = dealt[_RESULTS] | "all that is lost" >> beam.CombineGlobally(Lost.in_all)
     _ = (
         pipeline
         | "outcome" >> beam.Create([step.outcome])
@@ -151,7 +152,7 @@ def _build(pipeline: beam.Pipeline, groups: Sequence[Sequence[TextRange]], step:
             _write_outcome,
             beam.pvalue.AsList(tokenized[_RESULTS]),
             beam.pvalue.AsSingleton(examples),
-            beam.pvalue.AsSingleton(left_out),
+            beam.pvalue.AsSingleton(lost),
             beam.pvalue.AsList(shards),
         )
     )
@@ -191,10 +192,10 @@ def _added(statistics: Iterable[ExampleStatistics | None]) -> ExampleStatistics 
 
 
 def _write_outcome(
-    path: str, groups: list[Any], examples: ExampleStatistics | None, left_out: int, shards: list[Any]
+    path: str, groups: list[Any], examples: ExampleStatistics | None, lost: Lost, shards: list[Any]
 ) -> None:
     counted = to_json(examples) if examples else None
-    write_json(path, {"groups": groups, "left_out": left_out, "shards": shards, "examples": counted})
+    write_json(path, {"groups": groups, "lost": lost, "shards": shards, "examples": counted})
 
 
 class _Step(NamedTuple):
@@ -233,13 +234,13 @@ def _deal_pairs(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) ->
     corpus = Corpus.joined([by_place[plan.corpora[place]] for place in units[0][1].corpora])
     buckets = len(step.options.shards) * plan.parts
     for unit_number, unit in units:
-        all_pairs, sizes, left_out = stages.deal_unit(corpus, unit, buckets, step.tokenizer, step.options)
+        all_pairs, sizes, lost = stages.deal_unit(corpus, unit, buckets, step.tokenizer, step.options)
         ends = np.cumsum(sizes)
         for bucket in np.flatnonzero(sizes).tolist():
             pairs = all_pairs.take(slice(ends[bucket] - sizes[bucket], ends[bucket]))
             rows, ids = stages.pair_rows(pairs), stages.pair_ids(corpus.ids, pairs)
             yield bucket, (unit_number, rows.tobytes(), ids.tobytes())
-        yield beam.pvalue.TaggedOutput(_RESULTS, left_out)
+        yield beam.pvalue.TaggedOutput(_RESULTS, lost)
 
 
 def _write_part(element: tuple[int, Iterable[Any]], step: _Step, plan: _Plan) -> Iterator[Any]:

@@ -1,6 +1,10 @@
 """Raw text into the TFRecords of pretraining: python -m data_prep.create_pretraining_data --help."""
 
+import pathlib
 import sys
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from albert_tf.cli.script import script
 from albert_tf.data.records import manifest_path

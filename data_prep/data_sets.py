@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from albert_tf.data.tfrecord import read_records
+from albert_tf.data.tfrecord import parse_example, read_records
 from albert_tf.errors import InputError
 from albert_tf.files import matching_files, open_file
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
 _ARROW_FILE = b"ARROW1"  # the start of an Arrow file that is not a stream
-_TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$")
+_TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$", re.IGNORECASE)
 
 
 def matching_text_files(names: Sequence[str]) -> list[str]:
@@ -78,7 +78,7 @@ _KINDS = {"hf": _hugging_face, "tfds": _tensorflow}
 
 def is_table(path: str) -> bool:
     """Whether a file has rows, by its name."""
-    return os.path.splitext(path)[1] in (".arrow", ".parquet") or bool(_TFRECORD.search(path))
+    return path.lower().endswith((".arrow", ".parquet")) or bool(_TFRECORD.search(path))
 
 
 def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[list[str | bytes | None], int]]:
@@ -93,10 +93,12 @@ def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[lis
         import pyarrow as pa
     except ImportError:
         raise InputError(f"{path} needs pyarrow: pip install 'albert-tf[datasets]' brings it") from None
-    read = _parquet_rows if path.endswith(".parquet") else _arrow_rows
+    read = _parquet_rows if path.lower().endswith(".parquet") else _arrow_rows
     with open_file(path) as file:
         try:
             for column, size in read(path, file, field, together):
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
                 if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
                     raise InputError(f'{path}: column "{field}" is {column.type}, no text (--text_field)')
                 yield column.to_pylist(), size
@@ -132,17 +134,18 @@ def _arrow_rows(path: str, file: IO[bytes], field: str, _: int) -> Iterator[tupl
 
 
 def _record_rows(path: str, field: str, together: int) -> Iterator[tuple[list[str | bytes | None], int]]:
-    import tensorflow as tf
-
-    records = read_records(path)
+    records = enumerate(read_records(path), 1)
     while rows := list(itertools.islice(records, together)):
         texts: list[str | bytes | None] = []
-        for record in rows:
-            features = tf.train.Example.FromString(record).features.feature
+        for number, record in rows:
+            features = parse_example(record, f"{path}, record {number}")
             _require_column(path, sorted(features), field)
-            values = features[field].bytes_list.value
-            texts.append(values[0] if values else None)
-        yield texts, sum(map(len, rows))
+            value = next(iter(features[field]), None)
+            if not isinstance(value, bytes | None):
+                kind = type(value).__name__
+                raise InputError(f'{path}, record {number}: "{field}" is {kind}, no text (--text_field)')
+            texts.append(value)
+        yield texts, sum(len(record) for _, record in rows)
 
 
 def _require_column(path: str, names: list[str], field: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from albert_tf.cli.text import progress_bar
 from data_prep import jobs
+from data_prep.segments import Lost
 from data_prep.stages import buckets_per_shard, plan_units
 from data_prep.statistics import ExampleStatistics, from_json
 from data_prep.text_groups import Outcome, TokenizedText, joined_results, require_examples, require_text
@@ -154,12 +155,14 @@ class Execution:
         ]
         results: dict[int, dict[str, Any]] = {}
         with Completion(job, parts) as completion:
-            if not all(load_result(self._part_of(task)) for task in bucket_tasks):
+            totals = load_result(files.dealt_totals)
+            if not (totals and all(load_result(self._part_of(task)) for task in bucket_tasks)):
                 self._progress.begin("shuffling", pieces * options.passes)
                 dealt = self._results(
                     jobs.deal_pairs, deal_tasks, lambda task: files.dealt_pairs(task.number), self._advance
                 )
-                save_result(files.dealt_totals, {"left_out": sum(result["left_out"] for _, result in dealt)})
+                lost = Lost.in_all(Lost(**result) for _, result in dealt)
+                totals = save_result(files.dealt_totals, lost._asdict())
             self._progress.begin("writing", pieces * options.passes)
             for task, result in self._results(jobs.write_part, bucket_tasks, self._part_of, self._advance):
                 results[task.bucket] = result
@@ -171,12 +174,10 @@ class Execution:
             self._progress.begin("completing", sum(result["bytes"] for result in results.values()))
             completed = completion.results(lambda size: self._progress.advance(size, 0))
         statistics = [from_json(ExampleStatistics, r["statistics"]) for r in results.values() if r["records"]]
-        totals = load_result(files.dealt_totals)
-        assert totals  # saved when the pairs were dealt out
         return Outcome(
             text,
             sum(statistics[1:], statistics[0]),
-            totals["left_out"],
+            Lost(**totals),
             [{"records": n, **shard} for n, shard in zip(shard_records, completed, strict=True)],
             [files.part(shard, 0) for shard in range(len(completed))],
         )

@@ -2,15 +2,29 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any, TypedDict
 
 import numpy as np
 
-from albert_tf.data.records import read_metadata
-from albert_tf.data.tfrecord import read_records
+from albert_tf.data.records import manifest_path, metadata_path
+from albert_tf.data.tfrecord import parse_example, read_records
+from albert_tf.errors import InputError
+from albert_tf.files import file_exists, read_json
 from albert_tf.tokenization import Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece import UNDERLINE
 from albert_tf.tokenization.wordpiece import CONTINUATION
 from data_prep.manifest import read_manifest, shard_paths
+
+
+class _Settings(TypedDict, total=False):
+    spm_model_file: str | None
+    vocab_file: str | None
+    do_lower_case: bool
+
+
+class _Description(TypedDict, total=False):
+    settings: _Settings
+
 
 _LABELS = {0: "in order", 1: "swapped, or B from another text"}
 
@@ -23,22 +37,22 @@ def readable_records(
     The output has a manifest, or is a single record file. If no vocabulary is given, the description of the
     file names it. Raises InputError if there are no records or no vocabulary.
     """
-    manifest = read_manifest(output_file)
-    paths = shard_paths(output_file, manifest) if manifest else [output_file]
-    settings = (read_metadata(paths[0]) or {}).get("settings", {})
+    has_manifest = file_exists(manifest_path(output_file))
+    paths = shard_paths(output_file, read_manifest(output_file)) if has_manifest else [output_file]
+    path = metadata_path(paths[0])
+    settings: Any = read_json(path, _Description).get("settings", {}) if file_exists(path) else {}
     if not (spm_model_file or vocab_file):
         spm_model_file, vocab_file = settings.get("spm_model_file"), settings.get("vocab_file")
     tokenizer = load_tokenizer(spm_model_file, vocab_file, settings.get("do_lower_case", True))
     numbered = ((path, n, record) for path in paths for n, record in enumerate(read_records(path), 1))
     for path, number, record in itertools.islice(numbered, count):
-        yield f"{path}, record {number}: {_readable(_features(record), tokenizer)}"
-
-
-def _features(record: bytes) -> dict[str, np.ndarray]:
-    import tensorflow as tf
-
-    features = tf.train.Example.FromString(record).features.feature
-    return {name: np.array(getattr(f, f.WhichOneof("kind")).value) for name, f in features.items()}
+        place = f"{path}, record {number}"
+        features = {name: np.array(values) for name, values in parse_example(record, place).items()}
+        try:
+            text = _readable(features, tokenizer)
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise InputError(f"{place} is no pretraining record of {tokenizer.source}") from None
+        yield f"{place}: {text}"
 
 
 def _readable(features: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> str:

@@ -9,7 +9,6 @@ from typing import IO, Any, NamedTuple
 
 from albert_tf.data.tfrecord import framed
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete
 from albert_tf.tokenization import Tokenizer
 from data_prep import statistics
 from data_prep.corpus import Corpus
@@ -36,10 +35,12 @@ class Job(NamedTuple):
 def tokenize_group(job: Job, group: int, on_progress: OnProgress) -> dict[str, Any]:
     """Tokenizes a group of text; returns `TextGroup.result`."""
     text = TextGroup(job.groups[group], job.options)
+    paths = []
     for number, corpus in enumerate(text.tokenize(job.tokenizer, on_progress)):
-        with _written(job.files.tokenized(group, number)) as file:
+        paths.append(job.files.tokenized(group, number))
+        with _written(paths[-1]) as file:
             corpus.save(file)
-    return save_result(job.files.tokenized_group(group), text.result)
+    return save_result(job.files.tokenized_group(group), text.result, paths)
 
 
 class DealTask(NamedTuple):
@@ -52,14 +53,14 @@ class DealTask(NamedTuple):
 
 
 def deal_pairs(job: Job, task: DealTask, on_progress: OnProgress) -> dict[str, Any]:
-    """Deals a unit's pairs out over buckets; returns `left_out`, see `plan_pairs`."""
+    """Deals a unit's pairs out over buckets; returns the fields of `Lost`."""
     corpus = Corpus.load(task.paths)
-    pairs, sizes, left_out = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
+    pairs, sizes, lost = deal_unit(corpus, task.unit, task.buckets, job.tokenizer, job.options)
     path = job.files.dealt_pairs(task.number)
     with _written(path) as file:
         write_pairs(file, corpus.ids, pairs, sizes)
     on_progress(0, corpus.ids.size * task.unit.passes)
-    return save_result(path, {"left_out": left_out})
+    return save_result(path, lost._asdict(), [path])
 
 
 class BucketTask(NamedTuple):
@@ -85,7 +86,7 @@ def write_part(job: Job, task: BucketTask, on_progress: OnProgress) -> dict[str,
             on_progress(0, counted.pieces)
         size = file.tell()
     counts = statistics.to_json(total) if total else None
-    return save_result(path, {"records": len(pairs), "bytes": size, "statistics": counts})
+    return save_result(path, {"records": len(pairs), "bytes": size, "statistics": counts}, [path])
 
 
 def complete_shard(
@@ -113,16 +114,17 @@ def complete_shard(
             while data := file.read(min(_COPIED_BYTES, end - file.tell())):
                 digest.update(data)
                 on_progress(len(data))
+    os.truncate(path, end)
     return save_result(job.files.completed(shard), {"bytes": end, "sha256": digest.hexdigest()})
 
 
 @contextlib.contextmanager
 def _written(path: str) -> Iterator[IO[bytes]]:
-    """A file that appears when it is complete."""
-    # "wb" would empty the file, which exists by now; ext4 would then write it to the disk as soon as it is
-    # closed. Most of these files are removed before they need to get there.
-    with _explained(path), appear_when_complete([path]) as [name], open(name, "r+b") as file:
-        yield file
+    """A file of a task; what is in it counts when the result of the task is saved."""
+    with _explained(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            yield file
 
 
 @contextlib.contextmanager

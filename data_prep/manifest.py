@@ -10,13 +10,17 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypedDict
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import Annotated, Any, TypedDict
+
+import msgspec
 
 from albert_tf.cli.flags import flags_of
 from albert_tf.cli.text import progress_bar
 from albert_tf.data import records
+from albert_tf.data.tfrecord import read_records
 from albert_tf.errors import InputError
 from albert_tf.files import (
     check_output_names,
@@ -79,17 +83,34 @@ def differences(key: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ", ".join(sorted(found))
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Shard(TypedDict):
     name: str
-    records: int
-    bytes: int
+    records: _Count
+    bytes: _Count
     sha256: str
+
+
+class _Document(TypedDict):
+    pieces: _Count
+    at: str
+
+
+class _Key(TypedDict):
+    num_shards: int
 
 
 class _Manifest(TypedDict):
     format: str
-    key: dict[str, Any]
+    key: _Key
     shards: list[_Shard]
+    summary: dict[str, float | None]
+    histograms: dict[str, dict[str, _Count]]
+    longest_documents: list[_Document]
+    shortest_documents: list[_Document]
+    skipped: list[str]
 
 
 def publish(
@@ -113,13 +134,26 @@ def publish(
     return whole
 
 
-def read_manifest(output_file: str) -> Any:
+def _readable_manifest(output_file: str) -> Any:
     """The manifest of the output; None if there is none that this version can read."""
-    path = records.manifest_path(output_file)
     with contextlib.suppress(InputError):
-        manifest = read_json(path, _Manifest) if file_exists(path) else None
-        return manifest if manifest and manifest["format"] == FORMAT else None
+        return read_manifest(output_file)
     return None
+
+
+def read_manifest(output_file: str) -> Any:
+    """The manifest of the output; InputError if there is none that this version can read."""
+    path = records.manifest_path(output_file)
+    if not file_exists(path):
+        raise InputError(f"{path} does not exist: there is no manifest to verify the output by")
+    manifest = read_json(path, _Manifest)
+    if manifest["format"] != FORMAT:
+        raise InputError(f"{path}: the format is {manifest['format']!r}, not {FORMAT!r}")
+    names = [shard["name"] for shard in manifest["shards"]]
+    wanted = manifest["key"]["num_shards"]
+    if not names or len(set(names)) != wanted:
+        raise InputError(f"{path}: shards: {len(set(names))} files, not the {wanted} of the key")
+    return manifest
 
 
 def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
@@ -131,8 +165,6 @@ def shard_paths(output_file: str, manifest: Mapping[str, Any]) -> list[str]:
 def verify(output_file: str) -> dict[str, Any]:
     """Compares all files of the output with the manifest, and returns it; InputError names a wrong file."""
     manifest = read_manifest(output_file)
-    if manifest is None:
-        raise InputError(f"{records.manifest_path(output_file)}: no manifest there to verify the output by")
     problems = []
     size = sum(shard["bytes"] for shard in manifest["shards"])
     with progress_bar(total=size, desc="verifying", unit="B", unit_scale=True) as bar:
@@ -143,6 +175,8 @@ def verify(output_file: str) -> dict[str, Any]:
                 problems.append(f"{path} has {file_size(path)} bytes, not {shard['bytes']}")
             elif file_digest(path, bar.update) != shard["sha256"]:
                 problems.append(f"{path} holds other bytes than were written (sha256)")
+            elif (count := sum(1 for _ in read_records(path))) != shard["records"]:
+                problems.append(f"{path} has {count:,} records, not {shard['records']:,}")
     if problems:
         more = f"; {len(problems) - 1} more files are wrong" if len(problems) > 1 else ""
         raise InputError(problems[0] + more)
@@ -159,7 +193,7 @@ def input_files(options: Options) -> list[str]:
     output = options.output_file[0]
     outputs = [*options.shards, *map(records.metadata_path, options.shards), records.manifest_path(output)]
     written = set(map(os.path.realpath, outputs))
-    finished = read_manifest(output) is not None
+    finished = _readable_manifest(output) is not None
     found = []
     for path in matching_text_files(options.input_file):
         if os.path.realpath(path) not in written:
@@ -175,8 +209,20 @@ def describe_inputs(paths: Sequence[str], threads: int) -> list[dict[str, Any]]:
     """Path, bytes and sha256 of each file."""
     sizes = list(map(file_size, paths))
     bar = progress_bar(total=sum(sizes), desc="checksums", unit="B", unit_scale=True, delay=_SILENT_SECONDS)
+    is_interrupted = threading.Event()
+
+    def advance(size: int) -> None:
+        if is_interrupted.is_set():
+            raise CancelledError
+        bar.update(size)
+
     with bar, ThreadPoolExecutor(threads) as pool:
-        digests = list(pool.map(lambda path: file_digest(path, bar.update), paths))
+        try:
+            digests = list(pool.map(lambda path: file_digest(path, advance), paths))
+        except BaseException:
+            is_interrupted.set()  # or the end of the block would wait for all files
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     columns = zip(paths, sizes, digests, strict=True)
     return [{"path": path, "bytes": size, "sha256": digest} for path, size, digest in columns]
 
@@ -189,7 +235,7 @@ def finished_manifest(key: Mapping[str, Any], continues: bool, options: Options)
     if options.overwrite:
         return None
     output = options.output_file[0]
-    manifest = read_manifest(output)
+    manifest = _readable_manifest(output)
     if manifest and manifest["key"] == key:
         pairs = zip(shard_paths(output, manifest), manifest["shards"], strict=True)
         if all(file_exists(path) and file_size(path) == shard["bytes"] for path, shard in pairs):

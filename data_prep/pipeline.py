@@ -66,12 +66,11 @@ def create_pretraining_data(
 
 def _publish(outcome: Outcome, job: Job, made_of: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     text, examples, options = outcome.text, outcome.examples, job.options
-    left_out = {"skipped_lines": text.skipped_lines, "single_words_left_out": outcome.left_out}
     longest, shortest = (
         [{"at": f"{path}:{line + 1}", "pieces": pieces} for pieces, path, line in documents]
         for documents in (text.statistics.longest, text.statistics.shortest)
     )
-    summary = summarize(text.statistics, examples, left_out, seconds, options)
+    summary = summarize(text.statistics, text.skipped_lines, examples, outcome.lost, seconds, options)
     return manifests.publish(
         outcome,
         description={

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from albert_tf.cli.text import duration, megabytes
+from albert_tf.data.masking import SPECIAL_PIECES
 from albert_tf.errors import InputWarning
 from albert_tf.files import has_scheme
 from albert_tf.tokenization import Tokenizer
@@ -29,12 +30,18 @@ _COMPLETING_SPEED = 9e8  # bytes a second that a core adds to a file and hashes
 
 
 class Plan(NamedTuple):
-    """Estimates of a run; `pieces` are those of one pass, `seconds` those of one core for each stage."""
+    """Estimates of a run; `seconds` are those of one core for each stage.
+
+    `pieces` are those of one pass; `kept`, `cut_off` and `padding` those of all examples.
+    """
 
     files: int
     input_bytes: int
     pieces: int
     examples: int
+    kept: int
+    cut_off: int
+    padding: int
     output_bytes: int
     temporary_bytes: int
     seconds: dict[str, float]
@@ -45,6 +52,7 @@ class Plan(NamedTuple):
         rows = {
             "input": f"{megabytes(self.input_bytes)} in {_files(self.files)}, about {self.pieces:,} pieces",
             "output": f"about {self.examples:,} examples, {megabytes(self.output_bytes)} in {output}",
+            "pieces": f"about {self.kept:,} kept, {self.cut_off:,} cut off, {self.padding:,} of padding",
         }
         if options.is_local:
             seconds = sum(self.seconds.values()) / options.workers
@@ -83,11 +91,12 @@ def make_plan(
     clock = [time.perf_counter()]
     located = next(tokenize([[block] for block in blocks], tokenizer), None)
     clock.append(time.perf_counter())
-    pieces = examples = record_bytes = 0
+    pieces = kept = cut_off = examples = record_bytes = 0
     if located:
         corpus = located.corpus
         pieces = corpus.ids.size
-        pairs, *_ = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
+        pairs, _, lost = deal_unit(corpus, Unit(0, (0,), 0, 1), 1, tokenizer, options)
+        kept, cut_off = int(pairs.lengths.sum()), lost.cut_off_pieces
         clock.append(time.perf_counter())
         for serialized, counted in bucket_examples(corpus.ids, pairs, 0, tokenizer, options):
             record_bytes += sum(map(len, serialized)) + _FRAME_BYTES * len(serialized)
@@ -107,8 +116,18 @@ def make_plan(
         "completing": record_bytes * passes / _COMPLETING_SPEED,
     }
     output_bytes = round(record_bytes * passes)
+    padding = examples * options.max_seq_length - kept - examples * SPECIAL_PIECES
     return Plan(
-        len(inputs), input_bytes, pieces, round(examples * passes), output_bytes, round(temporary), seconds
+        files=len(inputs),
+        input_bytes=input_bytes,
+        pieces=pieces,
+        examples=round(examples * passes),
+        kept=round(kept * passes),
+        cut_off=round(cut_off * passes),
+        padding=round(padding * passes),
+        output_bytes=output_bytes,
+        temporary_bytes=round(temporary),
+        seconds=seconds,
     )
 
 

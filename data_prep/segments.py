@@ -4,6 +4,8 @@ Pairs are planned for many documents and passes at once, as ranges of `Corpus.id
 """
 
 import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +27,10 @@ class SegmentOptions(flags.ScriptOptions):
         help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
     )
     short_seq_prob: float = flags.option(
-        0.1, at_least=0, help="share of documents whose examples have a random shorter length in a pass"
+        0.1,
+        at_least=0,
+        at_most=1,
+        help="share of documents whose examples have a random shorter length in a pass",
     )
     random_next_sentence: bool = flags.option(
         False, help="BERT's next sentence prediction (B from another document) in place of sentence order"
@@ -36,11 +41,6 @@ class SegmentOptions(flags.ScriptOptions):
         help="what to do in sentence order prediction where one line fills an example: split it between two "
         "words, or take B from another document as the original does",
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.short_seq_prob > 1:
-            raise flags.UsageError(f"--short_seq_prob must be at most 1, not {self.short_seq_prob}")
 
     @property
     def budget(self) -> int:
@@ -82,6 +82,18 @@ class Pairs:
         return Pairs(starts, lengths, self.labels * ~swapped, self.may_swap)
 
 
+class Lost(NamedTuple):
+    """Text that is in no example: chunks that are one single word, and pieces that truncation drops."""
+
+    single_words_left_out: int = 0
+    cut_off_pieces: int = 0
+
+    @classmethod
+    def in_all(cls, parts: Iterable["Lost"]) -> "Lost":
+        """The sums."""
+        return cls(*map(sum, zip(*parts, strict=True)))
+
+
 def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """int64 [sum of lengths]. For each start, as many consecutive numbers as its length, end to end."""
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -90,12 +102,8 @@ def span_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def plan_pairs(
     corpus: Corpus, is_word_start: np.ndarray, passes: int, options: SegmentOptions, rng: np.random.Generator
-) -> tuple[Pairs, int]:
-    """All pairs of some passes, not shuffled; `is_word_start` is bool [vocab_size].
-
-    Returns:
-      The pairs, and how many chunks are left out because they are one single word.
-    """
+) -> tuple[Pairs, Lost]:
+    """All pairs of some passes, not shuffled; `is_word_start` is bool [vocab_size]."""
     documents = np.tile(np.arange(corpus.documents), passes)
     targets = np.full(documents.size, options.budget)
     short = rng.random(documents.size) < options.short_seq_prob
@@ -125,9 +133,11 @@ def plan_pairs(
         may_swap = ~from_elsewhere
         swapped = may_swap & (rng.random(len(starts)) < 0.5)
     starts[swapped], ends[swapped] = starts[swapped, ::-1], ends[swapped, ::-1]
-    starts, lengths = _truncate(starts, ends - starts, options.budget, rng)
+    planned = ends - starts
+    starts, lengths = _truncate(starts, planned, options.budget, rng)
+    lost = Lost(left_out, int(planned.sum() - lengths.sum()))
     labels = (from_elsewhere | swapped).astype(np.uint8)
-    return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), left_out
+    return Pairs(starts, lengths.astype(np.int32), labels, may_swap.astype(np.uint8)), lost
 
 
 def _divide_into_chunks(

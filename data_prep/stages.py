@@ -16,7 +16,7 @@ from albert_tf.tokenization import Tokenizer
 from data_prep.corpus import Corpus
 from data_prep.examples import make_examples, make_unmasked_examples
 from data_prep.options import Options
-from data_prep.segments import Pairs, plan_pairs, span_indices
+from data_prep.segments import Lost, Pairs, plan_pairs, span_indices
 from data_prep.statistics import ExampleStatistics
 
 _UNIT_PAIRS = 1 << 19
@@ -65,18 +65,18 @@ def plan_units(pieces: Sequence[int], documents: Sequence[int], options: Options
 
 def deal_unit(
     corpus: Corpus, unit: Unit, buckets: int, tokenizer: Tokenizer, options: Options
-) -> tuple[Pairs, np.ndarray, int]:
+) -> tuple[Pairs, np.ndarray, Lost]:
     """Plans the pairs of a unit and deals them out over buckets; `corpus` joins the unit's corpora.
 
     Returns:
-      The pairs, sorted by bucket; int64 [buckets], the number in each bucket; `left_out` of `plan_pairs`.
+      The pairs, sorted by bucket; int64 [buckets], the number in each bucket; what is in no pair.
     """
     rng = np.random.default_rng([options.random_seed, _PAIRS, unit.group, unit.first_pass])
-    pairs, left_out = plan_pairs(corpus, tokenizer.is_word_start, unit.passes, options, rng)
+    pairs, lost = plan_pairs(corpus, tokenizer.is_word_start, unit.passes, options, rng)
     if options.is_dynamic:
         pairs = pairs.in_text_order()
     order, sizes = deal(len(pairs), buckets, rng)
-    return pairs.take(order), sizes, left_out
+    return pairs.take(order), sizes, lost
 
 
 def deal(pairs: int, buckets: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

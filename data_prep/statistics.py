@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from albert_tf.data.masking import SPECIAL_PIECES
 from data_prep.corpus import LocatedCorpus
 from data_prep.options import Options
+from data_prep.segments import Lost
 
 _NAMED_DOCUMENTS = 5
 _POWERS = 32
@@ -145,13 +147,18 @@ def from_json(kind: type[_Statistics], fields: Mapping[str, Any]) -> _Statistics
 
 def summarize(
     text: TextStatistics,
+    skipped_lines: int,
     examples: ExampleStatistics,
-    left_out: Mapping[str, int],
+    lost: Lost,
     seconds: float,
     options: Options,
 ) -> dict[str, Any]:
-    """The figures of a run by name; figures of masks are None if training draws the masks."""
+    """The figures of a run by name; figures of masks are None if training draws the masks.
+
+    Pieces are kept or cut off by truncation, in all passes and without special ones.
+    """
     count, pieces = examples.examples, examples.pieces
+    kept = pieces - count * SPECIAL_PIECES
     masked = None if options.is_dynamic else examples.masked
     return {
         "documents": text.documents,
@@ -159,9 +166,13 @@ def summarize(
         "corpus_pieces": text.pieces,
         "unknown_share": round(text.unknown / text.pieces, 6),
         "examples": count,
-        **left_out,
+        "skipped_lines": skipped_lines,
+        **lost._asdict(),
+        "kept_pieces": kept,
+        "cut_off_share": round(lost.cut_off_pieces / (kept + lost.cut_off_pieces), 4),
         "label_1_share": round(examples.swapped / count, 4),
         "mean_fill": round(pieces / (count * options.max_seq_length), 4),
+        "padding": count * options.max_seq_length - pieces,
         "masked_pieces": masked,
         "masked_share": None if masked is None else round(masked / pieces, 4),
         "pieces": pieces,
@@ -203,7 +214,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     lines = []
     for title, counts in manifest["histograms"].items():
         lines.append(title)
-        total, most = sum(counts.values()), max(counts.values())
+        total, most = sum(counts.values()), max(counts.values(), default=0)
         for name, count in counts.items():
             bar = "#" * round(_BAR * count / max(most, 1))
             lines.append(f"{name:>20}  {count / max(total, 1):6.1%}  {bar}")
@@ -216,6 +227,6 @@ def render(manifest: Mapping[str, Any]) -> str:
     for name, value in manifest["summary"].items():
         figure = "drawn while training" if value is None else f"{value:,}"
         lines.append(f"{name.replace('_', ' '):>22}  {figure}")
-    if manifest["summary"]["masked_pieces"] is None:
+    if manifest["summary"].get("masked_pieces") is None:
         lines.append(f"{'order of A and B':>22}  drawn while training, where the label may change")
     return "\n".join(lines)

@@ -10,17 +10,19 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from albert_tf.cli import flags
+from albert_tf.data.tables import problem_of_characters
 from albert_tf.errors import InputError
 from albert_tf.files import open_file
 from data_prep.data_sets import is_table, read_rows
 
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "backports.zstd"}  # modules
+_JSON = (".jsonl", ".json", ".ndjson")
 
 _BLOCK = 1 << 20  # bytes
 # It takes the number of a line in its range (from 0), and what is wrong with the line.
@@ -34,9 +36,9 @@ class TextOptions(flags.ScriptOptions):
     input_file: tuple[str, ...] = flags.option(
         (),
         help="text files, UTF-8: names and globs. A line is a sentence (or other unit), a blank line ends a "
-        "document; in .jsonl files a line is a document, in .parquet and .arrow files a row. .gz, .bz2, .xz "
-        "and .zst are read as well. hf:NAME:SPLIT and tfds:NAME:SPLIT are data sets of Hugging Face and "
-        "TensorFlow (required)",
+        "document; in .jsonl, .json and .ndjson files a line is a document, in .parquet and .arrow files a "
+        "row. .gz, .bz2, .xz and .zst are read as well. hf:NAME:SPLIT and tfds:NAME:SPLIT are data sets of "
+        "Hugging Face and TensorFlow (required)",
     )
     text_field: str = flags.option(
         "text", help="the field of a JSON document, or the column of a table, that has its text"
@@ -47,8 +49,8 @@ class TextOptions(flags.ScriptOptions):
     on_error: str = flags.option(
         "fail",
         choices=("fail", "skip"),
-        help="what to do about a line that is not UTF-8, has a NUL byte or is no JSON document: end the run, "
-        "or leave the line out and count it",
+        help="what to do about a line that is not UTF-8, has a NUL byte or is no JSON document, and about a "
+        "document whose text is null: end the run, or leave it out and count it",
     )
 
     def require_input(self) -> None:
@@ -165,8 +167,10 @@ def _read_documents(
 
 def _text_of_row(row: str | bytes | None) -> tuple[str, str]:
     """The text of a row or a line, or "" and the reason why it has none."""
+    if row is None:
+        return "", "null, which is no text"
     try:
-        text = row.decode() if isinstance(row, bytes) else row or ""
+        text = row.decode() if isinstance(row, bytes) else row
     except UnicodeDecodeError as error:
         return "", f"not UTF-8 ({error.reason})"
     return ("", "a NUL byte, which is no text") if "\0" in text else (text, "")
@@ -184,9 +188,13 @@ def _text_of_json(line: bytes, field: str) -> tuple[str, str]:
         return "", f"not JSON ({getattr(error, 'msg', error)})"
     except ValueError as error:  # a number has thousands of digits
         return "", str(error)
+    if isinstance(document, dict) and field in document and document[field] is None:
+        return _text_of_row(None)
     text = document.get(field) if isinstance(document, dict) else None
     if not isinstance(text, str):
         return "", f'no JSON object with a text in its field "{field}" (--text_field)'
+    if problem := problem_of_characters(text):
+        return "", f'field "{field}" {problem}'
     return _text_of_row(text)
 
 
@@ -234,7 +242,7 @@ def _blocks(
 
 
 def _decompressed(path: str, raw: IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
-    module = _COMPRESSIONS.get(os.path.splitext(path)[1])
+    module = _COMPRESSIONS.get(os.path.splitext(path)[1].lower())
     return importlib.import_module(module).open(raw) if module else contextlib.nullcontext(raw)
 
 
@@ -265,10 +273,34 @@ def _end_of_word(data: bytearray) -> int:
 
 def is_compressed(path: str) -> bool:
     """Whether a file is compressed, by its name."""
-    return os.path.splitext(path)[1] in _COMPRESSIONS
+    return os.path.splitext(path)[1].lower() in _COMPRESSIONS
 
 
 def is_json(path: str) -> bool:
     """Whether each line of a file is a JSON document, by its name."""
-    stem, suffix = os.path.splitext(path)
-    return (os.path.splitext(stem)[1] if suffix in _COMPRESSIONS else suffix) == ".jsonl"
+    return _suffix(path) in _JSON
+
+
+def check_formats(paths: Sequence[str]) -> None:
+    """Raises InputError if a file named .json is an array or has a document of several lines."""
+    for path in paths:
+        if _suffix(path) != ".json":
+            continue
+        with open_file(path) as raw, _decompressed(path, raw) as file:
+            start = b"".join(_read(path, file, _BLOCK, _BLOCK)).removeprefix(codecs.BOM_UTF8).lstrip()
+        line, is_whole, _ = start.partition(b"\n")
+        is_lines = not start or line.startswith(b"{")
+        if is_lines and is_whole:
+            try:
+                json.loads(line)
+            except (ValueError, RecursionError):
+                is_lines = False
+        if not is_lines:
+            made = f"jq -c {'.[]' if start.startswith(b'[') else '.'}"
+            raise InputError(f"{path} is not JSON with a document in each line, as `{made}` makes it")
+
+
+def _suffix(path: str) -> str:
+    """The end of the name of a file, in lower case and without that of a compression."""
+    stem, suffix = os.path.splitext(path.lower())
+    return os.path.splitext(stem)[1] if suffix in _COMPRESSIONS else suffix

@@ -11,6 +11,7 @@ from data_prep import statistics, text_files
 from data_prep.corpus import Corpus, tokenize
 from data_prep.data_sets import is_table
 from data_prep.options import GROUP_BYTES, Options
+from data_prep.segments import Lost
 from data_prep.statistics import ExampleStatistics, TextStatistics
 from data_prep.text_files import LineBlock, TextOptions, TextRange, is_compressed, is_json
 
@@ -25,8 +26,9 @@ def divide_into_groups(
     """Divides files into groups of ranges that can be read independently, in order.
 
     A plain file is divided after blank lines, a JSON file after any line; compressed files and tables stay
-    whole. `window` bytes are searched for a border at a time.
+    whole. `window` bytes are searched for a border at a time. Raises InputError as `check_formats` does.
     """
+    text_files.check_formats(paths)
     file_sizes = [file_size(path) for path in paths]
     least, most = group_bytes
     wanted = min(max(sum(file_sizes) // _GROUPS_WANTED, least), most)
@@ -158,14 +160,11 @@ def joined_results(
 
 
 class Outcome(NamedTuple):
-    """Files with all examples: names so far (`complete`), and records, bytes and sha256 of each (`shards`).
-
-    `left_out` is the number of chunks that made no example because they are one single word.
-    """
+    """Files with all examples: names so far (`complete`); records, bytes and sha256 of each (`shards`)."""
 
     text: TokenizedText
     examples: ExampleStatistics
-    left_out: int
+    lost: Lost
     shards: list[dict[str, Any]]
     complete: list[str]
 

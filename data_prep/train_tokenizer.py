@@ -1,5 +1,6 @@
 """Raw text into a SentencePiece model: python -m data_prep.train_tokenizer --help."""
 
+import collections
 import dataclasses
 import itertools
 import pathlib
@@ -9,14 +10,25 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
 from albert_tf.cli import flags
 from albert_tf.cli.script import script
 from albert_tf.cli.text import progress_bar
+from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete, file_size
 from albert_tf.tokenization.preprocessing import preprocess_text
-from albert_tf.tokenization.sentencepiece_training import train_sentencepiece, vocabulary_listing
+from albert_tf.tokenization.sentencepiece_training import (
+    LEAST_COVERAGE,
+    MOST_PIECES,
+    MOST_THREADS,
+    reason_to_leave_out,
+    train_sentencepiece,
+    vocabulary_listing,
+)
 from data_prep.data_sets import matching_text_files
-from data_prep.text_files import TextOptions, TextRange
+from data_prep.text_files import TextOptions, TextRange, check_formats
 from data_prep.text_groups import TextGroup
 
 
@@ -30,21 +42,23 @@ class Options(TextOptions):
     """
 
     output_prefix: str = flags.option(help="the model becomes <prefix>.model, its listing <prefix>.vocab")
-    vocab_size: int = flags.option(30000, at_least=14, help="pieces, special ones included")
+    vocab_size: int = flags.option(
+        30000, at_least=14, at_most=MOST_PIECES, help="pieces, special ones included"
+    )
     do_lower_case: bool = flags.option(True, help="lower-case the text")
     character_coverage: float = flags.option(
-        0.99995, at_least=0.5, help="share of the characters of the text that get a piece of their own"
+        0.99995,
+        at_least=LEAST_COVERAGE,
+        at_most=1,
+        help="share of the characters of the text that get a piece of their own",
     )
     input_sentence_size: int = flags.option(
         10_000_000, at_least=1, help="lines used: a random sample where the text has more"
     )
     random_seed: int = flags.option(12345, at_least=0, help="decides the sample")
-    num_threads: int = flags.option(16, at_least=1, help="threads; another number may give other rounding")
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.character_coverage > 1:
-            raise flags.UsageError(f"--character_coverage must be at most 1, not {self.character_coverage}")
+    num_threads: int = flags.option(
+        16, at_least=1, at_most=MOST_THREADS, help="threads; another number may give other rounding"
+    )
 
 
 def train_tokenizer(options: Options) -> dict[str, Any]:
@@ -55,13 +69,17 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
     started = time.perf_counter()
     options.require_input()
     files = matching_text_files(options.input_file)
+    check_formats(files)
     outputs = [f"{options.output_prefix}.model", f"{options.output_prefix}.vocab"]
     with appear_when_complete(outputs) as [model_file, listing_file]:
+        left_out: collections.Counter[str] = collections.Counter()
         text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
         with progress_bar(total=sum(map(file_size, files)), desc="reading", unit="B", unit_scale=True) as bar:
-            sentences = _sentences(text, options.do_lower_case, bar.update)
+            sentences = _sentences(text, options.do_lower_case, bar.update, left_out)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
+        if left_out and not used:
+            raise InputError(f"no line of the input can be used: {_counted(left_out)}")
         log = "silently (--verbosity=info shows SentencePiece's log)"
         print(f"training on {used:,} of {lines:,} lines, {log}", file=sys.stderr)
         model = train_sentencepiece(
@@ -77,17 +95,30 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
         "lines": lines,
         "lines_used": used,
         "skipped_lines": text.skipped_lines,
+        "left_out": left_out,
         "seconds": time.perf_counter() - started,
     }
 
 
-def _sentences(text: TextGroup, lower: bool, on_progress: Callable[[int], None]) -> Iterator[str]:
+def _sentences(
+    text: TextGroup,
+    lower: bool,
+    on_progress: Callable[[int], None],
+    left_out: collections.Counter[str],
+) -> Iterator[str]:
+    """The lines that SentencePiece can use; counts the others in `left_out`, by the reason."""
     for block in itertools.chain.from_iterable(text.read()):
         for line in block.lines:
             sentence = preprocess_text(line, lower)
-            if sentence:
+            if sentence and (reason := reason_to_leave_out(sentence)):
+                left_out[reason] += 1
+            elif sentence:
                 yield sentence
         on_progress(block.size)
+
+
+def _counted(left_out: collections.Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
 
 
 def _sample(sentences: Iterator[str], size: int, seed: int) -> tuple[int, list[str]]:
@@ -109,6 +140,8 @@ def main(options: Options) -> None:
     figures = train_tokenizer(options)
     if figures["skipped_lines"]:
         print(f"{figures['skipped_lines']:,} lines skipped: not UTF-8, or not what they should be")
+    if figures["left_out"]:
+        print(f"lines left out: {_counted(figures['left_out'])}")
     print(
         f"{options.vocab_size:,} pieces from {figures['lines_used']:,} lines "
         f"in {figures['seconds']:.1f} s: {options.output_prefix}.model and .vocab"

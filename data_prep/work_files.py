@@ -1,19 +1,27 @@
-"""The files of unfinished work, by which the same command continues after an interruption."""
+"""The files of unfinished work, by which the same command continues after an interruption.
+
+The result of each finished task is saved with the digests of the files that the task wrote. So these files
+need not reach the disk before the command goes on, and what was damaged since is made again.
+"""
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import filelock
 
-from albert_tf.errors import InputError
-from albert_tf.files import files_that_begin_with, has_scheme, read_json, write_json
+from albert_tf.cli.text import progress_bar
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import file_digest, file_exists, files_that_begin_with, has_scheme, parse_json
 
 _KEY = "made_for"
+_SILENT_SECONDS = 3  # before a progress line is shown
 
 
 class WorkFiles:
@@ -32,6 +40,7 @@ class WorkFiles:
         temporary = os.path.join(temp_dir or home, name)
         self._tokens = os.path.join(temporary, "tokens")
         self._dealt = os.path.join(temporary, "dealt")
+        self._shards = list(shards)
         self.dealt_totals = os.path.join(self._dealt, "totals")  # the name by which they are saved
         self.all_dealt_pairs = os.path.join(self._dealt, "pairs")  # a folder
         self._shard_folders = [
@@ -83,15 +92,61 @@ class WorkFiles:
             lock.release()
 
     def keep_only(self, tokens_key: Mapping[str, Any], key: Mapping[str, Any]) -> None:
-        """Removes tokenized text, and all that follows, if it was made for another key."""
+        """Removes what was made for another key, and what does not fit its digest, with a warning."""
         parts = [os.path.join(folder, "parts") for folder in self._shard_folders]
         for folder in (self._tokens, self._dealt, *parts):
             wanted = tokens_key if folder == self._tokens else key
             made_for = os.path.join(folder, _KEY)
-            if load_result(made_for) != wanted:
+            found = load_result(made_for)
+            if found != wanted:
+                if found is None and os.path.exists(f"{made_for}.json"):
+                    _warn_of_damage(made_for)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.makedirs(folder)
                 save_result(made_for, wanted)
+        with progress_bar(
+            desc="checking what is done", unit="B", unit_scale=True, delay=_SILENT_SECONDS
+        ) as bar:
+            self._remove_damaged(bar.update)
+
+    def _remove_damaged(self, on_progress: Callable[[int], None]) -> None:
+        """Removes the results of tasks whose files are damaged, so that the tasks are done again."""
+        for folder in (self._tokens, self._dealt, self.all_dealt_pairs):
+            for path in _results_in(os.path.join(folder, "")):
+                saved = _load(path)
+                if not (saved and all(_is_whole(file, on_progress) for file in saved.files)):
+                    _warn_of_damage(path)
+                    os.remove(f"{path}.json")
+        for shard in range(len(self._shards)):
+            if not self._shard_is_whole(shard, on_progress):
+                _warn_of_damage(self.part(shard, 0))
+                for path in [self.completed(shard), *self._results_of_parts(shard)]:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.remove(f"{path}.json")
+
+    def _results_of_parts(self, shard: int) -> list[str]:
+        return _results_in(self.part(shard, 0).removesuffix("00000"), "*[0-9].json")
+
+    def _shard_is_whole(self, shard: int, on_progress: Callable[[int], None]) -> bool:
+        """Whether all finished parts are: a part may have been added to the first, the first renamed."""
+        first, at = self.part(shard, 0), 0
+        completed = _load(self.completed(shard))
+        if completed:
+            path = first if os.path.exists(first) else self._shards[shard]
+            return file_exists(path) and file_digest(path, on_progress) == completed.result["sha256"]
+        if os.path.exists(f"{self.completed(shard)}.json"):
+            return False
+        for path in self._results_of_parts(shard):
+            saved = _load(path)
+            if not saved:
+                return False
+            [file] = saved.files
+            if not os.path.exists(file.path):
+                file = file._replace(path=first, begin=at)
+            if not _is_whole(file, on_progress):
+                return False
+            at += file.bytes
+        return True
 
     def are_for(self, key: Mapping[str, Any]) -> bool:
         """Whether there is unfinished work of a run with the same key."""
@@ -103,13 +158,79 @@ class WorkFiles:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def save_result(path: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes the result of finished work into the file `path`.json; returns the result."""
-    write_json(f"{path}.json", result)
+class _File(NamedTuple):
+    """A file, or a part of one, that a task wrote."""
+
+    path: str
+    bytes: int
+    sha256: str
+    begin: int = 0
+
+
+class _Saved(NamedTuple):
+    result: dict[str, Any]
+    files: list[_File]
+
+
+class _SavedFile(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class _SavedResult(TypedDict):
+    result: dict[str, Any]
+    files: dict[str, _SavedFile]
+    sha256: str
+
+
+def save_result(path: str, result: Mapping[str, Any], files: Sequence[str] = ()) -> dict[str, Any]:
+    """Writes the result of finished work into the file `path`.json; returns the result.
+
+    `files` are those that the work wrote; they lie beside the result.
+    """
+    digests = {
+        os.path.basename(name): {"bytes": os.path.getsize(name), "sha256": file_digest(name)}
+        for name in files
+    }
+    saved = {"result": result, "files": digests, "sha256": _digest(result, digests)}
+    with open(f"{path}.json.new", "w", encoding="utf-8") as file:
+        json.dump(saved, file, indent=2)
+    os.replace(f"{path}.json.new", f"{path}.json")
     return dict(result)
 
 
 def load_result(path: str) -> dict[str, Any] | None:
-    """What `save_result` has written; None if there is no such file."""
-    path = f"{path}.json"
-    return read_json(path, dict[str, Any]) if os.path.exists(path) else None
+    """What `save_result` has written; None if there is no such file, or if it is damaged."""
+    saved = _load(path)
+    return saved.result if saved else None
+
+
+def _load(path: str) -> _Saved | None:
+    with contextlib.suppress(OSError, InputError), open(f"{path}.json", "rb") as file:
+        saved = parse_json(file.read(), path, _SavedResult)
+        if saved["sha256"] == _digest(saved["result"], saved["files"]):
+            folder = os.path.dirname(path)
+            return _Saved(
+                saved["result"], [_File(os.path.join(folder, n), **f) for n, f in saved["files"].items()]
+            )
+    return None
+
+
+def _digest(result: Mapping[str, Any], files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([result, files], sort_keys=True).encode()).hexdigest()
+
+
+def _results_in(prefix: str, rest: str = "*.json") -> list[str]:
+    """The sorted names by which results were saved that begin with `prefix` and go on as `rest` says."""
+    return [name.removesuffix(".json") for name in files_that_begin_with(prefix, rest)]
+
+
+def _is_whole(file: _File, on_progress: Callable[[int], None]) -> bool:
+    return file_exists(file.path) and file.sha256 == file_digest(
+        file.path, on_progress, file.begin, file.bytes
+    )
+
+
+def _warn_of_damage(path: str) -> None:
+    text = f"{path}: unfinished work is damaged, it does not fit its digest; it is done again"
+    warnings.warn(text, InputWarning, stacklevel=2)

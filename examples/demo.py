@@ -6,6 +6,9 @@ import json
 import pathlib
 import sys
 
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
 from examples.stages import run_recipe, stage
 
 ROOT = pathlib.Path("demo")

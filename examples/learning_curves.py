@@ -3,7 +3,11 @@
 
 import dataclasses
 import os
+import pathlib
 import sys
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from albert_tf.cli import flags
 from albert_tf.cli.flags import option

@@ -12,6 +12,9 @@ import json
 import pathlib
 import sys
 
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
 from albert_tf.cli.flags import ScriptOptions, option
 from albert_tf.cli.script import script
 from albert_tf.files import appear_when_complete

@@ -114,3 +114,26 @@ def test_an_installed_command_answers(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "albert-run-classifier" in done.stdout
     assert "--task_name" in done.stdout
+
+
+@pytest.mark.parametrize("script", ["data_prep/create_pretraining_data.py", "benchmarks/data_prep.py"])
+def test_a_script_runs_by_its_path_without_an_installed_package(tmp_path, script):
+    path = ROOT / script
+    code = f"""if True:
+        import runpy, sys
+        sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder.__module__)]
+        sys.path = [{str(path.parent)!r}, *(place for place in sys.path[1:] if "/lib/python" in place)]
+        sys.argv = [{str(path)!r}, "--help"]
+        runpy.run_path({str(path)!r}, run_name="__main__")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--[no]help" in done.stdout
+
+
+def test_every_script_in_a_folder_runs_by_its_path():
+    for folder in ("data_prep", "examples", "benchmarks"):
+        for path in (ROOT / folder).glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if '\nif __name__ == "__main__":' in text:
+                assert "\nif not __package__:  # run by its path\n    sys.path[0] = " in text, path

@@ -23,7 +23,7 @@ from albert_tf.checkpoints.huggingface_config import (
 from albert_tf.checkpoints.huggingface_tokenizer import read_casing, special_ids, write_tokenizer
 from albert_tf.checkpoints.weight_source import HUGGINGFACE, WeightSource
 from albert_tf.errors import InputError
-from albert_tf.files import read_json, write_bytes
+from albert_tf.files import open_file, read_json, write_bytes
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -53,7 +53,7 @@ def is_folder(folder: str) -> bool:
 
 def is_safetensors(path: str) -> bool:
     """Whether a file begins as safetensors do; `InputError` if it begins as a pickle of PyTorch does."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         start = file.read(9)
     if start[8:] == b"{":  # the JSON header, after its length
         return True

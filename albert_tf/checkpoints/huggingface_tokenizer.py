@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.checkpoints.assets import Assets
-from albert_tf.files import read_json, write_text
+from albert_tf.files import open_file, read_json, write_text
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.tokenization.wordpiece import CONTINUATION
 
@@ -119,7 +119,7 @@ def _unigram(spm_model_file: str, lower: bool, keep_accents: bool) -> dict[str, 
     """`preprocess_text` and the SentencePiece model."""
     messages: Any = sentencepiece_model_pb2  # type checkers do not see its classes, which are made at import
     model = messages.ModelProto()
-    with open(spm_model_file, "rb") as file:
+    with open_file(spm_model_file) as file:
         model.ParseFromString(file.read())
     normal = [piece.score for piece in model.pieces if piece.type == piece.NORMAL]
     # SentencePiece scores a symbol that always stands alone a little below the best piece.

@@ -65,15 +65,17 @@ def option(
     help: str,
     choices: Sequence[str] | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
     commas: bool = True,
     alias: str | None = None,
 ) -> Any:
     """A dataclass field that is also a flag; without a default the flag is required.
 
-    `at_least` is the smallest allowed number, `commas` says whether commas separate the values of a flag that
-    takes several, and `alias` is another name of the flag.
+    `at_least` is the smallest allowed number, `at_most` the largest, `commas` says whether commas separate
+    the values of a flag that takes several, and `alias` is another name of the flag.
     """
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "commas": commas, "alias": alias}
+    bounds = {"at_least": at_least, "at_most": at_most}
+    metadata = {"help": help, "choices": choices, "commas": commas, "alias": alias, **bounds}
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -222,6 +224,9 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
         raise UsageError(f"--{field.name} must be at most {_LARGEST}, not {value}")
     if at_least is not None and not isinstance(value, str) and not value >= at_least:
         raise UsageError(f"--{field.name} must be at least {at_least}, not {value}")
+    at_most = field.metadata.get("at_most")
+    if at_most is not None and not isinstance(value, str) and not value <= at_most:
+        raise UsageError(f"--{field.name} must be at most {at_most}, not {value}")
     if choices and value not in choices:
         raise UsageError(f"--{field.name} must be one of {', '.join(choices)}, not {value}")
 

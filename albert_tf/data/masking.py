@@ -14,7 +14,9 @@ MASKED_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # of the chosen pieces; the others bec
 class MaskingOptions(flags.ScriptOptions):
     """What is to be predicted."""
 
-    masked_lm_prob: float = flags.option(0.15, at_least=0, help="share of the pieces that is to be predicted")
+    masked_lm_prob: float = flags.option(
+        0.15, at_least=0, at_most=1, help="share of the pieces that is to be predicted"
+    )
     max_predictions_per_seq: int = flags.option(
         20, at_least=1, help="the most pieces to predict in an example"
     )
@@ -26,11 +28,6 @@ class MaskingOptions(flags.ScriptOptions):
     do_permutation: bool = flags.option(
         False, help="also permute as many other pieces; arrays of predictions become twice as long"
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.masked_lm_prob > 1:
-            raise flags.UsageError(f"--masked_lm_prob must be at most 1, not {self.masked_lm_prob}")
 
     @property
     def predictions_length(self) -> int:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from albert_tf.errors import InputError
+from albert_tf.files import open_file
 
 _LARGEST = float(np.finfo(np.float32).max)
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -180,6 +181,15 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
     return _table(path, columns, rows, numbers, digest.hexdigest())
 
 
+def problem_of_characters(text: str) -> str:
+    """What is wrong with the characters of a text from JSON; empty if nothing is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair, which is no character"
+    return ""
+
+
 def digest_of(*values: Any) -> str:
     """A digest of the `repr` of values: of text, numbers, and containers of these."""
     return hashlib.sha256(repr(values).encode()).hexdigest()
@@ -204,7 +214,7 @@ def _lines(path: str, digest: Any = None) -> Iterator[str]:
     """The lines of a file, without empty ones at its end; its bytes also update the `hashlib` object."""
     empty = 0
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             for number, line in enumerate(file, 1):
                 if digest:
                     digest.update(line)
@@ -316,10 +326,8 @@ def _json_values(line: str, columns: Sequence[str], scalars: Collection[str]) ->
         if not isinstance(value, str):
             wanted = "a string or a finite number" if name in scalars else "a string"
             raise ValueError(f"{name!r} must be {wanted}, not {_short(json.dumps(value))}")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{name!r} holds half of a surrogate pair, which is no character") from None
+        if problem := problem_of_characters(value):
+            raise ValueError(f"{name!r} {problem}")
         values.append(value)
     return values
 

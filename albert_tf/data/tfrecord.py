@@ -1,23 +1,38 @@
-"""TFRecord files, without TensorFlow: records with their lengths and checksums.
+"""TFRecord files, without TensorFlow: records with their lengths and checksums, and what is in them.
 
 Readers verify the checksums. They raise `InputError` if a file is cut short or damaged, and name the record,
 counted from 1.
 """
 
+import functools
 import io
 import mmap
 import os
 import struct
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from albert_tf.errors import InputError
+from albert_tf.files import file_size, open_file
 
 _HEADER = struct.Struct("<QI")  # a record's length, and the checksum of the length
 _CHECKSUM = struct.Struct("<I")
+# The messages of `tf.train.Example`: names and kinds of the fields 1, 2, ..., and whether they are repeated.
+# An entry of the map of features is a message of its own, as on the wire.
+_EXAMPLE = {
+    "BytesList": [("value", "BYTES", True)],
+    "FloatList": [("value", "FLOAT", True)],
+    "Int64List": [("value", "INT64", True)],
+    "Feature": [("bytes", "BytesList", False), ("floats", "FloatList", False), ("ints", "Int64List", False)],
+    "Entry": [("key", "STRING", False), ("value", "Feature", False)],
+    "Features": [("feature", "Entry", True)],
+    "Example": [("features", "Features", False)],
+}
 
 
 def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
@@ -28,8 +43,34 @@ def framed(record: bytes) -> tuple[bytes, bytes, bytes]:
 
 def read_records(path: str) -> Iterator[bytes]:
     """The records of a file."""
-    with open(path, "rb") as file:
-        yield from _read(file, os.fstat(file.fileno()).st_size, path, 1)
+    with open_file(path) as file:
+        yield from _read(file, file_size(path), path, 1)
+
+
+def parse_example(record: bytes, place: str) -> dict[str, Sequence[Any]]:
+    """The values of each feature of a `tf.train.Example`; InputError with the place if the record is none."""
+    try:
+        features = _example_class().FromString(record).features.feature
+    except DecodeError:
+        raise InputError(f"{place} is not a tf.train.Example") from None
+    return {entry.key: next((kept.value for _, kept in entry.value.ListFields()), ()) for entry in features}
+
+
+@functools.cache
+def _example_class() -> Any:
+    """A message that is read as `tf.train.Example` is."""
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="example", syntax="proto3")
+    for message, fields in _EXAMPLE.items():
+        added = file.message_type.add(name=message)
+        for number, (name, kind, is_repeated) in enumerate(fields, 1):
+            field = added.field.add(name=name, number=number, label=3 if is_repeated else 1)
+            if kind in _EXAMPLE:
+                field.type_name = f".example.{kind}"
+            else:
+                field.type = descriptor_pb2.FieldDescriptorProto.Type.Value(f"TYPE_{kind}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("example.Example"))
 
 
 def read_block(path: str, begin: int, end: int, first: int) -> list[bytes]:
@@ -71,7 +112,7 @@ def find_blocks(
     return np.array(bounds, np.int64), counts.astype(np.int32)
 
 
-def _read(file: BinaryIO, left: int, path: str, number: int) -> Iterator[bytes]:
+def _read(file: IO[bytes], left: int, path: str, number: int) -> Iterator[bytes]:
     while left:
         header = file.read(_HEADER.size)
         size = _size(header, left, path, number)

@@ -18,7 +18,7 @@ from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE
 from albert_tf.cli.settings import RaceSettings
 from albert_tf.data.features import Features, encode_column, join, required
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import parse_json
+from albert_tf.files import open_file, parse_json
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForMultipleChoice
 from albert_tf.tasks import benchmark
@@ -164,7 +164,7 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
     """The JSON of each passage, with its place for messages."""
     together = os.path.join(folder, "all.txt")
     if os.path.exists(together):
-        with open(together, "rb") as file:
+        with open_file(together) as file:
             lines = file.read().splitlines()
         found = [(f"{together}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
         if not found:
@@ -181,7 +181,7 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
         warnings.warn(text, InputWarning, stacklevel=3)
     for name in sorted(passages, key=_number):
         path = os.path.join(folder, name)
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             yield path, file.read()
 
 

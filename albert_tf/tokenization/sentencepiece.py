@@ -1,5 +1,6 @@
 """SentencePiece as the original's English models use it."""
 
+import dataclasses
 import itertools
 import string
 from collections.abc import Iterable
@@ -9,11 +10,12 @@ import numpy as np
 import sentencepiece
 
 from albert_tf.errors import InputError
+from albert_tf.files import open_file
 from albert_tf.tokenization.preprocessing import character_ranges, preprocess_text
 from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
 
 UNDERLINE = "\u2581"  # stands for the space before a word
-SPECIAL_PIECES = SpecialPieces(pad="<pad>", unk="<unk>")
+SPECIAL_PIECES = SpecialPieces(pad="<pad>", unk="<unk>")  # of the original's models
 
 _PUNCTUATION = frozenset(string.punctuation) - set("'<=>")
 _INSIDE_WORD = _PUNCTUATION | set(string.ascii_lowercase)
@@ -59,7 +61,10 @@ class SentencePieceTokenizer(Tokenizer):
         self.keep_accents = keep_accents
         size = self._processor.get_piece_size()
         pieces = [self._processor.id_to_piece(i) for i in range(size)]
-        super().__init__(pieces, SPECIAL_PIECES, model_file, starts_word)
+        special = dataclasses.replace(SPECIAL_PIECES, unk=pieces[self._processor.unk_id()])
+        if special.pad not in pieces and self._processor.pad_id() >= 0:
+            special = dataclasses.replace(special, pad=pieces[self._processor.pad_id()])
+        super().__init__(pieces, special, model_file, starts_word)
         self._replaced = self._digit_comma_parts() | {id: [_Part(self.unk_id)] for id in self.special_ids}
         rows = [self._replaced.get(id, [_Part(id)]) for id in range(size)]
         counts = np.array([len(row) for row in rows])
@@ -190,7 +195,7 @@ def starts_word(piece: str) -> bool:
 
 
 def _load(model_file: str) -> sentencepiece.SentencePieceProcessor:
-    with open(model_file, "rb") as file:
+    with open_file(model_file) as file:
         model = file.read()
     try:
         if not model:

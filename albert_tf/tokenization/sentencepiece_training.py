@@ -1,5 +1,6 @@
 """Training a SentencePiece model whose ids and symbols are those of the original's English model."""
 
+import functools
 import io
 import re
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,17 @@ from albert_tf.tokenization.sentencepiece import SPECIAL_PIECES
 CONTROL_SYMBOLS = ["[CLS]", "[SEP]", "[MASK]"]
 # A list, not a comma-separated string: in that, the quote opens a field and the rest becomes one symbol.
 USER_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
+NORMALIZATION = "nmt_nfkc"
 _FIXED_PIECES = ["<pad>", "<unk>", *CONTROL_SYMBOLS, *USER_SYMBOLS]
 
+# What SentencePiece accepts: it says so only when it has read all text.
+LEAST_COVERAGE = 0.98
+MOST_THREADS = 1024
+MOST_PIECES = 1_000_000  # as many candidates it begins with
+
 _LONGEST_SENTENCE = 4000  # bytes; SentencePiece leaves out sentences of more than 4192
+_RESERVED = "\u2585"  # SentencePiece marks unknown characters by it
+_CERTAINLY_TEXT = re.compile(r"[!-~]|[^\W_]")  # a character that no normalization removes
 _SILENT = 2  # SentencePiece's level for errors, which also arrive as exceptions
 
 
@@ -24,13 +33,14 @@ def train_sentencepiece(
     *,
     character_coverage: float = 0.99995,
     num_threads: int = 16,
-    normalization: str = "nmt_nfkc",
+    normalization: str = NORMALIZATION,
     log: bool = False,
 ) -> bytes:
     """A unigram model of exactly `vocab_size` pieces; the same sentences give the same model.
 
     Args:
-      sentences: preprocessed text, read once; long ones are divided.
+      sentences: preprocessed text, read once; long ones are divided. SentencePiece leaves out, in silence,
+        those for which `reason_to_leave_out` has a reason.
       vocab_size: special pieces included.
       character_coverage: share of the characters of the text that get a piece of their own.
       num_threads: another number gives another model, as sums of floats depend on their order.
@@ -64,6 +74,20 @@ def train_sentencepiece(
         raise InputError(_explain(str(error), vocab_size)) from None
     check_model(model.getvalue(), vocab_size)
     return model.getvalue()
+
+
+def reason_to_leave_out(sentence: str) -> str:
+    """Why SentencePiece does not train on a sentence; empty if it does."""
+    if _RESERVED in sentence:
+        return "with U+2585, which SentencePiece reserves"
+    if not _CERTAINLY_TEXT.search(sentence) and not _normalizer().normalize(sentence):
+        return f"of which the normalization {NORMALIZATION} leaves nothing"
+    return ""
+
+
+@functools.cache
+def _normalizer() -> sentencepiece.SentencePieceNormalizer:
+    return sentencepiece.SentencePieceNormalizer(rule_name=NORMALIZATION)
 
 
 def check_model(model: bytes, vocab_size: int) -> None:

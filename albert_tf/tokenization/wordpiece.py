@@ -1,6 +1,7 @@
 """BERT's WordPiece, which the original's Chinese models use."""
 
 import functools
+import io
 import re
 import string
 import unicodedata
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from albert_tf.errors import InputError
+from albert_tf.files import open_file
 from albert_tf.tokenization.preprocessing import ranges_of_widths
 from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
 
@@ -160,15 +162,19 @@ def is_punctuation(character: str) -> bool:
 
 
 def _read_vocabulary(vocab_file: str) -> list[str]:
-    """The first field of each line; an empty line is a space, a repeated piece keeps its first id."""
+    """The first field of each line; an empty line is a space, a repeated piece keeps its first id.
+
+    A byte-order mark is no text; a line ends as Python says.
+    """
     advice = "pass the SentencePiece .model as --spm_model_file"
     try:
-        with open(vocab_file, encoding="utf-8") as file:
-            lines = file.read().removesuffix("\n").split("\n")
+        with open_file(vocab_file) as file:
+            text = io.StringIO(file.read().decode("utf-8-sig"), newline=None).read()
     except UnicodeDecodeError:
         raise InputError(
             f"{vocab_file} is not a text file with one piece a line (a SentencePiece model? {advice})"
         ) from None
+    lines = text.removesuffix("\n").split("\n")
     if re.fullmatch(r"<pad>\t\S+", lines[0]) or lines[0].startswith("<unk>\t"):
         raise InputError(f"{vocab_file} lists the pieces of a SentencePiece model: {advice}")
     return list(dict.fromkeys(line.split()[0] if line.strip() else " " for line in lines))

@@ -52,7 +52,13 @@ def write_parquet(path, table):
     ],
 )
 def test_rows_of_tables_are_documents(tmp_path, texts, name, write):
-    rows = [texts[0], None, *texts[1:], ""]
+    rows = [*texts, ""]
+    columns = {"id": range(len(rows)), "body": pa.array(rows).dictionary_encode()}
+    write(str(tmp_path / "words"), pa.table(columns))
+    (tmp_path / "words").rename(tmp_path / f"WORDS.{name.rpartition('.')[2].upper()}")
+    flags = {"input_file": tmp_path / "WORDS*", "output_file": tmp_path / "of_words"}
+    assert prepare(tmp_path, text_field="body", **flags) == 0
+    assert output(tmp_path, "of_words") == output(tmp_path, "of_json")
     write(str(tmp_path / name), pa.table({"id": range(len(rows)), "body": rows}))
     assert prepare(tmp_path, input_file=tmp_path / name, text_field="body") == 0
     assert output(tmp_path, "out") == output(tmp_path, "of_json")
@@ -100,10 +106,12 @@ def test_data_sets_of_tensorflow_are_read_by_name(tmp_path, texts):
 
 
 def test_rows_that_are_no_text_are_named_by_their_number(tmp_path, capsys):
-    write_parquet(str(tmp_path / "t.parquet"), pa.table({"text": ["sea fish heron", "sea\0"]}))
-    line = refused(main, capsys, prepare(tmp_path, input_file=tmp_path / "t.parquet"))
-    assert "t.parquet, line 2: a NUL byte, which is no text" in line
-    assert prepare(tmp_path, input_file=tmp_path / "t.parquet", on_error="skip") == 0
+    for text, message in (("sea\0", "a NUL byte, which is no text"), (None, "null, which is no text")):
+        write_parquet(str(tmp_path / "t.parquet"), pa.table({"text": ["sea fish heron", text]}))
+        flags = {"input_file": tmp_path / "t.parquet", "output_file": tmp_path / f"of_{text is None}"}
+        assert f"t.parquet, line 2: {message}" in refused(main, capsys, prepare(tmp_path, **flags))
+        assert prepare(tmp_path, **flags, on_error="skip") == 0
+        assert "skipped lines  1\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def check_example(example, texts, options):
 @given(corpora(), OPTIONS, st.integers(0, 100))
 def test_every_pair_is_what_its_label_says(corpus, options, seed):
     rng = np.random.default_rng(seed)
-    pairs, left_out = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, rng)
+    pairs, lost = plan_pairs(corpus, TOKENIZER.is_word_start, options.dupe_factor or 40, options, rng)
     limits = corpus.segment_starts[corpus.document_starts]
     documents = np.searchsorted(limits, pairs.starts, side="right")
     ends = np.searchsorted(limits, pairs.starts + pairs.lengths - 1, side="right")
@@ -155,7 +155,7 @@ def test_every_pair_is_what_its_label_says(corpus, options, seed):
             assert document_a == document_b
             assert b + length_b <= a
     if options.single_segment_chunks == "random_document" or options.random_next_sentence:
-        assert left_out == 0
+        assert lost.single_words_left_out == 0
 
 
 def test_the_rest_of_a_word_at_the_front_of_b_does_not_join_a():

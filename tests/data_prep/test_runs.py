@@ -1,6 +1,7 @@
 """Whole runs of the data preparation: the same bytes from any workers, interruption, existing output."""
 
 import fcntl
+import functools
 import gzip
 import hashlib
 import json
@@ -8,7 +9,10 @@ import multiprocessing
 import os
 import re
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,7 +20,7 @@ import pytest
 
 from albert_tf import testing
 from albert_tf.data import records
-from albert_tf.data.tfrecord import read_records
+from albert_tf.data.tfrecord import framed, read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep import jobs, work_files
 from data_prep import manifest as manifests
@@ -115,6 +119,71 @@ def test_a_run_continues_where_it_was_interrupted(tmp_path, monkeypatch, module,
         assert again == done - before  # only what was missing
 
 
+@pytest.mark.parametrize(
+    ("module", "function", "calls", "damage"),
+    [
+        (jobs, "write_part", 5, "tokens/made_for.json cut"),
+        (jobs, "write_part", 5, "tokens/000001.json flipped"),
+        (jobs, "write_part", 5, "tokens/000001-0000.npz flipped"),
+        (jobs, "write_part", 5, "tokens/000001-0000.npz cut"),
+        (jobs, "write_part", 5, "dealt/pairs/000000 flipped"),
+        (jobs, "write_part", 5, "dealt/pairs/000000 gone"),
+        (jobs, "write_part", 5, "dealt/pairs/000000.json cut"),
+        (jobs, "write_part", 5, "parts/00000-00000 flipped"),
+        (jobs, "write_part", 5, "parts/00000-00003.json flipped"),
+        (jobs, "complete_shard", 1, "parts/00000-00000 flipped"),
+        (jobs, "complete_shard", 1, "parts/00000-00000.complete.json cut"),
+        (jobs, "complete_shard", 1, "dealt/totals.json flipped"),
+        (manifests, "move_file", 1, "../out-00000-of-00002 flipped"),
+        (manifests, "move_file", 1, "parts/00001-00000 gone"),
+    ],
+)
+def test_unfinished_work_that_was_damaged_is_done_again(
+    interrupted, tmp_path, capsys, module, function, calls, damage
+):
+    shutil.copytree(interrupted(module, function, calls), tmp_path, dirs_exist_ok=True)
+    [work] = leftovers(tmp_path)
+    files = work_files.WorkFiles([str(tmp_path / f"out-0000{i}-of-00002") for i in range(2)])
+    folder = os.path.dirname(os.path.dirname(files.part(0, 0)))  # which has a mark of its path
+    (tmp_path / work).rename(folder)
+    name, how = damage.split()
+    path = tmp_path / folder / name
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    content[len(content) // 2] ^= 1
+    if how != "gone":
+        path.write_bytes(content if how == "flipped" else content[: len(content) // 2])
+    capsys.readouterr()
+    assert prepare(tmp_path, num_shards=2, input_file=tmp_path / "text.txt") == 0
+    assert "unfinished work is damaged" in capsys.readouterr().err
+    assert output(tmp_path) == output(tmp_path, "whole")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """Makes a folder with a run that was interrupted at some call of a function, and a whole one."""
+
+    @functools.cache
+    def run(module, function, calls):
+        folder = tmp_path_factory.mktemp("interrupted")
+        assert prepare(folder, num_shards=2, output_file=folder / "whole") == 0
+        original = getattr(module, function)
+        left = iter(range(calls))
+
+        def interrupt(*arguments):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, function, interrupt)
+            assert prepare(folder, num_shards=2) == 130
+        return folder
+
+    return run
+
+
 def test_parts_that_were_being_put_together_are_not_added_twice(tmp_path, monkeypatch):
     assert prepare(tmp_path, output_file=tmp_path / "whole") == 0
     copies = 0
@@ -203,6 +272,24 @@ def test_two_runs_do_not_make_the_same_output_at_once(tmp_path, capsys):
     with open(os.path.join(folder, "lock"), "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert f"another run is at work in {folder}" in refused(main, capsys, prepare(tmp_path))
+
+
+def test_sigterm_ends_the_checksums_of_long_inputs(tmp_path, monkeypatch):
+    text = write_text(tmp_path / "text.txt")
+    blocks = 0
+
+    def endless(path, on_progress):
+        nonlocal blocks
+        for blocks in range(1, 2000):
+            if blocks == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            on_progress(1)
+        return ""
+
+    monkeypatch.setattr(manifests, "file_digest", endless)
+    assert prepare(tmp_path, input_file=text) == 130
+    assert blocks < 1000
 
 
 # -------------------------------------------------------------------------------- output that is there
@@ -335,10 +422,86 @@ def test_output_is_verified_by_its_manifest(tmp_path, capsys):
     one.write_bytes(content[:-1])
     line = refused(main, capsys, prepare(tmp_path, "--verify"))
     assert f"{one} has {len(content) - 1} bytes, not {len(content)}; 1 more files are wrong" in line
-    for content in ("{}", "{"):
-        (tmp_path / "out.manifest.json").write_text(content)
-        line = refused(main, capsys, prepare(tmp_path, "--verify"))
-        assert "out.manifest.json: no manifest there" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "out.manifest.json does not exist"),
+        ({"format": "other"}, "out.manifest.json: the format is 'other', not 'albert_tf pretraining data 1'"),
+        ({"shards": []}, "shards: 0 files, not the 2 of the key"),
+        ({"shards": {"name": 1}}, "shards: expected `array`, got `object`"),
+        ({"shards": [3]}, "shards[0]: expected `object`, got `int`"),
+        ({"key": []}, "key: expected `object`, got `array`"),
+        ({"key": {"num_shards": "2"}}, "key.num_shards: expected `int`, got `str`"),
+        ({"summary": 3}, "summary: expected `object`, got `int`"),
+        ({"summary": {"examples": "3"}}, "summary[...]: expected `float | null`, got `str`"),
+        ({"histograms": {"a": {"1": -1}}}, "histograms[...][...]: expected `int` >= 0"),
+        ({"longest_documents": [{"at": 3}]}, "longest_documents[0]"),
+        ({"shortest_documents": None}, "shortest_documents: expected `array`, got `null`"),
+        ({"skipped": [1]}, "skipped[0]: expected `str`, got `int`"),
+        ("records", "out-00000-of-00002 has 115 records, not 114"),
+        ("twice", "shards: 1 files, not the 2 of the key"),
+    ],
+    ids=str,
+)
+def test_a_manifest_that_is_not_right_is_named(finished, capsys, change, message):
+    path = finished / "out.manifest.json"
+    manifest = json.loads(path.read_text())
+    path.unlink()
+    if change == "records":
+        manifest["shards"][0]["records"] -= 1
+    elif change == "twice":
+        manifest["shards"][1] = manifest["shards"][0]
+    elif change:
+        manifest |= change
+    if change:
+        path.write_text(json.dumps(manifest))
+    assert message in refused(main, capsys, prepare(finished, "--verify"))
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """A folder with output in two files."""
+    folder = tmp_path_factory.mktemp("complete")
+    assert prepare(folder, num_shards=2) == 0
+    return folder
+
+
+@pytest.fixture
+def finished(complete, tmp_path):
+    """A copy of the folder."""
+    shutil.copytree(complete, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_a_description_or_record_that_is_none_is_named_when_it_is_shown(finished, capsys):
+    capsys.readouterr()
+    described = finished / "out-00000-of-00002.json"
+    text = described.read_text()
+    for settings in ([], {"spm_model_file": 3}):
+        described.write_text(json.dumps({"settings": settings}))
+        assert "out-00000-of-00002.json: settings" in refused(main, capsys, prepare(finished, "--inspect=1"))
+    described.write_text(text)
+    (finished / "out.manifest.json").unlink()
+    for content, message in (
+        (b"\xff" * 9, "out, record 1 is not a tf.train.Example"),
+        (b"", "out, record 1 is no pretraining record of "),
+    ):
+        (finished / "out").write_bytes(b"".join(framed(content)))
+        assert message in refused(main, capsys, prepare(finished, "--inspect=1"))
+
+
+def test_records_are_shown_without_tensorflow(finished):
+    code = f"""if True:
+        import sys
+        from data_prep.create_pretraining_data import main
+        assert main(["x", "--inspect=1", "--output_file={finished}/out"]) == 0
+        assert "tensorflow" not in sys.modules
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "record 1: label " in done.stdout
 
 
 # ------------------------------------------------------------------------------------------- odd text

@@ -109,6 +109,20 @@ def test_the_summary_counts_what_was_written(real_run):
     assert summary["masked_pieces"] == examples["masked_lm_weights"].sum()
 
 
+def test_what_truncation_loses_is_planned_and_summed_up(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("about baker " * 5000 + "\n\nsea fish\n")
+    assert run(tmp_path, "--max_seq_length=32", "--dupe_factor=2", "--short_seq_prob=0") == 0
+    printed = capsys.readouterr().out
+    assert "pieces  about 62 kept, 19,942 cut off, 54 of padding\n" in printed
+    summary = records.read_metadata(str(tmp_path / "out.tfrecord"))["summary"]
+    assert summary["corpus_pieces"] == 10_002
+    assert summary["kept_pieces"] == 2 * (29 + 2)
+    assert summary["cut_off_pieces"] == 2 * (10_000 - 29)
+    assert summary["cut_off_share"] == 0.9969
+    assert summary["padding"] == 2 * (32 - 5)
+    assert "cut off pieces  19,942\n" in printed
+
+
 def test_unmasked_records_are_the_static_ones_of_one_pass_without_masks(tmp_path):
     flags = ("--max_seq_length=64", "--short_seq_prob=0.5")
     assert run(tmp_path, *flags, "--dupe_factor=1", output="static.tfrecord") == 0

@@ -35,13 +35,20 @@ def covered(pairs):
 
 def test_chunks_take_segments_until_they_reach_the_target():
     # The budget of 23 is 20: 8 + 8 + 8 reaches it, 5 + 5 + 5 ends with its document.
-    pairs, left_out = plan(corpus_of([8, 8, 8, 5, 5, 5], [4, 6]), max_seq_length=23)
-    assert left_out == 0
+    pairs, lost = plan(corpus_of([8, 8, 8, 5, 5, 5], [4, 6]), max_seq_length=23)
+    assert lost.single_words_left_out == 0
     ends = covered(pairs)
     assert len(pairs) == 3
     assert (pairs.lengths.sum(axis=1) == [20, 15, 10]).all()
     assert ends[1].tolist() == [24, 39]
     assert ends[2].tolist() == [39, 49]
+
+
+def test_pieces_that_truncation_drops_are_counted():
+    _, lost = plan(corpus_of([8, 8, 8, 5, 5, 5], [4, 6]), max_seq_length=23)
+    assert lost.cut_off_pieces == 24 - 20
+    pairs, lost = plan(corpus_of([1000]), max_seq_length=23)
+    assert (pairs.lengths.sum(), lost.cut_off_pieces) == (20, 980)
 
 
 def test_the_cut_between_a_and_b_is_uniform_over_the_segments():
@@ -61,21 +68,23 @@ def test_half_of_the_pairs_are_swapped():
 def test_short_targets_come_as_often_and_are_as_long_as_asked():
     # 100 segments of one piece, budget 100: a pass is one pair of 100, or of a random target t in 2..100.
     passes = 20000
-    pairs, left_out = plan(corpus_of([1] * 100), max_seq_length=103, dupe_factor=passes, short_seq_prob=0.1)
+    pairs, lost = plan(corpus_of([1] * 100), max_seq_length=103, dupe_factor=passes, short_seq_prob=0.1)
     totals = np.bincount(pairs.lengths.sum(axis=1), minlength=101)
     assert totals[100] / passes == pytest.approx(0.9 + 0.1 / 99, abs=0.01)
     # A target of more than 50 gives one full chunk and a rest.
     assert totals[51:100].sum() / passes == pytest.approx(0.1 * 49 / 99, abs=0.005)
     # 33, 49, ... leave a last chunk of one word, which is left out.
     targets = range(2, 101)
-    assert left_out / passes == pytest.approx(0.1 * sum(100 % t == 1 for t in targets) / 99, abs=0.002)
+    assert lost.single_words_left_out / passes == pytest.approx(
+        0.1 * sum(100 % t == 1 for t in targets) / 99, abs=0.002
+    )
 
 
 def test_a_chunk_of_one_segment_is_cut_between_words():
     # Words begin at even pieces: 2, 4, 6 and 8 are the places to cut [0, 10).
     starts = np.arange(100) % 2 == 0
-    pairs, left_out = plan(corpus_of([10]), starts, max_seq_length=60, dupe_factor=20000)
-    assert left_out == 0
+    pairs, lost = plan(corpus_of([10]), starts, max_seq_length=60, dupe_factor=20000)
+    assert lost.single_words_left_out == 0
     assert (covered(pairs) == [0, 10]).all()
     cuts = np.bincount(pairs.starts.max(axis=1), minlength=10)
     assert np.flatnonzero(cuts).tolist() == [2, 4, 6, 8]
@@ -86,8 +95,8 @@ def test_a_chunk_of_one_segment_is_cut_between_words():
 def test_single_words_are_left_out_and_counted():
     starts = np.zeros(100, bool)
     starts[[0, 3, 5]] = True  # segments: one word; a word and the rest of it; two words
-    pairs, left_out = plan(corpus_of([3], [2], [4]), starts | (np.arange(100) == 7), max_seq_length=60)
-    assert left_out == 2
+    pairs, lost = plan(corpus_of([3], [2], [4]), starts | (np.arange(100) == 7), max_seq_length=60)
+    assert lost.single_words_left_out == 2
     assert covered(pairs).tolist() == [[5, 9]]
 
 
@@ -96,13 +105,11 @@ def test_single_words_are_left_out_and_counted():
 
 def test_the_originals_way_with_single_segments_is_a_random_document():
     corpus = corpus_of([30, 30], [30, 30], [30])
-    pairs, left_out = plan(
-        corpus, max_seq_length=43, dupe_factor=2000, single_segment_chunks="random_document"
-    )
+    pairs, lost = plan(corpus, max_seq_length=43, dupe_factor=2000, single_segment_chunks="random_document")
     # 40 pieces: [30, 30] is one chunk of two segments; the single segment needs another document.
     documents = np.searchsorted([60, 120], pairs.starts, side="right")
     single = documents[:, 0] == 2
-    assert left_out == 0
+    assert lost.single_words_left_out == 0
     assert np.count_nonzero(single) >= 2000
     assert (pairs.labels[(documents[:, 0] != documents[:, 1])] == 1).all()
     alone = (documents == 2).any(axis=1)

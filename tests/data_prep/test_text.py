@@ -173,6 +173,8 @@ def test_another_field_may_hold_the_text(tokenizer, tmp_path):
         ('{"text": 3}', 'no JSON object with a text in its field "text"'),
         ('{"text": "s\\u0000"}', "a NUL byte"),
         (b'{"text": "\xff"}', "not UTF-8"),
+        ('{"text": "\\ud83d"}', 'field "text" holds half of a surrogate pair, which is no character'),
+        ('{"text": null}', "null, which is no text"),
     ],
 )
 def test_a_document_that_is_none_is_named_with_its_line(tokenizer, tmp_path, line, message):
@@ -181,6 +183,30 @@ def test_a_document_that_is_none_is_named_with_its_line(tokenizer, tmp_path, lin
     with pytest.raises(InputError, match=rf"0\.jsonl, line 2: {message}"):
         read(tokenizer, tmp_path, text, suffix=".jsonl")
     assert read(tokenizer, tmp_path, text, suffix=".jsonl", on_error="skip") == [[["sea"]], [["fish"]]]
+
+
+@pytest.mark.parametrize("suffix", [".JSONL", ".json", ".ndjson", ".Jsonl.GZ"])
+def test_the_end_of_the_name_says_what_a_file_is_in_any_case(tokenizer, tmp_path, suffix):
+    text = b'{"text": "sea"}\n{"text": "fish"}\n'
+    text = gzip.compress(text) if suffix.endswith("GZ") else text
+    assert read(tokenizer, tmp_path, text, suffix=suffix) == [[["sea"]], [["fish"]]]
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('[{"text": "sea"}]', "jq -c .[]"),
+        ('[\n  {"text": "sea"}\n]', "jq -c .[]"),
+        ('{\n  "text": "sea"\n}', "jq -c ."),
+        ('{"text": "sea",\n"id": 3}', "jq -c ."),
+        ("the sea", "jq -c ."),
+    ],
+)
+def test_json_that_is_not_of_lines_is_refused(tmp_path, text, command):
+    paths = write(tmp_path, text, suffix=".json")
+    with pytest.raises(InputError) as error:
+        divide_into_groups(paths)
+    assert str(error.value) == f"{paths[0]} is not JSON with a document in each line, as `{command}` makes it"
 
 
 # --------------------------------------------------------------------------------------- compression

@@ -1,6 +1,7 @@
 """Training a SentencePiece model: its ids and symbols, its seed, what text it refuses."""
 
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -117,11 +118,42 @@ def test_bad_text_is_named_and_earlier_output_stays(tmp_path, capsys, content, m
     assert sorted(os.listdir(tmp_path)) == ["text.txt", "vocab.model"]
 
 
-def test_missing_text_and_bad_flags(tmp_path, capsys):
+def test_lines_that_sentencepiece_would_leave_out_in_silence_are_counted(tmp_path, capsys):
+    text = pathlib.Path(write_text(tmp_path / "text.txt"))
+    usable = text.read_text()
+    text.write_text("a \u2585 b\n\u200b\u200b\n\x01\n\n" + usable + "\u2585\n")
+    assert run(tmp_path, "--vocab_size=150", text=str(text)) == 0
+    out, errors = capsys.readouterr()
+    assert "training on 300 of 300 lines" in errors
+    assert (
+        "lines left out: 2 with U+2585, which SentencePiece reserves, "
+        "2 of which the normalization nmt_nfkc leaves nothing\n"
+    ) in out
+    assert run(tmp_path, "--vocab_size=150", prefix="same", text=write_text(text)) == 0
+    assert (tmp_path / "vocab.model").read_bytes() == (tmp_path / "same.model").read_bytes()
+    text.write_text("\u2585 a\n" * 9)
+    assert run(tmp_path, "--vocab_size=150", text=str(text)) == 1
+    assert "no line of the input can be used: 9 with U+2585, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--character_coverage=0.9", "--character_coverage must be at least 0.98, not 0.9"),
+        ("--character_coverage=1.5", "--character_coverage must be at most 1, not 1.5"),
+        ("--num_threads=1025", "--num_threads must be at most 1024, not 1025"),
+        ("--vocab_size=1000001", "--vocab_size must be at most 1000000, not 1000001"),
+        ("--vocab_size=3", "--vocab_size must be at least 14, not 3"),
+        ("--vocabulary_size=3", "vocabulary_size"),
+    ],
+)
+def test_what_sentencepiece_would_refuse_is_refused_before_text_is_read(tmp_path, capsys, flag, message):
+    assert run(tmp_path, flag, text=str(tmp_path / "none")) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_text_is_named(tmp_path, capsys):
     assert run(tmp_path, text=str(tmp_path / "none")) == 1
     assert "none: no such file" in capsys.readouterr().err
     assert run(tmp_path, text=str(tmp_path)) == 1
     assert "is a folder" in capsys.readouterr().err
-    assert run(tmp_path, "--character_coverage=1.5") == 2
-    assert run(tmp_path, "--vocab_size=3") == 2
-    assert run(tmp_path, "--vocabulary_size=3") == 2

@@ -22,8 +22,18 @@ WHITE = " \t\n\x0b\x0c\x1c\x85\u2028\u3000\u200b\ufeff\u2581"
 SIGMAS = "ΣσςΑα\U0001d6ba'.:\u00ad\u0301\u02b0Ⅳ "
 # Characters that the models' normalization joins: jamo, and some where one sequence can begin in another.
 JOINING = "각가ㄱ\u1100\u1161\u11a8\u0cc6\u0cc2\u0cd5\U0001611e\U0001611f\U00016120\U00016d67\x00\x01\u0301 "
+# Special pieces as SentencePiece advises: user-defined symbols, whose letters have no piece of their own.
+SYMBOLS = ["[CLS]", "[SEP]", "[MASK]"]
+ADVISED = {"control_symbols": [], "pad_piece": "[PAD]", "unk_piece": "[UNK]"}
+AROUND = ["[[CLS]", "\uff3bCLS\uff3d", "CLS", "at", "a\u0301t", "e\u0301", " "]
+WITH_SYMBOLS = st.lists(st.sampled_from([*SYMBOLS, *AROUND]), max_size=6)
 WILD = st.lists(
-    st.one_of(TEXTS, *(st.text(alphabet, max_size=12) for alphabet in (WHITE, SIGMAS, JOINING))), max_size=4
+    st.one_of(
+        TEXTS,
+        WITH_SYMBOLS.map("".join),
+        *(st.text(alphabet, max_size=12) for alphabet in (WHITE, SIGMAS, JOINING)),
+    ),
+    max_size=4,
 )
 
 
@@ -80,7 +90,8 @@ def tiny_wordpiece():
 @pytest.fixture(scope="module")
 def korean(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    return both(load_tokenizer(saved(folder, trained_on_scripts(user_defined_symbols=["-", ".", "at"]))))
+    model = trained_on_scripts(user_defined_symbols=["-", ".", "at", *SYMBOLS], **ADVISED)
+    return both(load_tokenizer(saved(folder, model)))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +106,9 @@ def cased():
 def with_accents(request, tmp_path_factory):
     """Tokenizers that keep accents; the second one's model joins marks with their letters."""
     options = {"do_lower_case": request.param, "keep_accents": True}
-    model = saved(tmp_path_factory.mktemp("model"), trained_on_scripts(user_defined_symbols=["-", "."]))
+    symbols = ["-", ".", "at", "e\u0301", *SYMBOLS]
+    model = trained_on_scripts(user_defined_symbols=symbols, **ADVISED)
+    model = saved(tmp_path_factory.mktemp("model"), model)
     return [
         both(load_tokenizer(testing.SPM_MODEL_FILE, **options)),
         both(load_tokenizer(model, **options)),
@@ -124,6 +137,7 @@ def test_so_it_has_where_case_stays(cased, texts):
 @given(WILD)
 @example(SAMPLES)
 @example(["".join(SAMPLES), " ".join(SAMPLES)])
+@example(["the [CLS] cat [MASK], at[SEP", "[CLS][CLS] \uff3bCLS\uff3d e\u0301\u0301", "[mask] C [ CL ]S]"])
 @example(["e\u0301 a\u0308\u0304b \u03b1\u0313\u0300\u0345\u0345", "\u03b1\u03b1\u0313\u0300\u0313" * 50])
 def test_so_it_has_where_accents_stay(with_accents, texts):
     for pair in with_accents:
@@ -137,12 +151,12 @@ def test_every_character_of_unicode_where_accents_stay(with_accents):
         check(*pair, texts)
 
 
-def test_symbols_that_normalization_would_change_are_refused(tmp_path):
-    path = saved(tmp_path, trained_on_scripts(user_defined_symbols=["at"]))
-    with pytest.raises(
-        InputError, match="does not know user-defined symbols that normalization would change"
-    ):
-        in_graph_tokenizer(load_tokenizer(path, keep_accents=True))
+def test_special_pieces_have_the_names_that_the_model_declares(korean):
+    tokenizer, in_graph = korean
+    assert tokenizer.ids_to_pieces(tokenizer.special_ids) == ["[PAD]", "[UNK]", *SYMBOLS]
+    texts = ["[CLS] the [MASK] cat [SEP] [PAD]"]
+    for ids in (tokenizer.encode_batch(texts)[0], in_graph.tokenize(texts).values.numpy()):
+        assert not set(tokenizer.special_ids) - {tokenizer.unk_id} & set(ids.tolist())
 
 
 def test_every_character_of_unicode(tiny, tiny_wordpiece, korean):
@@ -252,10 +266,8 @@ def test_made_where_it_is_used():
         ({"model_type": "bpe", "vocab_size": 80}, "needs a unigram model"),
         ({"byte_fallback": True, "vocab_size": 400}, "needs a model without byte pieces and unused ones"),
         ({"add_dummy_prefix": False}, "needs a model that treats white space in SentencePiece's usual way"),
-        (
-            {"user_defined_symbols": [",-§"]},
-            "needs a piece of its own for '§', which is in others",
-        ),
+        ({"user_defined_symbols": ["§-§"]}, "does not know symbols that overlap: '§-§' and '§-§'"),
+        ({"user_defined_symbols": ["a\u2581b"]}, "does not know its normalization of 'a\u2581b'"),
     ],
 )
 def test_models_of_other_kinds_are_refused(tmp_path, options, message):

@@ -113,9 +113,8 @@ def trained(lines=LINES, **options):
         unk_id=1,
         bos_id=-1,
         eos_id=-1,
-        control_symbols=CONTROL_SYMBOLS,
         minloglevel=4,
-        **options,
+        **({"control_symbols": CONTROL_SYMBOLS} | options),
     )
     return model.getvalue()
 

@@ -11,6 +11,7 @@ from albert_tf.export.device.runtimes import Arrays, Run, run_in_own_process
 from albert_tf.export.device.token_model import MASKED_POSITIONS, TokenModel
 from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.files import open_file
 
 SENTENCES = (
     "The film is a delight from beginning to end.",
@@ -82,7 +83,7 @@ def read_sentences(path: str) -> list[str]:
       InputError: all lines are blank, or a line is not UTF-8.
     """
     sentences: list[str] = []
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 sentence = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()

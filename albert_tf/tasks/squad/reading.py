@@ -12,7 +12,7 @@ import numpy as np
 
 from albert_tf.data.tables import as_seen
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import parse_json
+from albert_tf.files import open_file, parse_json
 
 _READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
 _TYPE_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
@@ -243,7 +243,7 @@ def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> Squa
 def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
     """A file's bytes and the object that they mean."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             data = file.read()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None

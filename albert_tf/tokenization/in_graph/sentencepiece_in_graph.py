@@ -3,7 +3,7 @@
 import collections
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ _PLACE = 1 << 21  # the factor of the state in a key, which is a state and a cod
 
 _MESSAGES: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
 _Piece = _MESSAGES.ModelProto.SentencePiece
+_FINDABLE = (_Piece.NORMAL, _Piece.USER_DEFINED)
 
 
 class InGraphSentencePiece(InGraphTokenizer):
@@ -50,22 +51,33 @@ class InGraphSentencePiece(InGraphTokenizer):
         super().__init__()
         model = _MESSAGES.ModelProto.FromString(tokenizer.model)
         _check_kind(model, tokenizer.source)
-        findable = [p for p in model.pieces if p.type in (_Piece.NORMAL, _Piece.USER_DEFINED)]
-        alphabet = set().union(*(piece.piece for piece in findable))
-        if lone := alphabet - {piece.piece for piece in findable}:
-            raise _unfit(tokenizer.source, f"needs a piece of its own for {min(lone)!r}, which is in others")
-        unknown = next(c for c in map(chr, range(1, 128)) if c not in alphabet)
+        normal, symbols = ({p.piece for p in model.pieces if p.type == kind} for kind in _FINDABLE)
+        in_symbols = set(itertools.chain.from_iterable(symbols))
+        in_pieces = set(itertools.chain.from_iterable(normal))
+        known = {piece for piece in normal | symbols if len(piece) == 1} | {" "}
+        if without_piece := in_pieces - known:
+            least = min(without_piece)
+            raise _unfit(tokenizer.source, f"needs a piece of its own for {least!r}, which is in others")
+        unknown = next(c for c in map(chr, range(1, 128)) if c not in in_pieces | in_symbols)
         preprocessed = _preprocessed(tokenizer.do_lower_case, tokenizer.keep_accents)
-        rules = _rules_that_apply(model, preprocessed, tokenizer.source)
-        codes = {key: _NOTHING + i for i, key in enumerate([key for key in rules if len(key) > 1], start=1)}
-        known = alphabet | {" "}
+        rules = _rules_that_apply(model, preprocessed, symbols, tokenizer.source)
+        lone = in_symbols - known  # unknown outside of symbols
+        wholes = sorted(symbol for symbol in symbols if len(symbol) > 1)
+        codes = _codes([key for key in rules if len(key) > 1] + wholes)
         results = {_NOTHING: ""}
-        for key, result in ({character: character for character in known} | rules).items():
-            results[codes.get(key) or ord(key)] = "".join(c if c in known else unknown for c in result)
+        for key, result in ({character: character for character in known | lone} | rules).items():
+            kept = (c if c in known | lone else unknown for c in result)
+            results[codes.get(key) or ord(key)] = "".join(kept)
+        results |= {codes[symbol]: symbol for symbol in wholes}
         self._preprocess = Replacement(preprocessed)
         self._lower_sigma = SigmaLowering() if tokenizer.do_lower_case else None
         self._join = _Sequences(codes) if codes else None
         self._normalize = Replacement(results, default=unknown, codes=_NOTHING + 1 + len(codes))
+        rare = [symbol for symbol in wholes if lone & set(symbol)]
+        for one, other in itertools.product(rare, repeat=2):
+            if any(other.startswith(one[at:]) for at in range(1, len(one))):
+                raise _unfit(tokenizer.source, f"does not know symbols that overlap: {one!r} and {other!r}")
+        self._symbols = _Symbols(rare, lone, unknown) if rare else None
         self._unknown = ord(unknown)
         self._find_pieces = _piece_finder(model, tokenizer.unk_id)
         sizes = np.array([len(piece) for piece in tokenizer.pieces], np.int32)
@@ -79,7 +91,10 @@ class InGraphSentencePiece(InGraphTokenizer):
             characters = self._lower_sigma(characters)
         if self._join:
             characters = self._join(characters)
-        characters = _with_underlines(self._normalize(characters))
+        characters = self._normalize(characters)
+        if self._symbols:
+            characters = self._symbols(characters)
+        characters = _with_underlines(characters)
         found = self._find_pieces(_texts_of(characters, batch))
         sizes = tf.gather(self._sizes, found.values)
         counts = tf.gather(self._parts.counts, found.values)
@@ -140,6 +155,26 @@ class _Sequences:
         others = tf.ragged.range(starts + 1, starts + lengths).values
         nothing = tf.fill(tf.shape(others), _NOTHING)
         return characters._replace(codes=tf.tensor_scatter_nd_update(codes, others[:, tf.newaxis], nothing))
+
+
+class _Symbols:
+    """Puts the unknown character in place of those that are known only as parts of symbols."""
+
+    def __init__(self, symbols: Sequence[str], lone: Collection[str], unknown: str):
+        codes = _codes(symbols)
+        results = {_NOTHING: "", **dict.fromkeys(map(ord, lone), unknown)}
+        results |= {code: symbol for symbol, code in codes.items()}
+        self._join = _Sequences(codes)
+        self._replace = Replacement(results, codes=_NOTHING + 1 + len(codes))
+
+    def __call__(self, characters: Characters) -> Characters:
+        """The characters with others only where no symbol is."""
+        return self._replace(self._join(characters))
+
+
+def _codes(sequences: Sequence[str]) -> dict[str, int]:
+    """The codes of sequences of characters."""
+    return {sequence: _NOTHING + i for i, sequence in enumerate(sequences, start=1)}
 
 
 def _first_come(starts: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
@@ -212,19 +247,20 @@ def _preprocessed(lower: bool, keep_accents: bool) -> dict[int, str]:
     return results
 
 
-def _rules_that_apply(model: Any, preprocessed: Mapping[int, str], source: str) -> dict[str, str]:
-    """The model's normalization rules for text in which the `preprocessed` characters no longer occur."""
+def _rules_that_apply(
+    model: Any, preprocessed: Mapping[int, str], symbols: Collection[str], source: str
+) -> dict[str, str]:
+    """The model's normalization rules for text in which the `preprocessed` characters no longer occur.
+
+    Where a user-defined symbol begins, no rule applies.
+    """
     gone = set(map(chr, preprocessed))
-    symbols = {piece.piece for piece in model.pieces if piece.type == _Piece.USER_DEFINED}
     rules = read_rules(model.normalizer_spec.precompiled_charsmap)
-    for key in [key for key in rules if key[0] in symbols or not gone.isdisjoint(key)]:
+    for key in [key for key in rules if key.startswith(tuple(symbols)) or not gone.isdisjoint(key)]:
         del rules[key]
-    for key in rules:
-        if " " in key:
+    for key in [*rules, *symbols]:
+        if " " in key or (len(key) > 1 and UNDERLINE in key):
             raise _unfit(source, f"does not know its normalization of {key!r}")
-    in_symbols = set(itertools.chain.from_iterable(symbol for symbol in symbols if len(symbol) > 1))
-    if in_symbols & set(itertools.chain.from_iterable(rules)):
-        raise _unfit(source, "does not know user-defined symbols that normalization would change")
     return rules
 
 
