@@ -246,6 +246,7 @@ class RaceTask(BenchmarkTask):
         texts = {"question": questions.questions, "passage": passages}
         return [
             html_report.accuracy_by_part(predicted == labels, questions.parts),
+            html_report.precision_and_recall(labels, predicted, ANSWERS),
             html_report.confusion_matrix(labels, predicted, ANSWERS),
             html_report.wrong_examples(shown(labels), shown(predicted), chances.max(axis=1), texts),
         ]
