@@ -29,8 +29,9 @@ def what_did_not_fall(losses: Mapping[int, float]) -> str:
     first, last = float(np.mean(values[:part])), float(np.mean(values[-part:]))
     if last <= (1 - _LEAST_FALL) * first:
         return ""
+    fate = "did not fall" if last >= first else "hardly fell"
     return (
-        f"the training loss did not fall: {first:.4f} at the beginning, {last:.4f} at the end. Try another "
+        f"the training loss {fate}: {first:.4f} at the beginning, {last:.4f} at the end. Try another "
         "learning rate, more steps, a longer warm-up, or pretrained weights"
     )
 

@@ -88,6 +88,7 @@ class Session:
         self.evaluator = make_evaluator(task, self.model, strategy, options) if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
         if (self.trainer or self.evaluator) and not options.dry_run:
+            eval_folder = os.path.join(folder, f"{EVAL_FOLDER}{self.suffix}")
             self.controller = orbit.Controller(
                 global_step=self.optimizer.iterations,
                 trainer=self.trainer,
@@ -97,10 +98,9 @@ class Session:
                 # A loop ends at a multiple, wherever the run begins: the means are over the same steps.
                 steps_per_loop=lambda step: options.iterations_per_loop - step % options.iterations_per_loop,
                 summary_dir=os.path.join(folder, TRAIN_FOLDER),
+                eval_summary_dir=eval_folder,
                 eval_summary_manager=EvaluationScalars(
-                    os.path.join(folder, f"{EVAL_FOLDER}{self.suffix}"),
-                    self.optimizer.iterations,
-                    lambda: self.history.is_before(self.step),
+                    eval_folder, self.optimizer.iterations, lambda: self.history.is_before(self.step)
                 ),
             )
 

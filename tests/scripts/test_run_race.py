@@ -89,7 +89,9 @@ def test_a_single_level_in_every_split(flags, tmp_path, capsys, level):
     assert "train: 12 examples" in capsys.readouterr().out
     results = json.loads((tmp_path / "run" / "eval_results.json").read_text())
     assert results["eval_accuracy"] == results[f"{level}_eval_accuracy"]
-    assert len(results) == 5  # the step, accuracy and loss of all, and of the level
+    assert (
+        len(results) == 9
+    )  # the step; accuracy and loss of all and of the level, of the model and the baseline
 
 
 def test_cache_files_of_the_original_are_understood(flags, tmp_path):
