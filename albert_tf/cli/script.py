@@ -72,7 +72,7 @@ def _check_inputs(options: flags.ScriptOptions) -> None:
     for name in options.needed_paths:
         path = getattr(options, name)
         if path and not (has_scheme(path) or os.path.exists(path) or files_that_begin_with(path)):
-            raise InputError(f"--{name}={path}: no such file or folder")
+            raise InputError(f"--{name}={path} does not exist")
 
 
 def _print_help(text: str) -> int:

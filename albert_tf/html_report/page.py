@@ -93,8 +93,8 @@ small { color: var(--soft); }
 .figures small { display: block; font-size: 0.875rem; font-weight: 400; letter-spacing: 0; }
 /* A shadow shows at a side where a wide table goes on: covers of the page's colour scroll with the table. */
 .wide { overflow-x: auto; scrollbar-width: thin; scrollbar-color: var(--soft) var(--line);
-  background: linear-gradient(to right, var(--page), transparent) 0 0 / 3rem 100% no-repeat local,
-    linear-gradient(to left, var(--page), transparent) 100% 0 / 3rem 100% no-repeat local,
+  background: linear-gradient(to right, var(--page) 1rem, transparent) 0 0 / 3rem 100% no-repeat local,
+    linear-gradient(to left, var(--page) 1rem, transparent) 100% 0 / 3rem 100% no-repeat local,
     linear-gradient(to right, rgb(var(--shade) / 0.25), transparent) 0 0 / 0.9rem 100% no-repeat scroll,
     linear-gradient(to left, rgb(var(--shade) / 0.25), transparent) 100% 0 / 0.9rem 100% no-repeat scroll; }
 table { border-collapse: collapse; overflow-wrap: normal; }
@@ -106,7 +106,7 @@ th:first-child { padding-left: 0; text-align: left; }
 .pairs th:nth-child(2), .pairs td:nth-child(2) { text-align: left; }
 .bar { width: 12rem; height: 0.6rem; background: var(--line); }
 .bar i { display: block; height: 100%; background: var(--blue); }
-.matrix { margin-left: -3px; border-collapse: separate; border-spacing: 3px; }
+.matrix { border-collapse: separate; border-spacing: 3px; }
 .matrix th, .matrix td { padding: 0.45rem 0.75rem; border: 0; }
 .matrix th:first-child { padding-left: 0; }
 .matrix thead th + th { text-align: center; }

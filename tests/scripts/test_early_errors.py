@@ -31,25 +31,25 @@ CASES = {
     ),
     "a file of one's own": (
         "run_classifier --task_name=custom --train_file=no.tsv --output_dir=o --do_train",
-        "--train_file=no.tsv: no such file or folder",
+        "--train_file=no.tsv does not exist",
     ),
     "a config": (
         "run_classifier {rte} --albert_config_file=no.json",
-        "--albert_config_file=no.json: no such file or folder",
+        "--albert_config_file=no.json does not exist",
     ),
     "weights": (
         "run_classifier {rte} --init_checkpoint=no/model.ckpt",
-        "--init_checkpoint=no/model.ckpt: no such file or folder",
+        "--init_checkpoint=no/model.ckpt does not exist",
     ),
     "a hub module": (
         "run_race --data_dir={here} --albert_hub_module_handle=no --output_dir=o",
-        "--albert_hub_module_handle=no: no such file or folder",
+        "--albert_hub_module_handle=no does not exist",
     ),
     "questions": (
         "run_squad --predict_file=dev.json --output_dir=o --do_predict",
-        "--predict_file=dev.json: no such file or folder",
+        "--predict_file=dev.json does not exist",
     ),
-    "exams": ("run_race --data_dir=no --output_dir=o", "--data_dir=no: no such file or folder"),
+    "exams": ("run_race --data_dir=no --output_dir=o", "--data_dir=no does not exist"),
     "records": (
         "run_pretraining --albert_config_file={config} --input_file=no* --output_dir=o",
         "no*: no such file, and no file name matches it",
@@ -60,19 +60,19 @@ CASES = {
     ),
     "weights to convert": (
         "convert_checkpoint --input=no --output=o --output_format=tf2",
-        "--input=no: no such file or folder",
+        "--input=no does not exist",
     ),
     "a model to export": (
         "export_saved_model --input=no --export_dir=o",
-        "--input=no: no such file or folder",
+        "--input=no does not exist",
     ),
     "a model for a phone": (
         "export_to_device --input=no --output_dir=o",
-        "--input=no: no such file or folder",
+        "--input=no does not exist",
     ),
     "a vocabulary": (
         "export_to_tfhub --albert_directory={here} --export_path=o --spm_model_file=no",
-        "--spm_model_file=no: no such file or folder",
+        "--spm_model_file=no does not exist",
     ),
     "a flag": ("export_to_tfhub --albert_dir=a", "Unknown command line flag 'albert_dir'"),
     "help": ("run_squad --help", ""),

@@ -152,7 +152,7 @@ def test_broken_json_is_named(flags, race, tmp_path, capsys):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"max_seq_length": 33}, "--max_seq_length 33 is longer than the 32 positions"),
     ({"max_qa_length": 29}, "--max_qa_length 29 leaves no room for the passage in --max_seq_length 32"),
-    ({"data_dir": "/nonexistent"}, "/nonexistent/RACE/train/middle: no such folder"),
+    ({"data_dir": "/nonexistent"}, "--data_dir=/nonexistent does not exist"),
     ({"high_only": "true", "middle_only": "true"}, "--high_only and --middle_only exclude each other"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(flags, capsys, changes, message):
