@@ -16,6 +16,7 @@ from tests.support.pretraining_records import (
     write_records,
 )
 from tests.support.script_runs import facts_in
+from tests.training.test_run_report import scalars
 
 
 def test_fine_tuning_says_what_it_does_and_where_all_lies(tmp_path, capsys):
@@ -36,6 +37,11 @@ def test_fine_tuning_says_what_it_does_and_where_all_lies(tmp_path, capsys):
     assert facts["length"] == "at most 16 tokens"
     assert facts["starts from"] == "fresh weights"
     assert facts["folder"] == str(folder)
+
+    # The best checkpoint was evaluated again: its scalars are not written again, which would lead back.
+    steps = [step for tag, step in scalars(folder / "eval") if tag == "accuracy"]
+    assert steps == [2, 4]
+    assert ("accuracy", 4) in scalars(folder / "train")
 
     facts = facts_in(end)
     assert facts["best checkpoint"].startswith("model.ckpt-best (step ")
