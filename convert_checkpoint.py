@@ -32,6 +32,11 @@ class ConversionOptions(SidecarOptions):
     list_tensors: bool = option(False, help="print the name of every tensor and what became of it")
     overwrite: bool = option(False, help="replace files that exist")
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        return ("input", *super().needed_paths)
+
 
 @script(ConversionOptions)
 def main(options: ConversionOptions) -> None:

@@ -38,6 +38,11 @@ class DeviceOptions(TrainedModelOptions):
     )
     overwrite: bool = option(False, help="replace an earlier export")
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        return (*super().needed_paths, "sentences_file")
+
 
 @script(DeviceOptions)
 def main(options: DeviceOptions) -> None:

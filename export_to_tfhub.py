@@ -33,6 +33,11 @@ class HubOptions(SidecarOptions):
     overwrite: bool = option(False, help="replace modules that exist")
     use_einsum: bool | None = former_option("use_einsum")
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        return ("albert_directory", *super().needed_paths)
+
 
 @script(HubOptions)
 def main(options: HubOptions) -> None:

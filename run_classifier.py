@@ -84,6 +84,11 @@ class ClassifierOptions(CustomTaskOptions):
             raise UsageError(f"--labels needs at least two different classes, not {','.join(self.labels)}")
 
     @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        return (*super().needed_paths, *(f"{split}_file" for split in self.splits))
+
+    @property
     def export_settings(self) -> dict[str, float]:
         """See `FineTuningOptions`."""
         threshold = self.threshold_to_export
@@ -93,15 +98,21 @@ class ClassifierOptions(CustomTaskOptions):
 @script(ClassifierOptions)
 def main(options: ClassifierOptions) -> None:
     """Reads the files of the splits that are needed, and runs the task."""
+    from albert_tf.tasks.classification.custom import choose_task
+    from albert_tf.tasks.classification.glue import find_files, find_task
+
+    glue_task = None if options.task_name.lower() == "custom" else find_task(options.task_name)
+    if glue_task and options.data_dir:
+        for split in options.splits:
+            find_files(glue_task, options.data_dir, split)  # before TensorFlow is imported
+
     from albert_tf.fine_tuning.fine_tune import fine_tune
     from albert_tf.fine_tuning.starting_point import StartingPoint
     from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
-    from albert_tf.tasks.classification.custom import choose_task
-    from albert_tf.tasks.classification.glue import find_task
 
     def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
-        if options.task_name.lower() != "custom":
-            return GlueBenchmark(find_task(options.task_name), options.data_dir, options.tfds_name)
+        if glue_task:
+            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name)
         train_file = options.train_file if options.do_train else None
         names = ("text_columns", "label_column", "labels", "is_score")
         given = {name: getattr(options, name) for name in names}

@@ -89,6 +89,12 @@ class PretrainingOptions(TrainingOptions):
         if self.learning_rate == "auto" and self.optimizer != "lamb":
             raise UsageError("--learning_rate=auto is a rate for --optimizer=lamb")
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        vocabulary = "spm_model_file" if self.spm_model_file else "vocab_file"
+        return (*super().needed_paths, "albert_config_file", vocabulary)
+
     def settled(self) -> "PretrainingOptions":
         """The same with numbers for what depends on other flags, each of which a line mentions."""
         rate = self.learning_rate
@@ -106,19 +112,22 @@ class PretrainingOptions(TrainingOptions):
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
-    from albert_tf.checkpoints.assets import Assets
-    from albert_tf.checkpoints.run_folder import RECORD_INDEX_FILE
     from albert_tf.config import AlbertConfig
     from albert_tf.data.masking import MaskingOptions
     from albert_tf.data.records import record_files
-    from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
-    from albert_tf.training import loop
 
     options = options.settled()
     input_files = record_files(options.input_file)
     eval_files = record_files(options.eval_input_file) if options.eval_input_file else input_files
     files = input_files + eval_files
     config = AlbertConfig.from_json_file(options.albert_config_file)
+
+    # The errors above come at once: the modules below import TensorFlow.
+    from albert_tf.checkpoints.assets import Assets
+    from albert_tf.checkpoints.run_folder import RECORD_INDEX_FILE
+    from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
+    from albert_tf.training import loop
+
     length = options.max_seq_length or described_length(files, "max_seq_length", PRETRAINING_LENGTH)
     given = {name: getattr(options, name, None) for name in MaskingOptions.__annotations__}
     kept = options.spm_model_file or options.vocab_file or Assets.read(options.output_dir).vocabulary

@@ -48,6 +48,11 @@ class RaceOptions(FineTuningOptions):
         if self.num_keep_checkpoint is not None:
             object.__setattr__(self, "keep_checkpoint_max", self.num_keep_checkpoint)
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        return (*super().needed_paths, *(("data_dir",) if self.splits else ()))
+
 
 @script(RaceOptions)
 def main(options: RaceOptions) -> None:

@@ -86,6 +86,12 @@ class SquadOptions(FineTuningOptions):
             raise UsageError(f"--{'do_eval' if self.do_eval else 'do_predict'} needs --predict_file")
 
     @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        files = {"train_file": self.do_train, "predict_file": self.do_eval or self.do_predict}
+        return (*super().needed_paths, *(name for name, is_read in files.items() if is_read))
+
+    @property
     def _has_work(self) -> bool:
         return self.interactive or super()._has_work
 

@@ -39,8 +39,8 @@ def main(options: CurvesOptions) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    runs = {"training": options.model_dir, "held out": os.path.join(options.model_dir, "eval")}
-    curves = {label: _scalars(folder) for label, folder in runs.items()}
+    runs = {"training": "train", "held out": "eval"}
+    curves = {label: _scalars(os.path.join(options.model_dir, name)) for label, name in runs.items()}
     baselines = {"sentence_order_accuracy": 0.5, "masked_lm_accuracy": options.masked_lm_baseline}
     figure, axes = plt.subplots(1, len(PANELS), figsize=(15, 4.2), layout="constrained")
     for axis, (tag, title) in zip(axes, PANELS.items(), strict=True):

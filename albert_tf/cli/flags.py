@@ -99,6 +99,11 @@ class ScriptOptions:
         for field in dataclasses.fields(self):
             _check_range(field, getattr(self, field.name))
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """The names of the flags whose files and folders the script will read, if they are given."""
+        return ()
+
 
 def flags_of(options: ScriptOptions) -> dict[str, Any]:
     """The values of the flags by name."""

@@ -21,6 +21,12 @@ class SidecarOptions(ScriptOptions):
     vocab_file: str | None = option(None, help="WordPiece vocabulary, used if --spm_model_file is not given")
     do_lower_case: bool | None = option(None, help="lower-case text (default: as the weights say, else yes)")
 
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`; of two vocabularies the first counts."""
+        vocabulary = "spm_model_file" if self.spm_model_file else "vocab_file"
+        return (*super().needed_paths, "albert_config_file", vocabulary)
+
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(ScriptOptions):
@@ -98,6 +104,12 @@ class RunOptions(ScriptOptions):
             )
         if self.mixed_precision == "float16" and self.distribution_strategy == "tpu":
             raise UsageError("--mixed_precision=float16 is not for TPUs: use --mixed_precision=bfloat16")
+
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`; a run that continues does not need the weights that it started from."""
+        may_continue = os.path.isdir(self.output_dir) and os.listdir(self.output_dir)
+        return super().needed_paths if may_continue else (*super().needed_paths, "init_checkpoint")
 
     def _check_path(self, flag: str) -> None:
         if problem := problem_for_tensorflow(getattr(self, flag) or ""):
@@ -183,6 +195,9 @@ PAPER_HYPERPARAMETERS = {
 }
 
 
+FROM_HUB = "from_tf_hub"  # with the original, this name stands for the hub module's own vocabulary
+
+
 @dataclasses.dataclass(frozen=True)
 class FineTuningOptions(RunOptions, SidecarOptions):
     """The flags of all scripts that fine-tune.
@@ -251,6 +266,16 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     @property
     def _has_work(self) -> bool:
         return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
+
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`; an export alone reads the folder of the run."""
+        if self.export_dir and not self.splits:
+            return ()
+        names = super().needed_paths
+        if "init_checkpoint" in names:
+            names += ("albert_hub_module_handle",)
+        return tuple(name for name in names if getattr(self, name) != FROM_HUB)
 
     @property
     def export_settings(self) -> dict[str, float]:
@@ -330,3 +355,8 @@ class TrainedModelOptions(SidecarOptions):
     )
     num_texts: int | None = option(None, at_least=1, help="texts in an example of a custom task: 1 or 2")
     max_seq_length: int | None = option(None, at_least=4, help="pieces of a sequence (default: as trained)")
+
+    @property
+    def needed_paths(self) -> tuple[str, ...]:
+        """See `ScriptOptions`."""
+        return ("input", *super().needed_paths)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from albert_tf.cli import flags, text
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.files import files_that_begin_with, has_scheme
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -26,7 +27,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
 
     The returned `main` parses `argv` (default: `sys.argv`), runs, and returns the exit status: 0, 1 for
     bad input, 2 for bad flags, 130 if Ctrl-C or SIGTERM interrupts it. `run` must import TensorFlow
-    itself, so that `--help` answers at once.
+    itself, so that `--help` and the error about a missing file come at once.
     """
 
     def decorate(run: Callable[[flags.ScriptOptions], None]) -> Callable[..., int]:
@@ -44,6 +45,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                         stream.reconfigure(errors="replace")  # if a terminal lacks a character
                 with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
                     flags.warn_of_former_flags(options)
+                    _check_inputs(options)
                     run(options)
             except flags.HelpRequested as help_requested:
                 return _print_help(str(help_requested))
@@ -61,6 +63,17 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
         return main
 
     return decorate
+
+
+def _check_inputs(options: flags.ScriptOptions) -> None:
+    """InputError if a file is missing: it comes at once, before TensorFlow is imported.
+
+    Whoever reads the file checks the rest. A path may also be the prefix of a checkpoint's files.
+    """
+    for name in options.needed_paths:
+        path = getattr(options, name)
+        if path and not (has_scheme(path) or os.path.exists(path) or files_that_begin_with(path)):
+            raise InputError(f"--{name}={path} does not exist")
 
 
 def _print_help(text: str) -> int:

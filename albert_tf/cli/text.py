@@ -90,6 +90,16 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
     return table
 
 
+Rows = Mapping[str, Mapping[str, float]]  # name of a part, split or seed -> metric -> value
+
+
+def with_baseline(rows: Rows, baseline: tuple[str, Rows]) -> dict[str, Mapping[str, float]]:
+    """Results with rows of a baseline below: its name, and its rows by the same names."""
+    name, parts = baseline
+    first = dict(rows) if len(rows) > 1 or not parts else {"the model": next(iter(rows.values()))}
+    return first | {f"{part}: {name}" if len(parts) > 1 else name: row for part, row in parts.items()}
+
+
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; the first column is aligned to the left, the others to the right."""
     alignment = ("left", *["right"] * (len(heads) - 1))

@@ -3,17 +3,16 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from albert_tf import html_report
-from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, REPORT, RESULTS, RESULTS_FILE, SEEDS_FILE
+from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, RESULTS, RESULTS_FILE, SEEDS_FILE
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
-from albert_tf.cli.text import results_table, say
+from albert_tf.cli.text import results_table, say, with_baseline
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
@@ -27,6 +26,7 @@ from albert_tf.training.evaluation import Predictor
 from albert_tf.training.history import rank
 from albert_tf.training.loop import open_session, try_steps
 from albert_tf.training.report import write_results
+from albert_tf.training.run_report import notes_on_loss, write_run_report
 from albert_tf.training.session import Session
 from albert_tf.training.workers import Workers, workers_of
 
@@ -125,13 +125,14 @@ def _run_once(
                 session.restore_best()
         elif options.do_eval:
             session.evaluate_saved()
-        paths = []
+        paths, notes = [], notes_on_loss(session)
         if options.do_eval:
             session.evaluate_chosen()
             assert session.evaluator
             by_part = session.evaluator.results_by_part
             _print_results(task, "dev", session.step, by_part, session.evaluator.outputs)
-            paths.append(_write_report(task, session))
+            notes = [*filter(None, [task.only_answer("dev", session.evaluator.outputs)]), *notes]
+            paths.append(_write_report(task, session, notes))
         if options.do_predict:
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
             if is_evaluated and session.evaluator:
@@ -141,9 +142,14 @@ def _run_once(
             paths += task.write_predictions(session.folder, outputs)
             if task.has_labels("test") and not is_evaluated:
                 by_part = task.results_by_part("test", outputs)
-                write_results(session.folder, under_one_name(by_part), PREDICTION_RESULTS)
+                results = under_one_name(by_part) | task.baseline_results("test")
+                write_results(session.folder, results, PREDICTION_RESULTS)
                 _print_results(task, "test", session.step, by_part, outputs)
+            if not is_evaluated and (note := task.only_answer("test", outputs)):
+                notes.append(f"{note} in the test split")
         session.say_where_all_is(*paths)
+        for note in notes:
+            say(note)
     return session.results if options.do_eval else {}, session.suffix
 
 
@@ -154,46 +160,19 @@ def _print_results(
     by_part: Mapping[str, Mapping[str, float]],
     outputs: Mapping[str, np.ndarray],
 ) -> None:
-    print(f"\n{task.name}, {split} split, step {step}\n{results_table(by_part)}", flush=True)
+    shown = results_table(with_baseline(by_part, task.baseline(split)))
+    print(f"\n{task.name}, {split} split, step {step}\n{shown}", flush=True)
     for title, rows in task.breakdowns(split, outputs).items():
         only = f": {next(iter(rows))}" if len(rows) == 1 else ""  # a table of one row has no names
         print(f"\n{title}{only}\n{results_table(rows)}", flush=True)
 
 
-def _write_report(task: BenchmarkTask, session: Session) -> str:
-    path, evaluator = session.path_of(REPORT, ".html"), session.evaluator
-    evaluations, best = session.history.evaluations, session.history.best()
+def _write_report(task: BenchmarkTask, session: Session, notes: Sequence[str]) -> str:
+    evaluator = session.evaluator
     assert evaluator
-    sections = [html_report.results(evaluator.results_by_part)]
-    if best:
-        history = [{"step": results["global_step"], **results} for results in evaluations]
-        metrics = [name for name in evaluations[-1] if name != "global_step"]
-        sections.append(html_report.curves(history, metrics, int(best["global_step"])))
-    sections += [*task.report_sections(evaluator.outputs), html_report.facts(_facts(task, session))]
-    html_report.write_report(path, f"{task.name}: fine-tuning report", sections)
-    return path
-
-
-def _facts(task: BenchmarkTask, session: Session) -> Mapping[str, object]:
-    options = session.options
-    facts = {
-        "task": task.name,
-        "folder": session.folder,
-        "step": session.step,
-        "parameters": f"{session.model.count_params():,}",
-        "longest sequence": task.max_seq_length,
-        "precision": options.mixed_precision,
-    }
-    if options.do_train:
-        facts |= {
-            "started from": options.init_checkpoint or "fresh weights",
-            "seed": options.seed,
-            "steps": f"{options.num_train_steps}, {options.num_warmup_steps} of them warm-up",
-            "batch": options.train_batch_size,
-            "learning rate": options.learning_rate,
-            "optimizer": options.optimizer,
-        }
-    return facts | {"versions": f"TensorFlow {tf.__version__}, tf_keras {tf_keras.__version__}"}
+    results = html_report.results(evaluator.results_by_part, task.baseline("dev"), notes)
+    sections = task.report_sections(evaluator.outputs)
+    return write_run_report(session, f"{task.name}: fine-tuning report", results, sections)
 
 
 def _summarize(
@@ -202,10 +181,13 @@ def _summarize(
     """Shows and writes the results of all seeds and their mean; with a suffix it chooses no best seed."""
     rows = {name: {key: row[key] for key in row if key != "global_step"} for name, row in results.items()}
     rows = with_mean_and_deviation(rows)
-    print(f"\n{task.name}, dev split, {len(results)} seeds\n{results_table(rows)}", flush=True)
+    name, parts = task.baseline("dev")
+    shown = rows | ({name: under_one_name(parts)} if parts else {})
+    print(f"\n{task.name}, dev split, {len(results)} seeds\n{results_table(shown)}", flush=True)
     flat = {f"{key}_{kind}": value for kind in ("mean", "std") for key, value in rows[kind].items()}
     best = max(results, key=lambda name: rank(results[name], task.best_metric))
     chosen = {} if suffix else {"best_seed": best}
+    flat |= task.baseline_results()
     write_results(folder, {**flat, **chosen, "num_seeds": len(results)}, f"{RESULTS}{suffix}")
     stem, ending = os.path.splitext(SEEDS_FILE)
     path = os.path.join(folder, f"{stem}{suffix}{ending}")

@@ -12,7 +12,7 @@ import tensorflow_hub
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
 from albert_tf.checkpoints.sources import open_source
-from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.options import FROM_HUB, FineTuningOptions, Hyperparameters
 from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
@@ -21,8 +21,6 @@ from albert_tf.files import file_digest, file_stem
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, ExamplesOfSplit
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer
-
-_FROM_HUB = "from_tf_hub"  # with the original, this name stands for the hub module's own vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +128,7 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
             if path:
                 source = stack.enter_context(open_source(path))
                 found, options = source.assets, dataclasses.replace(options, init_checkpoint=source.path)
-        is_from_hub = options.spm_model_file == _FROM_HUB
+        is_from_hub = options.spm_model_file == FROM_HUB
         assets = found.overridden(
             albert_config_file=options.albert_config_file,
             spm_model_file=None if is_from_hub else options.spm_model_file,

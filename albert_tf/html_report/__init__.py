@@ -7,7 +7,14 @@ from albert_tf.html_report.answers import AnswerExample, answers_in_context
 from albert_tf.html_report.charts import curves, scatter, threshold_curve
 from albert_tf.html_report.examples import largest_errors, wrong_examples
 from albert_tf.html_report.page import Section, write_report
-from albert_tf.html_report.tables import accuracy_by_part, breakdown, confusion_matrix, facts, results
+from albert_tf.html_report.tables import (
+    accuracy_by_part,
+    breakdown,
+    confusion_matrix,
+    facts,
+    precision_and_recall,
+    results,
+)
 
 __all__ = [
     "AnswerExample",
@@ -19,6 +26,7 @@ __all__ = [
     "curves",
     "facts",
     "largest_errors",
+    "precision_and_recall",
     "results",
     "scatter",
     "threshold_curve",

@@ -1,6 +1,7 @@
 """Sections of charts: curves and points, which Matplotlib draws as SVG in the colours of the page."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_POINTS = 300  # a curve with more points shows means of neighbours
+_NOISE = 1e-6  # values that differ less, in proportion, are the same but for rounding
+_LEAST_RANGE = 0.001  # of an axis, in proportion to its values
 _FEW_POINTS = 40  # a curve with no more points has a mark at each
 _CURVE_INCHES = (3.4, 2.3)
 _SCATTER_INCHES = (4.6, 4.4)
@@ -43,7 +46,7 @@ _STYLE = {
 def curves(
     history: Sequence[Mapping[str, float]], metrics: Sequence[str], best_step: int | None = None
 ) -> Section:
-    """Draws a chart of each metric by step; a metric with only one value becomes a row of a table.
+    """Draws a chart of each metric by step; a metric that stays the same becomes a row of a table.
 
     Every evaluation in `history` has its "step" and its metrics, in the order of steps. The charts mark
     `best_step`, the step of the best checkpoint.
@@ -51,10 +54,12 @@ def curves(
     charts, rows = [], []
     for metric in metrics:
         points = [(entry["step"], entry[metric]) for entry in history if metric in entry]
-        if len(points) > 1:
+        values = np.array([value for _, value in points if math.isfinite(value)])
+        if values.size and np.ptp(values) > _NOISE * np.abs(values).max():
             charts.append(_curve(metric, "step", points, best_step))
-        else:
-            rows += [[escaped(metric), f"{step:,}", number(value)] for step, value in points]
+        elif points:
+            steps = " to ".join(f"{step:,}" for step in dict.fromkeys((points[0][0], points[-1][0])))
+            rows.append([escaped(metric), steps, number(points[-1][1])])
     html = ""
     if charts and best_step is not None:
         html += f"<p>Dashed line: the best checkpoint, step {best_step:,}; "
@@ -121,6 +126,7 @@ def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked
             if at_mark is not None:
                 axes.plot(marked, at_mark, "o", color=_ORANGE, ms=7)
         axes.set_xlabel(axis)
+        axes.set_ylim(*_at_least(_LEAST_RANGE, *axes.get_ylim()))
         is_step = axis == "step"
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=is_step))
         if is_step:
@@ -132,6 +138,12 @@ def _curve(metric: str, axis: str, points: Sequence[tuple[float, float]], marked
     first, last = number(points[0][0]), number(points[-1][0])
     alt = f"Line chart of {metric} from {axis} {first} to {axis} {last}"
     return _chart(caption, alt, _CURVE_INCHES, draw)
+
+
+def _at_least(share: float, low: float, high: float) -> tuple[float, float]:
+    """Limits of an axis, which span at least a share of their size: less would magnify rounding errors."""
+    middle, half = (low + high) / 2, max(high - low, share * max(abs(low), abs(high))) / 2
+    return middle - half, middle + half
 
 
 def _side_by_side(charts: Sequence[str]) -> str:

@@ -17,9 +17,13 @@ class Section:
 
 def write_report(path: str, title: str, sections: Sequence[Section]) -> None:
     """Writes the whole page, or no file; InputError if the path is a folder or cannot be written."""
+    headings = [escaped(section.heading) for section in sections]
     body = "\n".join(
-        f"<section>\n<h2>{escaped(section.heading)}</h2>\n{section.html}\n</section>" for section in sections
+        f'<section id="section-{i}">\n<h2>{heading}</h2>\n{section.html}\n</section>'
+        for i, (heading, section) in enumerate(zip(headings, sections, strict=True))
     )
+    links = "\n".join(f'<a href="#section-{i}">{heading}</a>' for i, heading in enumerate(headings))
+    body = f"<nav>\n{links}\n</nav>\n{body}"
     page = _PAGE.format(title=escaped(title), style=_STYLE, body=body)
     write_text(path, page)
 
@@ -56,22 +60,29 @@ _PAGE = """<!DOCTYPE html>
 # green and blue: tables need them behind text.
 _STYLE = """\
 :root { --page: #fff; --ink: #1d2125; --soft: #5c6670; --line: #dbe0e4; --card: #f6f8f9;
-  --blue: #0b65a8; --orange: #b84e00; --right: 11 101 168; --wrong: 226 105 10; }
+  --blue: #0b65a8; --orange: #b84e00; --right: 11 101 168; --wrong: 226 105 10;
+  --shade: 0 0 0; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --page: #15181b; --ink: #e5e8eb; --soft: #9ba5ae; --line: #32383e; --card: #1c2024;
-    --blue: #62b0ea; --orange: #f09a4d; --right: 30 118 190; --wrong: 190 92 14; } }
+    --blue: #62b0ea; --orange: #f09a4d; --right: 30 118 190; --wrong: 190 92 14;
+    --shade: 255 255 255; } }
 * { box-sizing: border-box; }
 body { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem;
   background: var(--page); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 h1 { margin: 0; font-size: 1.75rem; font-weight: 650; line-height: 1.25; letter-spacing: -0.01em; }
+nav { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; margin-top: 0.75rem; }
+nav a { color: var(--blue); text-decoration: none; }
+nav a:hover { text-decoration: underline; }
 section { margin-top: 2.75rem; }
 h2 { margin: 0 0 1rem; padding-bottom: 0.35rem; border-bottom: 1px solid var(--line);
   font-size: 1.125rem; font-weight: 650; break-after: avoid; }
 p { max-width: 46rem; margin: 0 0 1rem; color: var(--soft); }
 dl, dd, figure { margin: 0; }
 small { color: var(--soft); }
+.note { padding: 0.5rem 0.9rem; border-left: 0.25rem solid var(--orange);
+  background: var(--card); color: var(--ink); }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: 0.3rem 1.5rem; }
 .facts dt, .figures dt, .answers dt, .texts dt { color: var(--soft); }
 .facts dd { white-space: pre-wrap; }
@@ -79,7 +90,13 @@ small { color: var(--soft); }
 .figures { display: flex; flex-wrap: wrap; gap: 1.25rem 3rem; }
 .figures div { display: flex; flex-direction: column-reverse; }
 .figures dd { font-size: 2.25rem; font-weight: 600; line-height: 1.2; letter-spacing: -0.02em; }
-.wide { overflow-x: auto; }
+.figures small { display: block; font-size: 0.875rem; font-weight: 400; letter-spacing: 0; }
+/* A shadow shows at a side where a wide table goes on: covers of the page's colour scroll with the table. */
+.wide { overflow-x: auto; scrollbar-width: thin; scrollbar-color: var(--soft) var(--line);
+  background: linear-gradient(to right, var(--page) 1rem, transparent) 0 0 / 3rem 100% no-repeat local,
+    linear-gradient(to left, var(--page) 1rem, transparent) 100% 0 / 3rem 100% no-repeat local,
+    linear-gradient(to right, rgb(var(--shade) / 0.25), transparent) 0 0 / 0.9rem 100% no-repeat scroll,
+    linear-gradient(to left, rgb(var(--shade) / 0.25), transparent) 100% 0 / 0.9rem 100% no-repeat scroll; }
 table { border-collapse: collapse; overflow-wrap: normal; }
 th, td { padding: 0.4rem 0 0.4rem 2rem; border-bottom: 1px solid var(--line);
   text-align: right; white-space: nowrap; }
@@ -89,7 +106,7 @@ th:first-child { padding-left: 0; text-align: left; }
 .pairs th:nth-child(2), .pairs td:nth-child(2) { text-align: left; }
 .bar { width: 12rem; height: 0.6rem; background: var(--line); }
 .bar i { display: block; height: 100%; background: var(--blue); }
-.matrix { margin-left: -3px; border-collapse: separate; border-spacing: 3px; }
+.matrix { border-collapse: separate; border-spacing: 3px; }
 .matrix th, .matrix td { padding: 0.45rem 0.75rem; border: 0; }
 .matrix th:first-child { padding-left: 0; }
 .matrix thead th + th { text-align: center; }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from albert_tf.cli.text import number
+from albert_tf.cli.text import Rows, number, with_baseline
 from albert_tf.html_report.page import Section, escaped
 
 _MOST_CLASSES = 30  # a confusion matrix of more classes is not shown whole
@@ -13,27 +13,54 @@ _ROOMY_CLASSES = 8  # the cells of a matrix of no more classes show shares too
 _MOST_CONFUSIONS = 20
 
 
-def facts(values: Mapping[str, object]) -> Section:
-    """Shows the facts of a run by name, such as its task, step and command."""
+def facts(values: Mapping[str, object], heading: str = "The run") -> Section:
+    """Shows facts by name, such as the task, the step and the command of a run."""
     lines = "".join(f"<dt>{escaped(name)}</dt><dd>{_command(value)}</dd>\n" for name, value in values.items())
-    return Section("The run", f'<dl class="facts">\n{lines}</dl>')
+    return Section(heading, f'<dl class="facts">\n{lines}</dl>')
 
 
-def results(rows: Mapping[str, Mapping[str, float]]) -> Section:
-    """Shows the results of a run: name of a split, part or seed -> metric -> value.
+def results(rows: Rows, baseline: tuple[str, Rows] = ("", {}), notes: Sequence[str] = ()) -> Section:
+    """Shows the results of a run.
 
-    A single row becomes large figures; several rows become a table with a column for each metric.
+    A single row becomes large figures; several rows become a table with a column for each metric. `baseline`
+    has a name and rows of the same form: what an answer that is always the same would reach. `notes` say what
+    the reader must not miss.
     """
+    html = "".join(f'<p class="note">{escaped(note[:1].upper() + note[1:])}.</p>\n' for note in notes)
     if len(rows) == 1:
+        name, beside = baseline[0], next(iter(baseline[1].values()), {})
         [metrics] = rows.values()
         figures = "".join(
-            f"<div><dt>{escaped(name)}</dt><dd>{number(value)}</dd></div>\n"
-            for name, value in metrics.items()
+            _figure(metric, value, name, beside.get(metric)) for metric, value in metrics.items()
         )
-        return Section("Results", f'<dl class="figures">\n{figures}</dl>')
+        return Section("Results", f'{html}<dl class="figures">\n{figures}</dl>')
+    rows = with_baseline(rows, baseline)
     columns = dict.fromkeys(metric for row in rows.values() for metric in row)
     cells = [[escaped(name), *(number(row.get(c)) for c in columns)] for name, row in rows.items()]
-    return Section("Results", table(["", *columns], cells))
+    return Section("Results", html + table(["", *columns], cells))
+
+
+def precision_and_recall(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:
+    """Shows precision, recall and F1 of each class; labels and predicted are int [examples].
+
+    Of more than 30 classes it shows the 30 commonest.
+    """
+    from sklearn.metrics import precision_recall_fscore_support  # not at import: it takes a while
+
+    numbers = np.arange(len(label_names))
+    columns = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0.0)
+    guesses = np.bincount(predicted, minlength=len(label_names))
+    heads = ["class", "examples", "predicted", "precision", "recall", "F1"]
+    rows = [
+        [
+            escaped(label_names[i]),
+            f"{columns[3][i]:,}",
+            f"{guesses[i]:,}",
+            *(number(c[i]) for c in columns[:3]),
+        ]
+        for i in np.argsort(-columns[3], kind="stable")[:_MOST_CLASSES]
+    ]
+    return Section("Classes", table(heads, rows))
 
 
 def accuracy_by_part(correct: np.ndarray, parts: Mapping[str, slice]) -> Section:
@@ -80,10 +107,16 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, label_names: Seq
         "Confusion matrix",
         "<p>A row for each true class, a column for each predicted class. The deeper the colour, the larger "
         "the share of the row: blue is right, orange is wrong.</p>\n"
-        f'<div class="wide"><table class="{kind}">\n'
+        f'<div class="wide" tabindex="0"><table class="{kind}">\n'
         f'<thead><tr><th scope="col">true \\ predicted</th>{heads}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>",
     )
+
+
+def _figure(metric: str, value: float, name: str, baseline: float | None) -> str:
+    """Makes a large figure, with that of the baseline below it."""
+    beside = "" if baseline is None else f" <small>{escaped(name)}: {number(baseline)}</small>"
+    return f"<div><dt>{escaped(metric)}</dt><dd>{number(value)}{beside}</dd></div>\n"
 
 
 def _bar(percentage: float) -> str:
@@ -132,7 +165,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
         for first, *others in rows
     )
     return (
-        f'<div class="wide"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
+        f'<div class="wide" tabindex="0"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>"
     )
 

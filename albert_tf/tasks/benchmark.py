@@ -14,7 +14,7 @@ from scipy import special
 
 from albert_tf.config import AlbertConfig
 from albert_tf.data.batching import eval_batches, longest_batches, train_batches
-from albert_tf.data.features import Features
+from albert_tf.data.features import Features, required
 from albert_tf.errors import InputError
 from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
@@ -137,6 +137,46 @@ class BenchmarkTask(Task):
         begin with their part: "eval_accuracy", "mismatched_eval_accuracy".
         """
 
+    def baseline(self, split: str) -> tuple[str, Parts]:
+        """The one answer that is the best if all examples get it; its name, and its results as of a model.
+
+        It is the commonest class of the split, or the mean of its scores. Its loss is that of a model which
+        knows how common each class is, and nothing else.
+        """
+        labels = required(self.features[split].labels)
+        if self.label_names:
+            counts = np.bincount(labels, minlength=len(self.label_names))
+            name = f"always {self.label_names[counts.argmax()]}"
+            with np.errstate(divide="ignore"):
+                answer = np.log(counts / counts.sum())
+        else:
+            name, answer = "always the mean", np.mean(labels, dtype=np.float64, keepdims=True)
+        return name, self.results_by_part(split, {"logits": np.tile(answer, (len(labels), 1))})
+
+    def baseline_results(self, split: str = "dev") -> dict[str, float]:
+        """See `Task`; the results of `baseline`."""
+        results = under_one_name(self.baseline(split)[1])
+        return {f"baseline_{name}": value for name, value in results.items()}
+
+    def only_answer(self, split: str, outputs: Outputs) -> str:
+        """Says that all examples of a split got the same answer; empty if they did not.
+
+        Scores count as the same if they spread less than a hundredth as far as the labels of a split.
+        """
+        logits = outputs["logits"]
+        if len(logits) < 2:
+            return ""
+        if self.label_names:
+            first, *others = np.unique(logits.argmax(axis=1))
+            same = "" if others else f"are predicted {self.label_names[first]}"
+        else:
+            labels = next(
+                (found.labels for found in self.features.values() if found.labels is not None), logits
+            )
+            is_same = logits.std() < np.std(labels) / 100
+            same = f"get a score near {logits.mean():.4g}" if is_same else ""
+        return same and f"all {len(logits):,} {self.examples_name} {same}"
+
     @abc.abstractmethod
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes the predictions for the test split; returns the paths."""
@@ -200,6 +240,10 @@ class BenchmarkTask(Task):
         rates = " and ".join(f"{rate:g}" for rate in dict.fromkeys(inside))
         dropout = f"{rates} in the encoder, {self.dropout_prob:g} before the head"
         return {"dropout": dropout, "length": f"at most {self.max_seq_length} tokens"}
+
+    def eval_described(self) -> str:
+        """The examples of the dev split."""
+        return f"{len(self.features['dev']):,} {self.examples_name}"
 
     def eval_data(self) -> str:
         """A digest of the dev split."""

@@ -117,6 +117,10 @@ class PretrainingTask(Task):
         described = f"{records:,} records in {files} file{'s' if files > 1 else ''}"
         return TrainingData(records, described, self.max_seq_length)
 
+    def eval_described(self) -> str:
+        """The number of the evaluation files."""
+        return f"{len(self.eval_files)} file{'s' if len(self.eval_files) > 1 else ''}"
+
     def facts(self) -> dict[str, str]:
         """The source of the masks."""
         if not self._are_unmasked:

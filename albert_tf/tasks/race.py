@@ -279,6 +279,7 @@ class RaceTask(BenchmarkTask):
         texts = {"question": questions.questions, "passage": passages}
         return [
             html_report.accuracy_by_part(predicted == labels, questions.parts),
+            html_report.precision_and_recall(labels, predicted, self.label_names),
             html_report.confusion_matrix(labels, predicted, self.label_names),
             html_report.wrong_examples(shown(labels), shown(predicted), chances.max(axis=1), texts),
         ]

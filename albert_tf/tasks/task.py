@@ -95,6 +95,14 @@ class Task(abc.ABC):
         """Identifies the evaluation data; results on different data are not compared."""
         return ""
 
+    def eval_described(self) -> str:
+        """How large the evaluation data are, such as "408 examples"."""
+        return ""
+
+    def baseline_results(self) -> dict[str, float]:
+        """What no model is needed for: results to compare an evaluation with, named `baseline_<metric>`."""
+        return {}
+
     @abc.abstractmethod
     def check_inputs(self) -> None:
         """Raises `InputError` if the data do not fit the model; reads only little of them."""

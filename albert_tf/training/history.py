@@ -76,6 +76,10 @@ class History:
         """The evaluation of the weights of that step; None if there was none."""
         return next((results for results in self.evaluations if results["global_step"] == step), None)
 
+    def is_before(self, step: int) -> bool:
+        """Whether all evaluations are of earlier steps."""
+        return all(results["global_step"] < step for results in self.evaluations)
+
     def evaluations_since_best(self) -> int:
         """The number of evaluations after the best one; a later step alone makes none better."""
         ranks = [rank(results, self._metric)[:2] for results in self.evaluations]

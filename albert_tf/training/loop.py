@@ -8,12 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from albert_tf import html_report
 from albert_tf.cli.flags import flags_of
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import aligned, duration, format_results, say
 from albert_tf.errors import InputError
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
+from albert_tf.training.run_report import notes_on_loss, write_run_report
 from albert_tf.training.session import Session
 from albert_tf.training.workers import Workers, workers_of
 
@@ -59,7 +61,12 @@ def run(
             session.evaluate_saved()
         elif options.do_eval and not session.results:
             session.evaluate()
-        session.say_where_all_is()
+        metrics = {name: value for name, value in session.results.items() if name != "global_step"}
+        notes = notes_on_loss(session)
+        results = html_report.results({"": metrics}, notes=notes)
+        session.say_where_all_is(write_run_report(session, "Report of the training", results))
+        for note in notes:
+            say(note)
         if session.results:
             print(format_results(session.results), end="")
     return session.results

@@ -61,6 +61,11 @@ def describe(folder: str, task: Task, options: TrainingOptions, step: int = 0) -
     write_json(os.path.join(folder, TRAINING_FILE), without_secrets(started))
 
 
+def command_of(folder: str) -> str | None:
+    """The command of the last training in a folder; None if it is not known."""
+    return _read(folder).get("command")
+
+
 def check(folder: str, task: Task, options: TrainingOptions, step: int) -> None:
     """Raises `InputError` if a folder's checkpoints belong to another task or, in training, another training.
 

@@ -25,6 +25,7 @@ from albert_tf.training.history import History, loss_of
 from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.report import Forecast, TrainingProgress, without_orbits_prints, write_results
+from albert_tf.training.scalars import EVAL_FOLDER, TRAIN_FOLDER, EvaluationScalars, write_flags
 from albert_tf.training.train_step import Trainer
 from albert_tf.training.workers import Workers
 
@@ -87,6 +88,7 @@ class Session:
         self.evaluator = make_evaluator(task, self.model, strategy, options) if options.do_eval else None
         self.trainer = self._make_trainer() if options.do_train else None
         if (self.trainer or self.evaluator) and not options.dry_run:
+            eval_folder = os.path.join(folder, f"{EVAL_FOLDER}{self.suffix}")
             self.controller = orbit.Controller(
                 global_step=self.optimizer.iterations,
                 trainer=self.trainer,
@@ -95,8 +97,11 @@ class Session:
                 eval_actions=[self._keep_results],
                 # A loop ends at a multiple, wherever the run begins: the means are over the same steps.
                 steps_per_loop=lambda step: options.iterations_per_loop - step % options.iterations_per_loop,
-                summary_dir=folder,
-                eval_summary_dir=os.path.join(folder, f"eval{self.suffix}"),
+                summary_dir=os.path.join(folder, TRAIN_FOLDER),
+                eval_summary_dir=eval_folder,
+                eval_summary_manager=EvaluationScalars(
+                    eval_folder, self.optimizer.iterations, lambda: self.history.is_before(self.step)
+                ),
             )
 
     def close(self) -> None:
@@ -210,6 +215,7 @@ class Session:
         interval, last = options.save_checkpoints_steps, options.num_train_steps
         assert self.trainer
         self.forecast = Forecast(last - first)
+        write_flags(self.controller.summary_manager.summary_writer(), options, first)
         self.progress = TrainingProgress(self.task, options, first, self.trainer.own_results)
         try:
             with contextlib.closing(self.progress):
@@ -376,7 +382,8 @@ class Session:
                 self.history.add(results)
                 if is_best:
                     self.checkpoints.save_best()
-        write_results(self.folder, results, f"{run_folder.RESULTS}{self.suffix}")
+        results_and_baseline = results | self.task.baseline_results()
+        write_results(self.folder, results_and_baseline, f"{run_folder.RESULTS}{self.suffix}")
         names = self.task.headline or [name for name in results if name != "global_step"]
         shown = " ".join(f"{name} {results[name]:.4f}" for name in names if name in results)
         say(f"evaluation at step {self.step}: {shown}{' (best so far)' if is_best else ''}")

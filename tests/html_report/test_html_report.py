@@ -57,9 +57,10 @@ def all_sections(name="entailment", text="A sentence."):
     history = [{"step": step, name: 1 / step, "loss": 2 / step} for step in (10, 20, 30)]
     texts = {name: [text] * 50}
     return [
-        report.facts({name: text, "seed": 1}),
+        report.facts({name: text, "seed": 1}, name),
         report.results({name: {name: 0.5}}),
-        report.results({name: {name: 0.5}, "b": {"f1": 1}}),
+        report.results({name: {name: 0.5}, "b": {"f1": 1}}, (name, {"": {"f1": 0.5}}), [text]),
+        report.precision_and_recall(labels, predicted, names),
         report.curves([*history, {"step": 40, "f1": 0.5}], [name, "loss", "f1"], best_step=20),
         report.confusion_matrix(labels, predicted, names),
         report.confusion_matrix(labels, predicted, names * 5),
@@ -102,7 +103,8 @@ def test_ids_are_unique_and_references_lead_somewhere(tmp_path):
     text = written(tmp_path)
     ids = [value for _, name, value in Page(text).attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    used = {value[1:] for _, name, value in Page(text).attributes if name == "xlink:href" and value[0] == "#"}
+    links = [value for _, name, value in Page(text).attributes if name in ("href", "xlink:href")]
+    used = {value[1:] for value in links if value[0] == "#"}
     assert used | set(re.findall(r"url\(#([^)]*)\)", text)) <= set(ids)
 
 
@@ -165,6 +167,47 @@ def test_one_result_is_figures_and_several_are_a_table():
     assert words(several) == "accuracy loss matched 0.5000 – mismatched – 0.2500"
 
 
+def test_the_page_begins_with_a_link_to_each_section(tmp_path):
+    path = tmp_path / "report.html"
+    report.write_report(
+        str(path), "title", [report.Section("One & two", "<p>x</p>"), report.Section("Three", "")]
+    )
+    page = path.read_text()
+    assert re.findall(r'<a href="#(.*?)">(.*?)</a>', page) == [
+        ("section-0", "One &amp; two"),
+        ("section-1", "Three"),
+    ]
+    assert re.findall(r'<section id="(.*?)">\s*<h2>(.*?)</h2>', page) == [
+        ("section-0", "One &amp; two"),
+        ("section-1", "Three"),
+    ]
+
+
+def test_the_baseline_stands_beside_each_result():
+    baseline = ("always 1", {"": {"accuracy": 0.75}})
+    one = report.results({"": {"accuracy": 0.5, "loss": 2.0}}, baseline)
+    assert words(one) == "accuracy 0.5000 always 1: 0.7500 loss 2.0000"
+    parts = {"a": {"accuracy": 0.5}, "b": {"accuracy": 0.25}}
+    assert words(report.results(parts, baseline)) == "accuracy a 0.5000 b 0.2500 always 1 0.7500"
+    assert words(report.results(parts, ("always 1", parts))).endswith("a: always 1 0.5000 b: always 1 0.2500")
+
+
+def test_what_must_not_be_missed_stands_first():
+    section = report.results({"": {"accuracy": 0.5}}, notes=["all 4 are predicted 1"])
+    assert words(section) == "All 4 are predicted 1. accuracy 0.5000"
+
+
+def test_each_class_has_its_precision_and_recall():
+    section = report.precision_and_recall(np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1]), ["no", "yes", "?"])
+    assert words(section) == (
+        "class examples predicted precision recall F1 no 3 1 1.0000 0.3333 0.5000 "
+        "yes 1 3 0.3333 1.0000 0.5000 ? 0 0 0.0000 0.0000 0.0000"
+    )
+    labels = np.arange(100) % 40
+    many = report.precision_and_recall(labels, labels, [f"c{i}" for i in range(40)])
+    assert re.findall(r'"row">c(\d+)', many.html) == [str(i) for i in range(30)]
+
+
 def test_accuracy_is_that_of_each_part_and_of_all():
     correct = np.array([True, True, False, True])
     section = report.accuracy_by_part(
@@ -215,6 +258,21 @@ def test_curves_mark_the_best_step_and_a_single_measurement_is_a_row():
     assert "svg" not in report.curves(history, ["f1"]).html
 
 
+def test_a_constant_has_a_row_and_no_curve():
+    history = [{"step": step, "rate": 0.5 + step * 1e-10, "loss": 1 / step} for step in (10, 20, 30)]
+    section = report.curves(history, ["rate", "loss"])
+    assert section.html.count("<svg") == 1
+    assert words(section).endswith("step value rate 10 to 30 0.5000")
+
+
+@pytest.mark.parametrize(("difference", "span"), [(1e-3, 0.3), (100, 100)])
+def test_an_axis_does_not_magnify_what_rounding_makes(difference, span):
+    history = [{"step": step, "loss": 500 + step * difference} for step in (0, 1)]
+    shown = words(report.curves(history, ["loss"])).replace("\N{MINUS SIGN}", "-").split()
+    ticks = [float(word) for word in shown if re.fullmatch(r"[456]\d\d(\.\d+)?", word)]
+    assert max(ticks) - min(ticks) == pytest.approx(span, rel=0.4)
+
+
 def test_measurements_that_are_no_numbers_leave_a_gap():
     history = [{"step": i, "loss": value} for i, value in enumerate([1.0, float("nan"), float("inf"), 2.0])]
     assert "svg" in report.curves(history, ["loss"], best_step=1).html
@@ -223,7 +281,7 @@ def test_measurements_that_are_no_numbers_leave_a_gap():
 def test_charts_take_the_colours_of_the_page():
     for section in (
         report.scatter(np.arange(5.0), np.arange(5.0)),
-        report.curves([{"step": 1, "a": 1}] * 2, ["a"]),
+        report.curves([{"step": 1, "a": 1}, {"step": 2, "a": 2}], ["a"]),
         report.threshold_curve(np.arange(5.0), {"a": np.arange(5.0)}, 2.0),
     ):
         assert "var(--soft)" in section.html

@@ -53,7 +53,8 @@ def test_every_task_trains_evaluates_and_predicts(task, flags, tmp_path, capsys)
     assert run({**flags, "task_name": task.upper()}, "--do_train", "--do_eval", "--do_predict") == 0
     printed, folder = capsys.readouterr(), tmp_path / "run"
     results = results_in(folder)
-    assert set(results) == KEYS.get(task, {"eval_accuracy", "eval_loss"}) | {"global_step"}
+    keys = KEYS.get(task, {"eval_accuracy", "eval_loss"})
+    assert set(results) == keys | {f"baseline_{key}" for key in keys} | {"global_step"}
     lines = (folder / "eval_results.txt").read_text().splitlines()
     assert lines == [f"{name} = {results[name]}" for name in sorted(results)]
     assert "train: 24 examples" in printed.out
@@ -71,6 +72,10 @@ def test_every_task_trains_evaluates_and_predicts(task, flags, tmp_path, capsys)
         assert [answer.split("\t")[0] for answer in answers] == ["0", "1", "2", "3", "4"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert ("largest" in page.lower()) if task == "sts-b" else ("Confusion matrix" in page)
+    judged = f"{task}: {26 if task == 'mnli' else 13} examples"
+    for fact in ("training loss", "run_classifier.py", judged, "24 examples", "hidden size"):
+        assert fact in page
+    assert ("recall" in page) == (task != "sts-b")
     assert "http://" not in page.replace("http://www.w3.org/", "")
 
 

@@ -20,6 +20,11 @@ def results(step: int, f1: float, loss: float | None = None) -> dict[str, float]
     return {"global_step": step, "f1": f1} | ({} if loss is None else {"eval_loss": loss})
 
 
+def test_a_step_is_later_than_all_evaluations_or_not(tmp_path):
+    kept = history(tmp_path, results(2, 0.5), results(4, 0.5))
+    assert [step for step in (1, 2, 3, 4, 5) if kept.is_before(step)] == [5]
+
+
 @pytest.mark.parametrize(("evaluations", "best"), [
     ([(1, 0.5, 1.0), (2, 0.6, 2.0), (3, 0.4, 0.1)], 2),  # the metric decides
     ([(1, 0.5, 1.0), (2, 0.5, 0.9), (3, 0.5, 2.0)], 2),  # then the lower loss

@@ -163,7 +163,7 @@ def test_a_run_in_float16_reports_its_scale_and_keeps_it(tmp_path):
     folder = tmp_path / "model"
     reader = tf.train.load_checkpoint(str(folder / "model.ckpt-6"))
     assert reader.get_tensor("loss_scale/good_steps/.ATTRIBUTES/VARIABLE_VALUE") > 0
-    [events] = folder.glob("events.out.tfevents.*")
+    [events] = folder.glob("train/events.out.tfevents.*")
     names = {
         value.tag
         for event in tf.compat.v1.train.summary_iterator(str(events))

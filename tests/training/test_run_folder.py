@@ -119,7 +119,7 @@ def test_results_on_other_data_are_written_beside(flags, tmp_path):
     assert run({**flags, "task_name": "mismnli"}, "--do_eval") == 0
     assert (tmp_path / "run" / "history.json").read_bytes() == history
     [beside] = (tmp_path / "run").glob("eval_results-mismnli-*.json")
-    assert set(json.loads(beside.read_text())) == {"global_step", "eval_accuracy", "eval_loss"}
+    assert {"global_step", "eval_accuracy", "eval_loss"} <= set(json.loads(beside.read_text()))
 
 
 def test_seeds_and_single_runs_are_not_mixed(flags, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """What a run says at its start and its end."""
 
+import re
+
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.training import loop
@@ -14,12 +16,17 @@ from tests.support.pretraining_records import (
     write_records,
 )
 from tests.support.script_runs import facts_in
+from tests.training.test_run_report import scalars
 
 
 def test_fine_tuning_says_what_it_does_and_where_all_lies(tmp_path, capsys):
     flags = mrpc_flags(write_glue(tmp_path / "glue"), tmp_path) | {"warmup_step": 1}
     assert classifier_runs.run(flags, "--do_train", "--do_eval", "--do_predict") == 0
-    start, _, end = capsys.readouterr().err.partition("evaluation at step 2")
+    printed = capsys.readouterr()
+    start, _, end = printed.err.partition("evaluation at step 2")
+    assert re.search(r"the training loss (hardly fell|did not fall): 0\.\d+ at the beginning, ", end)
+    assert re.search(r"always [01] +0\.\d{4}", printed.out)
+    assert "all 13 examples are predicted " in end
     facts, folder = facts_in(start), tmp_path / "run"
     assert facts["strategy"] == "off"
     assert facts["precision"] == "float32"
@@ -30,6 +37,11 @@ def test_fine_tuning_says_what_it_does_and_where_all_lies(tmp_path, capsys):
     assert facts["length"] == "at most 16 tokens"
     assert facts["starts from"] == "fresh weights"
     assert facts["folder"] == str(folder)
+
+    # The best checkpoint was evaluated again: its scalars are not written again, which would lead back.
+    steps = [step for tag, step in scalars(folder / "eval") if tag == "accuracy"]
+    assert steps == [2, 4]
+    assert ("accuracy", 4) in scalars(folder / "train")
 
     facts = facts_in(end)
     assert facts["best checkpoint"].startswith("model.ckpt-best (step ")

@@ -89,14 +89,25 @@ def test_training_lowers_the_loss_and_writes_what_it_promises(tmp_path, capsys):
     assert [past["global_step"] for past in history] == [50, 100, 150, 200, 250]
     assert history[-1] == results
     assert (folder / "model.ckpt-best.index").exists()
-    assert list(folder.glob("events*"))
+    assert list((folder / "train").glob("events*"))
     assert list((folder / "eval").glob("events*"))
 
 
 def test_checkpoints_and_evaluations_come_every_so_many_steps_and_at_the_end(tmp_path, capsys):
     changes = {"num_train_steps": 10, "save_checkpoints_steps": 4, "iterations_per_loop": 2}
-    loop.run(task(tmp_path), options(tmp_path, **changes))
+    results = loop.run(task(tmp_path), options(tmp_path, command="run.py --seed=12345", **changes))
     assert saved_steps(tmp_path) == [4, 8, 10]
+    page = (tmp_path / "model" / "report.html").read_text()
+    assert "Line chart of training loss from step 2 to step 10" in page
+    for fact in (
+        f"{results['loss']:.4f}",
+        "run.py",
+        "eval: 1 file",
+        "64 records in 1 file",
+        "hidden size",
+        "lamb",
+    ):
+        assert fact in page
     evaluations = [line for line in capsys.readouterr().err.splitlines() if "evaluation at" in line]
     assert [int(line.split(":")[0].split()[-1]) for line in evaluations] == [4, 8, 10]
 

@@ -89,7 +89,8 @@ class ClassificationTask(BenchmarkTask):
         right, shown = ([names[number] for number in numbers] for numbers in (labels, predicted))
         confidence = benchmark.probabilities(outputs["logits"]).max(axis=1)
         worst = html_report.wrong_examples(right, shown, confidence, texts)
-        return [html_report.confusion_matrix(labels, predicted, names), worst]
+        classes = html_report.precision_and_recall(labels, predicted, names)
+        return [classes, html_report.confusion_matrix(labels, predicted, names), worst]
 
     def describe(self) -> dict[str, Any]:
         """See `BenchmarkTask`; and how many texts an example has, and the columns of texts and label."""

@@ -93,13 +93,21 @@ def read_split(task: GlueTask, data_dir: str, split: str) -> Examples:
     Raises:
       InputError: the split has no file, or a file is not as GLUE has it; the message names file and line.
     """
-    paths = _find_files(task, data_dir, split)
+    paths = find_files(task, data_dir, split)
+    folder = os.path.dirname(next(iter(paths.values())))
+    files = task.parts_of(split).items()
+    if missing := [os.path.join(folder, file) for part, file in files if part not in paths]:
+        text = f"{' and '.join(missing)}: no such file; {split} is the part {' and '.join(paths)} alone"
+        warnings.warn(text, InputWarning, stacklevel=2)
     parts = {part: _read_file(task, path, split) for part, path in paths.items()}
     return join_parts(parts, digest_of(task, split, {name: part.digest for name, part in parts.items()}))
 
 
-def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
-    """Part -> path of each file of a split that exists."""
+def find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
+    """Part -> path of each file of a split that exists; InputError if none does, or the first one is missing.
+
+    Only "test" may lack its first file.
+    """
     folders = [os.path.join(data_dir, folder) for folder in task.folders]
     folder = next(filter(os.path.isdir, folders), folders[0])
     paths = {part: os.path.join(folder, file) for part, file in task.parts_of(split).items()}
@@ -115,9 +123,6 @@ def _find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
     first = next(iter(paths))
     if split != "test" and first not in found:
         raise InputError(f"{paths[first]}: no such file; the part {' and '.join(found)} alone is not enough")
-    if missing:
-        text = f"{' and '.join(missing)}: no such file; {split} is the part {' and '.join(found)} alone"
-        warnings.warn(text, InputWarning, stacklevel=2)
     return found
 
 

@@ -32,7 +32,7 @@ from albert_tf.tasks.squad import answer_report
 from albert_tf.tasks.squad.decoding import Answers, find_answers
 from albert_tf.tasks.squad.reading import SquadQuestions, read_squad
 from albert_tf.tasks.squad.results import Results, results_v1, results_v2
-from albert_tf.tasks.squad.scoring import apply_threshold
+from albert_tf.tasks.squad.scoring import apply_threshold, question_scores, totals_v2
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2, measure_v1, measure_v2
 from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
 from albert_tf.tasks.task import Batch, Measures, Model, Seed
@@ -150,6 +150,23 @@ class SquadTask(BenchmarkTask):
     def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """The official metrics; for version 2.0 at the threshold, at threshold 0 and without one."""
         return self.results(split, outputs).by_part
+
+    def baseline(self, split: str) -> tuple[str, Parts]:
+        """Version 2.0: the metrics if no question gets an answer; in version 1.1 no answer suits many."""
+        if self.version == "1.1":
+            return "", {}
+        questions = self.questions[split]
+        scores = question_scores(self.version, [""] * len(questions), questions)
+        return "always no answer", {"": totals_v2(*scores, questions)}
+
+    def only_answer(self, split: str, outputs: Outputs) -> str:
+        """Says that no question got an answer; without known answers, empty."""
+        texts = self.results(split, outputs).texts if self.has_labels(split) else [""]
+        return f"all {len(texts):,} questions get no answer" if len(texts) > 1 and not any(texts) else ""
+
+    def eval_described(self) -> str:
+        """The questions of the dev split, and their windows."""
+        return f"{len(self.questions['dev']):,} questions in {super().eval_described()}"
 
     def breakdowns(self, split: str, outputs: Outputs) -> Mapping[str, Parts]:
         """Results by answer length and by question word."""
