@@ -32,6 +32,7 @@ class Options(TextOptions):
     output_prefix: str = flags.option(help="the model becomes <prefix>.model, its listing <prefix>.vocab")
     vocab_size: int = flags.option(30000, at_least=14, help="pieces, special ones included")
     do_lower_case: bool = flags.option(True, help="lower-case the text")
+    keep_accents: bool = flags.option(False, help="keep the accents and other marks of letters")
     character_coverage: float = flags.option(
         0.99995, at_least=0.5, help="share of the characters of the text that get a piece of their own"
     )
@@ -59,7 +60,7 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
     with appear_when_complete(outputs) as [model_file, listing_file]:
         text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
         with progress_bar(total=sum(map(file_size, files)), desc="reading", unit="B", unit_scale=True) as bar:
-            sentences = _sentences(text, options.do_lower_case, bar.update)
+            sentences = _sentences(text, options, bar.update)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
         log = "silently (--verbosity=info shows SentencePiece's log)"
@@ -81,10 +82,10 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
     }
 
 
-def _sentences(text: TextGroup, lower: bool, on_progress: Callable[[int], None]) -> Iterator[str]:
+def _sentences(text: TextGroup, options: Options, on_progress: Callable[[int], None]) -> Iterator[str]:
     for block in itertools.chain.from_iterable(text.read()):
         for line in block.lines:
-            sentence = preprocess_text(line, lower)
+            sentence = preprocess_text(line, options.do_lower_case, keep_accents=options.keep_accents)
             if sentence:
                 yield sentence
         on_progress(block.size)

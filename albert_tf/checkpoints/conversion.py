@@ -29,7 +29,8 @@ class Conversion:
       input: see `albert_tf.load_weights`.
       output: a folder; for the format "original", the prefix of the checkpoint.
       output_format: "original", "huggingface" or "tf2".
-      albert_config_file, spm_model_file, vocab_file, do_lower_case: override what comes with the input.
+      albert_config_file, spm_model_file, vocab_file, do_lower_case, keep_accents: override what comes with
+        the input.
       head: which model the weights belong to, if names cannot tell (see `heads.SHARED_NAMES`).
       overwrite: whether existing files may be replaced.
     """
@@ -41,6 +42,7 @@ class Conversion:
     spm_model_file: str | None = None
     vocab_file: str | None = None
     do_lower_case: bool | None = None
+    keep_accents: bool | None = None
     head: str | None = None
     overwrite: bool = False
 
@@ -73,6 +75,7 @@ def convert(conversion: Conversion) -> Converted:
             spm_model_file=conversion.spm_model_file,
             vocab_file=conversion.vocab_file,
             do_lower_case=conversion.do_lower_case,
+            keep_accents=conversion.keep_accents,
         )
         config = assets.needed_config()
         tokenizer = assets.tokenizer() if assets.vocabulary else None

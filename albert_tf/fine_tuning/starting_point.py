@@ -136,6 +136,7 @@ def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
             spm_model_file=None if is_from_hub else options.spm_model_file,
             vocab_file=None if is_from_hub else options.vocab_file,
             do_lower_case=options.do_lower_case,
+            keep_accents=options.keep_accents,
         )
         if assets.config is None:
             raise InputError("--albert_config_file is needed: there is no config beside the weights")
