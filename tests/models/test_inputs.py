@@ -2,13 +2,14 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
 from albert_tf.errors import InputError
-from albert_tf.models.heads import HEADS
+from albert_tf.models.heads import HEADS, build_model
 from albert_tf.testing import tiny_config
 
 IDS = np.array([[2, 5, 9, 3]], np.int32)
@@ -21,12 +22,7 @@ def shaped(name, ids):
 @pytest.fixture(scope="module")
 def models():
     shapes = {"output_weights": (1, tiny_config().hidden_size)}
-    build = {name: head.model for name, head in HEADS.items()}
-    labels = {
-        name: {"num_labels": shapes["output_weights"][0]} for name in build if "_classification" in name
-    }
-    labels["classification"] = {"num_labels": 1}
-    return {name: model(tiny_config(), **labels.get(name, {})) for name, model in build.items()}
+    return {name: build_model(name, tiny_config(), shapes) for name in HEADS}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -36,9 +32,8 @@ def models():
 ])  # fmt: skip
 def test_keys_of_other_libraries_are_refused_with_ours(models, name, theirs, ours):
     inputs = {"input_ids": shaped(name, IDS), theirs: shaped(name, np.ones_like(IDS))}
-    with pytest.raises(
-        InputError, match=f"{type(models[name]).__name__} has no input '{theirs}': .* {ours} "
-    ):
+    model = HEADS[name].model.__name__
+    with pytest.raises(InputError, match=f"{model} has no input '{theirs}': it is called {ours} here"):
         models[name](inputs)
 
 
@@ -54,8 +49,8 @@ def test_keys_of_other_libraries_are_refused_with_ours(models, name, theirs, our
     (lambda ids: {"input_ids": ids.astype(np.float32)}, "input_ids must be whole numbers, not float32"),
     (lambda ids: {"input_ids": [[1, 2], [1]]}, "input_ids must be whole numbers, in rows of equal lengths"),
     (lambda ids: {"input_ids": tf.ragged.constant([[1, 2], [1]])}, "input_ids is a RaggedTensor: pad it"),
-    (lambda ids: {"input_ids": ids, "input_mask": ids[..., :2]}, "input_mask must have the shape of input_ids"),
-    (lambda ids: {"input_ids": tf.keras.Input([4], dtype="int32")}, "input_ids is a tensor of Keras 3"),
+    (lambda ids: {"input_ids": ids, "input_mask": ids[..., :2]}, "input_mask must have the shape of"),
+    (lambda ids: {"input_ids": keras.Input([4], dtype="int32")}, "input_ids is a tensor of Keras 3"),
 ])  # fmt: skip
 def test_what_is_no_batch_is_refused(models, name, given, message):
     with pytest.raises(InputError, match=re.escape(message)):
@@ -74,7 +69,7 @@ def test_lists_are_taken_and_absent_inputs_may_be_none(models):
     np.testing.assert_array_equal(models["encoder"](given)["pooled_output"], expected)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", ["classification", "multiple_choice"])
 def test_keras_inputs_make_a_functional_model(models, name):
     shape = [1, None] if name == "multiple_choice" else [None]
     inputs = {"input_ids": tf_keras.Input(shape, dtype=tf.int32, name="input_ids")}
