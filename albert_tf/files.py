@@ -4,6 +4,7 @@ A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imp
 """
 
 import contextlib
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -275,7 +276,7 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
     """Yields a temporary empty folder beside a path; it becomes the path when the block ends well.
 
     If the block fails, the path stays as it was. `InputError` if the path is a file, cannot be written, is a
-    pattern for TensorFlow, or holds something and `overwrite` is false.
+    pattern for TensorFlow, or holds something and `overwrite` is false; it may have come meanwhile.
     """
     if problem := problem_for_tensorflow(path):
         raise InputError(problem)
@@ -286,8 +287,26 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
         raise InputError(f"{path} exists; --overwrite replaces it")
     with temporary_folder(path) as temporary:
         yield temporary
-        before = _hidden_name(path, "before")
-        if os.path.isdir(path):
-            os.rename(path, before)
-        os.rename(temporary, path)
-        shutil.rmtree(before, ignore_errors=True)
+        replaced = []
+        while not move_folder(temporary, path):
+            if not overwrite or os.path.isfile(path):
+                raise InputError(f"{path} exists: another run has written it meanwhile")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, before := _hidden_name(path, "before"))
+                replaced.append(before)
+        for before in replaced:
+            shutil.rmtree(before, ignore_errors=True)
+
+
+def move_folder(folder: str, path: str) -> bool:
+    """Moves a folder to a path, unless something is there, and says whether it did.
+
+    An empty folder counts as nothing. Of several processes that try at once, one succeeds.
+    """
+    try:
+        os.rename(folder, path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        return False
+    return True

@@ -15,7 +15,7 @@ from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
-from albert_tf.files import problem_for_tensorflow, temporary_folder
+from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folder
 from albert_tf.layers.variables import variable_name
 from albert_tf.models import heads
 from albert_tf.tokenization import Tokenizer
@@ -95,8 +95,8 @@ def convert(conversion: Conversion) -> Converted:
             names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
             if exists:
                 _move_into(folder, temporary, names, conversion.overwrite)
-            else:
-                os.rename(temporary, folder)
+            elif not move_folder(temporary, folder):
+                raise InputError(f"--output={folder} exists: another run has written it meanwhile")
     warn_of(report)
     return Converted(model, head, tokenizer, report, tuple(os.path.join(folder, name) for name in names))
 
