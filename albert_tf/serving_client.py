@@ -12,6 +12,7 @@ import numpy as np
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
 from albert_tf.cli.script import script
 from albert_tf.cli.text import progress_bar
+from albert_tf.errors import escaped
 from albert_tf.serving.client import PORTS, ServingClient
 from albert_tf.serving.rows import STANDARD_INPUT, Row, opened, rows_of_file, rows_of_pairs
 from albert_tf.serving.signature import Signature
@@ -113,7 +114,8 @@ def _rows(answer: Mapping[str, np.ndarray], count: int) -> list[dict[str, Any]]:
 def _print_json(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         values = {name: np.asarray(value).tolist() for name, value in row.items()}
-        print(json.dumps(values, ensure_ascii=False))
+        text = json.dumps(values, ensure_ascii=False)
+        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 class _Table:
@@ -125,7 +127,7 @@ class _Table:
     def print(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = [[_cell(value) for value in row.values()] for row in rows]
         if not self._widths:
-            lines.insert(0, list(rows[0]))
+            lines.insert(0, list(map(escaped, rows[0])))
             self._widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             cells = (cell.ljust(width) for cell, width in zip(line, self._widths, strict=True))
@@ -137,7 +139,7 @@ def _cell(value: Any) -> str:
     if values.size > _LONGEST_CELL:
         return f"{values.dtype} {list(values.shape)}"
     words = (f"{v:.4f}" if isinstance(v, np.floating) else " ".join(str(v).split()) for v in values.flat)
-    return " ".join(words)
+    return escaped(" ".join(words))
 
 
 if __name__ == "__main__":

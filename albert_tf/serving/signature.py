@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 
 # By names of TensorFlow's DataType. Strings are `str`, or `bytes` if they are not UTF-8.
 _DTYPES = {
@@ -73,9 +73,9 @@ class Signature:
     outputs: Mapping[str, TensorInfo]
 
     def __str__(self) -> str:
-        lines = [f"  takes  {name}: {info}" for name, info in self.inputs.items()]
+        lines = [self.name, *(f"  takes  {name}: {info}" for name, info in self.inputs.items())]
         lines += [f"  gives  {name}: {info}" for name, info in self.outputs.items()]
-        return "\n".join([self.name, *lines])
+        return "\n".join(map(escaped, lines))
 
     def to_arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Makes arrays of the inputs; InputError if one is missing, unknown, or of another type or shape."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 from albert_tf.serving.signature import Signature
 
 
@@ -39,7 +39,7 @@ class ServerFailure(OSError):
 
 def failure(status: str, message: str, server: str) -> Exception:
     """Makes the exception for a server's message with a canonical status code of gRPC, not OK."""
-    message = message.partition("\n\t [[")[0]  # without the places in the graph
+    message = escaped(message.partition("\n\t [[")[0])  # without the places in the graph
     if status == "UNAVAILABLE":
         return Unavailable(f"{server} is not available: {message}")
     if status == "DEADLINE_EXCEEDED":
