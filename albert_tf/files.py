@@ -3,6 +3,7 @@
 A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imported only then.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import fnmatch
@@ -12,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
@@ -22,6 +24,23 @@ from albert_tf.errors import InputError
 
 _T = TypeVar("_T")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def within(seconds: float, ask: Callable[[], _T]) -> _T:
+    """What `ask` gives; `TimeoutError` if it takes longer, however often something arrives meanwhile.
+
+    `ask` runs in a thread. If the time is over, nobody waits for the thread, nor does the end of the process.
+    """
+    answer: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return answer.result(seconds)
 
 
 def has_scheme(path: str) -> bool:

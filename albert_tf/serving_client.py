@@ -16,6 +16,7 @@ from albert_tf.errors import escaped
 from albert_tf.serving.client import PORTS, ServingClient
 from albert_tf.serving.rows import STANDARD_INPUT, Row, opened, rows_of_file, rows_of_pairs
 from albert_tf.serving.signature import Signature
+from albert_tf.serving.transport import ServerFailure
 
 __all__ = ["ServingClient"]
 
@@ -108,6 +109,9 @@ def _batches(options: ClientOptions, signature: Signature) -> Iterator[Sequence[
 def _rows(answer: Mapping[str, np.ndarray], count: int) -> list[dict[str, Any]]:
     """Returns the outputs of each row; a scalar output, such as a threshold, goes into every row."""
     columns = [values if values.ndim else np.repeat(values, count) for values in answer.values()]
+    for name, values in zip(answer, columns, strict=True):
+        if len(values) != count:
+            raise ServerFailure(f"the server answers {count} rows with {len(values)} rows of {name}")
     return [dict(zip(answer, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
