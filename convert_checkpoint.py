@@ -7,6 +7,7 @@ import sys
 from albert_tf.cli.flags import former_option, option
 from albert_tf.cli.options import SidecarOptions
 from albert_tf.cli.script import script
+from albert_tf.errors import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ def main(options: ConversionOptions) -> None:
     print(converted.report)
     if options.list_tensors:
         print(converted.report.listing())
-    print(f"{converted.head} written: {', '.join(converted.files)}")
+    print(escaped(f"{converted.head} written: {', '.join(converted.files)}"))
     if options.verify:
         print(check(conversion, converted))
 

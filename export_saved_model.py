@@ -8,6 +8,7 @@ from albert_tf.cli.flags import option
 from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.cli.script import script
 from albert_tf.cli.settings import MASK_GUESSES, RaceSettings, SquadSettings, kept_option
+from albert_tf.errors import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,8 @@ def main(options: SavedModelOptions) -> None:
     with open_trained_model(**arguments_of(options)) as trained:
         served = serve(trained, given)
         folder = write_saved_model(served, trained, options.export_dir, options.version)
-        print(f"{describe(folder)}\n{trained.path} ({trained.task['task_name']}) is exported to {folder}")
+        print(describe(folder))
+        print(escaped(f"{trained.path} ({trained.task['task_name']}) is exported to {folder}"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from albert_tf.cli.flags import option
 from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.cli.script import script
+from albert_tf.errors import escaped
 
 _FORMATS = ("litert_float32", "litert_float16", "litert_int8", "onnx")
 
@@ -56,7 +57,8 @@ def main(options: DeviceOptions) -> None:
     given = {name: getattr(options, name) for name in names}
     with open_trained_model(**arguments_of(options)) as trained:
         exported = export_to_device(trained, sentences=sentences, **given)
-    print(f"{table(exported)}\nOne thread, batches of {options.batch_size}. Written to {options.output_dir}")
+    print(table(exported))
+    print(escaped(f"One thread, batches of {options.batch_size}. Written to {options.output_dir}"))
 
 
 if __name__ == "__main__":

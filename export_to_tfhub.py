@@ -7,6 +7,7 @@ import sys
 from albert_tf.cli.flags import former_option, option
 from albert_tf.cli.options import SidecarOptions
 from albert_tf.cli.script import script
+from albert_tf.errors import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ def main(options: HubOptions) -> None:
     fields = dataclasses.fields(HubExport)
     exported = export_to_tfhub(HubExport(**{field.name: getattr(options, field.name) for field in fields}))
     print(exported.report)
-    print(f"module written: {exported.module}")
-    print(f"preprocessing module written: {exported.preprocessing}")
+    print(escaped(f"module written: {exported.module}"))
+    print(escaped(f"preprocessing module written: {exported.preprocessing}"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from albert_tf.cli.text import say
 
 _OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _OF_THE_RECORDS = "(default: as the records were made)"
-_TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case")
+_TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case", "keep_accents")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ class PretrainingOptions(TrainingOptions):
     spm_model_file: str | None = option(None, help=f"SentencePiece model of the weights {_OF_THE_RECORDS}")
     vocab_file: str | None = option(None, help=f"WordPiece vocabulary of the weights {_OF_THE_RECORDS}")
     do_lower_case: bool | None = option(None, help=f"whether the text was lower-cased {_OF_THE_RECORDS}")
+    keep_accents: bool | None = option(None, help=f"whether the text kept its accents {_OF_THE_RECORDS}")
     input_file: tuple[str, ...] = option(help="globs of TFRecords to train on")
     eval_input_file: tuple[str, ...] | None = option(
         None, help="globs of held-out TFRecords (default: --input_file)"

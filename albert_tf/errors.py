@@ -1,4 +1,4 @@
-"""What stands for a user's mistake: one exception, one warning."""
+"""What stands for a user's mistake: one exception, one warning; and how texts of others are shown."""
 
 
 class InputError(ValueError):
@@ -10,3 +10,16 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """Input that can be used but is probably not what was meant; scripts print it as one line."""
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """The text with an escape of Python in place of each character that cannot be seen or moves the cursor.
+
+    So it stays on its line, whoever wrote it, and two texts that differ look different. Spaces and the
+    characters in `keep` stay. What is escaped is not escaped again.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text
+    )

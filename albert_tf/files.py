@@ -3,6 +3,7 @@
 A path with a scheme (gs://bucket/name) is read through TensorFlow, which is imported only then.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import fnmatch
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
@@ -24,6 +26,23 @@ from albert_tf.errors import InputError
 
 _T = TypeVar("_T")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def within(seconds: float, ask: Callable[[], _T]) -> _T:
+    """What `ask` gives; `TimeoutError` if it takes longer, however often something arrives meanwhile.
+
+    `ask` runs in a thread. If the time is over, nobody waits for the thread, nor does the end of the process.
+    """
+    answer: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return answer.result(seconds)
 
 
 def has_scheme(path: str) -> bool:
@@ -345,7 +364,7 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
     """Yields a temporary empty folder beside a path; it becomes the path when the block ends well.
 
     If the block fails, the path stays as it was. `InputError` if the path is a file, cannot be written, is a
-    pattern for TensorFlow, or holds something and `overwrite` is false.
+    pattern for TensorFlow, or holds something and `overwrite` is false; it may have come meanwhile.
     """
     if problem := problem_for_tensorflow(path):
         raise InputError(problem)
@@ -356,12 +375,31 @@ def folder_appears_when_complete(path: str, overwrite: bool = False) -> Iterator
         raise InputError(f"{path} exists; --overwrite replaces it")
     with temporary_folder(path) as temporary:
         yield temporary
-        for folder, _, names in os.walk(temporary):
-            for name in [*names, ""]:
-                _flush(os.path.join(folder, name))
-        before = _hidden_name(path, "before")
-        if os.path.isdir(path):
-            os.rename(path, before)
-        os.rename(temporary, path)
-        _flush(os.path.dirname(path))
-        shutil.rmtree(before, ignore_errors=True)
+        replaced = []
+        while not move_folder(temporary, path):
+            if not overwrite or os.path.isfile(path):
+                raise InputError(f"{path} exists: another run has written it meanwhile")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, before := _hidden_name(path, "before"))
+                replaced.append(before)
+        for before in replaced:
+            shutil.rmtree(before, ignore_errors=True)
+
+
+def move_folder(folder: str, path: str) -> bool:
+    """Moves a folder to a path, unless something is there, and says whether it did.
+
+    An empty folder counts as nothing. Of several processes that try at once, one succeeds. The disk has the
+    files before they get their path.
+    """
+    for inner, _, names in os.walk(folder):
+        for name in [*names, ""]:
+            _flush(os.path.join(inner, name))
+    try:
+        os.rename(folder, path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        return False
+    _flush(os.path.dirname(path) or ".")
+    return True

@@ -12,9 +12,11 @@ import numpy as np
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
 from albert_tf.cli.script import script
 from albert_tf.cli.text import progress_bar
+from albert_tf.errors import escaped
 from albert_tf.serving.client import PORTS, ServingClient
 from albert_tf.serving.rows import STANDARD_INPUT, Row, opened, rows_of_file, rows_of_pairs
 from albert_tf.serving.signature import Signature
+from albert_tf.serving.transport import ServerFailure
 
 __all__ = ["ServingClient"]
 
@@ -107,13 +109,17 @@ def _batches(options: ClientOptions, signature: Signature) -> Iterator[Sequence[
 def _rows(answer: Mapping[str, np.ndarray], count: int) -> list[dict[str, Any]]:
     """Returns the outputs of each row; a scalar output, such as a threshold, goes into every row."""
     columns = [values if values.ndim else np.repeat(values, count) for values in answer.values()]
+    for name, values in zip(answer, columns, strict=True):
+        if len(values) != count:
+            raise ServerFailure(f"the server answers {count} rows with {len(values)} rows of {name}")
     return [dict(zip(answer, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _print_json(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         values = {name: np.asarray(value).tolist() for name, value in row.items()}
-        print(json.dumps(values, ensure_ascii=False))
+        text = json.dumps(values, ensure_ascii=False)
+        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 class _Table:
@@ -125,7 +131,7 @@ class _Table:
     def print(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = [[_cell(value) for value in row.values()] for row in rows]
         if not self._widths:
-            lines.insert(0, list(rows[0]))
+            lines.insert(0, list(map(escaped, rows[0])))
             self._widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             cells = (cell.ljust(width) for cell, width in zip(line, self._widths, strict=True))
@@ -137,7 +143,7 @@ def _cell(value: Any) -> str:
     if values.size > _LONGEST_CELL:
         return f"{values.dtype} {list(values.shape)}"
     words = (f"{v:.4f}" if isinstance(v, np.floating) else " ".join(str(v).split()) for v in values.flat)
-    return " ".join(words)
+    return escaped(" ".join(words))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ if not __package__:  # run by its path
 
 from albert_tf.cli.script import script
 from albert_tf.data.records import manifest_path
+from albert_tf.errors import escaped
 from data_prep.inspection import readable_records
 from data_prep.manifest import verify
 from data_prep.options import Options
@@ -28,7 +29,8 @@ def run(options: Options) -> None:
     if not (options.verify or options.inspect):
         manifest = create_pretraining_data(options, lambda text: print(text, flush=True))
         print(render(manifest))
-        print(f"{'output':>22}  {', '.join(options.output_file)}, {manifest_path(options.output_file[0])}")
+        written = [*options.output_file, manifest_path(options.output_file[0])]
+        print(escaped(f"{'output':>22}  {', '.join(written)}"))
 
 
 main = script(Options)(run)

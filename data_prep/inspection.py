@@ -43,7 +43,8 @@ def readable_records(
     settings: Any = read_json(path, _Description).get("settings", {}) if file_exists(path) else {}
     if not (spm_model_file or vocab_file):
         spm_model_file, vocab_file = settings.get("spm_model_file"), settings.get("vocab_file")
-    tokenizer = load_tokenizer(spm_model_file, vocab_file, settings.get("do_lower_case", True))
+    lower, keep_accents = settings.get("do_lower_case", True), settings.get("keep_accents", False)
+    tokenizer = load_tokenizer(spm_model_file, vocab_file, lower, keep_accents)
     numbered = ((path, n, record) for path in paths for n, record in enumerate(read_records(path), 1))
     for path, number, record in itertools.islice(numbered, count):
         place = f"{path}, record {number}"

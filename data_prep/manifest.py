@@ -38,7 +38,7 @@ from data_prep.text_groups import Outcome
 FORMAT = "albert_tf pretraining data 1"
 
 _SILENT_SECONDS = 3  # before a progress line is shown
-_DECIDES_TOKENS = ("do_lower_case", "text_field", "sentence_language")
+_DECIDES_TOKENS = ("do_lower_case", "keep_accents", "text_field", "sentence_language")
 _DECIDES_NOTHING = (
     *("input_file", "input_file_mode", "output_file", "num_shards", "spm_model_file", "vocab_file"),
     *("verbosity", "on_error", "num_workers", "temp_dir", "overwrite", "verify", "inspect"),
@@ -48,13 +48,19 @@ _DECIDES_NOTHING = (
 
 def make_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
     """What decides the bytes of the output: digests of input and vocabulary, the number of files, flags."""
-    flags = {name: value for name, value in flags_of(options).items() if name not in _DECIDES_NOTHING}
+    flags = {name: value for name, value in _flags(options).items() if name not in _DECIDES_NOTHING}
     return _digests(input_digests, options) | {"num_shards": len(options.shards)} | flags
 
 
 def make_tokens_key(input_digests: Sequence[str], options: Options) -> dict[str, Any]:
     """What decides the tokenized text."""
-    return _digests(input_digests, options) | {name: getattr(options, name) for name in _DECIDES_TOKENS}
+    flags = {name: value for name, value in _flags(options).items() if name in _DECIDES_TOKENS}
+    return _digests(input_digests, options) | flags
+
+
+def _flags(options: Options) -> dict[str, Any]:
+    """The flags, without `keep_accents` if it is false: what earlier versions made lacks it."""
+    return {name: value for name, value in flags_of(options).items() if name != "keep_accents" or value}
 
 
 def _digests(input_digests: Sequence[str], options: Options) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         None, help="WordPiece vocabulary, used if no SentencePiece model is given"
     )
     do_lower_case: bool = flags.option(True, help="lower-case the text")
+    keep_accents: bool = flags.option(False, help="keep the accents and other marks of letters")
     input_file_mode: str | None = flags.former_option("input_file_mode", choices=("r", "rb"))
     random_seed: int = flags.option(12345, at_least=0, help="decides all chance: pairs, masks and order")
     masking: str = flags.option(

@@ -4,11 +4,12 @@ import contextlib
 import logging
 import time
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from albert_tf.cli.flags import flags_of
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.tokenization import load_tokenizer
 from data_prep import manifest as manifests
 from data_prep.execution import Execution, RunProgress
@@ -39,7 +40,10 @@ def create_pretraining_data(
         if options.is_local:
             workers.start_for(len(groups))  # while this process looks at the input
         started = time.perf_counter()
-        tokenizer = load_tokenizer(options.spm_model_file, options.vocab_file, options.do_lower_case)
+        casing = options.do_lower_case, options.keep_accents
+        tokenizer = load_tokenizer(options.spm_model_file, options.vocab_file, *casing)
+        if problem := tokenizer.problem_of_accents():
+            warnings.warn(problem, InputWarning, stacklevel=2)
         files = WorkFiles(options.shards, options.temp_dir)
         inputs = manifests.describe_inputs(paths, options.workers)
         digests = [file["sha256"] for file in inputs]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from albert_tf.data.masking import SPECIAL_PIECES
+from albert_tf.errors import escaped
 from data_prep.corpus import LocatedCorpus
 from data_prep.options import Options
 from data_prep.segments import Lost
@@ -220,10 +221,10 @@ def render(manifest: Mapping[str, Any]) -> str:
             lines.append(f"{name:>20}  {count / max(total, 1):6.1%}  {bar}")
         lines.append("")
     for title in ("longest_documents", "shortest_documents"):
-        documents = [f"{document['pieces']:>20,}  {document['at']}" for document in manifest[title]]
+        documents = [f"{document['pieces']:>20,}  {escaped(document['at'])}" for document in manifest[title]]
         lines += [f"{title.replace('_', ' ')}, in pieces", *documents, ""]
     if manifest["skipped"]:
-        lines += ["skipped lines, the first of them", *manifest["skipped"], ""]
+        lines += ["skipped lines, the first of them", *map(escaped, manifest["skipped"]), ""]
     for name, value in manifest["summary"].items():
         figure = "drawn while training" if value is None else f"{value:,}"
         lines.append(f"{name.replace('_', ' '):>22}  {figure}")

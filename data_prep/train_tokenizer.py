@@ -46,6 +46,7 @@ class Options(TextOptions):
         30000, at_least=14, at_most=MOST_PIECES, help="pieces, special ones included"
     )
     do_lower_case: bool = flags.option(True, help="lower-case the text")
+    keep_accents: bool = flags.option(False, help="keep the accents and other marks of letters")
     character_coverage: float = flags.option(
         0.99995,
         at_least=LEAST_COVERAGE,
@@ -75,7 +76,7 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
         left_out: collections.Counter[str] = collections.Counter()
         text = TextGroup([TextRange(path, 0, file_size(path)) for path in files], options)
         with progress_bar(total=sum(map(file_size, files)), desc="reading", unit="B", unit_scale=True) as bar:
-            sentences = _sentences(text, options.do_lower_case, bar.update, left_out)
+            sentences = _sentences(text, options, bar.update, left_out)
             lines, sample = _sample(sentences, options.input_sentence_size, options.random_seed)
         used = len(sample)
         if left_out and not used:
@@ -102,14 +103,14 @@ def train_tokenizer(options: Options) -> dict[str, Any]:
 
 def _sentences(
     text: TextGroup,
-    lower: bool,
+    options: Options,
     on_progress: Callable[[int], None],
     left_out: collections.Counter[str],
 ) -> Iterator[str]:
     """The lines that SentencePiece can use; counts the others in `left_out`, by the reason."""
     for block in itertools.chain.from_iterable(text.read()):
         for line in block.lines:
-            sentence = preprocess_text(line, lower)
+            sentence = preprocess_text(line, options.do_lower_case, keep_accents=options.keep_accents)
             if sentence and (reason := reason_to_leave_out(sentence)):
                 left_out[reason] += 1
             elif sentence:

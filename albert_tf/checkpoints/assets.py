@@ -116,6 +116,8 @@ class Assets:
         for path in paths:
             settings = (read_metadata(path) or {}).get("settings", {})
             facts = {key: settings[key] for key in ("do_lower_case", "keep_accents") if key in settings}
+            if "do_lower_case" in facts:
+                facts.setdefault("keep_accents", False)  # of an earlier version
             for kind in ("spm_model_file", "vocab_file"):
                 if not settings.get(kind) or "vocabulary" in facts:
                     continue
@@ -159,6 +161,7 @@ class Assets:
         spm_model_file: str | None = None,
         vocab_file: str | None = None,
         do_lower_case: bool | None = None,
+        keep_accents: bool | None = None,
         **task: Any,
     ) -> "Assets":
         """These assets, overridden by the flags that are not None; of two vocabularies the first counts.
@@ -170,6 +173,7 @@ class Assets:
             spm_model_file=spm_model_file,
             vocab_file=None if spm_model_file else vocab_file,
             do_lower_case=do_lower_case,
+            keep_accents=keep_accents,
             task={key: value for key, value in task.items() if value is not None},
         )
         problems = []
@@ -177,6 +181,13 @@ class Assets:
             kind = "lower-cased" if self.do_lower_case else "cased"
             flag = f"--do_lower_case={do_lower_case}".lower()
             problems.append(f"made for {kind} text, but {flag} is given")
+        known = self.keep_accents
+        if known is None and self.do_lower_case is not None:
+            known = False  # as in `differences`
+        if None not in (keep_accents, known) and keep_accents != known:
+            kind = "with" if known else "without"
+            flag = f"--keep_accents={keep_accents}".lower()
+            problems.append(f"made for text {kind} accents, but {flag} is given")
         if given.vocabulary and self.vocabulary and not _are_the_same(given.vocabulary, self.vocabulary):
             name = os.path.basename(self.vocabulary)
             problems.append(f"made with the vocabulary {name}, but {given.vocabulary} is another")
@@ -198,12 +209,15 @@ class Assets:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the vocabulary, which must fit the config; `InputError` if there is none.
 
-        If nothing says whether text is lower-cased, it is. A warning says so if pieces have capital letters.
+        If nothing says whether text is lower-cased, it is. A warning says so if pieces have capital letters,
+        and if the pieces do not fit `keep_accents`.
         """
         lower, keep_accents = self.do_lower_case is not False, bool(self.keep_accents)
         tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, keep_accents)
         if self.config:
             check_vocabulary_fits(tokenizer.vocab_size, self.config, f"{self.vocabulary} has")
+        if problem := tokenizer.problem_of_accents():
+            warnings.warn(problem, InputWarning, stacklevel=2)
         capital = next(filter(_has_capital, tokenizer.pieces), None)
         if self.do_lower_case is None and capital:
             text = (

@@ -15,7 +15,7 @@ from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.errors import InputError
-from albert_tf.files import problem_for_tensorflow, temporary_folder
+from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folder
 from albert_tf.layers.variables import variable_name
 from albert_tf.models import heads
 from albert_tf.tokenization import Tokenizer
@@ -29,7 +29,8 @@ class Conversion:
       input: see `albert_tf.load_weights`.
       output: a folder; for the format "original", the prefix of the checkpoint.
       output_format: "original", "huggingface" or "tf2".
-      albert_config_file, spm_model_file, vocab_file, do_lower_case: override what comes with the input.
+      albert_config_file, spm_model_file, vocab_file, do_lower_case, keep_accents: override what comes with
+        the input.
       head: which model the weights belong to, if names cannot tell (see `heads.SHARED_NAMES`).
       overwrite: whether existing files may be replaced.
     """
@@ -41,6 +42,7 @@ class Conversion:
     spm_model_file: str | None = None
     vocab_file: str | None = None
     do_lower_case: bool | None = None
+    keep_accents: bool | None = None
     head: str | None = None
     overwrite: bool = False
 
@@ -73,6 +75,7 @@ def convert(conversion: Conversion) -> Converted:
             spm_model_file=conversion.spm_model_file,
             vocab_file=conversion.vocab_file,
             do_lower_case=conversion.do_lower_case,
+            keep_accents=conversion.keep_accents,
         )
         config = assets.needed_config()
         tokenizer = assets.tokenizer() if assets.vocabulary else None
@@ -93,8 +96,8 @@ def convert(conversion: Conversion) -> Converted:
             names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
             if exists:
                 _move_into(folder, temporary, names, conversion.overwrite)
-            else:
-                os.rename(temporary, folder)
+            elif not move_folder(temporary, folder):
+                raise InputError(f"--output={folder} exists: another run has written it meanwhile")
     warn_of(report)
     return Converted(model, head, tokenizer, report, tuple(os.path.join(folder, name) for name in names))
 

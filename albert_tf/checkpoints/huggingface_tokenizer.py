@@ -27,6 +27,7 @@ class _Settings(TypedDict, total=False):
 
     do_lower_case: bool | None
     keep_accents: bool | None
+    strip_accents: bool | None
 
 
 class _TokenizerFile(TypedDict, total=False):
@@ -54,7 +55,10 @@ def read_casing(folder: str) -> dict[str, Any]:
         }
     if os.path.exists(settings):
         told: dict[str, Any] = dict(read_json(settings, _Settings))
-        casing |= {key: told[key] for key in _Settings.__annotations__ if told.get(key) is not None}
+        if told.get("strip_accents") is False:
+            casing["keep_accents"] = True
+        known = ("do_lower_case", "keep_accents")
+        casing |= {key: told[key] for key in known if told.get(key) is not None}
     return casing
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError, InputWarning
+from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.classification import AlbertForMultipleChoice, AlbertForSequenceClassification
 
@@ -45,7 +45,7 @@ class LoadReport:
     def origin(self) -> str:
         """The path, kind and step of the weights."""
         step = "" if self.step is None else f", step {self.step:,}"
-        return f"{self.path} ({self.kind}{step})"
+        return f"{escaped(self.path)} ({self.kind}{step})"
 
     def __str__(self) -> str:
         lines = [
@@ -62,12 +62,12 @@ class LoadReport:
         """A line for every name: what happened to it, and the name."""
         parts = {"loaded": self.loaded, "missing": self.missing, "unexpected": self.unexpected}
         parts["of an optimizer"] = self.slots
-        return "\n".join(f"{part}: {name}" for part, names in parts.items() for name in names)
+        return "\n".join(f"{part}: {escaped(name)}" for part, names in parts.items() for name in names)
 
 
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(escaped, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 _MORE_GROUPS = "the model has more groups of layers than the weights; --init_from_group0 gives each group 0"

@@ -20,6 +20,9 @@ class SidecarOptions(ScriptOptions):
     spm_model_file: str | None = option(None, help="SentencePiece model (default: beside the weights)")
     vocab_file: str | None = option(None, help="WordPiece vocabulary, used if --spm_model_file is not given")
     do_lower_case: bool | None = option(None, help="lower-case text (default: as the weights say, else yes)")
+    keep_accents: bool | None = option(
+        None, help="keep the accents and other marks of letters (default: as the weights say, else no)"
+    )
 
     @property
     def needed_paths(self) -> tuple[str, ...]:

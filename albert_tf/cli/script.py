@@ -10,11 +10,12 @@ import shlex
 import signal
 import sys
 import threading
+import typing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from albert_tf.cli import flags, text
-from albert_tf.errors import InputError, InputWarning
+from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.files import files_that_begin_with, has_scheme
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -43,7 +44,11 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                 for stream in (sys.stdout, sys.stderr):
                     if isinstance(stream, io.TextIOWrapper):
                         stream.reconfigure(errors="replace")  # if a terminal lacks a character
-                with _warnings_as_lines(name, options.verbosity), _interrupted_by_sigterm():
+                with (
+                    contextlib.redirect_stdout(_Escaped(sys.stdout)),
+                    _warnings_as_lines(name, options.verbosity),
+                    _interrupted_by_sigterm(),
+                ):
                     flags.warn_of_former_flags(options)
                     _check_inputs(options)
                     run(options)
@@ -76,6 +81,19 @@ def _check_inputs(options: flags.ScriptOptions) -> None:
             raise InputError(f"--{name}={path} does not exist")
 
 
+class _Escaped:
+    """A stream that steers no terminal: all control characters but line ends are escaped."""
+
+    def __init__(self, stream: typing.TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(escaped(text, keep="\n"))
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._stream, name)
+
+
 def _print_help(text: str) -> int:
     try:
         print(text, flush=True)
@@ -89,7 +107,7 @@ def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
     """Shows our warnings as one line each, and those of other packages only if `verbosity` asks for them."""
 
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"{name}: warning: {text.without_secrets(str(message))}", file=sys.stderr)
+        print(escaped(f"{name}: warning: {text.without_secrets(str(message))}"), file=sys.stderr)
 
     with warnings.catch_warnings():
         if verbosity == "error":
@@ -113,7 +131,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f"{name}: error: {text.without_secrets(' '.join(message.split()))}", file=sys.stderr)
+    print(escaped(f"{name}: error: {text.without_secrets(message.strip())}"), file=sys.stderr)
     return status
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from tabulate import tabulate
 from tqdm import tqdm
 
+from albert_tf.errors import escaped
+
 LOG_INTERVAL = 10.0  # seconds between lines if the output is not a terminal
 
 
@@ -21,7 +23,7 @@ class _Lines:
         self._last = ""
 
     def write(self, text: str) -> None:
-        line = text.replace("\x1b[A", "").strip()
+        line = escaped(text.replace("\x1b[A", "").strip())
         if line and line != self._last:
             self._last = line
             self._stream.write(line + "\n")
@@ -44,8 +46,8 @@ _BAR_WIDTH = 30
 
 
 def say(text: str) -> None:
-    """Prints a line on standard error, above a progress line if there is one."""
-    tqdm.write(without_secrets(text), file=sys.stderr)
+    """Prints a line, or several, on standard error, above a progress line if there is one."""
+    tqdm.write(escaped(without_secrets(text), keep="\n"), file=sys.stderr)
 
 
 _SECRETS = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s?#]*@|(https?://[^\s?#]*)[?#]\S*", re.IGNORECASE)
@@ -103,12 +105,14 @@ def with_baseline(rows: Rows, baseline: tuple[str, Rows]) -> dict[str, Mapping[s
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; the first column is aligned to the left, the others to the right."""
     alignment = ("left", *["right"] * (len(heads) - 1))
-    return tabulate(rows, heads, tablefmt="github", colalign=alignment, disable_numparse=True)
+    cells = [[escaped(cell) for cell in row] for row in (heads, *rows)]
+    return tabulate(cells[1:], cells[0], tablefmt="github", colalign=alignment, disable_numparse=True)
 
 
 def _plain(cells: Sequence[Sequence[str]], others: str = "right") -> str:
     """Rows of cells without lines; the first column is aligned to the left."""
     alignment = ("left", *[others] * (len(cells[0]) - 1)) if cells else ()
+    cells = [[escaped(cell) for cell in row] for row in cells]
     return tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True)
 
 
@@ -134,7 +138,7 @@ def _bar(count: int, largest: int) -> str:
 
 def _in_name_column(name: str) -> str:
     """The name, cut or filled with spaces to the width of its column."""
-    name = "".join(character if character.isprintable() else "?" for character in name)
+    name = escaped(name)
     if _width(name) > _NAME_WIDTH:
         while _width(name) >= _NAME_WIDTH:
             name = name[:-1]

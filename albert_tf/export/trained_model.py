@@ -83,6 +83,7 @@ def open_trained_model(
     spm_model_file: str | None = None,
     vocab_file: str | None = None,
     do_lower_case: bool | None = None,
+    keep_accents: bool | None = None,
     max_seq_length: int | None = None,
 ) -> Iterator[TrainedModel]:
     """Loads a model of any kind; what is not given is taken from the files beside the weights.
@@ -108,6 +109,7 @@ def open_trained_model(
             spm_model_file=spm_model_file,
             vocab_file=vocab_file,
             do_lower_case=do_lower_case,
+            keep_accents=keep_accents,
             label_names=label_names and list(label_names),
             num_texts=num_texts,
             max_seq_length=max_seq_length,

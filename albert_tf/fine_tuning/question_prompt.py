@@ -8,7 +8,7 @@ import numpy as np
 
 from albert_tf.cli.options import FineTuningOptions
 from albert_tf.cli.text import say
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -95,7 +95,7 @@ def _answer_lines(answers: Answers, threshold: float | None) -> Sequence[str]:
     [candidates] = answers.candidates
     lines = [
         f"{i}. {candidate.probability:6.1%}  {candidate.start_log_prob + candidate.end_log_prob:9.3f}  "
-        f"{' '.join(candidate.text.split())}"
+        f"{escaped(' '.join(candidate.text.split()))}"
         for i, candidate in enumerate(candidates[:_SHOWN], 1)
     ]
     if answers.null_scores is not None:

@@ -53,6 +53,7 @@ class AlbertForMultipleChoice(HeadModel):
     """
 
     arguments = ("classifier_dropout_prob",)
+    axes = ("batch", "choices", "sequence")
 
     def __init__(self, config: AlbertConfig, classifier_dropout_prob: float = 0.1, **kwargs):
         super().__init__(config, **kwargs)
@@ -66,7 +67,7 @@ class AlbertForMultipleChoice(HeadModel):
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         shape = tf.shape(inputs["input_ids"])
-        given = {n: tf.convert_to_tensor(inputs[n]) for n in INPUT_NAMES if inputs.get(n) is not None}
+        given = {name: tf.convert_to_tensor(inputs[name]) for name in INPUT_NAMES if name in inputs}
         flat = {name: tf.reshape(value, [-1, value.shape[-1] or shape[2]]) for name, value in given.items()}
         pooled = self.pooled_output(flat, training, encoder_seed)
         scores = self.choice(dropout(pooled, self.classifier_dropout_prob, head_seed))
@@ -96,5 +97,5 @@ class AlbertForTokenClassification(HeadModel):
     def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
         """Scores the classes of every position: float32 `logits` `[batch, sequence, num_labels]`."""
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
-        sequence = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
+        sequence = self.encode(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
         return {"logits": self.token_classifier(dropout(sequence, self.classifier_dropout_prob, head_seed))}

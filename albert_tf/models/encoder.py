@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
 from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.embeddings import FactorizedEmbedding
 from albert_tf.layers.encoder import SharedEncoder
@@ -15,16 +16,63 @@ from albert_tf.layers.heads import pooler
 INPUT_NAMES = ("input_ids", "input_mask", "segment_ids")
 Tensors = Mapping[str, tf.Tensor]
 
+# Names that other libraries give our inputs.
+_OTHER_NAMES = {
+    "attention_mask": "input_mask",
+    "input_type_ids": "segment_ids",
+    "input_word_ids": "input_ids",
+    "token_type_ids": "segment_ids",
+}
+
 
 class ConfiguredModel(tf_keras.Model):
-    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`."""
+    """A Keras model that is made, saved and rebuilt from an `AlbertConfig`.
 
-    arguments: ClassVar[tuple[str, ...]] = ()  # of the constructor, besides config; each is an attribute too
+    Attributes:
+      arguments: of the constructor, besides `config`; each is an attribute too.
+      takes: the names of the inputs; the model refuses all others.
+      axes: of `input_ids`, `input_mask` and `segment_ids`.
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = INPUT_NAMES
+    axes: ClassVar[tuple[str, ...]] = ("batch", "sequence")
 
     def __init__(self, config: AlbertConfig, **kwargs):
+        if not isinstance(config, AlbertConfig):
+            name = type(self).__name__
+            problem = f"{name} needs an AlbertConfig, not {config!r:.80}"
+            raise InputError(f'{problem}: {name}(AlbertConfig.from_preset("base_v2"))')
         super().__init__(**kwargs)
         self.config = config
         self.built = True  # the constructors make all variables
+
+    def __call__(self, inputs: Tensors, *args: Any, **kwargs: Any) -> Any:
+        """Does what `call` does; `InputError` if the inputs have wrong names, ranks, shapes or types."""
+        return super().__call__(self._checked(inputs), *args, **kwargs)
+
+    def _checked(self, inputs: Tensors) -> dict[str, Any]:
+        """The inputs that are given, as tensors."""
+        model = type(self).__name__
+        if not isinstance(inputs, Mapping):
+            wanted = 'a dict of tensors, such as {"input_ids": ids}'
+            raise InputError(f"{model} takes {wanted}, not a {_kind_of(inputs)}")
+        for name in inputs:
+            if name not in self.takes:
+                meant = _OTHER_NAMES.get(name)
+                hint = f"it is called {meant} here" if meant else f"there are {', '.join(self.takes)}"
+                raise InputError(f"{model} has no input {name!r}: {hint}")
+        if inputs.get("input_ids") is None:
+            raise InputError(f"{model} needs input_ids")
+        given = {name: _tensor(name, value) for name, value in inputs.items() if value is not None}
+        first = tf.TensorShape(given["input_ids"].shape)
+        if first.rank not in (None, len(self.axes)):
+            wanted = f"[{', '.join(self.axes)}]"
+            raise InputError(f"input_ids of {model} must be {wanted}, not of the shape {first}")
+        for name in INPUT_NAMES:
+            if name in given and not first.is_compatible_with(shape := given[name].shape):
+                raise InputError(f"{name} must have the shape of input_ids, {first}, not {shape}")
+        return given
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor as JSON values."""
@@ -135,13 +183,37 @@ class HeadModel(ConfiguredModel):
         super().__init__(config, **kwargs)
         self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
 
+    def encode(self, inputs: Tensors, **arguments: Any) -> dict[str, Any]:
+        """Encodes the inputs of the encoder; see `AlbertEncoder.call`."""
+        return self.encoder({name: inputs[name] for name in INPUT_NAMES if name in inputs}, **arguments)
+
     def pooled_output(self, inputs: Tensors, training: bool | None, dropout_seed: Seed) -> tf.Tensor:
         """Encodes a batch to `[batch, H]`; the last block computes the first position only."""
         no_positions = tf.zeros([tf.shape(inputs["input_ids"])[0], 0], tf.int32)
-        encoded = self.encoder(
+        encoded = self.encode(
             inputs, training=training, output_positions=no_positions, dropout_seed=dropout_seed
         )
         return encoded["pooled_output"]
+
+
+def _tensor(name: str, value: Any) -> Any:
+    """The value of an input, as a tensor if it is none; `InputError` if it cannot be one."""
+    if type(value).__module__.partition(".")[0] == "keras":
+        raise InputError(f"{name} is a tensor of Keras 3: make it by tf_keras, not by keras or tf.keras")
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
+        raise InputError(f"{name} is a {_kind_of(value)}: pad it, and give input_mask with 0 for the padding")
+    if not hasattr(value, "dtype"):
+        try:
+            value = tf.convert_to_tensor(value)
+        except (ValueError, TypeError):
+            raise InputError(f"{name} must be whole numbers, in rows of equal lengths") from None
+    if name in ("input_ids", "segment_ids") and not tf.as_dtype(value.dtype).is_integer:
+        raise InputError(f"{name} must be whole numbers, not {tf.as_dtype(value.dtype).name}")
+    return value
+
+
+def _kind_of(value: Any) -> str:
+    return "tensor" if isinstance(value, tf.Tensor) else type(value).__name__
 
 
 def dropout_seed_for(training: bool | None, seed: Seed) -> Seed:

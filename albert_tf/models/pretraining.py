@@ -5,7 +5,7 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import Seed
 from albert_tf.layers.heads import MaskedLMHead, sentence_order_head
-from albert_tf.models.encoder import HeadModel, Tensors
+from albert_tf.models.encoder import INPUT_NAMES, HeadModel, Tensors
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -20,6 +20,8 @@ class AlbertForPreTraining(HeadModel):
     outputs["mlm_logits"].shape  # [1, 1, 30000]
     ```
     """
+
+    takes = (*INPUT_NAMES, "masked_lm_positions")
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(config, **kwargs)
@@ -37,7 +39,7 @@ class AlbertForPreTraining(HeadModel):
           and "swapped".
         """
         positions = inputs.get("masked_lm_positions")
-        encoded = self.encoder(
+        encoded = self.encode(
             inputs, training=training, output_positions=positions, dropout_seed=dropout_seed
         )
         table = self.encoder.embeddings.word_embeddings

@@ -8,7 +8,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.heads import OutputHead
 from albert_tf.layers.span_head import SpanHead
-from albert_tf.models.encoder import HeadModel, Tensors, dropout_seed_for
+from albert_tf.models.encoder import INPUT_NAMES, HeadModel, Tensors, dropout_seed_for
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -29,7 +29,7 @@ class AlbertForQuestionAnswering(HeadModel):
 
     def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
         """Scores starts and ends: float32 `start_logits` and `end_logits`, both `[batch, sequence]`."""
-        encoded = self.encoder(inputs, training=training, dropout_seed=dropout_seed)
+        encoded = self.encode(inputs, training=training, dropout_seed=dropout_seed)
         start, end = tf.unstack(self.span(encoded["sequence_output"]), axis=-1)
         return {"start_logits": start, "end_logits": end}
 
@@ -54,6 +54,7 @@ class AlbertForQuestionAnsweringV2(HeadModel):
     """
 
     arguments = ("start_n_top", "end_n_top", "dropout_prob")
+    takes = (*INPUT_NAMES, "p_mask", "start_positions")
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class AlbertForQuestionAnsweringV2(HeadModel):
           best start first. If a sequence is shorter than a beam, the beam has an entry for each position.
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
-        sequence = self.encoder(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
+        sequence = self.encode(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
         p_mask = inputs.get("p_mask")
         if p_mask is None:
             p_mask = tf.zeros(tf.shape(sequence)[:2])

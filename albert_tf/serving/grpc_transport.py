@@ -6,14 +6,15 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from albert_tf.serving.signature import Signature, TensorInfo
-from albert_tf.serving.transport import Transport, failure
+from albert_tf.serving.transport import LONGEST_ANSWER, Transport, failure
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # The default of 4 MB is too little for embeddings.
+    ("grpc.max_receive_message_length", LONGEST_ANSWER),  # The default of 4 MB is too little for embeddings.
     ("grpc.max_reconnect_backoff_ms", 1000),  # The client itself decides how long it waits.
 )
 
@@ -31,8 +32,14 @@ class GrpcTransport(Transport):
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         response = self._call(self._service.GetModelMetadata, request)
         contents = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(contents)
-        return signatures_of(contents.signature_def)
+        with self.reading_answer():
+            try:
+                is_there = response.metadata["signature_def"].Unpack(contents)
+            except DecodeError:
+                is_there = False
+            if not is_there:
+                raise ValueError("there are no signatures in it")
+            return signatures_of(contents.signature_def)
 
     def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See `Transport`."""
@@ -41,7 +48,8 @@ class GrpcTransport(Transport):
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         response = self._call(self._service.Predict, request)
-        return {name: _array(response.outputs[name]) for name in signature.outputs}
+        with self.reading_answer():
+            return {name: _array(response.outputs[name], info) for name, info in signature.outputs.items()}
 
     def close(self) -> None:
         """See `Transport`."""
@@ -75,8 +83,9 @@ def _info(info: Any) -> TensorInfo:
     return TensorInfo(types_pb2.DataType.Name(info.dtype), None if shape.rank is None else tuple(shape))
 
 
-def _array(tensor: Any) -> np.ndarray:
+def _array(tensor: Any, info: TensorInfo) -> np.ndarray:
     array = tf.make_ndarray(tensor)
-    if array.dtype != object:
-        return array
-    return np.array([text.decode(errors="replace") for text in array.flat], object).reshape(array.shape)
+    if array.dtype == object:
+        texts = [text.decode(errors="replace") for text in array.flat]
+        array = np.array(texts, object).reshape(array.shape)
+    return info.checked(array)

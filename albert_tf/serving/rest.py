@@ -4,13 +4,17 @@ import base64
 import json
 import urllib.parse
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
+import msgspec
 import numpy as np
 import requests
 
+from albert_tf.files import within
 from albert_tf.serving.signature import Signature, TensorInfo
-from albert_tf.serving.transport import ServerFailure, Transport, Unavailable, failure
+from albert_tf.serving.transport import LONGEST_ANSWER, ServerFailure, Transport, Unavailable, failure
+
+_T = TypeVar("_T")
 
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -24,8 +28,16 @@ _STATUSES = {
 class RestTransport(Transport):
     """Sends requests over HTTP; see `Transport`."""
 
-    def __init__(self, server: str, model_name: str, version: int | None, timeout: float):
+    def __init__(
+        self,
+        server: str,
+        model_name: str,
+        version: int | None,
+        timeout: float,
+        longest: int = LONGEST_ANSWER,
+    ):
         super().__init__(server, model_name, version, timeout)
+        self._longest = longest  # bytes of an answer
         self._url = f"http://{server}/v1/models/{urllib.parse.quote(model_name, safe='')}"
         if version is not None:
             self._url += f"/versions/{version}"
@@ -33,10 +45,10 @@ class RestTransport(Transport):
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
-        metadata = self._request("GET", "/metadata", "metadata")["signature_def"]["signature_def"]
+        found = self._request("GET", "/metadata", _Metadata)["metadata"]["signature_def"]["signature_def"]
         return {
             name: Signature(name, _infos(content["inputs"]), _infos(content["outputs"]))
-            for name, content in metadata.items()
+            for name, content in found.items()
             if content["inputs"]
         }
 
@@ -46,45 +58,103 @@ class RestTransport(Transport):
             "signature_name": signature.name,
             "inputs": {name: _json_values(values.tolist()) for name, values in inputs.items()},
         }
-        outputs = self._request("POST", ":predict", "outputs", content)
+        outputs = self._request("POST", ":predict", _Outputs, content)["outputs"]
         if len(signature.outputs) == 1:  # The server leaves out the name of a single output.
             outputs = dict.fromkeys(signature.outputs, outputs)
-        return {name: info.from_json(outputs[name]) for name, info in signature.outputs.items()}
+        with self.reading_answer():
+            return {name: info.from_json(outputs[name]) for name, info in signature.outputs.items()}
 
     def close(self) -> None:
         """See `Transport`."""
         self._session.close()
 
-    def _request(self, method: str, path: str, wanted: str, content: Any = None) -> Any:
+    def _request(self, method: str, path: str, kind: type[_T], content: Any = None) -> _T:
         data = None if content is None else json.dumps(content)
         try:
-            response = self._session.request(method, self._url + path, data=data, timeout=self._timeout)
-        except requests.Timeout:
+            status, body = within(self._timeout, lambda: self._exchange(method, path, data))
+        except (TimeoutError, requests.Timeout):
             raise TimeoutError(f"{self._server} did not answer within {self._timeout:g} s") from None
         except requests.ConnectionError as error:
             raise Unavailable(f"no server answers at {self._server}: {_reason(error)}") from None
         except requests.RequestException as error:
             raise ServerFailure(f"{self._server} does not speak HTTP: {error}") from None
         try:
-            answer = response.json()
-            if response.ok:
-                return answer[wanted]
-            message = answer["error"]
-        except (ValueError, KeyError, TypeError):
-            status = f"HTTP status {response.status_code}"
-            raise ServerFailure(f"{self._server} is no TensorFlow Serving: {status}, no {wanted}") from None
-        raise failure(_STATUSES.get(response.status_code, "INTERNAL"), message, self._server)
+            answer = json.loads(body)
+            if status < 400:
+                return msgspec.convert(answer, kind, strict=False)
+            message = msgspec.convert(answer, _Error)["error"]
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
+            problem = error if isinstance(error, msgspec.ValidationError) else "it is not JSON"
+            what = f"HTTP status {status}, and of its answer: {problem}"
+            raise ServerFailure(f"{self._server} is no TensorFlow Serving: {what}") from None
+        raise failure(_STATUSES.get(status, "INTERNAL"), message, self._server)
+
+    def _exchange(self, method: str, path: str, data: str | None) -> tuple[int, bytes]:
+        """The status and the body of the answer; `ServerFailure` if it is too long."""
+        body = bytearray()
+        request = self._session.request
+        with request(method, self._url + path, data=data, timeout=self._timeout, stream=True) as response:
+            for part in response.iter_content(1 << 20):
+                body += part
+                if len(body) > self._longest:
+                    raise ServerFailure(f"the answer of {self._server} has more than {self._longest:,} bytes")
+            return response.status_code, bytes(body)
 
 
-def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
+class _Dimension(TypedDict):
+    size: int
+
+
+class _Shape(TypedDict):
+    unknown_rank: bool
+    dim: list[_Dimension]
+
+
+class _Tensor(TypedDict):
+    dtype: str
+    tensor_shape: _Shape
+
+
+class _Signature(TypedDict):
+    inputs: dict[str, _Tensor]
+    outputs: dict[str, _Tensor]
+
+
+class _Signatures(TypedDict):
+    signature_def: dict[str, _Signature]
+
+
+class _SignatureDef(TypedDict):
+    signature_def: _Signatures
+
+
+class _Metadata(TypedDict):
+    """The answer to a request for metadata."""
+
+    metadata: _SignatureDef
+
+
+class _Outputs(TypedDict):
+    """The answer to a request for outputs."""
+
+    outputs: Any
+
+
+class _Error(TypedDict):
+    """The answer to a request that the server refuses."""
+
+    error: str
+
+
+def _infos(tensors: Mapping[str, _Tensor]) -> dict[str, TensorInfo]:
     return {name: _info(tensors[name]) for name in sorted(tensors)}
 
 
-def _info(info: Mapping[str, Any]) -> TensorInfo:
+def _info(info: _Tensor) -> TensorInfo:
     shape = info["tensor_shape"]
     if shape["unknown_rank"]:
         return TensorInfo(info["dtype"], None)
-    sizes = (int(dim["size"]) for dim in shape["dim"])
+    sizes = (dim["size"] for dim in shape["dim"])
     return TensorInfo(info["dtype"], tuple(None if size < 0 else size for size in sizes))
 
 

@@ -85,7 +85,10 @@ def _row_of_json(line: str, place: str, signature: Signature) -> Row:
 
 
 def _parsed(text: str) -> Any:
-    return json.loads(text, object_hook=_bytes_of_base64)
+    try:
+        return json.loads(text, object_hook=_bytes_of_base64)
+    except (TypeError, RecursionError) as error:  # "b64" is no text, or too many brackets
+        raise ValueError(error) from None
 
 
 def _bytes_of_base64(content: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 
 # By names of TensorFlow's DataType. Strings are `str`, or `bytes` if they are not UTF-8.
 _DTYPES = {
@@ -43,6 +43,10 @@ class TensorInfo:
         """Makes an array of an array or nested lists; ValueError if they do not fit type and shape."""
         wanted = self.numpy_dtype
         array = _strings(values) if wanted.hasobject else _numbers(values, wanted)
+        return self.checked(array)
+
+    def checked(self, array: np.ndarray) -> np.ndarray:
+        """The array; ValueError if it does not fit the shape."""
         wrong_rank = self.shape is not None and array.ndim != len(self.shape)
         sizes = zip(self.shape or (), array.shape, strict=False)
         if wrong_rank or any(size not in (None, given) for size, given in sizes):
@@ -50,10 +54,13 @@ class TensorInfo:
         return array
 
     def from_json(self, values: Any) -> np.ndarray:
-        """Makes an array of a server's nested lists; an empty array gets the known sizes of the shape."""
+        """Makes an array of a server's nested lists; ValueError or TypeError if they do not fit.
+
+        An empty array gets the known sizes of the shape.
+        """
         array = np.array(values, self.numpy_dtype)
         if array.size or self.shape is None:
-            return array
+            return self.checked(array)
         return array.reshape([size or 0 for size in self.shape])
 
     @property
@@ -73,9 +80,9 @@ class Signature:
     outputs: Mapping[str, TensorInfo]
 
     def __str__(self) -> str:
-        lines = [f"  takes  {name}: {info}" for name, info in self.inputs.items()]
+        lines = [self.name, *(f"  takes  {name}: {info}" for name, info in self.inputs.items())]
         lines += [f"  gives  {name}: {info}" for name, info in self.outputs.items()]
-        return "\n".join([self.name, *lines])
+        return "\n".join(map(escaped, lines))
 
     def to_arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Makes arrays of the inputs; InputError if one is missing, unknown, or of another type or shape."""

@@ -1,12 +1,15 @@
 """`Transport`: how a client reaches a server, and how a request can fail, by any protocol."""
 
 import abc
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 from albert_tf.serving.signature import Signature
+
+LONGEST_ANSWER = 1 << 30  # bytes
 
 
 class Transport(abc.ABC):
@@ -24,6 +27,17 @@ class Transport(abc.ABC):
     def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Asks for the outputs of the signature, by name; strings are `str`."""
 
+    @contextlib.contextmanager
+    def reading_answer(self) -> Iterator[None]:
+        """Raises `ServerFailure` if the block, which takes an answer to pieces, finds other things in it."""
+        try:
+            yield
+        except InputError:
+            raise
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            problem = f"the answer of {self._server} does not fit its description of the model"
+            raise ServerFailure(f"{problem}: {error}") from None
+
     @abc.abstractmethod
     def close(self) -> None:
         """Closes the connections."""
@@ -39,7 +53,7 @@ class ServerFailure(OSError):
 
 def failure(status: str, message: str, server: str) -> Exception:
     """Makes the exception for a server's message with a canonical status code of gRPC, not OK."""
-    message = message.partition("\n\t [[")[0]  # without the places in the graph
+    message = escaped(message.partition("\n\t [[")[0])  # without the places in the graph
     if status == "UNAVAILABLE":
         return Unavailable(f"{server} is not available: {message}")
     if status == "DEADLINE_EXCEEDED":

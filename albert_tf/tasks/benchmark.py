@@ -33,6 +33,7 @@ from albert_tf.tasks.task import (
     mean,
     nll,
     number_of,
+    outputs_of,
 )
 
 Outputs: TypeAlias = Mapping[str, np.ndarray]  # name -> [examples, ...]
@@ -199,7 +200,7 @@ class BenchmarkTask(Task):
 
     def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Cross-entropy and accuracy of the model's `logits` over the examples of a batch."""
-        logits = model(batch, training=training, dropout_seed=dropout_seed)["logits"]
+        logits = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)["logits"]
         labels = batch["label_ids"]
         return {"cross_entropy": mean(nll(labels, logits)), "accuracy": mean(correct(labels, logits))}
 
@@ -209,7 +210,7 @@ class BenchmarkTask(Task):
 
     def outputs(self, model: Model, batch: Batch) -> dict[str, tf.Tensor]:
         """The predictions for a batch: `logits` `[batch, classes]`, and `example_index` `[batch]`."""
-        logits = model(batch, training=False)["logits"]
+        logits = outputs_of(model, batch, training=False)["logits"]
         return {"logits": logits, "example_index": batch["example_index"]}
 
     def describe(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from albert_tf.tasks.task import (
     correct,
     nll,
     number_of,
+    outputs_of,
     weighted,
 )
 
@@ -215,7 +216,7 @@ class PretrainingTask(Task):
 
     def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Losses and accuracies: over real masked positions, and over examples."""
-        outputs = model(batch, training=training, dropout_seed=dropout_seed)
+        outputs = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)
         masked_ids, order = batch["masked_lm_ids"], tf.maximum(batch["next_sentence_labels"], 0)
         weights = tf.cast(batch["masked_lm_weights"], tf.float32)
         is_record = tf.cast(batch["next_sentence_labels"] != _FILLER, tf.float32)

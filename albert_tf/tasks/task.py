@@ -158,6 +158,11 @@ def weighted(values: tf.Tensor, weights: tf.Tensor, epsilon: float = 0.0) -> Wei
     return WeightedSum(tf.reduce_sum(values * weights), tf.reduce_sum(weights), epsilon)
 
 
+def outputs_of(model: Model, batch: Batch, **arguments: Any) -> dict[str, tf.Tensor]:
+    """The outputs for what the model takes of a batch; `**arguments` are arguments of its `call`."""
+    return model({name: batch[name] for name in model.takes if name in batch}, **arguments)
+
+
 def mean(values: tf.Tensor) -> WeightedSum:
     """The plain mean of float32 `values`."""
     return weighted(values, tf.ones_like(values))

@@ -3,16 +3,15 @@
 import dataclasses
 import itertools
 import string
-from collections.abc import Iterable
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
 import sentencepiece
 
 from albert_tf.errors import InputError
-from albert_tf.files import open_file
 from albert_tf.tokenization.preprocessing import character_ranges, preprocess_text
-from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
+from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer, read_vocabulary_file
 
 UNDERLINE = "\u2581"  # stands for the space before a word
 SPECIAL_PIECES = SpecialPieces(pad="<pad>", unk="<unk>")  # of the original's models
@@ -77,12 +76,24 @@ class SentencePieceTokenizer(Tokenizer):
         """The model's protocol buffer."""
         return self._processor.serialized_model_proto()
 
+    def problem_of_accents(self) -> str | None:
+        """See `Tokenizer.problem_of_accents`."""
+        piece = next(filter(_has_mark, self.pieces), None)
+        if piece and not self.keep_accents:
+            return (
+                f"text loses its accents, though {self.source} has pieces with accents ({piece}): "
+                "--keep_accents keeps them"
+            )
+        if self.keep_accents and not piece and not any(map(self._processor.is_byte, range(self.vocab_size))):
+            return f"text keeps its accents, but no piece of {self.source} has one: such letters are unknown"
+        return None
+
     def preprocess(self, text: str) -> str:
         """What the model encodes; see `preprocess_text`."""
         return preprocess_text(text, self.do_lower_case, keep_accents=self.keep_accents)
 
-    def tokenize(self, text: str) -> list[str]:
-        """The pieces of a text; a character that the model does not know stays as it is."""
+    def _tokenize(self, text: str) -> list[str]:
+        """A character that the model does not know stays as it is."""
         text = self.preprocess(text)
         pieces = []
         ids = self._processor.encode(text, out_type=int)
@@ -93,14 +104,11 @@ class SentencePieceTokenizer(Tokenizer):
                 pieces.extend(self.pieces[part.id] for part in self._replaced.get(id, [_Part(id)]))
         return pieces
 
-    def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See `Tokenizer.encode_batch`."""
+    def _encode_batch(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         parts, lengths = self._parts_of(*self._model_ids(list(map(self.preprocess, texts))))
         return self.parts.ids[parts], lengths
 
-    def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
-        """See `Tokenizer.encode_with_offsets`."""
-        texts = list(texts)
+    def _encode_with_offsets(self, texts: list[str]) -> TokenizedTexts:
         prepared = list(map(self.preprocess, texts))
         ids, lengths = self._model_ids(prepared)
         sizes = self._sizes_of(ids, lengths, prepared)
@@ -194,9 +202,12 @@ def starts_word(piece: str) -> bool:
     )
 
 
+def _has_mark(piece: str) -> bool:
+    return not piece.isascii() and any(map(unicodedata.combining, unicodedata.normalize("NFD", piece)))
+
+
 def _load(model_file: str) -> sentencepiece.SentencePieceProcessor:
-    with open_file(model_file) as file:
-        model = file.read()
+    model = read_vocabulary_file(model_file)
     try:
         if not model:
             raise RuntimeError

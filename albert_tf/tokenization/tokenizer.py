@@ -3,12 +3,14 @@
 import abc
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from albert_tf.errors import InputError
+from albert_tf.files import open_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Tokenizer(abc.ABC):
     """
 
     do_lower_case: bool
+    keep_accents: bool
 
     def __init__(
         self, pieces: Sequence[str], special: SpecialPieces, source: str, starts_word: Callable[[str], bool]
@@ -72,15 +75,14 @@ class Tokenizer(abc.ABC):
         """The ids of padding, unknown, [CLS], [SEP] and [MASK]."""
         return self.pieces_to_ids(dataclasses.astuple(self.special))
 
-    @abc.abstractmethod
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text. A special piece that the text spells out is unknown, not special."""
+        return self._tokenize(_one_text(text))
 
-    @abc.abstractmethod
     def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of many texts, end to end, and the number of each text's ids; as in `TokenizedTexts`."""
+        return self._encode_batch(_many_texts(texts))
 
-    @abc.abstractmethod
     def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
         """What `encode_batch` gives, with the range of characters that each piece stands for.
 
@@ -89,6 +91,20 @@ class Tokenizer(abc.ABC):
         character. A character that became several pieces is in the range of each. What tokenization drops
         (marks, control characters) counts to the character before it; at the start of a word, to no piece.
         """
+        return self._encode_with_offsets(_many_texts(texts))
+
+    @abc.abstractmethod
+    def _tokenize(self, text: str) -> list[str]: ...
+
+    @abc.abstractmethod
+    def _encode_batch(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]: ...
+
+    @abc.abstractmethod
+    def _encode_with_offsets(self, texts: list[str]) -> TokenizedTexts: ...
+
+    def problem_of_accents(self) -> str | None:
+        """In words, if the pieces have accents that the text loses, or lack those that it keeps."""
+        return None
 
     def _end_to_end(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """What `encode_batch` gives for texts with these ids."""
@@ -97,12 +113,42 @@ class Tokenizer(abc.ABC):
 
     def encode(self, text: str) -> list[int]:
         """The ids of the pieces of a text; special pieces are not added."""
-        return self.encode_batch([text])[0].tolist()
+        return self._encode_batch([_one_text(text)])[0].tolist()
 
     def pieces_to_ids(self, pieces: Iterable[str]) -> list[int]:
         """The id of each piece, `unk_id` for one that is not in the vocabulary."""
-        return [self._ids.get(piece, self.unk_id) for piece in pieces]
+        return [self._ids.get(piece, self.unk_id) for piece in _many_texts(pieces)]
 
     def ids_to_pieces(self, ids: Iterable[int]) -> list[str]:
-        """The piece of each id."""
+        """The piece of each id; `InputError` for an id that the vocabulary lacks."""
+        ids = list(ids)
+        if wrong := [id for id in ids if not 0 <= id < self.vocab_size]:
+            raise InputError(f"{self.source} has the ids 0 to {self.vocab_size - 1}, not {wrong[0]}")
         return [self.pieces[id] for id in ids]
+
+
+def read_vocabulary_file(path: str) -> bytes:
+    """The content of the file of a vocabulary; `InputError` if it is a folder."""
+    if os.path.isdir(path):
+        names = sorted(name for name in os.listdir(path) if name.endswith((".model", ".txt")))
+        there = f" ({path} holds {', '.join(names)})" if names else ""
+        raise InputError(f"{path} is a folder; the file of a vocabulary is needed{there}")
+    with open_file(path) as file:
+        return file.read()
+
+
+def _one_text(text: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"a text must be str, not {type(text).__name__}: encode_batch takes a list of texts")
+    return text
+
+
+def _many_texts(texts: Iterable[str]) -> list[str]:
+    """The texts as a list; `InputError` for a single text, which Python takes for a list of letters."""
+    if isinstance(texts, str | bytes):
+        raise InputError(f"a list of texts is needed, not one text: [{texts!r:.40}]")
+    texts = list(texts)
+    if not all(isinstance(text, str) for text in texts):
+        kinds = {type(text).__name__ for text in texts} - {"str"}
+        raise InputError(f"each text must be str, not {', '.join(sorted(kinds))}")
+    return texts

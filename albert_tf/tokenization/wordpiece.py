@@ -5,14 +5,12 @@ import io
 import re
 import string
 import unicodedata
-from collections.abc import Iterable
 
 import numpy as np
 
 from albert_tf.errors import InputError
-from albert_tf.files import open_file
 from albert_tf.tokenization.preprocessing import ranges_of_widths
-from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer
+from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Tokenizer, read_vocabulary_file
 
 CONTINUATION = "##"
 SPECIAL_PIECES = SpecialPieces(pad="[PAD]", unk="[UNK]")
@@ -51,16 +49,13 @@ class WordPieceTokenizer(Tokenizer):
         self.keep_accents = keep_accents
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
 
-    def tokenize(self, text: str) -> list[str]:
-        """See `Tokenizer.tokenize`."""
+    def _tokenize(self, text: str) -> list[str]:
         return self.ids_to_pieces(self._encode(text)[0])
 
-    def encode_batch(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See `Tokenizer.encode_batch`."""
+    def _encode_batch(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         return self._end_to_end([self._encode(text)[0] for text in texts])
 
-    def encode_with_offsets(self, texts: Iterable[str]) -> TokenizedTexts:
-        """See `Tokenizer.encode_with_offsets`."""
+    def _encode_with_offsets(self, texts: list[str]) -> TokenizedTexts:
         columns = [(np.zeros(0, self.id_dtype), *np.zeros((2, 0), np.int32))]
         for text in texts:
             found, found_sizes = self._encode(text)
@@ -168,8 +163,7 @@ def _read_vocabulary(vocab_file: str) -> list[str]:
     """
     advice = "pass the SentencePiece .model as --spm_model_file"
     try:
-        with open_file(vocab_file) as file:
-            text = io.StringIO(file.read().decode("utf-8-sig"), newline=None).read()
+        text = io.StringIO(read_vocabulary_file(vocab_file).decode("utf-8-sig"), newline=None).read()
     except UnicodeDecodeError:
         raise InputError(
             f"{vocab_file} is not a text file with one piece a line (a SentencePiece model? {advice})"

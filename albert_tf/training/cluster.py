@@ -71,7 +71,8 @@ class Cluster:
         begin, said = time.monotonic(), 0.0
         with self._answering(to_come):
             while absent := to_greet | to_come:
-                to_greet -= {index for index in sorted(to_greet) if self._greet(index)}
+                left = max(begin + patience - time.monotonic(), _PAUSE)
+                to_greet -= {i for i in sorted(to_greet) if self._greet(i, min(left, _GREETS_WITHIN))}
                 waited = time.monotonic() - begin
                 names = ", ".join(self.names[index] for index in sorted(absent))
                 if waited > patience:
@@ -120,7 +121,7 @@ class Cluster:
                     with caller:
                         caller.settimeout(_ANSWER_WITHIN)
                         caller.sendall(self._greeting(self.index))
-                        to_come.discard(greetings.get(_line(caller)))
+                        to_come.discard(greetings.get(_line(caller, _ANSWER_WITHIN)))
 
         with self._listener() as listener:
             listener.settimeout(_PAUSE)
@@ -139,13 +140,13 @@ class Cluster:
                 "is a worker of an earlier run still there?"
             ) from None
 
-    def _greet(self, index: int) -> bool:
-        """Whether a worker greets back; raises `InputError` if it is not the worker that is listed there."""
+    def _greet(self, index: int, seconds: float) -> bool:
+        """Whether a worker greets back in so many seconds; `InputError` if it is not the listed one."""
         try:
             with socket.create_connection(_address(self.hosts[index]), _ANSWER_WITHIN) as connection:
-                connection.settimeout(_GREETS_WITHIN)  # a busy machine lets us connect long before it answers
                 connection.sendall(self._greeting(self.index))
-                answer = _line(connection)
+                # A busy machine lets us connect long before it answers.
+                answer = _line(connection, seconds)
         except OSError:
             return False
         if answer.startswith(b"albert_tf ") and answer != self._greeting(index):
@@ -222,6 +223,13 @@ def _address(host: str) -> tuple[str, int]:
     return name.strip("[]"), int(port)
 
 
-def _line(connection: socket.socket) -> bytes:
-    with connection.makefile("rb") as stream:
-        return stream.readline(100)
+def _line(connection: socket.socket, seconds: float) -> bytes:
+    """The line that arrives within so many seconds in all, up to 100 bytes; else `TimeoutError`."""
+    end, line = time.monotonic() + seconds, b""
+    while not line.endswith(b"\n") and len(line) < 100:
+        connection.settimeout(max(end - time.monotonic(), 1e-3))
+        more = connection.recv(1)  # and nothing of what may follow the line
+        if not more:
+            break
+        line += more
+    return line

@@ -88,6 +88,7 @@ def test_the_tokenizers_files_of_hugging_face_tell_the_casing(told_by, lower, ca
     ({}, {"type": "BertNormalizer", "lowercase": False, "strip_accents": None}, (False, False)),
     ({}, {"type": "BertNormalizer", "lowercase": True, "strip_accents": None}, (True, False)),
     ({}, {"type": "Sequence", "normalizers": []}, (False, True)),
+    ({"do_lower_case": True, "strip_accents": False}, None, (True, True)),  # BertTokenizer's
 ])  # fmt: skip
 def test_casing_and_accents_are_read_as_hugging_face_writes_them(settings, normalizer, expected, tmp_path):
     model = randomize(heads.build_model("encoder", tiny_config(), {}))
@@ -109,6 +110,31 @@ def test_accents_that_are_kept_are_told_by_every_format(tmp_path):
     steps = json.loads((tmp_path / "hf" / "tokenizer.json").read_text())["normalizer"]["normalizers"]
     assert [step["type"] for step in steps] == ["Lowercase"]
     assert assets_in(tmp_path / "hf").keep_accents is True
+
+
+@pytest.mark.parametrize("output_format", ["huggingface", "tf2"])
+def test_the_flag_gives_weights_their_accents(output_format, tmp_path, capsys):
+    start = source_of(tmp_path / "start", Assets(config=tiny_config(), spm_model_file=SPM_MODEL_FILE))
+    flags = {"input": start, "output": tmp_path / "out", "output_format": output_format}
+    assert run_script(convert_checkpoint.main, flags, "--keep_accents") == 0
+    assert "but no piece of" in capsys.readouterr().err  # of the tiny vocabulary has an accent
+    assert assets_in(tmp_path / "out").keep_accents is True
+
+
+@pytest.mark.parametrize(("known", "flag", "warning"), [
+    ({"keep_accents": True}, False, "made for text with accents, but --keep_accents=false is given"),
+    ({"keep_accents": False}, True, "made for text without accents, but --keep_accents=true is given"),
+    ({"do_lower_case": True}, True, "made for text without accents, but --keep_accents=true is given"),
+    ({"do_lower_case": True}, False, None),
+    ({}, True, None),
+    ({"keep_accents": True}, None, None),
+])  # fmt: skip
+def test_a_flag_that_contradicts_the_accents_of_weights_earns_a_warning(known, flag, warning):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assets = Assets(**known).overridden(keep_accents=flag)
+    assert [str(one.message) for one in caught] == ([f"the weights is {warning}"] if warning else [])
+    assert assets.keep_accents == (known.get("keep_accents") if flag is None else flag)
 
 
 @pytest.mark.parametrize("casing", [True, False])
@@ -326,6 +352,9 @@ def test_records_that_were_not_made_alike_are_named(tmp_path):
     c = records_with(tmp_path, "c", spm_model_file=SPM_MODEL_FILE, do_lower_case=False)
     with pytest.raises(InputError, match=f"{a} and {c} were not made alike: vocabulary"):
         Assets.of_records([a, c])
+    d = records_with(tmp_path, "d", vocab_file=VOCAB_FILE, do_lower_case=False, keep_accents=True)
+    with pytest.raises(InputError, match=f"{a} and {d} were not made alike: keep_accents is False and True"):
+        Assets.of_records([a, d])  # the description of a is of an earlier version, which had no such flag
 
 
 def test_a_vocabulary_of_records_that_is_gone_is_said_once_and_the_casing_kept(tmp_path):

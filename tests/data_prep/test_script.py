@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from albert_tf import testing
+from albert_tf.checkpoints.assets import Assets
 from albert_tf.data import record_checks, records
 from albert_tf.data.tfrecord import read_records
 from albert_tf.tokenization import load_tokenizer
 from data_prep.create_pretraining_data import main
+from data_prep.manifest import read_manifest
 from tests.support.data_prep_runs import WORDS, write_text
 
 
@@ -359,3 +361,12 @@ def test_real_text_with_the_released_vocabulary(shared_data, tmp_path):
     assert summary["unknown_share"] < 0.01
     assert summary["label_1_share"] == pytest.approx(0.5, abs=0.05)
     assert summary["masked_share"] == pytest.approx(0.15, abs=0.005)
+
+
+def test_records_with_accents_say_so_and_those_without_fit_earlier_work(tmp_path):
+    for name, keep in (("with", True), ("without", False)):
+        assert run(tmp_path, "--dupe_factor=1", f"--keep_accents={keep}", output=name) == 0
+        assert Assets.of_records([str(tmp_path / name)]).keep_accents is keep
+    keys = [read_manifest(str(tmp_path / name))["key"] for name in ("with", "without")]
+    assert keys[0].pop("keep_accents") is True
+    assert keys[0] == keys[1]  # as an earlier version has made it

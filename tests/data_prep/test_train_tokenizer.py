@@ -49,6 +49,22 @@ def test_cased_text_keeps_its_case(tmp_path):
     assert any(piece != piece.lower() for piece in pieces[13:])
 
 
+ACCENTED = "\u00e5 \u00e9 e a s \u00e5s \u00e9s es as " * 4
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_accents_are_in_the_vocabulary_if_asked_for(tmp_path, keep):
+    (tmp_path / "text.txt").write_text(f"{ACCENTED}\n" * 50)
+    arguments = ("--vocab_size=20", "--character_coverage=1", f"--keep_accents={keep}")
+    assert run(tmp_path, *arguments, text=str(tmp_path / "text.txt")) == 0
+    tokenizer = load_tokenizer(str(tmp_path / "vocab.model"), keep_accents=True)
+    assert (tokenizer.unk_id in tokenizer.encode("\u00e5s")) is not keep
+    # A warning stands where text and vocabulary do not fit each other, and only there.
+    for kept in (True, False):
+        loaded = load_tokenizer(str(tmp_path / "vocab.model"), keep_accents=kept)
+        assert (loaded.problem_of_accents() is None) is (kept is keep)
+
+
 def test_the_seed_decides_the_sample(tmp_path):
     text = write_text(tmp_path / "text.txt", lines=3000)
     for prefix, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -5,8 +5,10 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import tarfile
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -16,8 +18,11 @@ import run_squad
 from albert_tf import testing
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.sources import open_source
+from albert_tf.errors import InputError
 from albert_tf.export.hub.module import save_hub_module
+from albert_tf.fine_tuning.starting_point import open_starting_point
 from albert_tf.models.pretraining import AlbertForPreTraining
+from run_classifier import ClassifierOptions
 from tests.support.checkpoint_files import randomize, weights_of, write_hub_module
 from tests.support.classifier_runs import mrpc_flags, refusal, run
 from tests.support.glue_files import write_glue
@@ -163,6 +168,18 @@ def test_a_module_is_fetched_once_from_its_address(flags, server, tmp_path, caps
     assert "25 variables loaded" in capsys.readouterr().err
     os.remove(tmp_path / "served" / "albert.tar.gz")
     assert run(flags | {"output_dir": tmp_path / "again"}, "--do_train") == 0
+
+
+def test_a_module_that_does_not_come_to_an_end_is_not_waited_for(tmp_path, monkeypatch):
+    address = "http://127.0.0.1:9/albert.tar.gz"
+    monkeypatch.setattr("tensorflow_hub.resolve", lambda handle: time.sleep(2))  # a byte now and then
+    flags = {"output_dir": str(tmp_path), "albert_hub_module_handle": address, "do_train": True}
+    options = ClassifierOptions(task_name="mrpc", data_dir="glue", **flags)
+    message = (
+        f"{address} could not be fetched (it was not here within 0.1 s): give the folder of a downloaded"
+    )
+    with pytest.raises(InputError, match=re.escape(message)), open_starting_point(options, patience=0.1):
+        pass
 
 
 @pytest.mark.parametrize(("address", "reason"), [

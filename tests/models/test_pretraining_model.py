@@ -12,10 +12,13 @@ from tests.support.goldens import GOLDENS, TOLERANCE, config_of, fill_variables,
 GOLDEN = GOLDENS["pretraining"]
 
 
+def positioned() -> dict[str, tf.Tensor]:
+    return inputs() | {"masked_lm_positions": tf.constant(GOLDEN["labels"]["masked_lm_positions"])}
+
+
 def batch() -> dict[str, tf.Tensor]:
     labels = GOLDEN["labels"]
-    return inputs() | {
-        "masked_lm_positions": tf.constant(labels["masked_lm_positions"]),
+    return positioned() | {
         "masked_lm_ids": tf.constant(labels["masked_lm_ids"]),
         "masked_lm_weights": tf.constant(labels["masked_lm_weights"]),
         "next_sentence_labels": tf.reshape(tf.constant(labels["next_sentence_labels"]), [-1]),
@@ -36,7 +39,7 @@ def losses(model) -> dict[str, tf.Tensor]:
 
 
 def test_log_probabilities_equal_the_original(model):
-    outputs, golden = model(batch()), GOLDEN["outputs"]
+    outputs, golden = model(positioned()), GOLDEN["outputs"]
     mlm = tf.nn.log_softmax(tf.reshape(outputs["mlm_logits"], [6, -1]))
     np.testing.assert_allclose(mlm, golden["masked_lm_log_probs"], atol=TOLERANCE)
     sop = tf.nn.log_softmax(outputs["sop_logits"])
@@ -67,7 +70,7 @@ def test_without_positions_every_position_is_predicted(model):
     everywhere = model(inputs())["mlm_logits"]
     assert everywhere.shape == [2, 6, 11]
     picked = tf.gather(everywhere, batch()["masked_lm_positions"], batch_dims=1)
-    np.testing.assert_allclose(model(batch())["mlm_logits"], picked, atol=1e-5)
+    np.testing.assert_allclose(model(positioned())["mlm_logits"], picked, atol=1e-5)
 
 
 @pytest.mark.parametrize("sharing", ["all", "none"])
@@ -76,7 +79,7 @@ def test_gradients_reach_every_variable(sharing):
     tf_keras.utils.set_random_seed(1)
     model = AlbertForPreTraining(config)
     with tf.GradientTape() as tape:
-        outputs = model(batch(), training=True)
+        outputs = model(positioned(), training=True)
         loss = tf.reduce_sum(outputs["mlm_logits"] ** 2) + tf.reduce_sum(outputs["sop_logits"] ** 2)
     gradients = tape.gradient(loss, model.trainable_variables)
     unreached = [
@@ -91,12 +94,12 @@ def test_gradients_reach_every_variable(sharing):
 
 @pytest.mark.parametrize("suffix", [".keras", ""])
 def test_saved_and_reloaded_it_predicts_the_same(model, tmp_path, suffix):
-    expected = model(batch())
+    expected = model(positioned())
     path = str(tmp_path / f"model{suffix}")
     model.save(path)
     reloaded = tf_keras.models.load_model(path)
     assert reloaded.config == model.config
-    for name, value in reloaded(batch()).items():
+    for name, value in reloaded(positioned()).items():
         np.testing.assert_array_equal(value, expected[name])
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from albert_tf.tokenization import preprocess_text
+from albert_tf.tokenization.wordpiece import lower_case
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,20 @@ def test_accents_go_from_cased_text_too():
 def test_accents_stay_if_asked_for(text):
     assert preprocess_text(f" {text}\t", lower=False, keep_accents=True) == text
     assert preprocess_text(text, keep_accents=True) == text.lower()
+
+
+# The table of docs/pretraining_data.md: SentencePiece and WordPiece without accents, and both with them.
+@pytest.mark.parametrize(("text", "sentencepiece", "wordpiece", "kept"), [
+    ("S\u00e5", "sa", "sa", "s\u00e5"),
+    ("na\u00efve caf\u00e9", "naive cafe", "naive cafe", "na\u00efve caf\u00e9"),
+    ("\u304c", "\u304b", "\u304b", "\u304c"),
+    ("\u0928\u092e\u0938\u094d\u0924\u0947", "\u0928\u092e\u0938\u0924\u0947", "\u0928\u092e\u0938\u0924",
+     "\u0928\u092e\u0938\u094d\u0924\u0947"),
+    ("\u0451", "\u0435", "\u0435", "\u0451"),
+])  # fmt: skip
+def test_marks_go_as_in_the_original_and_stay_if_asked_for(text, sentencepiece, wordpiece, kept):
+    assert (preprocess_text(text), lower_case(text, keep_accents=False)) == (sentencepiece, wordpiece)
+    assert (preprocess_text(text, keep_accents=True), lower_case(text, keep_accents=True)) == (kept, kept)
 
 
 def test_tokenization_does_not_import_tensorflow():

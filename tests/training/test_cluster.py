@@ -1,8 +1,10 @@
 """The workers of a cluster: who lists them, how they meet, and what they say about each other."""
 
+import contextlib
 import json
 import socket
 import threading
+import time
 
 import pytest
 
@@ -73,6 +75,22 @@ def test_a_stranger_is_not_taken_for_a_worker():
         with connection:
             connection.sendall(b"\0\0\x18\4\n")  # as a gRPC server of an earlier run does
     thread.join()
+    assert "no answer from worker 1" in problems[0]
+
+
+def test_a_stranger_that_never_ends_its_line_does_not_keep_workers_waiting():
+    first, second = clusters(2)
+    begin = time.monotonic()
+    with socket.create_server(("localhost", int(second.hosts[1].split(":")[1]))) as stranger:
+        problems = {}
+        thread = meet(first, problems)
+        connection, _ = stranger.accept()
+        with connection, contextlib.suppress(OSError):
+            while thread.is_alive() and time.monotonic() < begin + 10:
+                connection.sendall(b"a")
+                time.sleep(0.05)
+    thread.join()
+    assert time.monotonic() - begin < 5
     assert "no answer from worker 1" in problems[0]
 
 

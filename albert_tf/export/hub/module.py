@@ -163,13 +163,15 @@ def save_hub_preprocessing(path: str, tokenizer: Tokenizer, seq_length: int) -> 
 
     @tf.function(autograph=False)
     def pack(inputs, seq_length=seq_length):
-        return BertPackInputs.bert_pack_inputs(inputs, seq_length, **special)
+        texts = inputs if isinstance(inputs, list | tuple) else [inputs]
+        return BertPackInputs.bert_pack_inputs(texts, seq_length, **special)
 
-    # One text or a pair; a text is a row of pieces, or a row of words that are rows of pieces.
+    # One text, in a list or not, or a pair; a text is a row of pieces, or of words that are rows of pieces.
+    # Of a list of one tensor, Keras leaves the tensor alone when it loads a model.
     for ragged_rank in (1, 2):
         pieces = tf.RaggedTensorSpec([None] * (ragged_rank + 1), tf.int32, ragged_rank)
-        for segments in (1, 2):
-            pack.get_concrete_function([pieces] * segments, seq_length=tf.TensorSpec([], tf.int32))
+        for texts in (pieces, [pieces], [pieces, pieces]):
+            pack.get_concrete_function(texts, seq_length=tf.TensorSpec([], tf.int32))
 
     @tf.function(input_signature=[_TEXTS], autograph=False)
     def preprocess(sentences):

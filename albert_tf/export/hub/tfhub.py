@@ -31,7 +31,8 @@ class HubExport:
       checkpoint_name: of a checkpoint in that folder; default: the best if there is one, else the newest.
       export_path: the folder of the module.
       preprocessing_export_path: that of the preprocessing module; default: `export_path` + "_preprocess".
-      albert_config_file, spm_model_file, vocab_file, do_lower_case: override what belongs to the weights.
+      albert_config_file, spm_model_file, vocab_file, do_lower_case, keep_accents: override what belongs to
+        the weights.
       max_seq_length: of the preprocessing module's outputs; default: 128, or what the model can take.
       overwrite: whether modules that exist are replaced.
     """
@@ -44,6 +45,7 @@ class HubExport:
     spm_model_file: str | None = None
     vocab_file: str | None = None
     do_lower_case: bool | None = None
+    keep_accents: bool | None = None
     max_seq_length: int | None = None
     overwrite: bool = False
 
@@ -82,7 +84,7 @@ def export_to_tfhub(export: HubExport) -> HubExported:
         if export.checkpoint_name:
             weights = os.path.join(weights, export.checkpoint_name)
         source = stack.enter_context(open_source(weights))
-        names = ("albert_config_file", "spm_model_file", "vocab_file", "do_lower_case")
+        names = ("albert_config_file", "spm_model_file", "vocab_file", "do_lower_case", "keep_accents")
         assets = source.assets.overridden(**{name: getattr(export, name) for name in names})
         config = assets.needed_config()
         tokenizer = assets.tokenizer()

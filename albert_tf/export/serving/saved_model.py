@@ -17,7 +17,7 @@ from albert_tf.export.serving.served_classes import ServedClassification, Served
 from albert_tf.export.serving.served_model import ServedModel, Signature
 from albert_tf.export.serving.served_pretraining import ServedPretraining
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.files import folder_appears_when_complete, write_json
+from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folder, write_json
 from albert_tf.models.heads import of_exported
 from albert_tf.serving.grpc_transport import signatures_of
 
@@ -35,18 +35,15 @@ def write_saved_model(
       served: made of `trained`.
       trained: gives the assets.
       export_dir: the folder of all versions.
-      version: a number; by default the one after the largest that is there.
+      version: a number; by default the one after the largest that is there when the export is complete.
 
     Raises:
       InputError: the version exists, or the folder cannot be written.
     """
-    there = []
-    if os.path.isdir(export_dir):
-        there = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
-    if version in there:
-        raise InputError(f"{export_dir}/{version} exists: give another --version, or none for the next")
-    target = os.path.join(export_dir, str(version or max(there, default=0) + 1))
-    with folder_appears_when_complete(target) as folder:
+    target = _free_version(export_dir, version)
+    if problem := problem_for_tensorflow(target):
+        raise InputError(problem)
+    with temporary_folder(target) as folder:
         signatures = served.signatures()
         functions = {
             name: tf.function(signature.function, autograph=False).get_concrete_function(
@@ -62,7 +59,18 @@ def write_saved_model(
             if content is not None:
                 write_json(os.path.join(assets, name), content)
         write_warmup_requests(os.path.join(folder, "assets.extra"), signatures)
+        while not move_folder(folder, target):  # another export has taken it meanwhile
+            target = _free_version(export_dir, version)
     return target
+
+
+def _free_version(export_dir: str, version: int | None) -> str:
+    """The folder of that version, or of the one after the largest; `InputError` if it exists."""
+    names = os.listdir(export_dir) if os.path.isdir(export_dir) else []
+    there = [int(name) for name in names if name.isdecimal()]
+    if version in there:
+        raise InputError(f"{export_dir}/{version} exists: give another --version, or none for the next")
+    return os.path.join(export_dir, str(version or max(there, default=0) + 1))
 
 
 def describe(folder: str) -> str:

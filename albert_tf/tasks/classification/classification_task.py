@@ -16,7 +16,7 @@ from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.tasks import benchmark
 from albert_tf.tasks.benchmark import BenchmarkTask, Outputs, Parts
 from albert_tf.tasks.classification.text_examples import Examples, TextTask
-from albert_tf.tasks.task import Batch, Measures, Model, Seed, mean
+from albert_tf.tasks.task import Batch, Measures, Model, Seed, mean, outputs_of
 
 HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}  # tasks that are judged with the head of another
 
@@ -54,7 +54,7 @@ class ClassificationTask(BenchmarkTask):
         """Loss, and accuracy if there are classes, over the examples of a batch."""
         if not self.text_task.is_score:
             return super().measure(model, batch, training, dropout_seed)
-        scores = model(batch, training=training, dropout_seed=dropout_seed)["logits"][:, 0]
+        scores = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)["logits"][:, 0]
         return {"squared_error": mean((scores - batch["label_ids"]) ** 2)}
 
     def results_by_part(self, split: str, outputs: Outputs) -> Parts:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from albert_tf.tasks.task import Batch, Measures, Model, Seed, correct, mean, nll
+from albert_tf.tasks.task import Batch, Measures, Model, Seed, correct, mean, nll, outputs_of
 
 _NEVER = -1e30  # the score of a span that cannot be
 
@@ -17,7 +17,7 @@ def measure_v1(
     The model is an `AlbertForQuestionAnswering`; the batch has `label_ids` int32 `[batch, 3]` as in
     `WindowFeatures`. If the softmax includes padding, as in the original, the result depends on its amount.
     """
-    outputs = model(batch, training=training, dropout_seed=dropout_seed)
+    outputs = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)
     logits = [outputs["start_logits"], outputs["end_logits"]]
     if not with_padding:
         logits = [tf.where(batch["input_mask"] > 0, values, _NEVER) for values in logits]
@@ -32,7 +32,7 @@ def measure_v2(model: Model, batch: Batch, training: bool, dropout_seed: Seed) -
     """
     starts, ends, is_impossible = tf.unstack(batch["label_ids"], axis=1)
     inputs = {**batch, "p_mask": p_mask(batch), "start_positions": starts}
-    outputs = model(inputs, training=training, dropout_seed=dropout_seed)
+    outputs = outputs_of(model, inputs, training=training, dropout_seed=dropout_seed)
     spans = _span_measures([starts, ends], [outputs["start_log_probs"], outputs["end_log_probs"]])
     null = outputs["cls_logits"]
     losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(is_impossible, tf.float32), null)
@@ -44,7 +44,7 @@ def measure_v2(model: Model, batch: Batch, training: bool, dropout_seed: Seed) -
 
 def beam(model: Model, batch: Batch) -> dict[str, tf.Tensor]:
     """The beam of the model in the context, and whether there is an answer."""
-    return model({**batch, "p_mask": p_mask(batch)}, training=False)
+    return outputs_of(model, {**batch, "p_mask": p_mask(batch)}, training=False)
 
 
 def best_spans_v1(outputs: Batch, batch: Batch, n_best_size: int) -> dict[str, tf.Tensor]:

@@ -35,7 +35,7 @@ from albert_tf.tasks.squad.results import Results, results_v1, results_v2
 from albert_tf.tasks.squad.scoring import apply_threshold, question_scores, totals_v2
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2, measure_v1, measure_v2
 from albert_tf.tasks.squad.windows import WindowFeatures, check_lengths, window_features
-from albert_tf.tasks.task import Batch, Measures, Model, Seed
+from albert_tf.tasks.task import Batch, Measures, Model, Seed, outputs_of
 
 NAMES = {"1.1": "squad_v1", "2.0": "squad_v2"}
 VERSIONS = {name: version for version, name in NAMES.items()}
@@ -122,7 +122,7 @@ class SquadTask(BenchmarkTask):
     def outputs(self, model: Model, batch: Batch) -> dict[str, tf.Tensor]:
         """The best spans of each window, as `find_answers` takes them, and `example_index`."""
         if self.version == "1.1":
-            spans = best_spans_v1(model(batch, training=False), batch, self.settings.n_best_size)
+            spans = best_spans_v1(outputs_of(model, batch, training=False), batch, self.settings.n_best_size)
         else:
             spans = best_spans_v2(beam(model, batch), *self._beam)
         return spans | {"example_index": batch["example_index"]}

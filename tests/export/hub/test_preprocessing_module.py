@@ -85,6 +85,20 @@ def test_words_of_pieces_are_packed_as_pieces(saved):
     )
 
 
+@pytest.mark.parametrize("saved", ["sentencepiece"], indirect=True)
+def test_a_model_of_one_text_is_saved_and_loaded(saved, tmp_path):
+    tokenizer, module = saved
+    texts = ["The boats, walking on the river", "in 2009,"]
+    text = tf_keras.layers.Input([], dtype=tf.string)
+    pack = hub.KerasLayer(module.bert_pack_inputs, arguments={"seq_length": 8})
+    model = tf_keras.Model(text, pack(hub.KerasLayer(module.tokenize)(text)))
+    model.save(str(tmp_path / "model"))
+    for one in (model, tf_keras.models.load_model(str(tmp_path / "model"))):
+        assert_same(one(tf.constant(texts)), expected(tokenizer, (texts,), 8))
+    pieces = module.tokenize(tf.constant(texts))
+    assert_same(module.bert_pack_inputs(pieces), module.bert_pack_inputs([pieces]))
+
+
 def test_in_keras_and_in_a_pipeline(saved):
     tokenizer, module = saved
     texts = ["The boats, walking on the river", "in 2009,"]

@@ -324,6 +324,25 @@ def test_versions_are_counted_and_none_is_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8"]
 
 
+@pytest.mark.parametrize("version", [None, 1])
+def test_two_exports_at_once_get_a_version_each(version, tmp_path):
+    trained = trained_model("encoder")
+
+    class Served(tf.Module):
+        def signatures(self):  # another export begins and ends while this one is at work
+            (tmp_path / "1").mkdir()
+            (tmp_path / "1" / "saved_model.pb").write_text("of the other export")
+            return {}
+
+    if version:
+        with pytest.raises(InputError, match="/1 exists: give another --version"):
+            write_saved_model(Served(), trained, str(tmp_path), version)
+    else:
+        assert write_saved_model(Served(), trained, str(tmp_path)) == str(tmp_path / "2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["1"] if version else ["1", "2"])
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "of the other export"
+
+
 def test_a_failed_export_leaves_nothing(tmp_path):
     trained = trained_model("encoder")
     served = serve(trained, {})
