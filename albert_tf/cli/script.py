@@ -47,7 +47,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                 with (
                     contextlib.redirect_stdout(_Escaped(sys.stdout)),
                     _warnings_as_lines(name, options.verbosity),
-                    _interrupted_by_sigterm(),
+                    _signals_interrupt(),
                 ):
                     flags.warn_of_former_flags(options)
                     _check_inputs(options)
@@ -118,16 +118,32 @@ def _warnings_as_lines(name: str, verbosity: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM do what Ctrl-C does, so that a run can save before its machine is taken away."""
+def _signals_interrupt() -> Iterator[None]:
+    """Lets SIGTERM do what Ctrl-C does, so that a run can save before its machine is taken away.
+
+    If a signal comes while TensorFlow calls Python, TensorFlow may make another error of it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals: list[int] = []
+
+    def note(number: int, _) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, note)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, note)
     try:
         yield
+    except Exception:
+        if signals:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fail(name: str, message: str, status: int) -> int:

@@ -121,8 +121,9 @@ class Workers:
         """Yields a function to call after each step, so that no Ctrl-C or SIGTERM is lost.
 
         In one process a signal raises `KeyboardInterrupt` at once. TensorFlow may swallow it while it traces
-        a function; then the call after the step raises it again. In a cluster, all workers raise it after the
-        same step if one of them got a signal; a second signal raises it at once.
+        a function, or make another error of it; then the call after the step, or the end of the block, raises
+        it again. In a cluster, all workers raise it after the same step if one of them got a signal; a second
+        signal raises it at once.
         """
         if self.is_alone and threading.current_thread() is not threading.main_thread():
             yield lambda: None
@@ -141,6 +142,10 @@ class Workers:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield check
+        except Exception:
+            if signals and self.is_alone:
+                raise KeyboardInterrupt from None
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

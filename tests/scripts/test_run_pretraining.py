@@ -23,6 +23,7 @@ from albert_tf.data.records import RecordWriter, serialize_examples
 from albert_tf.errors import InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
+from albert_tf.training.scalars import training_losses
 from data_prep import create_pretraining_data
 from tests.support.checkpoint_files import assert_same_weights, weights_of
 from tests.support.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
@@ -317,17 +318,17 @@ def test_interrupted_run_saves_and_continues(flags, tmp_path, capsys, kill):
     command = [sys.executable, str(ROOT / "run_pretraining.py"), *(f"--{n}={v}" for n, v in flags.items())]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    events = tmp_path / "model"
-    while process.poll() is None and not any(path.stat().st_size > 1000 for path in events.glob("events*")):
+    folder = tmp_path / "model"
+    while process.poll() is None and not training_losses(str(folder)):
         time.sleep(0.1)
     process.send_signal(kill)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    [saved] = events.glob("model.ckpt-*.index")
+    [saved] = folder.glob("model.ckpt-*.index")
     step = int(saved.name.removeprefix("model.ckpt-").removesuffix(".index"))
     assert step >= 100
     assert run({**flags, "num_train_steps": str(step + 1)}, "--allow_changed_flags") == 0
-    assert f"continues from  {events / f'model.ckpt-{step}'}, step {step}" in capsys.readouterr().err
+    assert f"continues from  {folder / f'model.ckpt-{step}'}, step {step}" in capsys.readouterr().err
 
 
 def test_empty_and_foreign_records_are_named(flags, tmp_path, capsys):

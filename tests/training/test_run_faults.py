@@ -1,5 +1,6 @@
 """A run copes with torn checkpoints, a full disk, two runs in one folder, and other flags."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -249,3 +250,18 @@ def test_a_signal_that_tensorflow_swallows_ends_the_run_after_the_step():
         with pytest.raises(KeyboardInterrupt):
             check_interrupted()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def run_as_tensorflow_does(message: str, sends_signal: bool) -> None:
+    with Workers().interruptible():
+        if sends_signal:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError(message)
+
+
+def test_an_error_that_tensorflow_makes_of_a_signal_is_an_interruption():
+    with pytest.raises(KeyboardInterrupt):
+        run_as_tensorflow_does("The two structures don't have the same nested structure.", True)
+    with pytest.raises(ValueError, match="of its own"):
+        run_as_tensorflow_does("of its own", False)
