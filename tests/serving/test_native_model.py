@@ -65,9 +65,9 @@ def bad_requests(specs, valid):
         yield valid | {others[0]: np.repeat(valid[others[0]], 2, axis=0)}, "differ in their number of rows"
     if "input_ids" in specs:
         ids = valid["input_ids"]
-        yield valid | {"input_ids": ids + 1000}, "is not in"
-        yield valid | {"input_ids": -1 - ids}, "is not in"
-        yield valid | {"segment_ids": ids * 0 + 2}, "is not in"
+        yield valid | {"input_ids": ids + 1000}, "input_ids must be from 0 to"
+        yield valid | {"input_ids": -1 - ids}, "input_ids must be from 0 to"
+        yield valid | {"segment_ids": ids * 0 + 2}, "segment_ids must be from 0 to 1"
         yield valid | {"input_mask": ids[..., :-1]}, "input_mask has not the shape of input_ids"
         yield {name: np.tile(values, 60) for name, values in valid.items()}, "longer than the 24 positions"
         yield {name: values[..., :0] for name, values in valid.items()}, "sequences of no pieces"
