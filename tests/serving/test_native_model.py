@@ -68,6 +68,7 @@ def bad_requests(specs, valid):
         yield valid | {"input_ids": ids + 1000}, "input_ids must be from 0 to"
         yield valid | {"input_ids": -1 - ids}, "input_ids must be from 0 to"
         yield valid | {"segment_ids": ids * 0 + 2}, "segment_ids must be from 0 to 1"
+        yield valid | {"input_mask": ids * 0 + 2}, "input_mask must be from 0 to 1"
         yield valid | {"input_mask": ids[..., :-1]}, "input_mask has not the shape of input_ids"
         yield {name: np.tile(values, 60) for name, values in valid.items()}, "longer than the 24 positions"
         yield {name: values[..., :0] for name, values in valid.items()}, "sequences of no pieces"
