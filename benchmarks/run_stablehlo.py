@@ -20,7 +20,7 @@ import numpy as np
 MODULE, STEP, NUMBERS = "module.vhlo", "step.json", "numbers.npz"
 _COLUMNS = (
     *("step", "products in", "first loss", "from TensorFlow", "ms a step", "tokens/s", "TFLOP/s"),
-    *("of a large product", "memory GB", "compiled in s"),
+    *("of a large product", "planned GB", "peak GB", "compiled in s"),
 )
 # By the precision of the products: a larger difference from TensorFlow is no rounding.
 _TOLERANCES = {"float32": 1e-4, "tensor float32": 3e-2, "bfloat16": 1e-1, "float16": 5e-2}
@@ -109,19 +109,20 @@ class Step:
         return np.asarray(self.arguments[names.index(name)])
 
     def numbers(self) -> dict[str, np.ndarray]:
-        """The numbers of the first steps, which TensorFlow's are compared with; leaves the step at their end."""
+        """What TensorFlow's numbers of the first steps are compared with; leaves the step at their end."""
         losses, norms = [], []
         for _ in range(self.about["checked_steps"]):
             self.run()
             losses.append(self.value("loss"))
             norms.append(np.linalg.norm(self.value("norms")))
-        return {"losses": np.array(losses), "gradient norms": np.array(norms)} | digest(
-            self.about, self.arguments
-        )
+        found = {"losses": np.array(losses), "gradient norms": np.array(norms)}
+        return found | digest(self.about, self.arguments) if self.expected() else found
 
     def expected(self) -> dict[str, np.ndarray]:
         """TensorFlow's numbers of the first steps; empty if they were not exported."""
-        return {name.removeprefix("expected "): x for name, x in self.stored.items() if name[:9] == "expected "}
+        return {
+            name.removeprefix("expected "): x for name, x in self.stored.items() if name[:9] == "expected "
+        }
 
     def seconds(self) -> list[float]:
         """Seconds of a step, in each of some rounds, of which the first one is left out."""
@@ -137,15 +138,17 @@ class Step:
                 steps, measured = 2 * steps, []
         return measured[1:]
 
-    def memory(self) -> int:
-        """Bytes of arguments, results and what lies between them, as the compiler planned."""
+    def memory(self) -> tuple[int, int | None]:
+        """Bytes that the compiler planned, and the most that the device held if it counts them."""
         sizes = self._executable.get_compiled_memory_stats()
         both = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
-        return both + sizes.temp_size_in_bytes
+        counted = self.device.memory_stats() or {}
+        return both + sizes.temp_size_in_bytes, counted.get("peak_bytes_in_use")
 
 
 def _compile(serialized: bytes, device: Any, highest: bool) -> Any:
-    from jaxlib import _jax
+    from jax.extend.backend import get_compile_options
+    from jaxlib import xla_client
     from jaxlib.mlir import ir
     from jaxlib.mlir.dialects import stablehlo
 
@@ -161,8 +164,9 @@ def _compile(serialized: bytes, device: Any, highest: bool) -> Any:
                 return ir.WalkResult.ADVANCE
 
             module.operation.walk(demand)
-        options = _jax.CompileOptions()
-        return device.client.compile_and_load(module, _jax.DeviceList((device,)), options)
+        devices = xla_client.DeviceList((device,))
+        options = get_compile_options(num_replicas=1, num_partitions=1, device_assignment=[[device.id]])
+        return device.client.compile_and_load(module, devices, options)
 
 
 def _products_in(about: Mapping[str, Any], platform: str, highest: bool) -> str:
@@ -208,6 +212,7 @@ def measure(folder: str, platform: str | None, highest: bool) -> tuple[dict[str,
     seconds = statistics.median(times := step.seconds())
     last_loss = float(step.value("loss"))
     is_right = bool(largest <= _TOLERANCES[products_in] and last_loss < found["losses"][0])
+    planned, peak = step.memory()
     flops = about["flops"] / seconds
     shown = (
         about["title"],
@@ -218,10 +223,13 @@ def measure(folder: str, platform: str | None, highest: bool) -> tuple[dict[str,
         f"{about['tokens'] / seconds:,.0f}",
         f"{flops / 1e12:.2f}",
         f"{flops / _peak(device, products_in):.0%}",
-        f"{step.memory() / 1e9:.2f}",
+        f"{planned / 1e9:.2f}",
+        f"{peak / 1e9:.2f}" if peak else "",
         f"{step.seconds_to_compile:.1f}",
     )
-    measured_by = f"{device.device_kind}, jax {jax.__version__} ({device.client.platform_version.splitlines()[0]})"
+    measured_by = (
+        f"{device.device_kind}, jax {jax.__version__} ({device.client.platform_version.splitlines()[0]})"
+    )
     return dict(zip(_COLUMNS, shown, strict=True)), measured_by, is_right
 
 
