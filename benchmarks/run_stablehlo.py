@@ -1,4 +1,4 @@
-"""Runs training steps that `benchmarks.stablehlo` exported, with JAX's runtime: checks their numbers, times them.
+"""Checks and times training steps that `benchmarks.stablehlo` exported, with JAX's runtime.
 
 It needs jax and numpy, and neither TensorFlow nor albert_tf: this file and the folders can be copied alone.
 
@@ -29,7 +29,7 @@ _ROUNDS, _ROUND_SECONDS = 7, 0.5
 
 
 def make_arguments(step: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """The step's first arguments: stored numbers, constants, and normal numbers that only the seed decides."""
+    """The step's first arguments: stored numbers, constants, and normal numbers made from the seed."""
     arguments = []
     for number, argument in enumerate(step["arguments"]):
         if "normal" in argument:
@@ -120,9 +120,8 @@ class Step:
 
     def expected(self) -> dict[str, np.ndarray]:
         """TensorFlow's numbers of the first steps; empty if they were not exported."""
-        return {
-            name.removeprefix("expected "): x for name, x in self.stored.items() if name[:9] == "expected "
-        }
+        named = [(name.removeprefix("expected "), name) for name in self.stored]
+        return {short: self.stored[name] for short, name in named if short != name}
 
     def seconds(self) -> list[float]:
         """Seconds of a step, in each of some rounds, of which the first one is left out."""
@@ -227,9 +226,8 @@ def measure(folder: str, platform: str | None, highest: bool) -> tuple[dict[str,
         f"{peak / 1e9:.2f}" if peak else "",
         f"{step.seconds_to_compile:.1f}",
     )
-    measured_by = (
-        f"{device.device_kind}, jax {jax.__version__} ({device.client.platform_version.splitlines()[0]})"
-    )
+    version = device.client.platform_version.splitlines()[0]
+    measured_by = f"{device.device_kind}, jax {jax.__version__} ({version})"
     return dict(zip(_COLUMNS, shown, strict=True)), measured_by, is_right
 
 

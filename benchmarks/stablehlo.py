@@ -1,4 +1,4 @@
-"""Exports a compiled training step as StableHLO, for every runtime that knows it: `run_stablehlo.py` uses JAX's.
+"""Exports a compiled training step as StableHLO, for any runtime that knows it; see `run_stablehlo.py`.
 
 Run: python -m benchmarks.stablehlo --preset=base_v2 --batch_size=8 --max_seq_length=128 --output_dir=step
 """
@@ -24,10 +24,10 @@ _MOST_STORED = 128  # numbers of a variable; larger ones are made from the seed
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions(StepOptions):
-    """Writes a training step: its module, its arguments, and what TensorFlow without XLA finds in some steps."""
+    """Writes a training step: its module, its arguments, and the numbers that TensorFlow finds."""
 
     output_dir: str = option(help="folder for the step")
-    checked_steps: int = option(3, at_least=0, help="steps whose numbers TensorFlow finds, too; 0 for none")
+    checked_steps: int = option(3, at_least=0, help="steps that TensorFlow runs, too, without XLA")
 
 
 @script(ExportOptions)
@@ -84,7 +84,7 @@ def _variables(trainer: Any, concrete: Any) -> dict[str, Any]:
 def _describe(
     trainer: Any, batch: Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """What `make_arguments` needs to know: a description of each argument, and the numbers that it cannot make."""
+    """What `make_arguments` needs: a description of each argument, and numbers that it cannot make."""
     weights = {id(variable) for variable in trainer.model.trainable_variables}
     arguments, stored = [], {}
     for number, (name, tensor) in enumerate(inputs.items()):

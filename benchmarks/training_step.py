@@ -1,4 +1,4 @@
-"""Training steps to measure: a trainer of a released size with a random batch, and the operations of its step."""
+"""Training steps to measure: a trainer of a released size, its random batch, and the work of its step."""
 
 import dataclasses
 from typing import Any
