@@ -209,8 +209,7 @@ def measure(folder: str, platform: str | None, highest: bool) -> tuple[dict[str,
         print(f"{about['title']}, products in {products_in}: {details}", file=sys.stderr, flush=True)
     largest = max(apart.values()) if expected else 0.0
     seconds = statistics.median(times := step.seconds())
-    last_loss = float(step.value("loss"))
-    is_right = bool(largest <= _TOLERANCES[products_in] and last_loss < found["losses"][0])
+    is_right = bool(largest <= _TOLERANCES[products_in] and step.value("first_bad_step") < 0)
     planned, peak = step.memory()
     flops = about["flops"] / seconds
     shown = (

@@ -27,6 +27,7 @@ class ExportOptions(StepOptions):
     """Writes a training step: its module, its arguments, and the numbers that TensorFlow finds."""
 
     output_dir: str = option(help="folder for the step")
+    overwrite: bool = option(False, help="replace what is in output_dir")
     checked_steps: int = option(3, at_least=0, help="steps that TensorFlow runs, too, without XLA")
 
 
@@ -54,7 +55,7 @@ def main(options: ExportOptions) -> None:
     }
     if options.checked_steps:
         stored |= _tensorflows_numbers(about, stored, trainer, batch, inputs)
-    with folder_appears_when_complete(options.output_dir) as folder:
+    with folder_appears_when_complete(options.output_dir, options.overwrite) as folder:
         with write_bytes(os.path.join(folder, MODULE)) as file:
             file.write(module)
         write_json(os.path.join(folder, STEP), about)
