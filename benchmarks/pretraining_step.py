@@ -1,4 +1,4 @@
-"""Measures a pretraining step, with oneDNN on and off in turn, against the fastest matmul of the machine.
+"""Measures a training step, with oneDNN or XLA on and off in turn, against the fastest matmul of the machine.
 
 Run: python -m benchmarks.pretraining_step --preset=base_v2 --batch_size=8 --max_seq_length=128
 """
@@ -44,19 +44,10 @@ def main(options: BenchmarkOptions) -> None:
     rows = {name: [] for name in settings}
     for _ in range(options.rounds):
         for name, (one_dnn, more) in settings.items():
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.pretraining_step",
-                *sys.argv[1:],
-                *more,
-                "--measure_one",
-            ]
+            command = [sys.executable, "-m", "benchmarks.pretraining_step", "--measure_one"]
+            environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": one_dnn}
             output = subprocess.run(
-                command,
-                env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": one_dnn},
-                check=True,
-                stdout=subprocess.PIPE,
+                [*command, *sys.argv[1:], *more], env=environment, check=True, stdout=subprocess.PIPE
             )
             rows[name].append(json.loads(output.stdout.splitlines()[-1]))
     print("| setting | step ms | tokens/s | GFLOP/s | of a large matmul | first step s | peak memory MB |")

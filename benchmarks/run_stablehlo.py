@@ -236,18 +236,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", help="folders that benchmarks.stablehlo wrote")
     parser.add_argument("--platform", help="JAX's name of the devices: cpu, cuda, tpu")
     parser.add_argument("--highest", action="store_true", help="products of float32 in float32 on any device")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no folder after this time")
     parser.add_argument("--table", help="a file for the table")
     parser.add_argument("--one", action="store_true", help="measure in this process and print JSON")
     options = parser.parse_args(argv)
     if options.one:
         print(json.dumps(measure(options.folders[0], options.platform, options.highest)))
         return 0
-    started, rows, are_right = time.monotonic(), [], True
+    rows, are_right = [], True
     for folder in options.folders:
-        if time.monotonic() - started > options.seconds:
-            print(f"{folder}: no time left", file=sys.stderr)
-            continue
         more = [f"--platform={options.platform}"] if options.platform else []
         more += ["--highest"] if options.highest else []
         command = [sys.executable, os.path.abspath(__file__), folder, "--one", *more]
