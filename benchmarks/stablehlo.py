@@ -5,10 +5,14 @@ Run: python -m benchmarks.stablehlo --preset=base_v2 --batch_size=8 --max_seq_le
 
 import dataclasses
 import os
+import pathlib
 import re
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+if not __package__:  # run by its path
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import numpy as np
 
