@@ -67,7 +67,7 @@ def _scalars(folder: str) -> dict[str, tuple[list[int], list[float]]]:
     events = EventAccumulator(folder, size_guidance={"tensors": 0})
     events.Reload()
     curves = {}
-    for tag in events.Tags()["tensors"]:
+    for tag in set(PANELS).intersection(events.Tags()["tensors"]):
         by_step = {event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
         steps = sorted(by_step)
         curves[tag] = (steps, [by_step[step] for step in steps])

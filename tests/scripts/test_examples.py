@@ -65,6 +65,9 @@ def test_learning_curves_are_a_picture(trained, tmp_path, capsys):
     assert learning_curves.main(["learning_curves.py", *arguments]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert learning_curves.main(["learning_curves.py", f"--model_dir={tmp_path}", arguments[1]]) == 1
+    assert "does not exist: run_pretraining.py writes it" in capsys.readouterr().err
+    (tmp_path / "train").mkdir()
+    assert learning_curves.main(["learning_curves.py", f"--model_dir={tmp_path}", arguments[1]]) == 1
     assert "holds no TensorBoard scalars" in capsys.readouterr().err
 
 

@@ -175,7 +175,9 @@ def test_a_score_of_ones_own_for_pairs(flags, tmp_path):
     flags |= {"task_name": "custom", "data_dir": None, "train_file": path, "dev_file": path}
     flags |= {"text_columns": "a,b", "label_column": "likeness"}
     assert run(flags, "--is_score", "--do_train", "--do_eval") == 0
-    assert set(results_in(tmp_path / "run")) == {"pearson", "spearman", "MSE", "eval_loss", "global_step"}
+    metrics = {"pearson", "spearman", "MSE", "eval_loss"}
+    baselines = {f"baseline_{name}" for name in metrics}
+    assert set(results_in(tmp_path / "run")) == {*metrics, *baselines, "global_step"}
 
 
 def test_mnli_weights_answer_the_diagnostic_set_and_start_rte(flags, tmp_path, capsys):

@@ -127,7 +127,7 @@ def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
     assert [line.split()[0] for line in done.stderr.splitlines() if line and line.split()[0] != "step"] == [
         *("devices", "strategy", "precision", "model", "optimizer", "batch", "data", "masks", "training"),
         *("seed", "starts", "folder"),
-        *("folder", "newest", "TensorBoard"),
+        *("folder", "newest", "results", "TensorBoard", "the"),
     ]
 
 

@@ -37,7 +37,7 @@ def classes(text_task, labels, parts=None):
 
 
 def race(labels):
-    questions = types.SimpleNamespace(labels=np.array(labels), parts={"high": slice(0, 4)})
+    questions = types.SimpleNamespace(options=[()] * 4, labels=np.array(labels), parts={"high": slice(0, 4)})
     return RaceTask({"dev": questions}, {"dev": features(np.array(labels))}, **SETTINGS)
 
 

@@ -74,8 +74,8 @@ def test_scripts_refuse_before_they_do_anything(tmp_path, capsys, character):
         (classifier_runs.run_classifier.main, mrpc | {"do_train": True}, 2),
         (classifier_runs.run_classifier.main, fine_tuned | {"do_train": True}, 2),
         (run_pretraining.main, pretraining, 2),
-        (convert_checkpoint.main, {"input": "none", "output": folder, "output_format": "tf2"}, 1),
-        (export_to_tfhub.main, {"albert_directory": "none", "export_path": folder}, 1),
+        (convert_checkpoint.main, {"input": tmp_path, "output": folder, "output_format": "tf2"}, 1),
+        (export_to_tfhub.main, {"albert_directory": tmp_path, "export_path": folder}, 1),
     ]:
         message = refused(main, capsys, run_script(main, flags), status)
         assert shown in message, main.__module__
