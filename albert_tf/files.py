@@ -22,7 +22,7 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 
 _T = TypeVar("_T")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -69,8 +69,7 @@ def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
     try:
         path.encode()
     except UnicodeEncodeError:
-        shown = path.encode(errors="backslashreplace").decode()
-        return f"{shown}: the name is not UTF-8, as TensorFlow needs it"
+        return f"{escaped(path)}: the name is not UTF-8, as TensorFlow needs it"
     for character in "[\\*?" if to_write else "[\\":
         if character in path:
             problem = f"TensorFlow takes the character {character} for a pattern"
@@ -79,11 +78,17 @@ def problem_for_tensorflow(path: str, *, to_write: bool = True) -> str | None:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """Opens a file to read its bytes; `InputError` if it is a pipe or a device, which may let it wait."""
+    """Opens a file to read its bytes; `InputError` if it is a pipe or a device, which may let it wait.
+
+    Also if the path, which another file may have told, has a character that no path can have.
+    """
     tf = _tensorflow_for(path)
     if not tf:
         _require_regular(path)
-    return tf.io.gfile.GFile(path, "rb") if tf else open(path, "rb")
+    try:
+        return tf.io.gfile.GFile(path, "rb") if tf else open(path, "rb")
+    except ValueError:
+        raise InputError(f"{escaped(path):.200} is no name that a file can have") from None
 
 
 def no_link(path: str, flags: int) -> int:

@@ -97,6 +97,7 @@ def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[lis
     with open_file(path) as file:
         try:
             for column, size in read(path, file, field, together):
+                column.validate(full=True)  # or damaged offsets would end the process
                 if pa.types.is_dictionary(column.type):
                     column = column.dictionary_decode()
                 if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):

@@ -8,8 +8,9 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
+import msgspec
 import tensorflow as tf
 
 from albert_tf.checkpoints.run_folder import TASK_FILE
@@ -40,20 +41,31 @@ _FLAGS = {
     "keep_accents": "--keep_accents",
     "vocabulary": "--spm_model_file or --vocab_file",
 }
+_FLAGS_OF_CUSTOM = ("label_names", "num_texts")  # other tasks have no flag for them
+
+
+_Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 
 
 class _Task(TypedDict, total=False):
-    """The keys of `task.json` whose type is checked; a task may keep others."""
+    """The keys of `task.json` that are checked; a task may keep others."""
 
     task_name: str
     label_names: list[str]
     text_columns: list[str]
     label_column: str
-    num_texts: int
-    max_seq_length: int
+    num_texts: _Count
+    max_seq_length: _Count
     do_lower_case: bool
     keep_accents: bool
     vocabulary: str | None
+    doc_stride: _Count
+    max_query_length: _Count
+    n_best_size: _Count
+    max_answer_length: _Count
+    start_n_top: _Count
+    end_n_top: _Count
+    max_qa_length: _Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,7 +204,7 @@ class Assets:
             name = os.path.basename(self.vocabulary)
             problems.append(f"made with the vocabulary {name}, but {given.vocabulary} is another")
         for problem in problems:
-            warnings.warn(f"{self.place} is {problem}", InputWarning, stacklevel=2)
+            warnings.warn(f"{self.place}: {problem}", InputWarning, stacklevel=2)
         return dataclasses.replace(given.or_else(self), place=self.place)
 
     @property
@@ -210,13 +222,13 @@ class Assets:
         """The tokenizer of the vocabulary, which must fit the config; `InputError` if there is none.
 
         If nothing says whether text is lower-cased, it is. A warning says so if pieces have capital letters,
-        and if the pieces do not fit `keep_accents`.
+        if the pieces do not fit `keep_accents`, and if models with the vocabulary cannot be exported.
         """
         lower, keep_accents = self.do_lower_case is not False, bool(self.keep_accents)
         tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, keep_accents)
         if self.config:
             check_vocabulary_fits(tokenizer.vocab_size, self.config, f"{self.vocabulary} has")
-        if problem := tokenizer.problem_of_accents():
+        for problem in filter(None, (tokenizer.problem_of_accents(), tokenizer.problem_in_graph())):
             warnings.warn(problem, InputWarning, stacklevel=2)
         capital = next(filter(_has_capital, tokenizer.pieces), None)
         if self.do_lower_case is None and capital:
@@ -300,7 +312,7 @@ def _has_capital(piece: str) -> bool:
 
 
 def differences(saved: Assets, ours: Assets) -> list[str]:
-    """The differences between assets that both know, in words that name the flag.
+    """The differences between assets that both know, in words that name the flag, if there is one.
 
     `saved` belongs to earlier weights, `ours` to the task at hand.
     """
@@ -308,8 +320,10 @@ def differences(saved: Assets, ours: Assets) -> list[str]:
     for facts in (old, new):
         if "do_lower_case" in facts:
             facts.setdefault("keep_accents", False)
+    has_flag = new.get("task_name", "custom") == "custom"
     return [
-        f"{key} {_shown(old[key])}, not {_shown(new[key])} ({flag})"
+        f"{key} {_shown(old[key])}, not {_shown(new[key])}"
+        + f" ({flag})" * (has_flag or key not in _FLAGS_OF_CUSTOM)
         for key, flag in _FLAGS.items()
         if key in old and key in new and old[key] != new[key]
     ]

@@ -8,11 +8,13 @@ import re
 import shutil
 import sys
 import unicodedata
+import warnings
 from typing import Any, TypedDict
 
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.checkpoints.assets import Assets
+from albert_tf.errors import InputWarning
 from albert_tf.files import open_file, read_json, write_text
 from albert_tf.tokenization import Tokenizer, load_tokenizer
 from albert_tf.tokenization.wordpiece import CONTINUATION
@@ -42,6 +44,7 @@ def read_casing(folder: str) -> dict[str, Any]:
     `tokenizer_config.json` overrides the normalizer of `tokenizer.json`.
     """
     casing: dict[str, Any] = {}
+    strips = False
     whole, settings = (os.path.join(folder, name) for name in (_WHOLE, _SETTINGS))
     if os.path.exists(whole):
         steps = _flat(read_json(whole, _TokenizerFile).get("normalizer") or {"normalizers": []})
@@ -53,12 +56,16 @@ def read_casing(folder: str) -> dict[str, Any]:
             "keep_accents": not (drops or kinds & {"StripAccents", "BertNormalizer"})
             or any(step.get("strip_accents") is False for step in steps),
         }
+        strips = any(step.get("strip_accents") is True for step in steps)
     if os.path.exists(settings):
         told: dict[str, Any] = dict(read_json(settings, _Settings))
-        if told.get("strip_accents") is False:
-            casing["keep_accents"] = True
+        if told.get("strip_accents") is not None:
+            casing["keep_accents"], strips = not told["strip_accents"], told["strip_accents"]
         known = ("do_lower_case", "keep_accents")
         casing |= {key: told[key] for key in known if told.get(key) is not None}
+    if strips and casing.get("do_lower_case") is False:
+        text = f"{folder}: strip_accents is true there, but here WordPiece keeps the accents of cased text"
+        warnings.warn(text, InputWarning, stacklevel=2)
     return casing
 
 

@@ -63,17 +63,24 @@ def meant_checkpoint(folder: str) -> Saved | None:
 
 def results_of(folder: str, step: int | None) -> dict[str, Any] | None:
     """The results of the evaluation of a step (None: of the last one), if the folder holds them."""
-    results = _read_if_there(os.path.join(folder, RESULTS_FILE), dict[str, Any])
+    results = _read_if_there(os.path.join(folder, RESULTS_FILE), _Results)
     if results is None or step in (None, results.get("global_step")):
-        return results
+        return dict(results) if results else None
     past = _read_if_there(os.path.join(folder, HISTORY_FILE), _Evaluations) or {"evaluations": []}
-    return next((row for row in past["evaluations"] if row.get("global_step") == step), None)
+    return next((dict(row) for row in past["evaluations"] if row.get("global_step") == step), None)
+
+
+class _Results(TypedDict, total=False):
+    """The results of an evaluation that have a meaning for later programs."""
+
+    global_step: float
+    null_score_diff_threshold: float
 
 
 class _Evaluations(TypedDict):
     """What `history.json` holds."""
 
-    evaluations: list[dict[str, Any]]
+    evaluations: list[_Results]
 
 
 def _read_if_there(path: str, kind: type[_T]) -> _T | None:

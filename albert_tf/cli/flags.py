@@ -137,6 +137,8 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
         rest = values(list(argv))
     except absl_flags.Error as error:
         raise UsageError(_explain(str(error).removeprefix("ERROR:: "), options_class)) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"a file of --flagfile is not UTF-8 ({error.reason})") from None
     if values.help:
         raise HelpRequested(f"{inspect.getdoc(options_class)}\n{values.get_help()}")
     if len(rest) > 1:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 from albert_tf.files import open_file
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -349,7 +349,7 @@ def _number(text: str) -> float:
 
 def _listed(names: Iterable[str]) -> str:
     """Names with commas, not too long; characters that cannot be seen are escaped."""
-    return _short(", ".join(name if name.isprintable() else repr(name) for name in names))
+    return _short(", ".join(map(escaped, names)))
 
 
 def _short(text: str) -> str:

@@ -6,7 +6,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 import tf_keras
 
@@ -95,7 +95,8 @@ def open_trained_model(
       InputError: something is missing, or does not go together.
     """
     if os.path.exists(os.path.join(path, SEEDS_FILE)):
-        best = (_read_json(os.path.join(path, RESULTS_FILE)) or {}).get("best_seed", "seed-...")
+        results = _read_if_there(os.path.join(path, RESULTS_FILE), dict[str, Any])
+        best = (results or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
     folder = folder_of(path)
     with open_source(path) as source:
@@ -132,7 +133,7 @@ def open_trained_model(
         if head.name == "classification":
             _check_classes(path, task, model.num_labels)
         check_length(task["max_seq_length"], config)
-        training = without_secrets(_read_json(os.path.join(folder, TRAINING_FILE)))
+        training = without_secrets(_read_if_there(os.path.join(folder, TRAINING_FILE), _Training))
         _warn_if_cut_short(folder, training)
         yield TrainedModel(
             model=model,
@@ -211,5 +212,18 @@ def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:
         warnings.warn(text, InputWarning, stacklevel=3)
 
 
-def _read_json(path: str) -> dict[str, Any] | None:
-    return read_json(path, dict[str, Any]) if os.path.exists(path) else None
+_T = TypeVar("_T")
+
+
+class _Flags(TypedDict, total=False):
+    num_train_steps: int
+
+
+class _Training(TypedDict, total=False):
+    """What is read of `training.json`."""
+
+    flags: _Flags
+
+
+def _read_if_there(path: str, kind: type[_T]) -> _T | None:
+    return read_json(path, kind) if os.path.exists(path) else None

@@ -15,7 +15,7 @@ from scipy import special
 from albert_tf.config import AlbertConfig
 from albert_tf.data.batching import eval_batches, longest_batches, train_batches
 from albert_tf.data.features import Features, required
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, escaped
 from albert_tf.files import appear_when_complete
 from albert_tf.html_report import Section
 from albert_tf.tasks.overview import overview
@@ -147,7 +147,7 @@ class BenchmarkTask(Task):
         labels = required(self.features[split].labels)
         if self.label_names:
             counts = np.bincount(labels, minlength=len(self.label_names))
-            name = f"always {self.label_names[counts.argmax()]}"
+            name = f"always {escaped(self.label_names[counts.argmax()])}"
             with np.errstate(divide="ignore"):
                 answer = np.log(counts / counts.sum())
         else:
@@ -169,7 +169,7 @@ class BenchmarkTask(Task):
             return ""
         if self.label_names:
             first, *others = np.unique(logits.argmax(axis=1))
-            same = "" if others else f"are predicted {self.label_names[first]}"
+            same = "" if others else f"are predicted {escaped(self.label_names[first])}"
         else:
             labels = next(
                 (found.labels for found in self.features.values() if found.labels is not None), logits

@@ -74,7 +74,7 @@ def read_race(data_dir: str, split: str, levels: Sequence[str] = LEVELS) -> Race
 
     The folder of a level contains a JSON file for each passage, `<number>.txt`, as published, or `.txt` and
     `.json` files of any name, which come after those, by name; a warning names files of other kinds. If it
-    contains `all.txt` with one JSON object a line, this file is read instead.
+    contains `all.txt` with one JSON object a line, this file is read instead; a warning names the others.
 
     All questions have the same number of options, 2 to 26. Of the splits "train", "dev" and "test" only the
     last may lack answers.
@@ -162,8 +162,10 @@ def _with_options(question: str, options: Sequence[str]) -> list[str]:
 
 def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
     """The JSON of each passage, with its place for messages."""
+    names = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
     together = os.path.join(folder, "all.txt")
     if os.path.exists(together):
+        _warn_of_unread(f"{together} is read, and not", [name for name in names if name != "all.txt"])
         with open_file(together) as file:
             lines = file.read().splitlines()
         found = [(f"{together}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
@@ -171,18 +173,22 @@ def _passage_texts(folder: str) -> Iterator[tuple[str, bytes]]:
             raise InputError(f"{together} holds no passages")
         yield from found
         return
-    names = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
     passages = [name for name in names if name.lower().endswith((".txt", ".json"))]
     if not passages:
         raise InputError(f"{folder} holds neither all.txt nor passages (1.txt, 2.txt and so on)")
-    if others := [ascii(name) for name in names if name not in passages]:
-        shown = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
-        text = f"{folder}: only .txt and .json files are read, not these {len(others)}: {shown}"
-        warnings.warn(text, InputWarning, stacklevel=3)
+    _warn_of_unread(
+        f"{folder}: only .txt and .json files are read, not", [name for name in names if name not in passages]
+    )
     for name in sorted(passages, key=_number):
         path = os.path.join(folder, name)
         with open_file(path) as file:
             yield path, file.read()
+
+
+def _warn_of_unread(what: str, names: Sequence[str]) -> None:
+    if names:
+        shown = ", ".join(map(ascii, names[:3])) + ", ..." * (len(names) > 3)
+        warnings.warn(f"{what} these {len(names)}: {shown}", InputWarning, stacklevel=4)
 
 
 def _number(name: str) -> float:

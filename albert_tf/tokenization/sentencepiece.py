@@ -4,10 +4,11 @@ import dataclasses
 import itertools
 import string
 import unicodedata
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.errors import InputError
 from albert_tf.tokenization.preprocessing import character_ranges, preprocess_text
@@ -16,6 +17,7 @@ from albert_tf.tokenization.tokenizer import SpecialPieces, TokenizedTexts, Toke
 UNDERLINE = "\u2581"  # stands for the space before a word
 SPECIAL_PIECES = SpecialPieces(pad="<pad>", unk="<unk>")  # of the original's models
 
+_MESSAGES: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
 _PUNCTUATION = frozenset(string.punctuation) - set("'<=>")
 _INSIDE_WORD = _PUNCTUATION | set(string.ascii_lowercase)
 
@@ -59,7 +61,10 @@ class SentencePieceTokenizer(Tokenizer):
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         size = self._processor.get_piece_size()
-        pieces = [self._processor.id_to_piece(i) for i in range(size)]
+        try:
+            pieces = [self._processor.id_to_piece(i) for i in range(size)]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{model_file} is damaged: a piece is not UTF-8 ({error.reason})") from None
         special = dataclasses.replace(SPECIAL_PIECES, unk=pieces[self._processor.unk_id()])
         if special.pad not in pieces and self._processor.pad_id() >= 0:
             special = dataclasses.replace(special, pad=pieces[self._processor.pad_id()])
@@ -87,6 +92,21 @@ class SentencePieceTokenizer(Tokenizer):
         if self.keep_accents and not piece and not any(map(self._processor.is_byte, range(self.vocab_size))):
             return f"text keeps its accents, but no piece of {self.source} has one: such letters are unknown"
         return None
+
+    def problem_in_graph(self) -> str | None:
+        """See `Tokenizer.problem_in_graph`."""
+        model = _MESSAGES.ModelProto.FromString(self.model)
+        spec, piece = model.normalizer_spec, _MESSAGES.ModelProto.SentencePiece
+        spaces = (spec.add_dummy_prefix, spec.remove_extra_whitespaces, spec.escape_whitespaces)
+        if model.trainer_spec.model_type != _MESSAGES.TrainerSpec.UNIGRAM:
+            needed = "a unigram model (spm_train makes it with --model_type=unigram)"
+        elif {piece.type for piece in model.pieces} & {piece.BYTE, piece.UNUSED}:
+            needed = "a model without byte pieces and unused ones (spm_train: --byte_fallback=false)"
+        elif not all(spaces) or model.trainer_spec.treat_whitespace_as_suffix:
+            needed = "a model that treats white space in SentencePiece's usual way"
+        else:
+            return None
+        return f"{self.source}: in-graph tokenization, and so every export, needs {needed}"
 
     def preprocess(self, text: str) -> str:
         """What the model encodes; see `preprocess_text`."""

@@ -106,6 +106,10 @@ class Tokenizer(abc.ABC):
         """In words, if the pieces have accents that the text loses, or lack those that it keeps."""
         return None
 
+    def problem_in_graph(self) -> str | None:
+        """In words, why the graph, and so an exported model, cannot tokenize with this vocabulary."""
+        return None
+
     def _end_to_end(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """What `encode_batch` gives for texts with these ids."""
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
@@ -128,13 +132,16 @@ class Tokenizer(abc.ABC):
 
 
 def read_vocabulary_file(path: str) -> bytes:
-    """The content of the file of a vocabulary; `InputError` if it is a folder."""
+    """The content of the file of a vocabulary; `InputError` if it cannot be read, or is a folder."""
     if os.path.isdir(path):
         names = sorted(name for name in os.listdir(path) if name.endswith((".model", ".txt")))
         there = f" ({path} holds {', '.join(names)})" if names else ""
         raise InputError(f"{path} is a folder; the file of a vocabulary is needed{there}")
-    with open_file(path) as file:
-        return file.read()
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise InputError(f"{path}, a vocabulary, does not exist") from None
 
 
 def _one_text(text: str) -> str:

@@ -1,5 +1,6 @@
 """`Checkpoints`: the checkpoints of a run and the best one, each written whole or not at all."""
 
+import functools
 import os
 
 import tensorflow as tf
@@ -26,12 +27,15 @@ class Checkpoints:
     ):
         self._folder = folder
         self._strategy = strategy
+        self._keep = keep
         self._parts = {"model": model, "optimizer": optimizer}
         if loss_scale:
             self._parts["loss_scale"] = loss_scale
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**self._parts), folder, keep, checkpoint_name=CHECKPOINT_NAME
-        )
+
+    @functools.cached_property
+    def _manager(self) -> tf.train.CheckpointManager:  # it reads the list, which may be damaged in a dry run
+        parts = tf.train.Checkpoint(**self._parts)
+        return tf.train.CheckpointManager(parts, self._folder, self._keep, checkpoint_name=CHECKPOINT_NAME)
 
     def kept(self) -> list[Saved]:
         """The checkpoints, oldest first."""

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,7 +102,7 @@ def open_session(
             advice = "the same command for all workers continues from the last checkpoint"
             raise InputError(f"no answer any more from {lost}; {advice}") from error
         if options.verbosity == "info":
-            raise
+            traceback.print_exc()
         problem = task.explain_bad_record() if is_of_reading else None
         if isinstance(error, UnicodeDecodeError) and not problem:
             raise

@@ -13,6 +13,7 @@ import convert_checkpoint
 from albert_tf.checkpoints.assets import Assets, differences
 from albert_tf.checkpoints.conversion import Conversion, convert
 from albert_tf.checkpoints.huggingface import write_folder
+from albert_tf.checkpoints.huggingface_tokenizer import read_casing
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.verification import check
 from albert_tf.errors import InputError, InputWarning
@@ -133,7 +134,7 @@ def test_a_flag_that_contradicts_the_accents_of_weights_earns_a_warning(known, f
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assets = Assets(**known).overridden(keep_accents=flag)
-    assert [str(one.message) for one in caught] == ([f"the weights is {warning}"] if warning else [])
+    assert [str(one.message) for one in caught] == ([f"the weights: {warning}"] if warning else [])
     assert assets.keep_accents == (known.get("keep_accents") if flag is None else flag)
 
 
@@ -179,7 +180,7 @@ def test_a_vocabulary_without_capitals_earns_no_warning(file):
 
 
 def test_a_flag_that_contradicts_the_weights_is_said(cased, tmp_path):
-    with pytest.warns(InputWarning, match="is made for cased text, but --do_lower_case=true is given"):
+    with pytest.warns(InputWarning, match=": made for cased text, but --do_lower_case=true is given"):
         assert cased.overridden(do_lower_case=True).do_lower_case is True
     other = cased_sentencepiece(tmp_path / "other.model", 130)
     with pytest.warns(InputWarning, match=r"made with the vocabulary own\..*, but .*other\.model is another"):
@@ -326,6 +327,22 @@ def test_only_what_both_know_can_differ():
     cased = Assets(do_lower_case=False)
     assert differences(saved, cased) == ["do_lower_case True, not False (--do_lower_case)"]
     assert differences(saved, Assets()) == []
+
+
+def test_a_flag_is_named_only_for_a_task_that_has_it():
+    four, five = ({"task_name": "race", "label_names": list(names)} for names in ("ABCD", "ABCDE"))
+    assert differences(Assets(task=four), Assets(task=five)) == ["label_names A, B, C, D, not A, B, C, D, E"]
+
+
+@pytest.mark.parametrize(("settings", "normalizer"), [
+    ({"do_lower_case": False, "strip_accents": True}, None),
+    ({}, {"type": "BertNormalizer", "lowercase": False, "strip_accents": True}),
+])  # fmt: skip
+def test_accents_that_cased_text_would_lose_elsewhere_are_warned_of(settings, normalizer, tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"normalizer": normalizer}))
+    with pytest.warns(InputWarning, match=f"{tmp_path}: strip_accents is true there, but here "):
+        assert read_casing(str(tmp_path)) == {"do_lower_case": False, "keep_accents": False}
 
 
 def records_with(folder: pathlib.Path, name: str, **settings) -> str:

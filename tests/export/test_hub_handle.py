@@ -90,7 +90,7 @@ def test_a_module_lends_weights_config_vocabulary_and_casing(name, flags, model,
 def test_a_flag_that_contradicts_the_module_is_followed_with_a_warning(flags, cased, tmp_path, capsys):
     flags |= {"albert_hub_module_handle": cased, "do_lower_case": "true"}
     assert run(flags, "--do_train") == 0
-    assert f"{cased} is made for cased text, but --do_lower_case=true" in capsys.readouterr().err
+    assert f"{cased}: made for cased text, but --do_lower_case=true" in capsys.readouterr().err
     assert casing_of(tmp_path / "run") is True
 
 

@@ -370,8 +370,13 @@ def test_bad_record_in_the_middle_is_found(flags, capsys, bad, message):
         records[40] = example.SerializeToString()
     with RecordWriter([flags["input_file"]]) as writer:
         writer.write_serialized(records)
-    shown = refusal(capsys, run({**flags, "num_train_steps": "20"}))
-    assert f"{flags['input_file']}, record 41: {message}" in shown
+    more = (
+        "--verbosity=info" if isinstance(bad, bytes) else "--verbosity=error"
+    )  # it adds TensorFlow's own words
+    assert run({**flags, "num_train_steps": "20"}, more) == 1
+    *own, shown = capsys.readouterr().err.splitlines()
+    assert f"error: {flags['input_file']}, record 41: {message}" in shown
+    assert ("Traceback (most recent call last):" in own) == (more == "--verbosity=info")
 
 
 def test_damage_inside_a_record_is_found_in_training(flags, capsys):

@@ -53,6 +53,12 @@ def test_the_baseline_of_classes_is_the_commonest_one():
     }
 
 
+def test_a_class_that_would_steer_the_terminal_is_shown_escaped():
+    task = classes(custom_task(("bad\x1b[2J", "good")), [0, 0, 1, 0])
+    assert task.baseline("dev")[0] == "always bad\\x1b[2J"
+    assert task.only_answer("dev", logits([1, 0], [1, 0])) == "all 2 examples are predicted bad\\x1b[2J"
+
+
 def test_the_baseline_of_a_custom_task_leaves_out_classes_that_do_not_occur():
     task = classes(custom_task(("bad", "good", "never")), [0, 0, 1, 0])
     name, parts = task.baseline("dev")

@@ -82,11 +82,15 @@ def test_a_single_level(tmp_path):
     assert found.parts == {"middle": slice(0, 4)}
 
 
-def test_the_concatenated_file_wins(tmp_path):
+def test_the_concatenated_file_wins_and_a_warning_names_the_others(tmp_path):
     write(tmp_path, {"high": {1: b"{"}})
     (tmp_path / "train/high/all.txt").write_text(json.dumps(passage(number=7)))
     (tmp_path / "train/high/README.txt").write_text("")
-    assert read_race(str(tmp_path), "train", levels=("high",)).names == ["high7.txt-0", "high7.txt-1"]
+    with pytest.warns(InputWarning) as caught:
+        assert read_race(str(tmp_path), "train", levels=("high",)).names == ["high7.txt-0", "high7.txt-1"]
+    assert [str(warning.message) for warning in caught] == [
+        f"{tmp_path}/train/high/all.txt is read, and not these 2: '1.txt', 'README.txt'"
+    ]
 
 
 def test_the_digest_depends_on_content_and_levels(tmp_path):

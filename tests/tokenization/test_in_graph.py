@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import testing
-from albert_tf.errors import InputError
+from albert_tf.checkpoints.assets import Assets
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.in_graph import in_graph_tokenizer
 from albert_tf.tokenization.in_graph.characters import assigned_characters
@@ -263,9 +264,6 @@ def test_made_where_it_is_used():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model_type": "bpe", "vocab_size": 80}, "needs a unigram model"),
-        ({"byte_fallback": True, "vocab_size": 400}, "needs a model without byte pieces and unused ones"),
-        ({"add_dummy_prefix": False}, "needs a model that treats white space in SentencePiece's usual way"),
         ({"user_defined_symbols": ["§-§"]}, "does not know symbols that overlap: '§-§' and '§-§'"),
         ({"user_defined_symbols": ["a\u2581b"]}, "does not know its normalization of 'a\u2581b'"),
     ],
@@ -275,6 +273,31 @@ def test_models_of_other_kinds_are_refused(tmp_path, options, message):
     with pytest.raises(InputError) as error:
         in_graph_tokenizer(load_tokenizer(path))
     assert str(error.value) == f"{path}: in-graph tokenization {message}"
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (
+            {"model_type": "bpe", "vocab_size": 80},
+            "a unigram model (spm_train makes it with --model_type=unigram)",
+        ),
+        (
+            {"byte_fallback": True, "vocab_size": 400},
+            "a model without byte pieces and unused ones (spm_train: --byte_fallback=false)",
+        ),
+        ({"add_dummy_prefix": False}, "a model that treats white space in SentencePiece's usual way"),
+    ],
+)
+def test_models_that_no_export_can_use_are_named_before_training(tmp_path, options, needed):
+    path = saved(tmp_path, trained_on_scripts(**options))
+    message = f"{path}: in-graph tokenization, and so every export, needs {needed}"
+    with pytest.raises(InputError) as error:
+        in_graph_tokenizer(load_tokenizer(path))
+    assert str(error.value) == message
+    with pytest.warns(InputWarning) as caught:
+        Assets(spm_model_file=path, do_lower_case=True, keep_accents=True).tokenizer()
+    assert message in [str(warning.message) for warning in caught]
 
 
 def test_a_piece_too_long_for_the_graph_is_named(tmp_path):

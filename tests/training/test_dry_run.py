@@ -86,6 +86,15 @@ def test_what_training_would_refuse_is_refused(flags, tmp_path, capsys, changes,
     assert contents(tmp_path) == before
 
 
+def test_a_list_of_checkpoints_that_is_no_text_does_not_end_it(flags, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "checkpoint").write_bytes(b"\xff\xfe")
+    before = contents(tmp_path)
+    assert pretrain(flags, "--dry_run", "--do_train") == 0
+    assert "training step" in facts_in(capsys.readouterr().err)
+    assert contents(tmp_path) == before
+
+
 def test_features_are_kept_only_where_a_folder_is_named_for_them(tmp_path, capsys):
     flags = mrpc_flags(write_glue(tmp_path / "glue"), tmp_path)
     before = contents(tmp_path)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from albert_tf.data.tables import as_seen
-from albert_tf.errors import InputError, InputWarning
+from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.files import open_file, parse_json
 
 _READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
@@ -228,7 +228,7 @@ def _without_misplaced(path: str, questions: SquadQuestions, skip: bool) -> Squa
         pairs = enumerate(zip(answer, instead, strict=False))
         differ = next((i for i, (one, other) in pairs if one != other), len(instead))
         begin = max(0, differ - 20)
-        shown, found = (_shown(text, begin, escaped=alike) for text in (answer, instead))
+        shown, found = (_shown(text, begin, in_ascii=alike) for text in (answer, instead))
         advice = "" if skip else "; --skip_misplaced_answers leaves such questions out"
         raise InputError(
             f"{path}: the answers of {count} do not stand where answer_start says; the first is "
@@ -283,8 +283,8 @@ def _field(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     return value
 
 
-def _shown(text: str, begin: int = 0, escaped: bool = False) -> str:
+def _shown(text: str, begin: int = 0, in_ascii: bool = False) -> str:
     """A text in quotes, on one line and not too long; characters that cannot be seen are escaped."""
     if len(text) > 40:
         text = "…" * (begin > 0) + text[begin : begin + 39] + "…" * (begin + 39 < len(text))
-    return json.dumps(text, ensure_ascii=escaped or not text.isprintable())
+    return json.dumps(text) if in_ascii else f'"{escaped(text)}"'

@@ -50,7 +50,8 @@ class InGraphSentencePiece(InGraphTokenizer):
     def __init__(self, tokenizer: SentencePieceTokenizer):
         super().__init__()
         model = _MESSAGES.ModelProto.FromString(tokenizer.model)
-        _check_kind(model, tokenizer.source)
+        if problem := tokenizer.problem_in_graph():
+            raise InputError(problem)
         normal, symbols = ({p.piece for p in model.pieces if p.type == kind} for kind in _FINDABLE)
         in_symbols = set(itertools.chain.from_iterable(symbols))
         in_pieces = set(itertools.chain.from_iterable(normal))
@@ -273,17 +274,6 @@ def _piece_finder(model: Any, unk_id: int) -> Callable[[tf.Tensor], tf.RaggedTen
     spec.add_dummy_prefix = spec.remove_extra_whitespaces = spec.escape_whitespaces = False
     bare.trainer_spec.unk_id = unk_id
     return tensorflow_text.FastSentencepieceTokenizer(bare.SerializeToString()).tokenize
-
-
-def _check_kind(model: Any, source: str) -> None:
-    spec = model.normalizer_spec
-    if model.trainer_spec.model_type != _MESSAGES.TrainerSpec.UNIGRAM:
-        raise _unfit(source, "needs a unigram model")
-    if {piece.type for piece in model.pieces} & {_Piece.BYTE, _Piece.UNUSED}:
-        raise _unfit(source, "needs a model without byte pieces and unused ones")
-    spaces = (spec.add_dummy_prefix, spec.remove_extra_whitespaces, spec.escape_whitespaces)
-    if not all(spaces) or model.trainer_spec.treat_whitespace_as_suffix:
-        raise _unfit(source, "needs a model that treats white space in SentencePiece's usual way")
 
 
 def _unfit(source: str, reason: str) -> InputError:
