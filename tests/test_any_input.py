@@ -145,10 +145,9 @@ def use_text(path: pathlib.Path) -> None:
 
 
 def table(name: str) -> Make:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     def make(folder: pathlib.Path) -> pathlib.Path:
+        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (albert-tf[datasets])")
+        pq = pytest.importorskip("pyarrow.parquet")
         rows = pa.table({"text": ["Boats. Hills.", None, "é"] * 3})
         if name.endswith("parquet"):
             pq.write_table(rows, folder / name)

@@ -2,8 +2,10 @@
 
 import functools
 import gzip
+import json
 import lzma
 import pathlib
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, newest_whole_checkpoint, results_of
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
 from albert_tf.export.serving.saved_model import serve
 from albert_tf.export.trained_model import open_trained_model
 from albert_tf.models import heads
@@ -234,3 +237,17 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_and_confused_input_is_taken_or_refused(name, tmp_path):
     check_reader(READERS[name], tmp_path)
+
+
+@pytest.mark.parametrize(("name", "change", "message"), [
+    ("training.json", {"flags": []}, "training.json: flags: expected `object`, got `array`"),
+    ("training.json", {"flags": {"num_train_steps": "5"}}, "training.json: flags.num_train_steps: expected"),
+    ("eval_results.json", {"null_score_diff_threshold": "0"}, "null_score_diff_threshold: expected `float`"),
+    ("task.json", {"doc_stride": 0}, "task.json: doc_stride: expected `int` >= 1"),
+    ("task.json", {"start_n_top": [1]}, "task.json: start_n_top: expected `int`, got `array`"),
+])  # fmt: skip
+def test_what_the_files_beside_weights_say_is_checked(name, change, message, tmp_path):
+    path = trained(name)(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=re.escape(message)):
+        export(tmp_path)

@@ -22,6 +22,19 @@ from albert_tf.files import (
 )
 from albert_tf.tokenization import load_tokenizer
 
+
+@pytest.mark.parametrize("name", ["a\0", "\ud83d"])
+def test_a_name_that_no_file_can_have_is_one_line(name):
+    with pytest.raises(InputError, match="is no name that a file can have") as error:
+        open_file(name)
+    assert str(error.value).isprintable()
+
+
+def test_a_vocabulary_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}/v.txt, a vocabulary, does not exist"):
+        load_tokenizer(vocab_file=str(tmp_path / "v.txt"))
+
+
 READERS = [
     open_file,
     file_digest,

@@ -122,7 +122,7 @@ class _Tensors:
                 opened = safetensors.safe_open(path, "np")
                 self.files.update(dict.fromkeys(opened.keys(), opened))
             except (safetensors.SafetensorError, OSError, ValueError) as error:
-                raise InputError(f"{path} is damaged: {error}") from None
+                raise InputError(f"{path} is damaged: {error!s:.300}") from None
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.files[name].get_slice(name).get_shape())
@@ -131,7 +131,7 @@ class _Tensors:
         try:
             return self.files[name].get_tensor(name)
         except (safetensors.SafetensorError, AttributeError, TypeError, ValueError) as error:
-            raise InputError(f"{self._folder}: {name} cannot be read: {error}") from None
+            raise InputError(f"{self._folder}: {name:.200} cannot be read: {error!s:.300}") from None
 
 
 def _check_tied(tensors: _Tensors, prefix: str, folder: str) -> None:

@@ -6,8 +6,10 @@ import json
 import sys
 import types
 
+import numpy as np
 import pytest
 
+from albert_tf.errors import InputError
 from data_prep import data_sets
 from data_prep.train_tokenizer import main as train_tokenizer
 from tests.support.data_prep_runs import main, output, prepare, write_text
@@ -126,6 +128,16 @@ def test_tables_that_cannot_be_used_are_named(tmp_path, capsys, content, message
     path = tmp_path / "t.parquet"
     path.write_bytes(content) if isinstance(content, bytes) else write_parquet(str(path), pa.table(content))
     assert message in refused(main, capsys, prepare(tmp_path, input_file=path))
+
+
+def test_an_arrow_file_whose_offsets_are_damaged_is_named(tmp_path):
+    path = tmp_path / "t.arrow"
+    write_arrow(str(path), pa.table({"text": ["heron"]}), pa.ipc.new_file)
+    offsets, damaged = np.array([0, 5], np.int32).tobytes(), np.array([0, 10**9], np.int32).tobytes()
+    before, _, after = path.read_bytes().rpartition(offsets)
+    path.write_bytes(before + damaged + after)
+    with pytest.raises(InputError, match=r"t\.arrow cannot be read .*: damaged, or cut short"):
+        list(data_sets.read_rows(str(path), "text"))
 
 
 @pytest.mark.parametrize(

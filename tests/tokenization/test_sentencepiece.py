@@ -149,6 +149,14 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
             load_tokenizer(spm_model_file=str(broken))
 
 
+def test_a_piece_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "30k-clean.model"
+    whole = pathlib.Path(testing.SPM_MODEL_FILE).read_bytes()
+    path.write_bytes(whole.replace(b"<unk>", b"<un\xff>", 1))
+    with pytest.raises(InputError, match=r"30k-clean.model is damaged: a piece is not UTF-8 \(invalid start"):
+        load_tokenizer(str(path))
+
+
 def test_a_model_without_the_special_pieces_is_named(tmp_path):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
