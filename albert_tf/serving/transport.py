@@ -36,7 +36,7 @@ class Transport(abc.ABC):
             raise
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             problem = f"the answer of {self._server} does not fit its description of the model"
-            raise ServerFailure(f"{problem}: {error}") from None
+            raise ServerFailure(f"{problem}: {error!s:.300}") from None
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -43,7 +43,7 @@ class Cluster:
         for host in self.hosts:
             parts = _HOST.fullmatch(host)
             if not parts or not 0 < int(parts["port"]) < 2**16:
-                raise InputError(f"{self.source} lists '{host}', which is not host:port")
+                raise InputError(f"{self.source} lists '{host:.100}', which is not host:port")
         if len(set(self.hosts)) < count:
             raise InputError(f"{self.source} lists a worker twice: {','.join(self.hosts)}")
         if count < 2:
