@@ -1,3 +1,4 @@
+import gc
 import pathlib
 
 import pytest
@@ -14,6 +15,13 @@ def pytest_configure(config):
 
     [cpu] = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def pytest_collection_finish(session):
+    """Spares the garbage collector TensorFlow's modules, and most of its rounds: graphs make many objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

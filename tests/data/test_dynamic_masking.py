@@ -69,9 +69,8 @@ def as_batch(features):
 
 
 def chances(count, length, seed=0, epoch=0):
-    numbers = tf.data.Dataset.range(count)
-    drawn = numbers.map(lambda n: draw_chance(seed, tf.constant(epoch, tf.int64), n, length))
-    return drawn.batch(count).get_single_element()
+    epoch = tf.constant(epoch, tf.int64)
+    return tf.stack([draw_chance(seed, epoch, tf.constant(n, tf.int64), length) for n in range(count)])
 
 
 def masked(features, chance, options):

@@ -1,5 +1,6 @@
 """The TF-Hub module: what it gives, how it trains, what stands in it, what is refused."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -36,7 +37,8 @@ run = functools.partial(run_script, export_to_tfhub.main)
 refusal = functools.partial(refused, export_to_tfhub.main)
 
 GROUPED = testing.tiny_config(num_hidden_layers=2, num_hidden_groups=2, inner_group_num=2)
-DROPOUT = testing.tiny_config(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.1)
+ONE_LAYER = testing.tiny_config(num_hidden_layers=1)
+DROPOUT = dataclasses.replace(ONE_LAYER, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.1)
 NAMES = {"input_ids": "input_word_ids", "input_mask": "input_mask", "segment_ids": "input_type_ids"}
 BATCH = {
     "input_ids": tf.constant([[2, 14, 46, 3, 23, 3], [2, 100, 3, 0, 0, 0]]),
@@ -273,7 +275,7 @@ def test_gradients_are_the_same_without_this_package(grouped, tmp_path):
 
 
 def test_more_layers_take_no_more_room_for_weights(with_dropout, tmp_path):
-    deeper = AlbertForPreTraining(testing.tiny_config(num_hidden_layers=4))
+    deeper = AlbertForPreTraining(testing.tiny_config(num_hidden_layers=3))
     sizes = []
     for path in (with_dropout, saved(tmp_path, deeper)):
         [data] = (pathlib.Path(path) / "variables").glob("*.data-*")
@@ -282,7 +284,7 @@ def test_more_layers_take_no_more_room_for_weights(with_dropout, tmp_path):
 
 
 def test_what_the_weights_lack_is_left_out_with_a_warning(tmp_path, capsys):
-    model = AlbertForSequenceClassification(testing.tiny_config(vocab_size=143), num_labels=3)
+    model = AlbertForSequenceClassification(dataclasses.replace(ONE_LAYER, vocab_size=143), num_labels=3)
     flags = checkpoint_of(tmp_path, model) | {"vocab_file": testing.VOCAB_FILE}
     assert run(flags | {"preprocessing_export_path": tmp_path / "texts"}) == 0
     assert (tmp_path / "texts" / "saved_model.pb").exists()
@@ -303,7 +305,7 @@ def test_half_an_encoder_is_refused(tmp_path, capsys):
 
 
 def test_a_cased_module_in_tf1_format_becomes_one_in_tf2_format(tmp_path, capsys):
-    model = randomize(AlbertForPreTraining(testing.tiny_config()))
+    model = randomize(AlbertForPreTraining(ONE_LAYER))
     old = write_hub_module(tmp_path / "old", weights_of(model), model.config, do_lower_case=False)
     (tmp_path / "new").mkdir()
     for name in ("saved_model.pb", "before.txt"):

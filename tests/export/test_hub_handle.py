@@ -29,7 +29,7 @@ from tests.support.glue_files import write_glue
 from tests.support.script_runs import run_script
 from tests.support.squad_files import write_squad
 
-CONFIG = testing.tiny_config()
+CONFIG = testing.tiny_config(num_hidden_layers=1)
 # What the scripts are to find in the module by themselves.
 OWN = {"albert_config_file": None, "spm_model_file": None}
 

@@ -1,5 +1,6 @@
 """What weights remember of their training is the default later, and is compared where it meets flags."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -153,7 +154,7 @@ def test_a_token_classifier_is_not_exported(tmp_path, capsys):
 def test_ones_own_pretraining_lends_vocabulary_and_casing_to_all_that_follows(kind, tmp_path, capsys):
     vocabulary = pathlib.Path(CASED[kind](tmp_path))
     pieces = len(Assets(**{kind: str(vocabulary)}, do_lower_case=False).tokenizer().pieces)
-    config = testing.tiny_config(vocab_size=168, max_position_embeddings=16)  # more rows than pieces
+    config = dataclasses.replace(CONFIG, vocab_size=168)  # more rows than pieces
     config.to_json_file(str(tmp_path / "albert_config.json"))
     text = {"do_lower_case": False} | ({"keep_accents": True} if kind == "vocab_file" else {})
     settings = {kind: str(vocabulary), **text}

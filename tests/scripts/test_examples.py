@@ -17,7 +17,7 @@ def trained(tmp_path_factory):
     import run_pretraining
 
     folder = tmp_path_factory.mktemp("trained")
-    testing.tiny_config().to_json_file(str(folder / "albert_config.json"))
+    testing.tiny_config(num_hidden_layers=1).to_json_file(str(folder / "albert_config.json"))
     # Records of a smaller vocabulary fit the model as well; only their description would tell.
     records = write_records(str(folder / "train.tfrecord"), vocab_size=160)
     status = run_pretraining.main([

@@ -46,7 +46,9 @@ def race(tmp_path) -> pathlib.Path:
 
 @pytest.fixture
 def flags(race, tmp_path) -> dict[str, object]:
-    testing.tiny_config(max_position_embeddings=LENGTH).to_json_file(str(tmp_path / "albert_config.json"))
+    testing.tiny_config(num_hidden_layers=1, max_position_embeddings=LENGTH).to_json_file(
+        str(tmp_path / "albert_config.json")
+    )
     return {
         "data_dir": tmp_path,
         "albert_config_file": tmp_path / "albert_config.json",

@@ -5,6 +5,8 @@ import io
 import json
 import pathlib
 import re
+import shutil
+from collections.abc import Callable
 
 import pytest
 
@@ -44,9 +46,11 @@ def version(request) -> str:
     return request.param
 
 
-@pytest.fixture
-def flags(tmp_path) -> dict[str, object]:
-    testing.tiny_config(initializer_range=0.25).to_json_file(str(tmp_path / "albert_config.json"))
+def flags_in(tmp_path: pathlib.Path) -> dict[str, object]:
+    """Flags of a run in `tmp_path`/run; writes its config beside it."""
+    testing.tiny_config(initializer_range=0.25, num_hidden_layers=1).to_json_file(
+        str(tmp_path / "albert_config.json")
+    )
     return {
         "albert_config_file": tmp_path / "albert_config.json",
         "spm_model_file": testing.SPM_MODEL_FILE,
@@ -60,10 +64,28 @@ def flags(tmp_path) -> dict[str, object]:
     }
 
 
+@pytest.fixture
+def flags(tmp_path) -> dict[str, object]:
+    return flags_in(tmp_path)
+
+
 def with_files(flags, tmp_path, version, with_answers=True):
     train = write_squad(tmp_path / "train.json", rows_of(version), version)
     predict = write_squad(tmp_path / "predict.json", rows_of(version), version, with_answers)
     return flags | {"train_file": train, "predict_file": predict}
+
+
+@pytest.fixture(scope="module")
+def once_trained(tmp_path_factory) -> Callable[[str], pathlib.Path]:
+    """A function of the version that gives the folder of a run that was trained, but not evaluated."""
+
+    @functools.cache
+    def train(version: str) -> pathlib.Path:
+        folder = tmp_path_factory.mktemp("trained")
+        assert run(with_files(flags_in(folder), folder, version), "--do_train") == 0
+        return folder / "run"
+
+    return train
 
 
 def read(path: pathlib.Path):
@@ -102,8 +124,8 @@ def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp
         assert results["f1"] >= max(results["at_zero_f1"], results["untuned_f1"])
 
 
-def test_predicting_needs_weights_a_vocabulary_and_questions_alone(version, flags, tmp_path):
-    assert run(with_files(flags, tmp_path, version), "--do_train") == 0
+def test_predicting_needs_weights_a_vocabulary_and_questions_alone(version, once_trained, flags, tmp_path):
+    shutil.copytree(once_trained(version), tmp_path / "run")
     asked = write_squad(tmp_path / "asked.json", rows_of("1.1"), "1.1", with_answers=False)
     again = {"output_dir": tmp_path / "run", "predict_file": asked}
     assert run(again, "--do_predict") == 0  # the version is that of the weights
@@ -218,21 +240,20 @@ def test_version_1_1_has_no_threshold(flags, tmp_path, capsys):
     assert "warning: --null_score_diff_threshold has no effect in version 1.1" in capsys.readouterr().err
 
 
-def test_answers_at_the_prompt(version, flags, tmp_path, capsys, monkeypatch):
-    assert run(with_files(flags, tmp_path, version), "--do_train") == 0
+def test_answers_at_the_prompt(version, once_trained, capsys, monkeypatch):
+    folder = once_trained(version)
     capsys.readouterr()
     typed = "\nThe two boats\nand the cats.\n\nboats\ncats\n\nThe nine mills.\n\nmills\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    assert run({"output_dir": tmp_path / "run"}, "--interactive") == 0
+    assert run({"output_dir": folder}, "--interactive") == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("1. ") for line in lines) == 3
     assert all(line[3:9].endswith("%") for line in lines if line[:2] in ("1.", "5."))
     assert sum("null score" in line for line in lines) == (3 if version == "2.0" else 0)
 
 
-def test_anything_can_be_typed(flags, tmp_path, capsys, monkeypatch):
-    assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
-    again = {"output_dir": tmp_path / "run"}
+def test_anything_can_be_typed(once_trained, capsys, monkeypatch):
+    again = {"output_dir": once_trained("1.1")}
     answered = b"The \xff boats\nand cats.\n\nboats \xff\n"
     for typed in (b"", b" \n\n", b"boats", b"boats\n\n", b"\xe2\x80\x8b\n\ncats\n", answered):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
@@ -276,11 +297,11 @@ def test_misplaced_answers_are_left_out_if_asked(flags, tmp_path, capsys):
     assert "train: 11 questions" in printed.out
 
 
-def test_the_wrong_version_is_refused(flags, tmp_path, capsys):
+def test_the_wrong_version_is_refused(once_trained, flags, tmp_path, capsys):
     flags = with_files(flags, tmp_path, "2.0")
     printed = refusal(capsys, run(flags | {"version": "1.1"}, "--do_train"))
     assert "--version=2.0" in printed
-    assert run(with_files(flags, tmp_path, "1.1"), "--do_train") == 0
+    shutil.copytree(once_trained("1.1"), tmp_path / "run")
     printed = refusal(capsys, run(with_files(flags, tmp_path, "2.0"), "--do_train"))
     assert "are of another task: task_name squad_v1, not squad_v2" in printed
     elsewhere = flags | {

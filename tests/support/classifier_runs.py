@@ -9,7 +9,7 @@ from albert_tf import testing
 from tests.support.script_runs import refused, run_script
 
 LENGTH = 16
-CONFIG = testing.tiny_config(max_position_embeddings=LENGTH)
+CONFIG = testing.tiny_config(num_hidden_layers=1, max_position_embeddings=LENGTH)
 
 run = functools.partial(run_script, run_classifier.main)
 refusal = functools.partial(refused, run_classifier.main)

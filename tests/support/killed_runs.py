@@ -7,6 +7,7 @@ with a list of their exit statuses, -9 of one that was killed.
 """
 
 import dataclasses
+import gc
 import importlib
 import json
 import os
@@ -69,6 +70,10 @@ def main() -> None:
     importlib.import_module("albert_tf.tasks.classification.classification_task")
     importlib.import_module("albert_tf.tasks.pretraining")
     importlib.import_module("albert_tf.fine_tuning.fine_tune")
+
+    # The children need not look through these modules for garbage, which would also copy their memory.
+    gc.collect()
+    gc.freeze()
 
     for line in sys.stdin:
         jobs = [Job(**job) for job in json.loads(line)]

@@ -7,7 +7,7 @@ from albert_tf.data.records import RecordWriter
 from albert_tf.testing import tiny_config
 
 SEQ_LENGTH, PREDICTIONS = 12, 3
-CONFIG = tiny_config(vocab_size=20, max_position_embeddings=SEQ_LENGTH)
+CONFIG = tiny_config(vocab_size=20, num_hidden_layers=1, max_position_embeddings=SEQ_LENGTH)
 MASKING = MaskingOptions(max_predictions_per_seq=PREDICTIONS)
 CLS, SEP, MASK = 2, 3, 4
 

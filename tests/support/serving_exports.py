@@ -13,10 +13,11 @@ from albert_tf.export.serving.saved_model import WARMUP_FILE, serve, write_saved
 from albert_tf.export.trained_model import TrainedModel
 from tests.support.trained_models import TASKS, trained_model
 
-# Kind -> further arguments of `trained_model`; one kind has a WordPiece vocabulary.
+# Kind -> further arguments of `trained_model`; one kind has a WordPiece vocabulary, one has two layers.
 KINDS: dict[str, dict[str, Any]] = {kind: {} for kind in TASKS} | {
     "regression": {"vocab_file": testing.VOCAB_FILE},
     "multiple_choice": {"max_qa_length": 12},
+    "encoder": {"config": {"num_hidden_layers": 2}},
 }
 
 # Input of texts -> its rows: plain, empty, only spaces, foreign or masked, not UTF-8, too long.

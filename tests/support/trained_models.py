@@ -27,7 +27,11 @@ def trained_model(
     """Makes a model with random weights; `task` overrides the entries of `TASKS`."""
     spm_model_file = None if vocab_file else testing.SPM_MODEL_FILE
     tokenizer = load_tokenizer(spm_model_file, vocab_file)
-    defaults = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": LENGTH}
+    defaults = {
+        "vocab_size": tokenizer.vocab_size,
+        "num_hidden_layers": 1,
+        "max_position_embeddings": LENGTH,
+    }
     shape = testing.tiny_config(**defaults | (config or {}))
     task = {"label_names": [], "max_seq_length": LENGTH, **TASKS[kind], **task}
     head = "classification" if kind == "regression" else kind

@@ -45,7 +45,7 @@ def make_task(
         version,
         dict.fromkeys(splits, questions),
         features,
-        config=tiny_config(initializer_range=0.5),
+        config=tiny_config(initializer_range=0.5, num_hidden_layers=1),
         max_seq_length=48,
         pad_to_max_length=pad_to_max_length,
         settings=SquadSettings(**settings or {}),

@@ -14,6 +14,7 @@ from albert_tf import testing
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.errors import InputError
 from albert_tf.training.distribution import check_batch_size, make_strategy
+from tests.support.classifier_runs import CONFIG as CLASSIFIER
 from tests.support.glue_files import write_glue
 from tests.support.killed_runs import Job, Runner, job
 from tests.support.ports import free_ports
@@ -195,7 +196,7 @@ def test_workers_that_were_started_differently_stop(pretraining, tmp_path, runne
 
 
 def test_two_workers_fine_tune_and_predict_like_one_process(tmp_path, runner):
-    testing.tiny_config(max_position_embeddings=16).to_json_file(str(tmp_path / "albert_config.json"))
+    CLASSIFIER.to_json_file(str(tmp_path / "albert_config.json"))
     flags = {
         "task_name": "mrpc",
         "data_dir": write_glue(tmp_path / "glue"),

@@ -35,11 +35,11 @@ def flags(tmp_path) -> dict[str, object]:
     config.to_json_file(str(tmp_path / "albert_config.json"))
     return {
         "albert_config_file": tmp_path / "albert_config.json",
-        "input_file": write_records(str(tmp_path / "train.tfrecord"), count=512),
+        "input_file": write_records(str(tmp_path / "train.tfrecord"), count=128),
         "max_seq_length": SEQ_LENGTH,
         "max_predictions_per_seq": PREDICTIONS,
         "train_batch_size": 8,
-        "eval_batch_size": 64,
+        "eval_batch_size": 128,
         "optimizer": "adamw",
         "learning_rate": 0.003,
         "num_train_steps": 90,

@@ -28,16 +28,23 @@ def once_trained(glue, tmp_path_factory) -> tuple[pathlib.Path, dict[str, object
 
 
 @pytest.fixture
+def trained(once_trained, tmp_path) -> dict[str, object]:
+    """The flags of a run that has ended in a folder of the test's own."""
+    folder, flags = once_trained
+    shutil.copytree(folder, tmp_path / "run")
+    return flags | {"output_dir": tmp_path / "run"}
+
+
+@pytest.fixture
 def flags(glue, tmp_path) -> dict[str, object]:
     return mrpc_flags(glue, tmp_path)
 
 
-def test_checkpoints_of_another_task_are_not_continued(flags, tmp_path, capsys):
-    assert run(flags, "--do_train") == 0
+def test_checkpoints_of_another_task_are_not_continued(trained, tmp_path, capsys):
     kept = sorted(path.name for path in (tmp_path / "run").iterdir())
-    message = refusal(capsys, run(flags | {"task_name": "qqp"}, "--do_train"))
+    message = refusal(capsys, run(trained | {"task_name": "qqp"}, "--do_train"))
     assert "are of another task: task_name mrpc, not qqp" in message
-    message = refusal(capsys, run(flags | {"do_lower_case": "false"}, "--do_train"))
+    message = refusal(capsys, run(trained | {"do_lower_case": "false"}, "--do_train"))
     assert "do_lower_case True, not False" in message
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert set(kept) <= left
@@ -88,28 +95,26 @@ def test_going_back_to_an_older_checkpoint_forgets_what_came_after(flags, tmp_pa
     assert results_in(folder)["global_step"] in (10, 12)
 
 
-def test_a_lost_history_does_not_lose_the_best_checkpoint(flags, tmp_path):
-    assert run(flags, "--do_train", "--do_eval") == 0
+def test_a_lost_history_does_not_lose_the_best_checkpoint(trained, tmp_path):
     (tmp_path / "run" / "history.json").unlink()
     best = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("model.ckpt-best*")}
     results = results_in(tmp_path / "run")
-    assert run(flags, "--do_eval") == 0
+    assert run(trained, "--do_eval") == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("model.ckpt-best*")} == best
     assert results_in(tmp_path / "run") == results
     [beside] = (tmp_path / "run").glob("eval_results-mrpc-*.json")
     assert json.loads(beside.read_text())["global_step"] == results["global_step"]
 
 
-def test_the_best_checkpoint_alone_is_enough_to_predict_with(flags, tmp_path, capsys):
-    assert run(flags, "--do_train", "--do_eval") == 0
+def test_the_best_checkpoint_alone_is_enough_to_predict_with(trained, tmp_path, capsys):
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in (tmp_path / "run").iterdir():
         if path.name.startswith(("model.ckpt-best", "task", "albert_config", "tiny_")):
             shutil.copy(path, copy)
-    rest = only(flags, "task_name", "data_dir", "max_seq_length") | {"output_dir": copy}
+    rest = only(trained, "task_name", "data_dir", "max_seq_length") | {"output_dir": copy}
     assert run(rest, "--do_predict") == 0
-    assert "would be overwritten" in refusal(capsys, run({**flags, "output_dir": copy}, "--do_train"))
+    assert "would be overwritten" in refusal(capsys, run({**trained, "output_dir": copy}, "--do_train"))
 
 
 def test_results_on_other_data_are_written_beside(flags, tmp_path):
@@ -155,11 +160,9 @@ def test_a_pretraining_folder_is_no_output_folder(flags, tmp_path, capsys):
     ("training.json", "{", "is not JSON"),
     ("training.json", '{"flags": {"num_train_steps": "2"}}', "num_train_steps: expected `int`, got `str`"),
 ])  # fmt: skip
-def test_damaged_files_of_a_run_are_named(once_trained, tmp_path, capsys, name, content, message):
-    folder, flags = once_trained
-    shutil.copytree(folder, tmp_path / "run")
+def test_damaged_files_of_a_run_are_named(trained, tmp_path, capsys, name, content, message):
     (tmp_path / "run" / name).write_text(content)
-    refused = refusal(capsys, run(flags | {"output_dir": tmp_path / "run"}, "--do_train", "--do_eval"))
+    refused = refusal(capsys, run(trained, "--do_train", "--do_eval"))
     assert str(tmp_path / "run" / name) in refused
     assert message in refused
 

@@ -30,7 +30,7 @@ def test_fine_tuning_says_what_it_does_and_where_all_lies(tmp_path, capsys):
     facts, folder = facts_in(start), tmp_path / "run"
     assert facts["strategy"] == "off"
     assert facts["precision"] == "float32"
-    assert facts["model"].endswith(" parameters, 2 layers of width 16")
+    assert facts["model"].endswith(" parameters, 1 layers of width 16")
     assert facts["optimizer"] == "adamw, learning rate 5e-05, warm-up until step 1"
     assert facts["data"] == "24 examples"
     assert facts["dropout"] == "0 in the encoder, 0.1 before the head"

@@ -59,7 +59,7 @@ def test_one_seed_gives_one_model_and_another_seed_another(tmp_path):
     for name, seed in [("first", 1), ("again", 1), ("other", 2)]:
         folder = tmp_path / name
         folder.mkdir()
-        loop.run(task(folder, config), options(folder, seed=seed))
+        loop.run(task(folder, config), options(folder, seed=seed, do_eval=False))
         weights.append(weights_at(folder / "model" / "model.ckpt-6"))
     first, again, other = weights
     for name in first:
@@ -189,8 +189,8 @@ def test_evaluation_ends_after_max_eval_steps(tmp_path):
 
 def test_divergence_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
     job = task(tmp_path)
-    loop.run(job, options(tmp_path, num_train_steps=3))
-    changes = {"num_warmup_steps": 0, "allow_changed_flags": True}
+    loop.run(job, options(tmp_path, num_train_steps=3, do_eval=False))
+    changes = {"num_warmup_steps": 0, "allow_changed_flags": True, "do_eval": False}
     bad = options(tmp_path, learning_rate=1e30, num_train_steps=50, **changes)
     with pytest.raises(InputError, match=r"not finite at step \d+.*--learning_rate.*model\.ckpt-3"):
         loop.run(job, bad)
@@ -214,7 +214,7 @@ def test_ruined_weights_are_neither_best_nor_a_result(tmp_path):
 
 
 def test_another_config_is_refused_on_continuing(tmp_path):
-    loop.run(task(tmp_path), options(tmp_path, num_train_steps=1))
+    loop.run(task(tmp_path), options(tmp_path, num_train_steps=1, do_eval=False))
     other = task(tmp_path, dataclasses.replace(CONFIG, num_attention_heads=4))
     with pytest.raises(InputError, match="has num_attention_heads 2, not 4: give those, --allow_changed"):
         loop.run(other, options(tmp_path))
@@ -231,7 +231,7 @@ def test_training_starts_from_an_original_checkpoint(tmp_path, capsys):
     source = {variable_name(v): v.numpy() for v in AlbertForPreTraining(CONFIG).variables}
     slots = {f"{name}/adam_m": value for name, value in source.items()}
     prefix = write_checkpoint(tmp_path / "model.ckpt-best", source | slots)
-    loop.run(task(tmp_path), options(tmp_path, init_checkpoint=prefix, num_train_steps=1))
+    loop.run(task(tmp_path), options(tmp_path, init_checkpoint=prefix, num_train_steps=1, do_eval=False))
     assert "32 variables loaded, 0 missing, 0 unexpected, 32 of an optimizer" in capsys.readouterr().err
     # With warm-up, the first update has rate 0.
     weights = weights_at(tmp_path / "model" / "model.ckpt-1")

@@ -82,37 +82,37 @@ def test_a_deeper_model_starts_from_a_shallower_one(flags, tmp_path, capsys, kin
         write_checkpoint(source / "model.ckpt-best", weights)
         CONFIG.to_json_file(str(source / "albert_config.json"))
     if kind == "run":  # one more, which leaves the weights as they are
-        first = with_config(flags, num_hidden_layers=2)
+        first = with_config(flags)
         assert pretrain({**first, "init_checkpoint": source, "output_dir": tmp_path / "first"}) == 0
         source = tmp_path / "first"
     capsys.readouterr()
-    deep = with_config(flags, num_hidden_layers=6)
+    deep = with_config(flags, num_hidden_layers=3)
     assert pretrain({**deep, "init_checkpoint": source}) == 0
     printed = capsys.readouterr().err
-    assert "depth        6 layers, with the weights of 2\n" in printed
+    assert "depth        3 layers, with the weights of 1\n" in printed
     assert "warning" not in printed
     started = weights_in(
-        tmp_path / "warm", AlbertForPreTraining(dataclasses.replace(CONFIG, num_hidden_layers=6))
+        tmp_path / "warm", AlbertForPreTraining(dataclasses.replace(CONFIG, num_hidden_layers=3))
     )
     assert started.keys() == weights.keys()
     for name in weights:
         np.testing.assert_array_equal(started[name], weights[name], err_msg=name)
-    assert json.loads((tmp_path / "warm" / "albert_config.json").read_text())["num_hidden_layers"] == 6
+    assert json.loads((tmp_path / "warm" / "albert_config.json").read_text())["num_hidden_layers"] == 3
 
 
 def test_every_group_starts_from_group_0_of_a_run(flags, tmp_path, capsys):
-    first = with_config(flags, num_hidden_layers=2, inner_group_num=2) | {"output_dir": tmp_path / "first"}
+    first = with_config(flags, num_hidden_layers=1, inner_group_num=2) | {"output_dir": tmp_path / "first"}
     assert pretrain(first) == 0
     one = weights_in(
         tmp_path / "first",
-        AlbertForPreTraining(dataclasses.replace(CONFIG, num_hidden_layers=2, inner_group_num=2)),
+        AlbertForPreTraining(dataclasses.replace(CONFIG, num_hidden_layers=1, inner_group_num=2)),
     )
-    grouped = {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2}
+    grouped = {"num_hidden_layers": 2, "num_hidden_groups": 2, "inner_group_num": 2}
     capsys.readouterr()
     flags = with_config(flags, **grouped) | {"init_checkpoint": tmp_path / "first"}
     assert pretrain(flags, "--init_from_group0") == 0
     printed = capsys.readouterr().err
-    assert "depth        4 layers, with the weights of 2\n" in printed
+    assert "depth        2 layers, with the weights of 1\n" in printed
     assert "groups       2, all with the weights of group 0\n" in printed
     assert "warning" not in printed
     both = weights_in(tmp_path / "warm", AlbertForPreTraining(dataclasses.replace(CONFIG, **grouped)))
@@ -180,15 +180,15 @@ def test_a_task_begins_with_the_encoder_and_pooler_of_mnli(mnli, tmp_path, capsy
 
 
 def test_fine_tuning_takes_a_deeper_config_than_the_weights_have(mnli, tmp_path, capsys):
-    deep = dataclasses.replace(classifier_runs.CONFIG, num_hidden_layers=4)
+    deep = dataclasses.replace(classifier_runs.CONFIG, num_hidden_layers=2)
     deep.to_json_file(str(tmp_path / "deep.json"))
     flags = only(mrpc_flags(mnli / "glue", tmp_path), "task_name", "data_dir", "output_dir", "max_seq_length")
     flags |= {"albert_config_file": tmp_path / "deep.json", "init_checkpoint": mnli / "run", "train_step": 1}
     assert classifier_runs.run(flags, "--do_train") == 0
     printed = capsys.readouterr().err
-    assert "depth        4 layers, with the weights of 2\n" in printed
+    assert "depth        2 layers, with the weights of 1\n" in printed
     assert "warning" not in printed
     # Without training, another depth is probably a mistake.
     evaluated = flags | {"output_dir": tmp_path / "other", "task_name": "mnli"}
     assert classifier_runs.run(evaluated, "--do_eval") == 0
-    assert "num_hidden_layers is 4 in the model and 2 in the config" in capsys.readouterr().err
+    assert "num_hidden_layers is 2 in the model and 1 in the config" in capsys.readouterr().err
