@@ -177,9 +177,7 @@ class AlbertConfig:
 
 def _shown(value: Any) -> str:
     """A value of a file in a message."""
-    if (
-        isinstance(value, int) and value.bit_length() > 64
-    ):  # Python refuses to write numbers that are too long
+    if isinstance(value, int) and value.bit_length() > 64:  # Python may refuse to write it
         return f"a number of {value.bit_length()} bits"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:60]}..."
@@ -187,9 +185,8 @@ def _shown(value: Any) -> str:
 
 def _is_flat(value: Any) -> bool:
     """Whether a value of a file is a number, a text, or a list of these."""
-    return all(
-        isinstance(part, int | float | str) for part in (value if isinstance(value, list) else [value])
-    )
+    parts = value if isinstance(value, list) else [value]
+    return all(isinstance(part, int | float | str) for part in parts)
 
 
 def _released_sizes() -> dict[str, AlbertConfig]:

@@ -110,12 +110,10 @@ def no_link(path: str, flags: int) -> int:
 
 def _require_regular(path: str) -> None:
     """Raises `InputError` if there is something other than a file or a folder."""
-    mode = stat.S_IFREG
-    with contextlib.suppress(OSError, ValueError):  # what is not there is for the caller to name
-        mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        needed = "files are read more than once; write what comes from it into a file first"
-        raise InputError(f"{path} is not a regular file but a pipe, a device or a socket: {needed}")
+    if os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path):
+        return  # what is not there is for the caller to name
+    needed = "files are read more than once; write what comes from it into a file first"
+    raise InputError(f"{path} is not a regular file but a pipe, a device or a socket: {needed}")
 
 
 def file_stem(path: str) -> str:

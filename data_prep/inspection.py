@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
-from albert_tf.data.records import manifest_path, metadata_path
+from albert_tf.data.records import Description, manifest_path, metadata_path
 from albert_tf.data.tfrecord import parse_example, read_records
 from albert_tf.errors import InputError
 from albert_tf.files import file_exists, read_json
@@ -14,17 +14,6 @@ from albert_tf.tokenization import Tokenizer, WordPieceTokenizer, load_tokenizer
 from albert_tf.tokenization.sentencepiece import UNDERLINE
 from albert_tf.tokenization.wordpiece import CONTINUATION
 from data_prep.manifest import read_manifest, shard_paths
-
-
-class _Settings(TypedDict, total=False):
-    spm_model_file: str | None
-    vocab_file: str | None
-    do_lower_case: bool
-
-
-class _Description(TypedDict, total=False):
-    settings: _Settings
-
 
 _LABELS = {0: "in order", 1: "swapped, or B from another text"}
 
@@ -40,11 +29,11 @@ def readable_records(
     has_manifest = file_exists(manifest_path(output_file))
     paths = shard_paths(output_file, read_manifest(output_file)) if has_manifest else [output_file]
     path = metadata_path(paths[0])
-    settings: Any = read_json(path, _Description).get("settings", {}) if file_exists(path) else {}
+    settings: Any = read_json(path, Description).get("settings", {}) if file_exists(path) else {}
     if not (spm_model_file or vocab_file):
         spm_model_file, vocab_file = settings.get("spm_model_file"), settings.get("vocab_file")
-    lower, keep_accents = settings.get("do_lower_case", True), settings.get("keep_accents", False)
-    tokenizer = load_tokenizer(spm_model_file, vocab_file, lower, keep_accents)
+    lower, keep_accents = settings.get("do_lower_case"), settings.get("keep_accents")
+    tokenizer = load_tokenizer(spm_model_file, vocab_file, lower is not False, bool(keep_accents))
     numbered = ((path, n, record) for path in paths for n, record in enumerate(read_records(path), 1))
     for path, number, record in itertools.islice(numbered, count):
         place = f"{path}, record {number}"

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import filelock
 
@@ -114,7 +114,9 @@ class WorkFiles:
         for folder in (self._tokens, self._dealt, self.all_dealt_pairs):
             for path in _results_in(os.path.join(folder, "")):
                 saved = _load(path)
-                if not (saved and all(_is_whole(file, on_progress) for file in saved.files)):
+                pairs = saved["files"].items() if saved else ()
+                are_whole = (_is_whole(os.path.join(folder, n), file, on_progress) for n, file in pairs)
+                if not (saved and all(are_whole)):
                     _warn_of_damage(path)
                     os.remove(f"{path}.json")
         for shard in range(len(self._shards)):
@@ -130,22 +132,20 @@ class WorkFiles:
     def _shard_is_whole(self, shard: int, on_progress: Callable[[int], None]) -> bool:
         """Whether all finished parts are: a part may have been added to the first, the first renamed."""
         first, at = self.part(shard, 0), 0
-        completed = _load(self.completed(shard))
-        if completed:
+        if completed := load_result(self.completed(shard)):
             path = first if os.path.exists(first) else self._shards[shard]
-            return file_exists(path) and file_digest(path, on_progress) == completed.result["sha256"]
+            return file_exists(path) and file_digest(path, on_progress) == completed["sha256"]
         if os.path.exists(f"{self.completed(shard)}.json"):
             return False
         for path in self._results_of_parts(shard):
             saved = _load(path)
             if not saved:
                 return False
-            [file] = saved.files
-            if not os.path.exists(file.path):
-                file = file._replace(path=first, begin=at)
-            if not _is_whole(file, on_progress):
+            [file] = saved["files"].values()
+            where, begin = (path, 0) if os.path.exists(path) else (first, at)
+            if not _is_whole(where, file, on_progress, begin):
                 return False
-            at += file.bytes
+            at += file["bytes"]
         return True
 
     def are_for(self, key: Mapping[str, Any]) -> bool:
@@ -158,28 +158,16 @@ class WorkFiles:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _File(NamedTuple):
-    """A file, or a part of one, that a task wrote."""
-
-    path: str
-    bytes: int
-    sha256: str
-    begin: int = 0
-
-
-class _Saved(NamedTuple):
-    result: dict[str, Any]
-    files: list[_File]
-
-
-class _SavedFile(TypedDict):
+class _File(TypedDict):
     bytes: int
     sha256: str
 
 
-class _SavedResult(TypedDict):
+class _Saved(TypedDict):
+    """What `save_result` writes: also the files of the task, by name, and a digest of both."""
+
     result: dict[str, Any]
-    files: dict[str, _SavedFile]
+    files: dict[str, _File]
     sha256: str
 
 
@@ -202,17 +190,14 @@ def save_result(path: str, result: Mapping[str, Any], files: Sequence[str] = ())
 def load_result(path: str) -> dict[str, Any] | None:
     """What `save_result` has written; None if there is no such file, or if it is damaged."""
     saved = _load(path)
-    return saved.result if saved else None
+    return saved["result"] if saved else None
 
 
 def _load(path: str) -> _Saved | None:
     with contextlib.suppress(OSError, InputError), open(f"{path}.json", "rb") as file:
-        saved = parse_json(file.read(), path, _SavedResult)
+        saved = parse_json(file.read(), path, _Saved)
         if saved["sha256"] == _digest(saved["result"], saved["files"]):
-            folder = os.path.dirname(path)
-            return _Saved(
-                saved["result"], [_File(os.path.join(folder, n), **f) for n, f in saved["files"].items()]
-            )
+            return saved
     return None
 
 
@@ -225,10 +210,10 @@ def _results_in(prefix: str, rest: str = "*.json") -> list[str]:
     return [name.removesuffix(".json") for name in files_that_begin_with(prefix, rest)]
 
 
-def _is_whole(file: _File, on_progress: Callable[[int], None]) -> bool:
-    return file_exists(file.path) and file.sha256 == file_digest(
-        file.path, on_progress, file.begin, file.bytes
-    )
+def _is_whole(path: str, file: _File, on_progress: Callable[[int], None], begin: int = 0) -> bool:
+    """Whether a file of a task is at `path`, from the byte `begin` on."""
+    found = os.path.exists(path) and file_digest(path, on_progress, begin, file["bytes"])
+    return found == file["sha256"]
 
 
 def _warn_of_damage(path: str) -> None:

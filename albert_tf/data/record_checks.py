@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert_tf.data import records
-from albert_tf.data.tfrecord import read_records
+from albert_tf.data.tfrecord import parse_example, read_records
 from albert_tf.errors import InputError
 
 
@@ -15,7 +15,7 @@ def are_unmasked(paths: Sequence[str]) -> bool:
     for path in paths:
         record = next(read_records(path), None)
         if record is not None:
-            first_of_kind.setdefault("may_swap" in (_features(record) or ()), path)
+            first_of_kind.setdefault("may_swap" in parse_example(record, f"{path}, record 1"), path)
     if len(first_of_kind) > 1:
         unmasked, masked = first_of_kind[True], first_of_kind[False]
         raise InputError(f"{unmasked} holds unmasked records, {masked} masked ones: a run takes one kind")
@@ -42,9 +42,9 @@ def find_bad_record(
             for number, record in enumerate(read_records(path), 1):
                 if limit is not None and number > limit:
                     break
-                problem = _problem(record, schema)
-                if problem:
-                    return f"{path}, record {number}: {problem}"
+                place = f"{path}, record {number}"
+                if problem := _problem(parse_example(record, place), schema):
+                    return f"{place}: {problem}"
         except InputError as error:
             return str(error)
         if not number:
@@ -52,36 +52,23 @@ def find_bad_record(
     return None
 
 
-def _features(record: bytes) -> Mapping[str, Any] | None:
-    """The features of a record by name; None if it is no `tf.train.Example`."""
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
-        return tf.train.Example.FromString(record).features.feature
-    except DecodeError:
-        return None
+_KINDS = {int: "int64_list", float: "float_list", bytes: "bytes_list"}
 
 
-def _problem(record: bytes, schema: Mapping[str, records.Field]) -> str | None:
-    features = _features(record)
-    if features is None:
-        return "not a tf.train.Example"
+def _problem(features: Mapping[str, Sequence[Any]], schema: Mapping[str, records.Field]) -> str | None:
     for name, (kind, length, flag, bound, meaning) in schema.items():
-        feature = features[name]  # an empty one if the record has none of that name
-        found = feature.WhichOneof("kind")
-        if found is None:
+        values = features.get(name)
+        if not values:
             return f"no feature {name}: these are not pretraining records"
-        if found != kind:
+        if (found := _KINDS[type(values[0])]) != kind:
             return f"{name} is of kind {found}, not {kind}: these are not pretraining records"
-        values = getattr(feature, found).value
         if len(values) != length:
             wanted = f"{flag} is {length}" if flag else f"{length} is needed"
             return f"{name} has {len(values)} values, but {wanted}"
         wrong = next((v for v in values if not 0 <= v < bound), None)
         if wrong is not None:
             return f"{name} holds {wrong}, but {meaning}"
-    segments = "".join(map(str, features["segment_ids"].int64_list.value))
+    segments = "".join(map(str, features["segment_ids"]))
     if "may_swap" in schema and not re.fullmatch("0{3,}1{2,}0*", segments):
         return records.NOT_A_PAIR
     return None

@@ -211,8 +211,8 @@ class _Settings(TypedDict, total=False):
     do_permutation: bool
 
 
-class _Description(TypedDict, total=False):
-    """The keys of a description that later programs read; see `read_metadata`."""
+class Description(TypedDict, total=False):
+    """The keys of the description of a record file that programs read; see `read_metadata`."""
 
     records: int
     bytes: int
@@ -233,7 +233,7 @@ def read_metadata(path: str, format: str = FORMAT) -> dict[str, Any] | None:
         return None
     if metadata.get("format") != format:
         return None
-    return dict(read_json(metadata_path(path), _Description))
+    return dict(read_json(metadata_path(path), Description))
 
 
 def parse_pretraining_batch(

@@ -51,6 +51,7 @@ class ConfiguredModel(tf_keras.Model):
         """Does what `call` does; `InputError` if the inputs have wrong names, ranks, shapes or types."""
         return super().__call__(self._checked(inputs), *args, **kwargs)
 
+    @tf.autograph.experimental.do_not_convert
     def _checked(self, inputs: Tensors) -> dict[str, Any]:
         """The inputs that are given, as tensors."""
         model = type(self).__name__
@@ -202,13 +203,13 @@ def _tensor(name: str, value: Any) -> Any:
         raise InputError(f"{name} is a tensor of Keras 3: make it by tf_keras, not by keras or tf.keras")
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
         raise InputError(f"{name} is a {_kind_of(value)}: pad it, and give input_mask with 0 for the padding")
-    if not hasattr(value, "dtype"):
+    if not isinstance(getattr(value, "dtype", None), tf.DType):
         try:
             value = tf.convert_to_tensor(value)
         except (ValueError, TypeError):
             raise InputError(f"{name} must be whole numbers, in rows of equal lengths") from None
-    if name in ("input_ids", "segment_ids") and not tf.as_dtype(value.dtype).is_integer:
-        raise InputError(f"{name} must be whole numbers, not {tf.as_dtype(value.dtype).name}")
+    if name in ("input_ids", "segment_ids") and not value.dtype.is_integer:
+        raise InputError(f"{name} must be whole numbers, not {value.dtype.name}")
     return value
 
 

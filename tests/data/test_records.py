@@ -267,7 +267,7 @@ def test_a_file_without_records_says_so(tmp_path):
 def test_bytes_that_are_no_example_are_named(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"".join(framed(b"\xff\xff\xff")))
-    assert diagnosis(str(path)) == f"{path}, record 1: not a tf.train.Example"
+    assert diagnosis(str(path)) == f"{path}, record 1 is not a tf.train.Example"
 
 
 def test_reading_says_what_is_wrong_too(tmp_path):

@@ -77,3 +77,26 @@ def test_keras_inputs_make_a_functional_model(models, name):
     functional = tf_keras.Model(inputs, outputs)
     for key, value in models[name]({"input_ids": shaped(name, IDS)}).items():
         np.testing.assert_allclose(functional({"input_ids": shaped(name, IDS)})[key], value, atol=1e-6)
+
+
+def test_arrays_of_other_libraries_are_taken(models):
+    class Array:
+        """As a tensor of PyTorch: it has a `dtype` that TensorFlow does not know."""
+
+        dtype, shape = "torch.int64", IDS.shape
+
+        def __array__(self, dtype=None, copy=None):
+            return IDS.astype(dtype or np.int64)
+
+    expected = models["encoder"]({"input_ids": IDS})["pooled_output"]
+    np.testing.assert_array_equal(models["encoder"]({"input_ids": Array()})["pooled_output"], expected)
+
+
+def test_keras_predicts_without_a_warning_of_autograph(models, caplog):
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        with caplog.at_level("WARNING", "tensorflow"):
+            models["classification"].predict({"input_ids": IDS}, verbose=0)
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert "AutoGraph" not in caplog.text
