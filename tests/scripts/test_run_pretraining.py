@@ -357,8 +357,8 @@ def test_truncated_file_is_found_in_training_and_checkpoints_stay(
 
 
 @pytest.mark.parametrize(("bad", "message"), [
-    (5 + 2**32, "input_ids holds 4294967301, but there are 20 pieces in the vocabulary"),
-    (b"\xff" * 20, "not a tf.train.Example"),
+    (5 + 2**32, ": input_ids holds 4294967301, but there are 20 pieces in the vocabulary"),
+    (b"\xff" * 20, " is not a tf.train.Example"),
 ])  # fmt: skip
 def test_bad_record_in_the_middle_is_found(flags, capsys, bad, message):
     records = serialize_examples(make_features(64))
@@ -375,7 +375,7 @@ def test_bad_record_in_the_middle_is_found(flags, capsys, bad, message):
     )  # it adds TensorFlow's own words
     assert run({**flags, "num_train_steps": "20"}, more) == 1
     *own, shown = capsys.readouterr().err.splitlines()
-    assert f"error: {flags['input_file']}, record 41: {message}" in shown
+    assert f"error: {flags['input_file']}, record 41{message}" in shown
     assert ("Traceback (most recent call last):" in own) == (more == "--verbosity=info")
 
 
