@@ -40,10 +40,14 @@ class Workers:
         return self
 
     def __exit__(self, *error) -> None:
+        self._end()
+        self._progress.close()
+
+    def _end(self) -> None:
+        # The pool waits for ever for a process that starts while the pool finds another one dead.
         for process in self._processes:
             process.terminate()
         self._pool.shutdown(cancel_futures=True)
-        self._progress.close()
 
     def start_for(self, tasks: int) -> None:
         """Starts the processes that so many tasks can use; they import what they need in the meantime."""
@@ -78,17 +82,18 @@ class Workers:
     def _submit(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Future]:
         """Hands calls to the pool, which may start processes for them."""
         others = set(multiprocessing.active_children()) - self._processes
-        with ctrl_c_blocked():  # the processes that start here never see Ctrl-C; this process ends them
-            futures = [self._pool.submit(function, *each) for each in arguments]
-        self._processes |= set(multiprocessing.active_children()) - others
-        return futures
+        try:
+            with ctrl_c_blocked():  # the processes that start here never see Ctrl-C; this process ends them
+                return [self._pool.submit(function, *each) for each in arguments]
+        finally:
+            self._processes |= set(multiprocessing.active_children()) - others
 
     @contextlib.contextmanager
     def _early_ends_as_errors(self) -> Iterator[None]:
         try:
             yield
         except BrokenProcessPool:
-            self._pool.shutdown()
+            self._end()
             ended = [p for p in self._processes if p.exitcode not in (None, 0, -signal.SIGTERM)]
             who = f"worker process {ended[0].pid}" if ended else "a worker process"
             how = f" with {_status(ended[0])}" if ended else ""

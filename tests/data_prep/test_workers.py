@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -75,6 +76,29 @@ def test_the_error_of_a_task_is_raised(count):
 def test_a_worker_that_ends_is_named_with_its_exit_status():
     with Workers(2) as workers, pytest.raises(InputError, match=r"^worker process \d+ .* exit status 7; "):
         list(workers.run(exit_with, None, [7, 7], print))
+
+
+def test_a_worker_that_dies_while_another_one_starts_ends_the_run(monkeypatch):
+    kind = multiprocessing.get_context("spawn").Process
+    start, terminate, is_ended = kind.start, kind.terminate, threading.Event()
+
+    def start_while_the_first_dies(process):
+        others = multiprocessing.active_children()
+        start(process)
+        for first in others:
+            os.kill(first.pid, signal.SIGKILL)
+            assert is_ended.wait(60)  # the pool has found it dead, and ends those that it knows
+            time.sleep(0.1)
+
+    def say_so(process):
+        terminate(process)
+        is_ended.set()
+
+    monkeypatch.setattr(kind, "start", start_while_the_first_dies)
+    monkeypatch.setattr(kind, "terminate", say_so)
+    with Workers(2) as workers, pytest.raises(InputError, match="ended early; what is done is kept"):
+        list(workers.run(add, 0, [1, 2], print))
+    assert not multiprocessing.active_children()
 
 
 def test_ctrl_c_ends_a_run_quietly_and_soon(tmp_path):
