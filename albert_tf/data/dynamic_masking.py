@@ -107,9 +107,11 @@ def _choose(texts: _Texts, first_unit: tf.Tensor, ngram: tf.Tensor, options: Mas
     pieces_before = tf.cumsum(tf.cast(tf.reshape(is_piece, [-1]), tf.int32), exclusive=True)
     unit_of = tf.cumsum(tf.cast(tf.reshape(is_unit_start, [-1]), tf.int32)) - 1
     pieces = tf.reduce_sum(tf.cast(is_piece, tf.int32), axis=1)
-    unit_starts = tf.concat(
-        [tf.boolean_mask(pieces_before, tf.reshape(is_unit_start, [-1])), [tf.reduce_sum(pieces)]], axis=0
-    )
+    # A static shape, as XLA needs it: units that do not exist begin at the end.
+    most = tf.size(unit_of)
+    number = tf.where(tf.reshape(is_unit_start, [-1]), unit_of, most + 1)
+    unit_starts = tf.fill([most + 2], tf.reduce_sum(pieces))
+    unit_starts = tf.tensor_scatter_nd_update(unit_starts, number[:, None], pieces_before)[:-1]
     chosen = choose_units(
         unit_starts,
         tf.reduce_sum(tf.cast(is_unit_start, tf.int32), axis=1),
@@ -135,7 +137,7 @@ def choose_units(
     every record, in random order, as the first of an n-gram.
 
     Args:
-      unit_starts: int32 [all units + 1]. The piece at which each unit of the batch begins, and the end.
+      unit_starts: int32 [all units + 1, or more]. The first piece of each unit of the batch, and the end.
       units: int32 [batch]. The number of units of each record.
       quota: int32 [batch]. The most pieces to choose.
       first_unit: float32 [batch, the most units, or more]. Uniform numbers; their order is that of the units.
@@ -143,7 +145,7 @@ def choose_units(
       options: `ngram` and `favor_shorter_ngram` count here.
 
     Returns:
-      bool [all units + 1]. The last element is no unit.
+      bool, the shape of `unit_starts`. The last element is no unit.
     """
     end = tf.cumsum(units)
     nothing = tf.size(unit_starts) - 1  # stands for "no unit"

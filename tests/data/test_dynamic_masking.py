@@ -211,17 +211,26 @@ def test_chance_comes_from_seed_epoch_and_number_alone():
     assert one.shape == (65,)
 
 
-def test_a_record_gets_the_same_masks_in_any_batch_and_in_a_graph(text):
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_record_gets_the_same_masks_in_any_batch_and_in_a_graph(text, jit_compile):
     corpus, pairs, options = text
     unmasked = make_unmasked_examples(corpus.ids, pairs.take(np.arange(12)), TOKENIZER, 64)
     chance = chances(12, 64)
     together = masked(unmasked, chance, options)
     batch = as_batch(unmasked)
     dataset = tf.data.Dataset.from_tensor_slices((batch, chance)).batch(5)
-    dataset = dataset.map(lambda b, c: draw_masks(b, c, TOKENIZER.vocab_size, options))
-    parts = list(dataset.as_numpy_iterator())
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def draw(b, c):
+        return draw_masks(b, c, TOKENIZER.vocab_size, options)
+
+    if jit_compile:
+        parts = [draw(*part) for part in dataset]
+    else:
+        dataset = dataset.map(draw)
+        parts = list(dataset.as_numpy_iterator())
     for name, values in together.items():
-        assert dataset.element_spec[name].shape[1:] == values.shape[1:]
+        assert jit_compile or dataset.element_spec[name].shape[1:] == values.shape[1:]
         np.testing.assert_array_equal(values, np.concatenate([part[name] for part in parts]))
 
 
