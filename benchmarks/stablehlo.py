@@ -43,9 +43,9 @@ def main(options: ExportOptions) -> None:
     trainer, batch = make_trainer(options)
     step = device_step(trainer.replica_step, jit_compile=True)
     text = step.experimental_get_compiler_ir(batch)(stage="stablehlo")
-    module, results = _portable(text)
+    module, results = portable(text)
     inputs = {name: batch[name] for name in sorted(batch)}
-    inputs |= _variables(trainer, step.get_concrete_function(batch))
+    inputs |= variables(trainer, step.get_concrete_function(batch))
     arguments, stored = _describe(trainer, batch, inputs)
     about = {
         "title": _title(options),
@@ -72,7 +72,7 @@ def _title(options: ExportOptions) -> str:
     return f"{what}, recompute" if options.recompute else what
 
 
-def _variables(trainer: Any, concrete: Any) -> dict[str, Any]:
+def variables(trainer: Any, concrete: Any) -> dict[str, Any]:
     """The variables of a step in the order of its arguments, by name; the trainer's own by its attributes."""
     import tensorflow as tf
 
@@ -107,7 +107,7 @@ def _describe(
     return arguments, stored
 
 
-def _portable(text: str) -> tuple[bytes, list[int]]:
+def portable(text: str) -> tuple[bytes, list[int]]:
     """The portable artifact of a module that TensorFlow printed, and the argument that each result replaces.
 
     TensorFlow leaves copies and attributes of a dialect of its own in the module. Other runtimes do not know
@@ -118,6 +118,9 @@ def _portable(text: str) -> tuple[bytes, list[int]]:
     aliases = re.findall(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>", text)
     results = [int(argument) for argument, _ in sorted(aliases, key=lambda pair: int(pair[1]))]
     text = text.replace("mhlo.copy", "stablehlo.convert")
+    # The size that TensorFlow sets is the one that the tensor has.
+    sized = r"stablehlo\.set_dimension_size (%\S+), %\S+, dim = \d+ : \((tensor<\S+>), tensor<i32>\) -> \2"
+    text = re.sub(sized, r"stablehlo.convert \1 : \2", text)
     text = re.sub(r" \{mhlo\.frontend_attributes = \{[^}]*\}\}", "", text)
     text = re.sub(r"^(module @\S+) attributes \{.*\} \{$", r"\1 {", text, flags=re.MULTILINE)
     head, main, body = re.split(r"(func\.func @main\(.*\n)", text)

@@ -40,16 +40,13 @@ class StepOptions(flags.ScriptOptions):
 def make_trainer(options: StepOptions, jit_compile: bool = False) -> tuple[Any, dict[str, Any]]:
     """A trainer with fresh weights, and its batch by name, whose last example is half padding."""
     import tensorflow as tf
-    import tf_keras
 
     from albert_tf.tasks.classification.classification_task import ClassificationTask
     from albert_tf.tasks.classification.glue import TASKS
     from albert_tf.tasks.pretraining import PretrainingTask
     from albert_tf.training.gradients import LossScale
     from albert_tf.training.optimization import LAMB, AdamW
-    from albert_tf.training.train_step import Trainer
 
-    tf_keras.utils.set_random_seed(_SEED)
     config, length = options.config, options.max_seq_length
     if options.task == "pretraining":
         task, optimizer = PretrainingTask(config, [], [], length), LAMB(1e-3)
@@ -57,23 +54,38 @@ def make_trainer(options: StepOptions, jit_compile: bool = False) -> tuple[Any, 
         settings = {"config": config, "max_seq_length": length, "dropout_prob": config.hidden_dropout_prob}
         task, optimizer = ClassificationTask(TASKS["mnli"], {}, {}, **settings), AdamW(1e-4)
     batch = {name: tf.constant(values) for name, values in _random_batch(options).items()}
-    precision = options.mixed_precision
+    trainer = build_trainer(
+        task,
+        optimizer,
+        options.mixed_precision,
+        make_batches=lambda: tf.data.Dataset.from_tensors(batch).repeat(),
+        micro_batches=options.gradient_accumulation_steps,
+        loss_scale=LossScale() if options.mixed_precision == "float16" else None,
+        jit_compile=jit_compile,
+    )
+    trainer.model.encoder.recompute = options.recompute
+    return trainer, batch
+
+
+def build_trainer(task: Any, optimizer: Any, precision: str, **settings: Any) -> Any:
+    """A `Trainer` of one device with fresh weights; without `make_batches` it only has single steps."""
+    import tensorflow as tf
+    import tf_keras
+
+    from albert_tf.training.train_step import Trainer
+
+    tf_keras.utils.set_random_seed(_SEED)
     model = task.build_model(precision if precision == "float32" else f"mixed_{precision}")
-    model.encoder.recompute = options.recompute
     optimizer.build(model.trainable_variables)
-    trainer = Trainer(
+    return Trainer(
         task=task,
         model=model,
         optimizer=optimizer,
         strategy=tf.distribute.get_strategy(),
-        make_batches=lambda: tf.data.Dataset.from_tensors(batch).repeat(),
         seed=_SEED,
         after_step=lambda steps: None,
-        micro_batches=options.gradient_accumulation_steps,
-        loss_scale=LossScale() if precision == "float16" else None,
-        jit_compile=jit_compile,
+        **{"make_batches": tuple} | settings,
     )
-    return trainer, batch
 
 
 def _random_batch(options: StepOptions) -> dict[str, np.ndarray]:

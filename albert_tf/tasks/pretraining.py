@@ -96,6 +96,12 @@ class PretrainingTask(Task):
     def _index(self) -> RecordIndex:
         return index_records(self.input_files, self.index_file)
 
+    @functools.cached_property
+    def pieces(self) -> int:
+        """The size of the vocabulary of the records: the config may have room for more. Masks need it."""
+        told = [(records.read_metadata(path) or {}).get("vocab_size") for path in self._all_files]
+        return max((size for size in told if size), default=self.config.vocab_size)
+
     def training_settings(self) -> dict[str, Any]:
         """The flags of the records, and a digest of the files' names, sizes and numbers of records."""
         index = self._index
@@ -191,10 +197,6 @@ class PretrainingTask(Task):
     def _batches(self, numbered: Dataset, batch_size: int, seed: int, endless: bool = False) -> Dataset:
         """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
         length, masking = self.max_seq_length, self.masking
-        # The pieces of the vocabulary: the config may have room for more. Only masks need them.
-        files = self._all_files if self._are_unmasked else ()
-        told = [(records.read_metadata(path) or {}).get("vocab_size") for path in files]
-        pieces = max((size for size in told if size), default=self.config.vocab_size)
         sizes = self.config.vocab_size, self.config.type_vocab_size
 
         def draw(epoch, number, record):
@@ -202,7 +204,7 @@ class PretrainingTask(Task):
 
         def mask(chance, serialized):
             unmasked = records.parse_unmasked_batch(serialized, length, *sizes)
-            return draw_masks(unmasked, chance, pieces, masking)
+            return draw_masks(unmasked, chance, self.pieces, masking)
 
         def parse(epoch, number, serialized):
             most = masking.max_predictions_per_seq
