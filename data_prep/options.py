@@ -28,42 +28,44 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
     """
 
     output_file: tuple[str, ...] = flags.option(
-        help="TFRecord files; examples are dealt out over them in random order"
+        help="TFRecord files to write; the examples are dealt out over them in random order"
     )
     num_shards: int | None = flags.option(
-        None, at_least=1, help="write the one --output_file F as so many files, F-00000-of-00016 and so on"
+        None, at_least=1, help="write one --output_file F as this many files, F-00000-of-00016 and so on"
     )
-    spm_model_file: str | None = flags.option(None, help="SentencePiece model")
+    spm_model_file: str | None = flags.option(None, help="the SentencePiece model")
     vocab_file: str | None = flags.option(
-        None, help="WordPiece vocabulary, used if no SentencePiece model is given"
+        None, help="the WordPiece vocabulary; it is used if no SentencePiece model is given"
     )
     do_lower_case: bool = flags.option(True, help="lower-case the text")
     keep_accents: bool = flags.option(False, help="keep the accents and other marks of letters")
     input_file_mode: str | None = flags.former_option("input_file_mode", choices=("r", "rb"))
-    random_seed: int = flags.option(12345, at_least=0, help="decides all chance: pairs, masks and order")
+    random_seed: int = flags.option(12345, at_least=0, help="the seed of pairs, masks and order")
     masking: str = flags.option(
         "static",
         choices=("static", "dynamic"),
-        help="dynamic: records without masks, which run_pretraining.py draws afresh each time round, and the "
-        "order of A and B with them",
+        help="static: the records hold the masks. dynamic: they hold none; run_pretraining.py draws masks, "
+        "and the order of A and B, anew each time that it reads the data",
     )
     num_workers: int | None = flags.option(
-        None, at_least=1, help="processes; changes no byte of the output (default: as many as there are CPUs)"
+        None, at_least=1, help="number of processes; the output is the same (default: the number of CPUs)"
     )
-    temp_dir: str | None = flags.option(None, help="folder for temporary files (default: beside the output)")
+    temp_dir: str | None = flags.option(
+        None, help="the folder of temporary files (default: that of the output)"
+    )
     runner: str = flags.option(
         LOCAL,
         choices=(LOCAL, *_BEAM_RUNNERS),
-        help="who does the work: processes of this machine, or a runner of Apache Beam, which writes the "
+        help="what does the work: processes of this machine, or a runner of Apache Beam, which writes the "
         "same bytes (pip install 'albert-tf[beam]')",
     )
     beam_options: str | None = flags.option(
         None, help="options of the runner as Apache Beam names them: '--flink_master=host:8081 ...'"
     )
-    overwrite: bool = flags.option(False, help="replace output that is there already")
+    overwrite: bool = flags.option(False, help="replace output files that exist")
     verify: bool = flags.option(False, help="only check the output against its manifest")
     inspect: int | None = flags.option(
-        None, at_least=1, help="only print so many examples of the output as text with masks and labels"
+        None, at_least=1, help="only print this many examples of the output, as text with masks and labels"
     )
     # These three are not flags; the bytes of the output depend on them. A unit has the pieces whose pairs are
     # planned together, in all passes. A small bucket is a bucket of a small text.

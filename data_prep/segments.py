@@ -19,27 +19,28 @@ class SegmentOptions(flags.ScriptOptions):
     """How documents become pairs of texts."""
 
     max_seq_length: int = flags.option(
-        512, at_least=SPECIAL_PIECES + 2, help="pieces in an example, [CLS] and two [SEP] included"
+        512, at_least=SPECIAL_PIECES + 2, help="number of pieces in an example, with [CLS] and two [SEP]"
     )
     dupe_factor: int | None = flags.option(
         None,
         at_least=1,
-        help="passes over the text, each with other pairs and masks (default: 40; with dynamic masking 1)",
+        help="passes over the text, each with other pairs and masks (default: 40; 1 with dynamic masking)",
     )
     short_seq_prob: float = flags.option(
         0.1,
         at_least=0,
         at_most=1,
-        help="share of documents whose examples have a random shorter length in a pass",
+        help="the share of documents whose examples get a random shorter length, in each pass",
     )
     random_next_sentence: bool = flags.option(
-        False, help="BERT's next sentence prediction (B from another document) in place of sentence order"
+        False,
+        help="next sentence prediction as BERT's, B from another document, instead of sentence order",
     )
     single_segment_chunks: str = flags.option(
         "split",
         choices=("split", "random_document"),
-        help="what to do in sentence order prediction where one line fills an example: split it between two "
-        "words, or take B from another document as the original does",
+        help="what to do in sentence order prediction if one line fills an example: split it between words, "
+        "or take B from another document, as the original does",
     )
 
     @property

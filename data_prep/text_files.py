@@ -35,21 +35,21 @@ class TextOptions(flags.ScriptOptions):
 
     input_file: tuple[str, ...] = flags.option(
         (),
-        help="text files, UTF-8: names and globs. A line is a sentence (or other unit), a blank line ends a "
-        "document; in .jsonl, .json and .ndjson files a line is a document, in .parquet and .arrow files a "
-        "row. .gz, .bz2, .xz and .zst are read as well. hf:NAME:SPLIT and tfds:NAME:SPLIT are data sets of "
-        "Hugging Face and TensorFlow (required)",
+        help="names and globs of text files in UTF-8. A line is a sentence (or another unit), a blank line "
+        "ends a document. In .jsonl, .json and .ndjson files each line is a document, in .parquet and .arrow "
+        "files each row. Files may be compressed: .gz, .bz2, .xz, .zst. hf:NAME:SPLIT and tfds:NAME:SPLIT "
+        "are data sets of Hugging Face and TensorFlow (required)",
     )
     text_field: str = flags.option(
-        "text", help="the field of a JSON document, or the column of a table, that has its text"
+        "text", help="the field of a JSON document, or the column of a table, that holds the text"
     )
     sentence_language: str = flags.option(
-        "en", help="language by whose rules the text of JSON documents is divided into sentences"
+        "en", help="the language whose rules divide the text of JSON documents into sentences"
     )
     on_error: str = flags.option(
         "fail",
         choices=("fail", "skip"),
-        help="what to do about a line that is not UTF-8, has a NUL byte or is no JSON document, and about a "
+        help="what to do with a line that is not UTF-8, has a NUL byte or is no JSON document, and with a "
         "document whose text is null: end the run, or leave it out and count it",
     )
 

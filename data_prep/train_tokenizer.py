@@ -43,7 +43,7 @@ class Options(TextOptions):
 
     output_prefix: str = flags.option(help="the model becomes <prefix>.model, its listing <prefix>.vocab")
     vocab_size: int = flags.option(
-        30000, at_least=14, at_most=MOST_PIECES, help="pieces, special ones included"
+        30000, at_least=14, at_most=MOST_PIECES, help="number of pieces, with the special ones"
     )
     do_lower_case: bool = flags.option(True, help="lower-case the text")
     keep_accents: bool = flags.option(False, help="keep the accents and other marks of letters")
@@ -51,14 +51,16 @@ class Options(TextOptions):
         0.99995,
         at_least=LEAST_COVERAGE,
         at_most=1,
-        help="share of the characters of the text that get a piece of their own",
+        help="the share of the text's characters that get a piece of their own",
     )
     input_sentence_size: int = flags.option(
-        10_000_000, at_least=1, help="lines used: a random sample where the text has more"
+        10_000_000,
+        at_least=1,
+        help="the most lines to train on; of more lines, a random sample",
     )
-    random_seed: int = flags.option(12345, at_least=0, help="decides the sample")
+    random_seed: int = flags.option(12345, at_least=0, help="the seed of the random sample")
     num_threads: int = flags.option(
-        16, at_least=1, at_most=MOST_THREADS, help="threads; another number may give other rounding"
+        16, at_least=1, at_most=MOST_THREADS, help="number of threads; another number may round differently"
     )
 
 

@@ -90,7 +90,7 @@ class ScriptOptions:
 
     verbosity: str = option(
         "error",
-        help="what is logged besides the progress: errors, warnings too, or everything",
+        help="what to log beside the progress: errors only, warnings too, or everything",
         choices=("error", "warning", "info"),
     )
     command: str | None = dataclasses.field(default=None, kw_only=True, compare=False)  # as it was typed

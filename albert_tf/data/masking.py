@@ -15,18 +15,19 @@ class MaskingOptions(flags.ScriptOptions):
     """What is to be predicted."""
 
     masked_lm_prob: float = flags.option(
-        0.15, at_least=0, at_most=1, help="share of the pieces that is to be predicted"
+        0.15, at_least=0, at_most=1, help="the share of the pieces to predict"
     )
     max_predictions_per_seq: int = flags.option(
         20, at_least=1, help="the most pieces to predict in an example"
     )
     ngram: int = flags.option(3, at_least=1, help="the most words that are chosen together")
     favor_shorter_ngram: bool = flags.option(
-        True, help="n words are chosen together with probability proportional to 1/n; if not, in reverse"
+        True,
+        help="choose n words together with a probability proportional to 1/n; with --no, in reverse",
     )
-    do_whole_word_mask: bool = flags.option(True, help="choose whole words, not single pieces")
+    do_whole_word_mask: bool = flags.option(True, help="choose whole words instead of single pieces")
     do_permutation: bool = flags.option(
-        False, help="also permute as many other pieces; arrays of predictions become twice as long"
+        False, help="also permute as many other pieces; the arrays of predictions are then twice as long"
     )
 
     @property
