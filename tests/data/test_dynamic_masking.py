@@ -69,8 +69,12 @@ def as_batch(features):
 
 
 def chances(count, length, seed=0, epoch=0):
-    epoch = tf.constant(epoch, tf.int64)
-    return tf.stack([draw_chance(seed, epoch, tf.constant(n, tf.int64), length) for n in range(count)])
+    def draw(number):
+        return draw_chance(seed, tf.constant(epoch, tf.int64), number, length)
+
+    if count <= 20:  # a graph takes longer to build
+        return tf.stack([draw(tf.constant(number, tf.int64)) for number in range(count)])
+    return tf.data.Dataset.range(count).map(draw).batch(count).get_single_element()
 
 
 def masked(features, chance, options):

@@ -81,7 +81,7 @@ def test_every_task_trains_evaluates_and_predicts(task, flags, tmp_path, capsys)
 
 
 def test_training_learns_what_the_words_tell(flags, tmp_path):
-    config = dataclasses.replace(CONFIG, initializer_range=0.25)
+    config = dataclasses.replace(CONFIG, num_hidden_layers=2, initializer_range=0.25)
     config.to_json_file(str(flags["albert_config_file"]))
     flags |= {"data_dir": write_glue(tmp_path / "glue", count=200), "task_name": "sst-2"}
     flags |= {"learning_rate": 3e-3, "train_step": 200, "save_checkpoints_steps": 50, "warmup_step": 20}

@@ -93,6 +93,7 @@ def read(path: pathlib.Path):
 
 
 def test_the_originals_command_learns_evaluates_and_predicts(version, flags, tmp_path, capsys):
+    testing.tiny_config(initializer_range=0.25).to_json_file(str(flags["albert_config_file"]))
     flags = with_files(flags, tmp_path, version) | {
         "train_step": 150, "save_checkpoints_steps": 50, "learning_rate": 5e-3, "warmup_step": 10,
         "predict_feature_left_file": tmp_path / "left.pkl", "use_einsum": "false",

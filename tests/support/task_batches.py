@@ -23,7 +23,6 @@ EXAMPLES = 8
 def task_and_batch(name: str, dropout: float = 0.0) -> tuple[Task, dict[str, tf.Tensor]]:
     config = tiny_config(
         vocab_size=20,
-        num_hidden_layers=2 if name == "pretraining" else 1,
         max_position_embeddings=SEQ_LENGTH,
         initializer_range=0.25,
         hidden_dropout_prob=dropout,

@@ -98,7 +98,7 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(flags, tmp_path, run
         step = newest_step(killed) + 3 * rng.integers(1, 3)
         written, saved = (str(killed / f"model.ckpt-{step}{end}") for end in ("_temp", ".index"))
         moment = [
-            {"seconds": rng.uniform(0, 2)},  # as it starts
+            {"seconds": rng.uniform(0, 1.5)},  # as it starts
             {"wait_for": [written, saved], "seconds": rng.uniform(0, 0.01)},  # as it saves
             {"wait_for": [saved], "seconds": rng.uniform(0, 0.1)},  # afterwards
         ][number % 3]

@@ -62,7 +62,6 @@ def test_another_vocabulary_is_not_taken_for_that_of_the_folder(flags, tmp_path,
 def test_a_run_killed_while_it_evaluates_and_saves_continues(flags, tmp_path, monkeypatch):
     save = tf.train.CheckpointManager.save
     for moment in ("before", "after"):
-        flags["output_dir"] = tmp_path / moment
 
         def die(manager, *arguments, moment=moment, **keywords):
             if moment == "after":
@@ -72,10 +71,11 @@ def test_a_run_killed_while_it_evaluates_and_saves_continues(flags, tmp_path, mo
         monkeypatch.setattr(tf.train.CheckpointManager, "save", die)
         with pytest.raises(SystemExit):
             run(flags, "--do_train", "--do_eval")
-        monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
-        assert run(flags, "--do_train", "--do_eval") == 0
-        history = json.loads((tmp_path / moment / "history.json").read_text())["evaluations"]
-        assert [past["global_step"] for past in history] == [2, 4]
+        assert (tmp_path / "run" / "model.ckpt-2.index").exists() == (moment == "after")
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    assert run(flags, "--do_train", "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    assert [past["global_step"] for past in history] == [2, 4]
 
 
 def test_going_back_to_an_older_checkpoint_forgets_what_came_after(flags, tmp_path, capsys):
