@@ -75,25 +75,19 @@ def _trainer(options: BenchmarkOptions, text_task, features, length: int, pad: b
     from albert_tf.config import AlbertConfig
     from albert_tf.tasks.classification.classification_task import ClassificationTask
     from albert_tf.training.optimization import AdamW
-    from albert_tf.training.train_step import Trainer
+    from benchmarks.training_step import build_trainer
 
     config = AlbertConfig.from_preset(options.preset)
     task = ClassificationTask(
         text_task, {}, {"train": features}, config=config, max_seq_length=length, pad_to_max_length=pad
     )
-    model = task.build_model()
-    optimizer = AdamW(1e-5)
-    optimizer.build(model.trainable_variables)
-    return Trainer(
-        task=task,
-        model=model,
-        optimizer=optimizer,
-        strategy=tf.distribute.get_strategy(),
+    return build_trainer(
+        task,
+        AdamW(1e-5),
+        "float32",
         make_batches=lambda: task.train_dataset(
             options.batch_size, seed=1, first_step=0, context=tf.distribute.InputContext()
         ),
-        seed=1,
-        after_step=lambda steps: None,
     )
 
 

@@ -42,7 +42,7 @@ def create_pretraining_data(
         started = time.perf_counter()
         casing = options.do_lower_case, options.keep_accents
         tokenizer = load_tokenizer(options.spm_model_file, options.vocab_file, *casing)
-        for problem in filter(None, (tokenizer.problem_of_accents(), tokenizer.problem_in_graph())):
+        for problem in tokenizer.problems():
             warnings.warn(problem, InputWarning, stacklevel=2)
         files = WorkFiles(options.shards, options.temp_dir)
         inputs = manifests.describe_inputs(paths, options.workers)

@@ -228,7 +228,7 @@ class Assets:
         tokenizer = load_tokenizer(self.spm_model_file, self.vocab_file, lower, keep_accents)
         if self.config:
             check_vocabulary_fits(tokenizer.vocab_size, self.config, f"{self.vocabulary} has")
-        for problem in filter(None, (tokenizer.problem_of_accents(), tokenizer.problem_in_graph())):
+        for problem in tokenizer.problems():
             warnings.warn(problem, InputWarning, stacklevel=2)
         capital = next(filter(_has_capital, tokenizer.pieces), None)
         if self.do_lower_case is None and capital:

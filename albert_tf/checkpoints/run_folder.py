@@ -63,10 +63,10 @@ def meant_checkpoint(folder: str) -> Saved | None:
 
 def results_of(folder: str, step: int | None) -> dict[str, Any] | None:
     """The results of the evaluation of a step (None: of the last one), if the folder holds them."""
-    results = _read_if_there(os.path.join(folder, RESULTS_FILE), _Results)
+    results = read_if_there(os.path.join(folder, RESULTS_FILE), _Results)
     if results is None or step in (None, results.get("global_step")):
         return dict(results) if results else None
-    past = _read_if_there(os.path.join(folder, HISTORY_FILE), _Evaluations) or {"evaluations": []}
+    past = read_if_there(os.path.join(folder, HISTORY_FILE), _Evaluations) or {"evaluations": []}
     return next((dict(row) for row in past["evaluations"] if row.get("global_step") == step), None)
 
 
@@ -83,7 +83,8 @@ class _Evaluations(TypedDict):
     evaluations: list[_Results]
 
 
-def _read_if_there(path: str, kind: type[_T]) -> _T | None:
+def read_if_there(path: str, kind: type[_T]) -> _T | None:
+    """The content of a JSON file of a run, see `read_json`; None if there is no such file."""
     return read_json(path, kind) if os.path.exists(path) else None
 
 

@@ -6,7 +6,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 import tf_keras
 
@@ -17,6 +17,7 @@ from albert_tf.checkpoints.run_folder import (
     SEEDS_FILE,
     TRAINING_FILE,
     find_checkpoints,
+    read_if_there,
     results_of,
 )
 from albert_tf.checkpoints.sources import open_source
@@ -25,7 +26,6 @@ from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.cli.text import without_secrets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import read_json
 from albert_tf.models import heads
 from albert_tf.tasks.classification.classification_task import HEADS_OF_OTHERS
 from albert_tf.tasks.classification.glue import TASKS, find_task
@@ -95,7 +95,7 @@ def open_trained_model(
       InputError: something is missing, or does not go together.
     """
     if os.path.exists(os.path.join(path, SEEDS_FILE)):
-        results = _read_if_there(os.path.join(path, RESULTS_FILE), dict[str, Any])
+        results = read_if_there(os.path.join(path, RESULTS_FILE), dict[str, Any])
         best = (results or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
     folder = folder_of(path)
@@ -133,7 +133,7 @@ def open_trained_model(
         if head.name == "classification":
             _check_classes(path, task, model.num_labels)
         check_length(task["max_seq_length"], config)
-        training = without_secrets(_read_if_there(os.path.join(folder, TRAINING_FILE), _Training))
+        training = without_secrets(read_if_there(os.path.join(folder, TRAINING_FILE), _Training))
         _warn_if_cut_short(folder, training)
         yield TrainedModel(
             model=model,
@@ -212,9 +212,6 @@ def _warn_if_cut_short(folder: str, training: Mapping[str, Any] | None) -> None:
         warnings.warn(text, InputWarning, stacklevel=3)
 
 
-_T = TypeVar("_T")
-
-
 class _Flags(TypedDict, total=False):
     num_train_steps: int
 
@@ -223,7 +220,3 @@ class _Training(TypedDict, total=False):
     """What is read of `training.json`."""
 
     flags: _Flags
-
-
-def _read_if_there(path: str, kind: type[_T]) -> _T | None:
-    return read_json(path, kind) if os.path.exists(path) else None

@@ -27,6 +27,7 @@ from albert_tf.training.history import rank
 from albert_tf.training.loop import open_session, try_steps
 from albert_tf.training.report import write_results
 from albert_tf.training.run_report import notes_on_loss, write_run_report
+from albert_tf.training.scalars import training_losses
 from albert_tf.training.session import Session
 from albert_tf.training.workers import Workers, workers_of
 
@@ -125,14 +126,15 @@ def _run_once(
                 session.restore_best()
         elif options.do_eval:
             session.evaluate_saved()
-        paths, notes = [], notes_on_loss(session)
+        losses = training_losses(session.folder)
+        paths, notes = [], notes_on_loss(session, losses)
         if options.do_eval:
             session.evaluate_chosen()
             assert session.evaluator
             by_part = session.evaluator.results_by_part
             _print_results(task, "dev", session.step, by_part, session.evaluator.outputs)
             notes = [*filter(None, [task.only_answer("dev", session.evaluator.outputs)]), *notes]
-            paths.append(_write_report(task, session, notes))
+            paths.append(_write_report(task, session, losses, notes))
         if options.do_predict:
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
             if is_evaluated and session.evaluator:
@@ -167,12 +169,14 @@ def _print_results(
         print(f"\n{title}{only}\n{results_table(rows)}", flush=True)
 
 
-def _write_report(task: BenchmarkTask, session: Session, notes: Sequence[str]) -> str:
+def _write_report(
+    task: BenchmarkTask, session: Session, losses: Mapping[int, float], notes: Sequence[str]
+) -> str:
     evaluator = session.evaluator
     assert evaluator
     results = html_report.results(evaluator.results_by_part, task.baseline("dev"), notes)
     sections = task.report_sections(evaluator.outputs)
-    return write_run_report(session, f"{task.name}: fine-tuning report", results, sections)
+    return write_run_report(session, f"{task.name}: fine-tuning report", losses, results, sections)
 
 
 def _summarize(

@@ -102,6 +102,10 @@ class Tokenizer(abc.ABC):
     @abc.abstractmethod
     def _encode_with_offsets(self, texts: list[str]) -> TokenizedTexts: ...
 
+    def problems(self) -> list[str]:
+        """What to warn of before the vocabulary is used: of accents, and of exports."""
+        return [problem for problem in (self.problem_of_accents(), self.problem_in_graph()) if problem]
+
     def problem_of_accents(self) -> str | None:
         """In words, if the pieces have accents that the text loses, or lack those that it keeps."""
         return None

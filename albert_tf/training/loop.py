@@ -17,6 +17,7 @@ from albert_tf.errors import InputError
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.run_report import notes_on_loss, write_run_report
+from albert_tf.training.scalars import training_losses
 from albert_tf.training.session import Session
 from albert_tf.training.workers import Workers, workers_of
 
@@ -63,9 +64,10 @@ def run(
         elif options.do_eval and not session.results:
             session.evaluate()
         metrics = {name: value for name, value in session.results.items() if name != "global_step"}
-        notes = notes_on_loss(session)
+        losses = training_losses(session.folder)
+        notes = notes_on_loss(session, losses)
         results = html_report.results({"": metrics}, notes=notes)
-        session.say_where_all_is(write_run_report(session, "Report of the training", results))
+        session.say_where_all_is(write_run_report(session, "Report of the training", losses, results))
         for note in notes:
             say(note)
         if session.results:

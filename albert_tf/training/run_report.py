@@ -11,7 +11,6 @@ from albert_tf import __version__, html_report
 from albert_tf.checkpoints.run_folder import REPORT
 from albert_tf.html_report import Section
 from albert_tf.training import provenance
-from albert_tf.training.scalars import training_losses
 from albert_tf.training.session import Session
 
 _SHARE, _LEAST_FALL = 5, 0.05
@@ -36,17 +35,22 @@ def what_did_not_fall(losses: Mapping[int, float]) -> str:
     )
 
 
-def notes_on_loss(session: Session) -> list[str]:
-    """What `what_did_not_fall` says of all training in the folder, if this run trains."""
-    note = what_did_not_fall(training_losses(session.folder)) if session.options.do_train else ""
+def notes_on_loss(session: Session, losses: Mapping[int, float]) -> list[str]:
+    """What `what_did_not_fall` says of the losses of all training in the folder, if this run trains."""
+    note = what_did_not_fall(losses) if session.options.do_train else ""
     return [note] if note else []
 
 
-def write_run_report(session: Session, title: str, results: Section, sections: Sequence[Section] = ()) -> str:
+def write_run_report(
+    session: Session,
+    title: str,
+    losses: Mapping[int, float],
+    results: Section,
+    sections: Sequence[Section] = (),
+) -> str:
     """Writes the page with results, curves, more sections, and facts; returns its path."""
     path = session.path_of(REPORT, ".html")
     evaluations, best = session.history.evaluations, session.history.best()
-    losses = training_losses(session.folder)
     history = [{"step": step, "training loss": loss} for step, loss in losses.items()]
     history += [{"step": evaluation["global_step"], **evaluation} for evaluation in evaluations]
     metrics = ["training loss", *(name for name in (evaluations or [{}])[-1] if name != "global_step")]

@@ -73,8 +73,8 @@ class Trainer(orbit.AbstractTrainer):
         self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
         self._run_replica = device_step(self.replica_step, jit_compile)
         # Elsewhere, to trace these few operations takes longer than to run them.
-        traced = tf.function(self._norms_of_last_step, autograph=False) if self.loops_on_device else None
-        self._measure_norms = traced or self._norms_of_last_step
+        norms = self._norms_of_last_step
+        self._measure_norms = tf.function(norms, autograph=False) if self.loops_on_device else norms
 
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs steps; returns means over them and the norms of the last one; may raise `Diverged`."""
