@@ -64,6 +64,17 @@ def device_step(step: Callable[..., Any], jit_compile: bool) -> Callable[..., An
     return tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
 
 
+def batches_of(
+    strategy: tf.distribute.Strategy, make: Callable[[tf.distribute.InputContext], tf.data.Dataset]
+) -> tf.distribute.DistributedDataset:
+    """The batches of all devices, from a function that makes the dataset of one input pipeline.
+
+    The datasets' own functions hold TensorFlow operations only. AutoGraph does not convert them, which
+    would take a second or two at each start.
+    """
+    return strategy.distribute_datasets_from_function(tf.autograph.experimental.do_not_convert(make))
+
+
 def on_all_devices(value, dtype: tf.DType) -> tf.Variable:
     """A variable with the same value on all devices; call it in the scope of the strategy."""
     first = tf.VariableAggregation.ONLY_FIRST_REPLICA

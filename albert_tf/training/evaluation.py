@@ -14,7 +14,7 @@ from albert_tf.cli.text import progress_bar
 from albert_tf.data.batching import FILLER
 from albert_tf.tasks.benchmark import BenchmarkTask, under_one_name
 from albert_tf.tasks.task import Task, WeightedSum
-from albert_tf.training.distribution import device_step
+from albert_tf.training.distribution import batches_of, device_step
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -133,9 +133,7 @@ class Predictor:
         return {name: values[order] for name, values in outputs.items()}
 
     def _batches(self, split: str, batch_size: int) -> tf.distribute.DistributedDataset:
-        return self._strategy.distribute_datasets_from_function(
-            lambda context: self._task.eval_dataset(batch_size, context, split)
-        )
+        return batches_of(self._strategy, lambda context: self._task.eval_dataset(batch_size, context, split))
 
     def _outputs(self, batch: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
         outputs = self._step(batch)
@@ -186,9 +184,7 @@ def make_evaluator(
     if isinstance(task, BenchmarkTask):
         predictor = Predictor(task, model, strategy, options.jit_compile)
         return BenchmarkEvaluator(task, predictor, options.eval_batch_size)
-    batches = strategy.distribute_datasets_from_function(
-        lambda context: task.eval_dataset(options.eval_batch_size, context)
-    )
+    batches = batches_of(strategy, lambda context: task.eval_dataset(options.eval_batch_size, context))
     return Evaluator(task, model, strategy, batches, options.jit_compile)
 
 

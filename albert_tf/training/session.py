@@ -18,6 +18,7 @@ from albert_tf.errors import InputError
 from albert_tf.tasks.task import Task
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
+from albert_tf.training.distribution import batches_of
 from albert_tf.training.divergence import MOST_ROLLBACKS, Diverged, Rollbacks
 from albert_tf.training.evaluation import evaluated_data, make_evaluator
 from albert_tf.training.gradients import LossScale
@@ -329,7 +330,7 @@ class Session:
                 make = functools.partial(
                     self.task.train_dataset, options.train_batch_size, options.seed, first_batch
                 )
-            return self.strategy.distribute_datasets_from_function(make)
+            return batches_of(self.strategy, make)
 
         return Trainer(
             task=self.task,
