@@ -29,6 +29,11 @@ class ConversionOptions(SidecarOptions):
         help="which model it is, if names cannot tell (classification, multiple_choice or "
         "token_classification: these have an output_weights), or encoder for the encoder alone",
     )
+    dtype: str = option(
+        "float32",
+        choices=("float32", "float16"),
+        help="type of the written numbers; float16 halves the files of --output_format=huggingface",
+    )
     verify: bool = option(False, help="run both sides, tokenizers too, and print the differences")
     list_tensors: bool = option(False, help="print the name of every tensor and what became of it")
     overwrite: bool = option(False, help="replace files that exist")

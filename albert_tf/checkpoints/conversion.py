@@ -32,6 +32,7 @@ class Conversion:
       albert_config_file, spm_model_file, vocab_file, do_lower_case, keep_accents: override what comes with
         the input.
       head: which model the weights belong to, if names cannot tell (see `heads.SHARED_NAMES`).
+      dtype: "float32", or "float16" for the format "huggingface": half the size, rounded.
       overwrite: whether existing files may be replaced.
     """
 
@@ -44,6 +45,7 @@ class Conversion:
     do_lower_case: bool | None = None
     keep_accents: bool | None = None
     head: str | None = None
+    dtype: str = "float32"
     overwrite: bool = False
 
 
@@ -66,7 +68,7 @@ def convert(conversion: Conversion) -> Converted:
 
     Raises:
       InputError: see `load_weights`; or the weights are not whole, the output exists, the config is missing,
-        the vocabulary does not fit, or the format cannot express the model.
+        the vocabulary does not fit, or the format cannot express the model or its numbers.
     """
     folder = _check_output(conversion)
     with open_source(conversion.input) as source:
@@ -111,6 +113,8 @@ def written_weights(conversion: Conversion) -> str:
 def _check_output(conversion: Conversion) -> str:
     """The folder to write into; `InputError` if the output cannot be written."""
     output, output_format = conversion.output, conversion.output_format
+    if conversion.dtype != "float32" and output_format != "huggingface":
+        raise InputError(f"--dtype={conversion.dtype} is for --output_format=huggingface")
     if output_format == "original":
         if not os.path.basename(output) or os.path.isdir(output):
             raise InputError(
@@ -167,6 +171,7 @@ def _write(
     weights: dict[str, np.ndarray] = {name: value for name, value in values.items() if name in loaded}
     if conversion.output_format == "huggingface":
         dropout = getattr(model, "classifier_dropout_prob", 0.1)
+        weights = {name: _as_type(value, conversion.dtype, name) for name, value in weights.items()}
         huggingface.write_folder(folder, assets, weights, head, dropout)
         return
     target, name = os.path.split(written_weights(conversion))
@@ -176,6 +181,13 @@ def _write(
     else:
         write_native(prefix, model)
     assets.write(folder, names_from=target or ".")
+
+
+def _as_type(value: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """The numbers in another type; `InputError` if one is too large for it."""
+    if np.abs(value).max(initial=0) > np.finfo(dtype).max:
+        raise InputError(f"--dtype={dtype}: {name} holds numbers too large for it")
+    return value.astype(dtype)
 
 
 def _move_into(folder: str, temporary: str, names: list[str], overwrite: bool) -> None:

@@ -160,17 +160,18 @@ def write_folder(
 ) -> None:
     """Writes what `from_pretrained` loads: config, weights, and a tokenizer if there is a vocabulary.
 
-    The weights have the original's names; `dropout` stands before the classifier. `InputError` if Hugging
-    Face's ALBERT cannot express the model.
+    The weights have the original's names and all one type; `dropout` stands before the classifier.
+    `InputError` if Hugging Face's ALBERT cannot express the model.
     """
     config = assets.needed_config()
     tensors = dict(weights)
+    dtype = next(iter(weights.values())).dtype
     if not config.has_projection:
         size = config.hidden_size
-        tensors[f"{_MAPPING}/kernel"] = np.eye(size, dtype=np.float32)
-        tensors[f"{_MAPPING}/bias"] = np.zeros(size, np.float32)
+        tensors[f"{_MAPPING}/kernel"] = np.eye(size, dtype=dtype)
+        tensors[f"{_MAPPING}/bias"] = np.zeros(size, dtype)
     labels = len(weights["output_bias"]) if "output_bias" in weights else None
-    write_config(folder, config, head, assets.task, labels, dropout, special_ids(assets))
+    write_config(folder, config, head, assets.task, labels, dropout, special_ids(assets), str(dtype))
     content = {
         to_huggingface(name): np.ascontiguousarray(value.T if is_transposed(name) else value)
         for name, value in sorted(tensors.items())

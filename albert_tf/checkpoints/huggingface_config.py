@@ -88,11 +88,12 @@ def write_config(
     labels: int | None,
     dropout: float,
     special: Mapping[str, int],
+    dtype: str = "float32",
 ) -> None:
     """Writes a `config.json`; `InputError` if Hugging Face's ALBERT cannot express the model.
 
     `task` is that of `Assets`, `labels` the number of labels of a classifier, `dropout` stands before it;
-    `special` are the ids `pad_token_id`, `bos_token_id` and `eos_token_id`.
+    `special` are the ids `pad_token_id`, `bos_token_id` and `eos_token_id`; `dtype` is that of the weights.
     """
     values = dataclasses.asdict(config) | expressible(config)
     for key in ("carried", "cross_layer_sharing"):
@@ -104,7 +105,7 @@ def write_config(
         "layer_norm_eps": 1e-12,
         "classifier_dropout_prob": dropout,
         "tie_word_embeddings": True,
-        "dtype": "float32",
+        "dtype": dtype,
         **special,
     }
     if labels is not None:

@@ -15,7 +15,7 @@ from albert_tf.checkpoints.sources import open_source
 from albert_tf.errors import InputError
 from albert_tf.models import heads
 
-_ROUNDING = 1e-4
+_ROUNDING = {"float32": 1e-4, "float16": 0.1}  # of outputs, by the type of the written weights
 _SENTENCES = (
     "The boats walked down the river, past the old city of men and women.",
     "In 1987, 2,009 of them (or so he said) ate crème brûlée at Zoë's café - for £5.50!",
@@ -33,7 +33,8 @@ def check(conversion: Conversion, converted: Converted) -> str:
     lines = []
     for what, difference in _compare_outputs(conversion, converted):
         lines.append(f"largest difference from the input: {difference:.2g} ({what})")
-        if np.isnan(difference) or (difference > _ROUNDING and conversion.input not in what):
+        allowed = _ROUNDING[conversion.dtype]
+        if np.isnan(difference) or (difference > allowed and conversion.input not in what):
             raise InputError(f"the conversion is wrong: {lines[-1]}")
     if tokenizer := converted.tokenizer:
         casing = "lower-cased" if tokenizer.do_lower_case else "cased"

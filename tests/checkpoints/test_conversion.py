@@ -123,6 +123,21 @@ def test_the_script_converts_verifies_and_reports(output_format, tmp_path, capsy
     assert convert_checkpoint.main(["convert_checkpoint.py", *argv, "--overwrite"]) == 0
 
 
+def test_weights_of_16_bits_take_half_the_space_and_load_rounded(tmp_path, capsys):
+    start = original_of(tmp_path / "start")
+    argv = [f"--input={start}", "--output_format=huggingface", "--verify"]
+    for dtype in ("float32", "float16"):
+        own = [f"--output={tmp_path / dtype}", f"--dtype={dtype}"]
+        assert convert_checkpoint.main(["convert_checkpoint.py", *argv, *own]) == 0
+    assert "largest difference from the input: " in capsys.readouterr().out
+    whole, half = (tmp_path / dtype / "model.safetensors" for dtype in ("float32", "float16"))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    assert json.loads((tmp_path / "float16" / "config.json").read_text())["dtype"] == "float16"
+    name = "bert/pooler/dense/kernel"
+    with open_source(str(tmp_path / "float16")) as source:
+        np.testing.assert_array_equal(source.weight(name), tensors_in(start)[name].astype(np.float16))
+
+
 def test_the_script_prints_notes_as_warnings(tmp_path, capsys):
     start = original_of(tmp_path / "start", "multiple_choice")
     argv = [f"--input={start}", f"--output={tmp_path / 'end'}", "--output_format=tf2"]
@@ -184,7 +199,7 @@ def test_without_a_vocabulary_the_report_says_so(tmp_path):
 
 def test_what_cannot_be_converted_is_refused_before_anything_is_written(tmp_path):
     start = original_of(tmp_path / "start")
-    end = tmp_path / "end"
+    config, end = str(tmp_path / "start" / "albert_config.json"), tmp_path / "end"
     small = tmp_path / "small.json"
     tiny_config(vocab_size=99).to_json_file(str(small))
     with pytest.raises(InputError, match=r"has 160 pieces, but the config's vocab_size is 99"):
@@ -194,6 +209,16 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(tmp_path
         run(attention, end, "huggingface")
     with pytest.raises(InputError, match="--head=multiple_choice: the weights are those of pretraining"):
         run(start, end, "tf2", head="multiple_choice")
+    with pytest.raises(InputError, match="--dtype=float16 is for --output_format=huggingface"):
+        run(start, end, "tf2", dtype="float16")
+    weights = tensors_in(start)
+    weights["bert/pooler/dense/kernel"][0, 0] = 70_000
+    (tmp_path / "large").mkdir()
+    large = write_checkpoint(tmp_path / "large" / "model.ckpt", weights)
+    with pytest.raises(
+        InputError, match=r"--dtype=float16: bert/pooler/dense/kernel holds numbers too large"
+    ):
+        run(large, end, "huggingface", dtype="float16", albert_config_file=config)
     with pytest.raises(InputError, match="is a folder; for the format original it is the prefix"):
         run(start, tmp_path, "original")
     (tmp_path / "start" / "albert_config.json").unlink()
