@@ -18,8 +18,9 @@ class ConversionOptions(SidecarOptions):
     """
 
     input: str = option(
-        help="checkpoint (prefix, .index or folder), .tar.gz, Hugging Face folder, hub module, or the "
-        "--output_dir of a training script"
+        is_weights=True,
+        help="checkpoint (prefix, .index or folder), .tar.gz, Hugging Face folder, hub module, the "
+        "--output_dir of a training script, or a name or address as for --init_checkpoint",
     )
     output: str = option(help="folder to write; for --output_format=original the prefix of the checkpoint")
     output_format: str = option(choices=("original", "huggingface", "tf2"), help="what to write")

@@ -18,8 +18,10 @@ class HubOptions(SidecarOptions):
     """
 
     albert_directory: str = option(
+        is_weights=True,
         help="folder with the checkpoint, its albert_config.json and its vocabulary; or a .tar.gz, a Hugging "
-        "Face folder, a hub module, the --output_dir of run_pretraining.py"
+        "Face folder, a hub module, the --output_dir of run_pretraining.py, or a name or address as for "
+        "--init_checkpoint",
     )
     checkpoint_name: str | None = option(
         None, help="name of a checkpoint in --albert_directory (default: model.ckpt-best, else the newest)"

@@ -99,7 +99,8 @@ def load_weights(model: tf.Module, path: str, init_from_group0: bool = False) ->
       model: an encoder, or a model with a head.
       path: a checkpoint of the original or of this package (prefix, `.index` file or folder), a released
         archive (`.tar.gz`, or unpacked), a Hugging Face folder, or a TF-Hub module (TF1 or TF2 format). The
-        folder of a run means its best checkpoint, else its newest whole one.
+        folder of a run means its best checkpoint, else its newest whole one. Names and addresses of published
+        weights are fetched, see `albert_tf.published.local_weights`.
       init_from_group0: whether every group of layers gets the weights of group 0.
 
     Returns:

@@ -26,6 +26,7 @@ from albert_tf.checkpoints.weight_source import HUB_TF1, HUB_TF2, ORIGINAL, Weig
 from albert_tf.errors import InputError
 from albert_tf.files import files_that_begin_with, open_file
 from albert_tf.models.heads import head_of_task
+from albert_tf.published import forget, local_weights
 
 _SAVED_MODEL = "saved_model.pb"
 
@@ -73,14 +74,24 @@ _CHECKPOINT_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 @contextlib.contextmanager
 def open_source(path: str) -> Iterator[WeightSource]:
     """Opens the weights at a path until the block ends; path and errors as for `albert_tf.load_weights`."""
+    path = local_weights(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            source = _open(path, stack)
+        except InputError:
+            forget(path)
+            raise
+        yield source
+
+
+def _open(path: str, stack: contextlib.ExitStack) -> WeightSource:
     if is_archive(path):
-        with tempfile.TemporaryDirectory(prefix="albert_tf_") as folder:
-            extract(path, folder)
-            yield _open_folder(folder, path)
-    elif tf.io.gfile.isdir(path):
-        yield _open_folder(path.rstrip("/") or path, path)
-    else:
-        yield _open_file(path)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="albert_tf_"))
+        extract(path, folder)
+        return _open_folder(folder, path)
+    if tf.io.gfile.isdir(path):
+        return _open_folder(path.rstrip("/") or path, path)
+    return _open_file(path)
 
 
 def _open_folder(folder: str, path: str, depth: int = 0) -> WeightSource:

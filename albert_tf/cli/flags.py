@@ -68,14 +68,17 @@ def option(
     at_most: float | None = None,
     commas: bool = True,
     alias: str | None = None,
+    is_weights: bool = False,
 ) -> Any:
     """A dataclass field that is also a flag; without a default the flag is required.
 
     `at_least` is the smallest allowed number, `at_most` the largest, `commas` says whether commas separate
-    the values of a flag that takes several, and `alias` is another name of the flag.
+    the values of a flag that takes several, and `alias` is another name of the flag. `is_weights` says that
+    names of published weights are taken, too.
     """
     bounds = {"at_least": at_least, "at_most": at_most}
     metadata = {"help": help, "choices": choices, "commas": commas, "alias": alias, **bounds}
+    metadata["is_weights"] = is_weights
     return dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 

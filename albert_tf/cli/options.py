@@ -36,7 +36,12 @@ class RunOptions(ScriptOptions):
     """The flags of all `run_*.py` scripts."""
 
     output_dir: str = option(help="folder for checkpoints, TensorBoard scalars and results")
-    init_checkpoint: str | None = option(None, help="weights to start from, if --output_dir has none")
+    init_checkpoint: str | None = option(
+        None,
+        is_weights=True,
+        help="weights to start from, if --output_dir has none: a path, a name such as albert-base-v2, "
+        "owner/name[@revision] on Hugging Face's hub, or the address of an archive",
+    )
     dry_run: bool = option(
         False,
         help="do not train, but read and check everything, run one step of each kind on its largest batch, "
@@ -345,8 +350,9 @@ class TrainedModelOptions(SidecarOptions):
     """Which model is exported. Flags that are not given come from the files beside the weights."""
 
     input: str = option(
+        is_weights=True,
         help="folder of a run, whose best checkpoint is exported, or weights of any kind: checkpoint, "
-        ".tar.gz, Hugging Face folder, hub module"
+        ".tar.gz, Hugging Face folder, hub module, or a name or address as for --init_checkpoint",
     )
     task_name: str | None = option(
         None,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from albert_tf.cli import flags, text
 from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.files import files_that_begin_with, has_scheme
+from albert_tf.published import missing
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -75,10 +76,14 @@ def _check_inputs(options: flags.ScriptOptions) -> None:
 
     Whoever reads the file checks the rest. A path may also be the prefix of a checkpoint's files.
     """
+    fields = {field.name: field for field in dataclasses.fields(options)}
     for name in options.needed_paths:
         path = getattr(options, name)
-        if path and not (has_scheme(path) or os.path.exists(path) or files_that_begin_with(path)):
-            raise InputError(f"--{name}={path} does not exist")
+        if not path or has_scheme(path) or os.path.exists(path) or files_that_begin_with(path):
+            continue
+        problem = missing(path) if fields[name].metadata["is_weights"] else f"{path} does not exist"
+        if problem:
+            raise InputError(f"--{name}={problem}")
 
 
 class _Escaped:

@@ -27,6 +27,7 @@ from albert_tf.cli.text import without_secrets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.models import heads
+from albert_tf.published import local_weights
 from albert_tf.tasks.classification.classification_task import HEADS_OF_OTHERS
 from albert_tf.tasks.classification.glue import TASKS, find_task
 from albert_tf.tasks.race import ANSWERS
@@ -98,6 +99,7 @@ def open_trained_model(
         results = read_if_there(os.path.join(path, RESULTS_FILE), dict[str, Any])
         best = (results or {}).get("best_seed", "seed-...")
         raise InputError(f"{path} holds runs of several seeds: name one of them, such as {path}/{best}")
+    path = local_weights(path)
     folder = folder_of(path)
     with open_source(path) as source:
         task_name, head = _task_and_head(path, source, (task_name or "").lower())

@@ -6,23 +6,18 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import tensorflow as tf
-import tensorflow_hub
-
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.cli.options import FROM_HUB, FineTuningOptions, Hyperparameters
-from albert_tf.cli.text import duration, say
+from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
 from albert_tf.errors import InputError
-from albert_tf.files import file_digest, file_stem, within
+from albert_tf.files import file_digest, file_stem
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, ExamplesOfSplit
 from albert_tf.tasks.task import check_length
 from albert_tf.tokenization import Tokenizer
-
-_PATIENCE = 1800.0  # seconds for the download of a hub module
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,15 +102,14 @@ class StartingPoint:
 
 
 @contextlib.contextmanager
-def open_starting_point(options: FineTuningOptions, patience: float = _PATIENCE) -> Iterator[StartingPoint]:
+def open_starting_point(options: FineTuningOptions) -> Iterator[StartingPoint]:
     """Takes config and vocabulary from flags, else from the folder of the run, else from the first weights.
 
     An archive is extracted to a temporary folder until the block ends. From then on `init_checkpoint` is the
-    checkpoint that was found, whatever the user gave. Raises `InputError` if files are missing or broken, or
-    if a hub module does not arrive within `patience` seconds.
+    checkpoint that was found, whatever the user gave. Raises `InputError` if files are missing or broken.
     """
     with contextlib.ExitStack() as stack:
-        path = _first_weights(options, patience)
+        path = options.init_checkpoint or options.albert_hub_module_handle
         options = dataclasses.replace(options, init_checkpoint=path, albert_hub_module_handle=None)
         found = _in_run(options)
         if found is None:
@@ -144,24 +138,6 @@ def open_starting_point(options: FineTuningOptions, patience: float = _PATIENCE)
         tokenizer = assets.tokenizer()
         assets = dataclasses.replace(assets, do_lower_case=tokenizer.do_lower_case)
         yield StartingPoint(options, assets, tokenizer)
-
-
-def _why(error: Exception, patience: float) -> str:
-    return " ".join(str(error).split()) or f"it was not here within {duration(patience)}"
-
-
-def _first_weights(options: FineTuningOptions, patience: float) -> str | None:
-    """The path of the weights to start from; a hub module is downloaded if it is not here yet."""
-    handle = options.albert_hub_module_handle
-    if handle is None:
-        return options.init_checkpoint
-    try:
-        return within(patience, lambda: tensorflow_hub.resolve(handle))
-    except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
-        raise InputError(
-            f"--albert_hub_module_handle={handle} could not be fetched ({_why(error, patience)}): "
-            "give the folder of a downloaded module"
-        ) from None
 
 
 def _in_run(options: FineTuningOptions) -> Assets | None:

@@ -1,0 +1,124 @@
+"""A server on loopback that stands for Hugging Face's hub and for servers of archives."""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class WeightsServer(http.server.ThreadingHTTPServer):
+    """Serves `files` by path, and each `owner/name` in `repositories` as the hub does.
+
+    Attributes:
+      files: path -> content.
+      repositories: owner/name -> file -> content, all of one commit, `COMMIT`.
+      headers: more headers of each file of `files`.
+      cut: how many answers to break off in the middle.
+      damaged: names of files, of which a byte is changed on the way.
+      ranges: the headers `Range` of all requests for content.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.repositories: dict[str, Mapping[str, bytes]] = {}
+        self.headers: dict[str, str] = {}
+        self.cut = 0
+        self.damaged: set[str] = set()
+        self.ranges: list[str | None] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+@contextlib.contextmanager
+def weights_server() -> Iterator[WeightsServer]:
+    with WeightsServer() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield server
+        server.shutdown()
+
+
+def _is_large(name: str) -> bool:
+    return name.endswith((".safetensors", ".model"))
+
+
+def _digest(name: str, content: bytes) -> str:
+    """The ETag of a file: large ones have a sha256, others git's digest."""
+    if _is_large(name):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: WeightsServer
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_HEAD(self):
+        self._answer(is_head=True)
+
+    def do_GET(self):
+        self._answer(is_head=False)
+
+    def _answer(self, is_head: bool) -> None:
+        path = self.path.partition("?")[0]
+        if path in self.server.files:
+            content = self.server.files[path]
+            etag = {"ETag": f'"{hashlib.md5(content).hexdigest()}"'}
+            self._send(path, content, etag | self.server.headers, is_head)
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
+            self._tell(*found.groups())
+        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+            repository, name = found.groups()
+            content = self.server.repositories[repository][name]
+            headers = {"ETag": f'"{_digest(name, content)}"', "X-Repo-Commit": COMMIT}
+            self._send(name, content, headers, is_head)
+        else:
+            self.send_error(404)
+
+    def _tell(self, repository: str, kind: str, revision: str) -> None:
+        files = self.server.repositories.get(repository)
+        if files is None or revision not in ("main", COMMIT):
+            code = "RepoNotFound" if files is None else "RevisionNotFound"
+            return self._send("", b"", {"X-Error-Code": code}, False, status=404)
+        told = {"id": repository, "sha": COMMIT}
+        tree = [
+            {"type": "file", "path": name, "size": len(content), "oid": _digest(name, content)}
+            for name, content in files.items()
+        ]
+        answer = json.dumps(told if kind == "revision" else tree).encode()
+        return self._send("", answer, {"Content-Type": "application/json"}, False)
+
+    def _send(
+        self, name: str, content: bytes, headers: Mapping[str, str], is_head: bool, status: int = 200
+    ) -> None:
+        wanted = self.headers.get("Range")
+        if name and not is_head:
+            self.server.ranges.append(wanted)
+        if name in self.server.damaged:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        begin = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
+        if begin and self.headers.get("If-Range", headers.get("ETag")) != headers.get("ETag"):
+            begin = 0
+        if begin >= len(content) > 0:
+            return self.send_error(416)
+        self.send_response(206 if begin else status)
+        for key, value in {**headers, "Content-Length": str(len(content) - begin)}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if is_head:
+            return None
+        if name and self.server.cut:
+            self.server.cut -= 1
+            content = content[: (begin + len(content)) // 2]
+            self.close_connection = True
+        self.wfile.write(content[begin:])
+        return None
