@@ -47,9 +47,8 @@ def missing(given: str) -> str | None:
     """Why nothing can be there for a path or name of weights, in one line; None if something may be."""
     if has_scheme(given) or _is_here(given) or _source_of(given):
         return None
-    name = given.partition("@")[0]
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), WEIGHTS, n=3)
-    if near:
+    name = given.partition("@")[0].lower().replace("_", "-")
+    if "/" not in given and (near := difflib.get_close_matches(name, WEIGHTS, n=3)):
         return f"{given} does not exist, nor do weights of that name; there are {', '.join(near)}"
     return f"{given} does not exist"
 
@@ -130,7 +129,7 @@ def _from_hub(source: str) -> str:
     from huggingface_hub import HfApi, errors, snapshot_download
 
     repository, _, revision = source.partition("@")
-    problem = None
+    problem: Exception | None = None
     try:
         revision = HfApi().model_info(repository, revision=revision or "main").sha or revision
     except errors.RepositoryNotFoundError:
@@ -257,7 +256,7 @@ def _fetch_rest(address: str, part: str, etag_file: str) -> str | None:
         with open(part, "ab" if begin else "wb") as file, bar:
             if etag.startswith('"') and etag.isascii():
                 write_text(etag_file, etag)
-            for data in answer.iter_content(1 << 20):
+            for data in answer.iter_content(1 << 16):
                 file.write(data)
                 bar.update(len(data))
                 if bar.n - begin > room:

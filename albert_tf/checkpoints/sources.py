@@ -81,6 +81,8 @@ def open_source(path: str) -> Iterator[WeightSource]:
         except InputError:
             forget(path)
             raise
+        except tf.errors.OpError as error:  # of a file system
+            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
         yield source
 
 

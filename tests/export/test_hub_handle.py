@@ -5,10 +5,8 @@ import http.server
 import json
 import os
 import pathlib
-import re
 import tarfile
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -18,11 +16,8 @@ import run_squad
 from albert_tf import testing
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.sources import open_source
-from albert_tf.errors import InputError
 from albert_tf.export.hub.module import save_hub_module
-from albert_tf.fine_tuning.starting_point import open_starting_point
 from albert_tf.models.pretraining import AlbertForPreTraining
-from run_classifier import ClassifierOptions
 from tests.support.checkpoint_files import randomize, weights_of, write_hub_module
 from tests.support.classifier_runs import mrpc_flags, refusal, run
 from tests.support.glue_files import write_glue
@@ -144,7 +139,8 @@ def test_squad_starts_from_a_module(cased, tmp_path):
 @pytest.fixture
 def server(uncased, tmp_path, monkeypatch):
     """The address of a server with a packed module, and with a file that is none."""
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     files = tmp_path / "served"
     files.mkdir()
     with tarfile.open(files / "albert.tar.gz", "w:gz") as archive:
@@ -170,27 +166,15 @@ def test_a_module_is_fetched_once_from_its_address(flags, server, tmp_path, caps
     assert run(flags | {"output_dir": tmp_path / "again"}, "--do_train") == 0
 
 
-def test_a_module_that_does_not_come_to_an_end_is_not_waited_for(tmp_path, monkeypatch):
-    address = "http://127.0.0.1:9/albert.tar.gz"
-    monkeypatch.setattr("tensorflow_hub.resolve", lambda handle: time.sleep(2))  # a byte now and then
-    flags = {"output_dir": str(tmp_path), "albert_hub_module_handle": address, "do_train": True}
-    options = ClassifierOptions(task_name="mrpc", data_dir="glue", **flags)
-    message = (
-        f"{address} could not be fetched (it was not here within 0.1 s): give the folder of a downloaded"
-    )
-    with pytest.raises(InputError, match=re.escape(message)), open_starting_point(options, patience=0.1):
-        pass
-
-
 @pytest.mark.parametrize(("address", "reason"), [
-    ("{server}/none", "HTTP Error 404"),
-    ("{server}/page.html", "does not appear to be a valid module"),
+    ("{server}/none", "could not be fetched (404 "),
+    ("{server}/page.html", "is a page, not an archive of weights"),
     ("http://127.0.0.1:9/albert/3", "Connection refused"),
-    ("htp://example", "htp"),
+    ("htp://example", "cannot be read: File system scheme 'htp' not implemented"),
 ])  # fmt: skip
 def test_an_address_without_a_module_is_one_line(flags, server, tmp_path, capsys, address, reason):
     address = address.format(server=server)
     message = refusal(capsys, run(flags | {"albert_hub_module_handle": address}, "--do_train"))
-    assert f"--albert_hub_module_handle={address} could not be fetched" in message
+    assert address in message
     assert reason in message
     assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """A server on loopback that stands for Hugging Face's hub and for servers of archives."""
 
+import collections
 import contextlib
 import hashlib
 import http.server
@@ -18,19 +19,25 @@ class WeightsServer(http.server.ThreadingHTTPServer):
       files: path -> content.
       repositories: owner/name -> file -> content, all of one commit, `COMMIT`.
       headers: more headers of each file of `files`.
-      cut: how many answers to break off in the middle.
+      cut: file -> how many answers to break off in the middle.
       damaged: names of files, of which a byte is changed on the way.
-      ranges: the headers `Range` of all requests for content.
+      ranges: file -> the headers `Range` of all requests for its content.
+      queries: the queries of all requests.
     """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all files and what was asked for."""
         self.files: dict[str, bytes] = {}
         self.repositories: dict[str, Mapping[str, bytes]] = {}
         self.headers: dict[str, str] = {}
-        self.cut = 0
+        self.cut: dict[str, int] = {}
         self.damaged: set[str] = set()
-        self.ranges: list[str | None] = []
+        self.ranges: dict[str, list[str | None]] = collections.defaultdict(list)
+        self.queries: list[str] = []
 
     @property
     def address(self) -> str:
@@ -69,7 +76,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(is_head=False)
 
     def _answer(self, is_head: bool) -> None:
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        self.server.queries.append(query)
         if path in self.server.files:
             content = self.server.files[path]
             etag = {"ETag": f'"{hashlib.md5(content).hexdigest()}"'}
@@ -102,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     ) -> None:
         wanted = self.headers.get("Range")
         if name and not is_head:
-            self.server.ranges.append(wanted)
+            self.server.ranges[name].append(wanted)
         if name in self.server.damaged:
             content = content[:-1] + bytes([content[-1] ^ 1])
         begin = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
@@ -116,8 +124,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if is_head:
             return None
-        if name and self.server.cut:
-            self.server.cut -= 1
+        if self.server.cut.get(name):
+            self.server.cut[name] -= 1
             content = content[: (begin + len(content)) // 2]
             self.close_connection = True
         self.wfile.write(content[begin:])
