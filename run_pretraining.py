@@ -19,6 +19,7 @@ from albert_tf.cli.options import (
 )
 from albert_tf.cli.script import script
 from albert_tf.cli.text import say
+from albert_tf.config import PRESETS, AlbertConfig
 
 _OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _OF_THE_RECORDS = "(default: as the records were made)"
@@ -32,7 +33,13 @@ class PretrainingOptions(TrainingOptions):
     Running the same command again continues from the newest checkpoint in --output_dir.
     """
 
-    albert_config_file: str = option(help="the model's albert_config.json")
+    albert_config_file: str | None = option(None, help="the model's albert_config.json")
+    preset: str | None = option(
+        None, choices=tuple(PRESETS), help="the shape of a released model, instead of --albert_config_file"
+    )
+    vocab_size: int | None = option(
+        None, at_least=1, help="pieces in the vocabulary of a --preset (default: the released model's)"
+    )
     spm_model_file: str | None = option(None, help=f"SentencePiece model of the weights {_OF_THE_RECORDS}")
     vocab_file: str | None = option(None, help=f"WordPiece vocabulary of the weights {_OF_THE_RECORDS}")
     do_lower_case: bool | None = option(None, help=f"whether the text was lower-cased {_OF_THE_RECORDS}")
@@ -87,6 +94,10 @@ class PretrainingOptions(TrainingOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        if bool(self.albert_config_file) == bool(self.preset):
+            raise UsageError("one of --albert_config_file and --preset is needed")
+        if self.vocab_size and not self.preset:
+            raise UsageError("--vocab_size belongs to --preset; --albert_config_file has its own")
         if self.learning_rate == "auto" and self.optimizer != "lamb":
             raise UsageError("--learning_rate=auto is a rate for --optimizer=lamb")
 
@@ -95,6 +106,14 @@ class PretrainingOptions(TrainingOptions):
         """See `ScriptOptions`."""
         vocabulary = "spm_model_file" if self.spm_model_file else "vocab_file"
         return (*super().needed_paths, "albert_config_file", vocabulary)
+
+    @property
+    def config(self) -> AlbertConfig:
+        """The model's shape."""
+        if self.albert_config_file:
+            return AlbertConfig.from_json_file(self.albert_config_file)
+        changes = {} if self.vocab_size is None else {"vocab_size": self.vocab_size}
+        return AlbertConfig.from_preset(self.preset or "", **changes)
 
     def settled(self) -> "PretrainingOptions":
         """The same with numbers for what depends on other flags, each of which a line mentions."""
@@ -113,7 +132,6 @@ class PretrainingOptions(TrainingOptions):
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
     """Builds the task that the flags describe and runs it."""
-    from albert_tf.config import AlbertConfig
     from albert_tf.data.masking import MaskingOptions
     from albert_tf.data.records import record_files
 
@@ -121,7 +139,7 @@ def main(options: PretrainingOptions) -> None:
     input_files = record_files(options.input_file)
     eval_files = record_files(options.eval_input_file) if options.eval_input_file else input_files
     files = input_files + eval_files
-    config = AlbertConfig.from_json_file(options.albert_config_file)
+    config = options.config
 
     # The errors above come at once: the modules below import TensorFlow.
     from albert_tf.checkpoints.assets import Assets

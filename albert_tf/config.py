@@ -121,11 +121,11 @@ class AlbertConfig:
             raise InputError(f"{path}: {error}") from None
 
     @classmethod
-    def from_preset(cls, name: str) -> "AlbertConfig":
-        """The config of a released model: "base_v1", ..., "xxlarge_zh" (see `PRESETS`)."""
+    def from_preset(cls, name: str, **changes: Any) -> "AlbertConfig":
+        """The config of a released model: "base_v1", ..., "xxlarge_zh" (see `PRESETS`), with other fields."""
         if name not in PRESETS:
             raise InputError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
-        return PRESETS[name]
+        return dataclasses.replace(PRESETS[name], **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """The config as the keys of an `albert_config.json`.

@@ -96,6 +96,8 @@ def test_presets_follow_the_released_files():
     assert PRESETS["large_zh"].vocab_size == 21128
     with pytest.raises(InputError, match="base_v1"):
         AlbertConfig.from_preset("tiny")
+    with pytest.raises(InputError, match="vocab_size"):
+        AlbertConfig.from_preset("base_v2", vocab_size=0)
 
 
 def test_released_file_goes_in_and_out_with_its_dead_keys(tmp_path):

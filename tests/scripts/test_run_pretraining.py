@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import convert_checkpoint
 import run_pretraining
-from albert_tf import load_weights, testing
+from albert_tf import AlbertConfig, load_weights, testing
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.data.records import RecordWriter, serialize_examples
@@ -180,9 +180,8 @@ def test_defaults_are_the_originals():
 
 
 def options_with(**changes) -> run_pretraining.PretrainingOptions:
-    return run_pretraining.PretrainingOptions(
-        input_file=("a",), albert_config_file="b", output_dir="c", **changes
-    )
+    given = {"input_file": ("a",), "albert_config_file": "b", "output_dir": "c"} | changes
+    return run_pretraining.PretrainingOptions(**given)
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(125_000, 3125), (200_000, 3125), (12_000, 300), (12, 0)])
@@ -223,6 +222,9 @@ def test_lengths_that_are_left_out_are_those_of_the_records(flags, tmp_path, cap
     ("--seed=99999999999", "--seed must be at most 2147483647"),
     ("--flagfile=/nonexistent", "error: Unable to open flagfile"),
     ("stray", "'stray' is not a flag"),
+    ("--preset=base_v2", "one of --albert_config_file and --preset is needed"),
+    ("--vocab_size=8000", "--vocab_size belongs to --preset"),
+    ("--preset=base", "--preset=base: value should be one of <base_v1|"),
 ])  # fmt: skip
 def test_bad_flags_end_with_status_2(flags, capsys, more, message):
     assert message in refusal(capsys, run(flags, more), expected_status=2)
@@ -230,8 +232,15 @@ def test_bad_flags_end_with_status_2(flags, capsys, more, message):
 
 def test_missing_required_flags_are_named(capsys):
     message = refusal(capsys, run_pretraining.main(["run_pretraining.py"]), expected_status=2)
-    for flag in ("--input_file", "--albert_config_file", "--output_dir"):
+    for flag in ("--input_file", "--output_dir"):
         assert flag in message
+
+
+def test_a_preset_is_a_config_with_another_vocabulary():
+    config = options_with(albert_config_file=None, preset="large_v1", vocab_size=8000).config
+    assert config == AlbertConfig.from_preset("large_v1", vocab_size=8000)
+    assert (config.vocab_size, config.hidden_size, config.hidden_dropout_prob) == (8000, 1024, 0.1)
+    assert options_with(albert_config_file=None, preset="base_v2").config.vocab_size == 30000
 
 
 @pytest.mark.parametrize(("changes", "message"), [
