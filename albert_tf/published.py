@@ -21,13 +21,20 @@ from albert_tf.errors import InputError
 from albert_tf.files import file_digest, has_scheme, move_file, within, write_text
 
 _ARCHIVES = "https://storage.googleapis.com/albert_models"  # of the original release
-_V2_BASE = "@8e2f239c5f8a2c0f253781ca60135db913e5c80c"
-# Name -> `owner/name[@revision]` on Hugging Face's hub, an address, or a path of this package.
+# Name -> `owner/name@revision` on Hugging Face's hub, an address, or a path. The hub has pickles only of two.
 WEIGHTS: Mapping[str, str] = {
-    **{f"albert-{size}-v1": f"albert/albert-{size}-v1" for size in ("base", "large", "xlarge", "xxlarge")},
-    "albert-base-v2": f"albert/albert-base-v2{_V2_BASE}",
-    **{f"albert-{size}-v2": f"albert/albert-{size}-v2" for size in ("large", "xlarge", "xxlarge")},
-    **{f"albert-{s}-zh": f"{_ARCHIVES}/albert_{s}_zh.tar.gz" for s in ("base", "large", "xlarge", "xxlarge")},
+    "albert-base-v1": "albert/albert-base-v1@082438ba120d36b97b9288772a41144e941705b9",
+    "albert-large-v1": f"{_ARCHIVES}/albert_large_v1.tar.gz",
+    "albert-xlarge-v1": "albert/albert-xlarge-v1@d27456aedbb886136ced8326523680b3dd7d7e80",
+    "albert-xxlarge-v1": f"{_ARCHIVES}/albert_xxlarge_v1.tar.gz",
+    "albert-base-v2": "albert/albert-base-v2@8e2f239c5f8a2c0f253781ca60135db913e5c80c",
+    "albert-large-v2": "albert/albert-large-v2@1e2b86a91a3c63b5707d038747fb30838d9e7bac",
+    "albert-xlarge-v2": "albert/albert-xlarge-v2@4fd2c2aa9aeb305f87704a7e595be7bfffa3db88",
+    "albert-xxlarge-v2": "albert/albert-xxlarge-v2@97d3e58863d3a41dc581882f73b34d110b18f1f8",
+    "albert-base-zh": f"{_ARCHIVES}/albert_base_zh.tar.gz",
+    "albert-large-zh": f"{_ARCHIVES}/albert_large_zh.tar.gz",
+    "albert-xlarge-zh": f"{_ARCHIVES}/albert_xlarge_zh.tar.gz",
+    "albert-xxlarge-zh": f"{_ARCHIVES}/albert_xxlarge_zh.tar.gz",
 }
 
 _ON_HUB = re.compile(
@@ -101,9 +108,10 @@ def _source_of(given: str) -> str | None:
     if _is_here(given):
         return None
     name, _, revision = given.partition("@")
-    if name in WEIGHTS:
-        repository = WEIGHTS[name].partition("@")[0]
-        return f"{repository}@{revision}" if revision else WEIGHTS[name]
+    if name in WEIGHTS and not revision:
+        return WEIGHTS[name]
+    if name in WEIGHTS and not has_scheme(WEIGHTS[name]):
+        return f"{WEIGHTS[name].partition('@')[0]}@{revision}"
     on_hub = _ON_HUB.fullmatch(given)
     is_meant = on_hub and not os.path.isdir(on_hub[1]) and not _OF_FILES.search(name)
     return given if is_meant else None
@@ -112,7 +120,7 @@ def _source_of(given: str) -> str | None:
 def _by_hand(source: str) -> str:
     """What the user can do without this machine's network."""
     if has_scheme(source):
-        return "download it elsewhere, and give the path of the file instead"
+        return f"download {source} elsewhere, and give the path of the file instead"
     from huggingface_hub import constants
 
     repository, _, revision = source.partition("@")
@@ -121,7 +129,7 @@ def _by_hand(source: str) -> str:
     if WEIGHTS.get(name, "").partition("@")[0] == repository:
         archive = f", or {_ARCHIVES}/{name.replace('-', '_')}.tar.gz"
     files = "config.json, model.safetensors and spiece.model (or vocab.txt, or tokenizer.json)"
-    return f"download {files} from {page} into a folder{archive}; and give its path instead"
+    return f"download {files} into a folder from {page}{archive}; and give its path instead"
 
 
 def _from_hub(source: str) -> str:
@@ -131,7 +139,9 @@ def _from_hub(source: str) -> str:
     repository, _, revision = source.partition("@")
     problem: Exception | None = None
     try:
-        revision = HfApi().model_info(repository, revision=revision or "main").sha or revision
+        HfApi().model_info(
+            repository, revision=revision or None
+        )  # fails at once, a download after half a minute
     except errors.RepositoryNotFoundError:
         where = "there is no such repository, or it is private: HF_TOKEN"
         problem = InputError(f"{source} does not exist, and on the hub {where} would open it")

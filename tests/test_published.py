@@ -83,28 +83,28 @@ def archive_of(folder: pathlib.Path, path: pathlib.Path) -> bytes:
 
 def test_a_name_stands_for_a_folder_of_the_hub_without_pickles(server, repository, model):
     folder = pathlib.Path(local_weights("albert-large-v2"))
-    assert folder.name == COMMIT
+    assert WEIGHTS["albert-large-v2"] == f"albert/albert-large-v2@{folder.name}"
     kept = {path.name for path in folder.iterdir()}
     assert kept == {name for name in repository if "/" not in name and not name.endswith(".bin")}
     found = AlbertForPreTraining(CONFIG)
-    assert load_weights(found, "albert/albert-large-v2@main").path == str(folder)
+    assert load_weights(found, "albert/albert-large-v2").path == str(folder.with_name(COMMIT))
     assert_same_weights(found, weights_of(model))
 
 
 def test_what_was_fetched_is_taken_without_a_network(server, monkeypatch):
-    folder = local_weights(f"albert-large-v2@{COMMIT}")
+    folders = [local_weights(name) for name in ("albert-large-v2", "albert-large-v2@main")]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert local_weights("albert-large-v2@" + COMMIT) == folder
+    assert [local_weights(name) for name in ("albert-large-v2", "albert-large-v2@main")] == folders
     message = refusal("albert-base-v2")
     assert "HF_HUB_OFFLINE" in message
-    commit = WEIGHTS["albert-base-v2"].partition("@")[2]
-    assert (
-        f"spiece.model (or vocab.txt, or tokenizer.json) from {server.address}/albert/albert-base-v2/tree/"
-        in message
-    )
-    assert (
-        f"{commit} into a folder, or https://storage.googleapis.com/albert_models/albert_base_v2.tar.gz"
-        in message
+    page = f"{server.address}/albert/albert-base-v2/tree/{WEIGHTS['albert-base-v2'].partition('@')[2]}"
+    archive = "https://storage.googleapis.com/albert_models/albert_base_v2.tar.gz"
+    assert f"into a folder from {page}, or {archive}; and give its path instead" in message
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # a network without a way out
+    message = refusal("albert-large-v1")
+    assert message.endswith(
+        f"download {archive.replace('base_v2', 'large_v1')} elsewhere, and give the path of the file instead"
     )
 
 
@@ -131,7 +131,7 @@ def test_a_download_from_the_hub_that_breaks_off_goes_on(server, monkeypatch):
 def test_a_file_of_the_hub_that_came_damaged_is_fetched_again(server, name, repository):
     server.damaged = {name}
     message = refusal("albert-large-v2")
-    assert message.startswith(f"{name} of albert/albert-large-v2 is damaged: its digest is ")
+    assert message.startswith(f"{name} of {WEIGHTS['albert-large-v2']} is damaged: its digest is ")
     server.damaged = set()
     assert pathlib.Path(local_weights("albert-large-v2"), name).read_bytes() == repository[name]
 
@@ -212,6 +212,7 @@ def test_an_archive_that_cannot_be_read_is_fetched_again(server, model, reposito
 
 @pytest.mark.parametrize(("given", "message"), [
     ("albert_base_v2", "albert_base_v2 does not exist, nor do weights of that name; there are albert-base"),
+    ("albert-large-v1@main", "albert-large-v1@main does not exist, .*there are albert-large-v1,"),
     ("albert-xlrge-v1@main", "albert-xlrge-v1@main does not exist, .*there are albert-xlarge-v1,"),
     ("model", "model does not exist$"),
     ("run/model.ckpt-100", "run/model.ckpt-100 does not exist$"),
@@ -247,7 +248,7 @@ def test_scripts_and_exports_take_names(server, tmp_path, capsys):
     assert "variables loaded, 0 missing" in capsys.readouterr().out
     pathlib.Path("training.json").write_text("not of these weights")
     with open_trained_model("albert-large-v2", task_name="encoder") as trained:
-        assert trained.path.endswith(COMMIT)
+        assert trained.path.endswith(WEIGHTS["albert-large-v2"].partition("@")[2])
     flags["input"] = "albert-lrge-v2"
     status = run_script(convert_checkpoint.main, flags)
     message = refused(convert_checkpoint.main, capsys, status)

@@ -17,7 +17,7 @@ class WeightsServer(http.server.ThreadingHTTPServer):
 
     Attributes:
       files: path -> content.
-      repositories: owner/name -> file -> content, all of one commit, `COMMIT`.
+      repositories: owner/name -> file -> content, in each commit; `main` is `COMMIT`.
       headers: more headers of each file of `files`.
       cut: file -> how many answers to break off in the middle.
       damaged: names of files, of which a byte is changed on the way.
@@ -38,6 +38,9 @@ class WeightsServer(http.server.ThreadingHTTPServer):
         self.damaged: set[str] = set()
         self.ranges: dict[str, list[str | None]] = collections.defaultdict(list)
         self.queries: list[str] = []
+
+    def handle_error(self, request, client_address):
+        """Says nothing of clients that hang up."""
 
     @property
     def address(self) -> str:
@@ -82,27 +85,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = self.server.files[path]
             etag = {"ETag": f'"{hashlib.md5(content).hexdigest()}"'}
             self._send(path, content, etag | self.server.headers, is_head)
-        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
             self._tell(*found.groups())
-        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-            repository, name = found.groups()
+        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            repository, commit, name = found.groups()
             content = self.server.repositories[repository][name]
-            headers = {"ETag": f'"{_digest(name, content)}"', "X-Repo-Commit": COMMIT}
+            headers = {"ETag": f'"{_digest(name, content)}"', "X-Repo-Commit": commit}
             self._send(name, content, headers, is_head)
         else:
             self.send_error(404)
 
-    def _tell(self, repository: str, kind: str, revision: str) -> None:
+    def _tell(self, repository: str, kind: str | None, revision: str | None) -> None:
         files = self.server.repositories.get(repository)
-        if files is None or revision not in ("main", COMMIT):
+        commit = COMMIT if revision in (None, "main") else revision
+        if files is None or len(commit) != len(COMMIT):
             code = "RepoNotFound" if files is None else "RevisionNotFound"
             return self._send("", b"", {"X-Error-Code": code}, False, status=404)
-        told = {"id": repository, "sha": COMMIT}
+        told = {"id": repository, "sha": commit}
         tree = [
             {"type": "file", "path": name, "size": len(content), "oid": _digest(name, content)}
             for name, content in files.items()
         ]
-        answer = json.dumps(told if kind == "revision" else tree).encode()
+        answer = json.dumps(tree if kind == "tree" else told).encode()
         return self._send("", answer, {"Content-Type": "application/json"}, False)
 
     def _send(
