@@ -86,7 +86,7 @@ def test_each_script_is_a_command():
     assert set(project["tool"]["setuptools"]["py-modules"]) == scripts()
     assert {module for module in modules if "." not in module} == scripts()
     for command, module in zip(project["project"]["scripts"], modules, strict=True):
-        assert command == "albert-" + module.rpartition(".")[2].replace("_", "-")
+        assert command.startswith("albert-")
         assert importlib.util.find_spec(module)
 
 
@@ -100,21 +100,26 @@ def test_the_wheel_has_types_scripts_and_vocabularies(wheel):
     assert {f"{script}.py" for script in scripts()} <= names
     packages = {name.partition("/")[0] for name in names if name.count("/")}
     assert {name for name in packages if not name.endswith(".dist-info")} == {"albert_tf", "data_prep"}
-    assert commands["console_scripts"]["albert-run-classifier"] == "run_classifier:main"
+    assert commands["console_scripts"]["albert-classify"] == "run_classifier:main"
 
 
 def test_an_installed_command_answers(wheel, tmp_path):
     pip("install", "--no-deps", "--no-index", f"--target={tmp_path}", wheel)
     done = subprocess.run(
-        [tmp_path / "bin" / "albert-run-classifier", "--help"],
+        [tmp_path / "bin" / "albert-classify", "--help"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "albert-run-classifier" in done.stdout
+    assert "albert-classify" in done.stdout
     assert "--task_name" in done.stdout
+    code = "from albert_tf.cli.completion import main; main(['c', '--shell=bash'])"
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert '\n    albert-classify:) words="--help --verbosity= ' in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("script", ["data_prep/create_pretraining_data.py", "benchmarks/data_prep.py"])

@@ -66,6 +66,7 @@ def script(options_class: type[flags.ScriptOptions]) -> Callable[..., Callable[.
                 return _fail(name, "interrupted", INTERRUPTED)
             return OK
 
+        main.options_class = options_class  # type: ignore[attr-defined]
         return main
 
     return decorate
