@@ -13,6 +13,7 @@ from albert_tf.errors import InputError
 from albert_tf.files import matching_files, open_file
 
 _FORM = "hf:NAME:SPLIT, hf:NAME:CONFIG:SPLIT or tfds:NAME:SPLIT"
+_BRINGS_IT = "pip install '.[datasets]' in this project's folder brings it"
 _ARROW_FILE = b"ARROW1"  # the start of an Arrow file that is not a stream
 _TFRECORD = re.compile(r"\.tfrecord(-\d+-of-\d+)?$", re.IGNORECASE)
 
@@ -43,7 +44,7 @@ def _files_of(name: str, kind: str, source: str) -> list[str]:
         with contextlib.redirect_stdout(io.StringIO()):  # progress of downloads is on standard error
             files = _KINDS[kind](*words, split=split)
     except ImportError as error:
-        raise InputError(f"{name}: {error}; pip install 'albert-tf[datasets]' brings it") from None
+        raise InputError(f"{name}: {error}; {_BRINGS_IT}") from None
     except Exception as error:  # each library, and each script of a data set, has its own errors
         raise InputError(f"{name} cannot be had: {type(error).__name__}: {error}") from None
     other = next((file for file in files if not is_table(file)), None)
@@ -92,7 +93,7 @@ def read_rows(path: str, field: str, together: int = 1000) -> Iterator[tuple[lis
     try:
         import pyarrow as pa
     except ImportError:
-        raise InputError(f"{path} needs pyarrow: pip install 'albert-tf[datasets]' brings it") from None
+        raise InputError(f"{path} needs pyarrow: {_BRINGS_IT}") from None
     read = _parquet_rows if path.lower().endswith(".parquet") else _arrow_rows
     with open_file(path) as file:
         try:

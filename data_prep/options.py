@@ -57,7 +57,7 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         LOCAL,
         choices=(LOCAL, *_BEAM_RUNNERS),
         help="what does the work: processes of this machine, or a runner of Apache Beam, which writes the "
-        "same bytes (pip install 'albert-tf[beam]')",
+        "same bytes (pip install '.[beam]' in this project's folder)",
     )
     beam_options: str | None = flags.option(
         None, help="options of the runner as Apache Beam names them: '--flink_master=host:8081 ...'"

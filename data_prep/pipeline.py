@@ -127,7 +127,7 @@ def _beam_pipeline(options: Options) -> types.ModuleType:
         with _quiet_beam(options):
             from data_prep import beam_pipeline
     except ImportError as error:
-        needed = "pip install 'albert-tf[beam]' brings it"
+        needed = "pip install '.[beam]' in this project's folder brings it"
         raise InputError(f"--runner={options.runner}: {error}; {needed}") from None
     return beam_pipeline
 

@@ -146,7 +146,7 @@ def use_text(path: pathlib.Path) -> None:
 
 def table(name: str) -> Make:
     def make(folder: pathlib.Path) -> pathlib.Path:
-        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (albert-tf[datasets])")
+        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed ('.[datasets]')")
         pq = pytest.importorskip("pyarrow.parquet")
         rows = pa.table({"text": ["Boats. Hills.", None, "é"] * 3})
         if name.endswith("parquet"):

@@ -11,7 +11,7 @@ from tests.support.data_prep_runs import leftovers, main, output, prepare, write
 from tests.support.script_runs import refused
 
 needs_beam = pytest.mark.skipif(
-    not importlib.util.find_spec("apache_beam"), reason="Apache Beam is not installed (albert-tf[beam])"
+    not importlib.util.find_spec("apache_beam"), reason="Apache Beam is not installed ('.[beam]')"
 )
 # Beam's own, of which there are new ones with each version of Python and its dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -114,7 +114,7 @@ def test_without_beam_the_extra_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.delattr(data_prep, "beam_pipeline", raising=False)
     line = refused(main, capsys, prepare(tmp_path, runner="DirectRunner", num_workers=None))
     assert ".py: error: --runner=DirectRunner: " in line
-    assert line.endswith("pip install 'albert-tf[beam]' brings it")
+    assert line.endswith("pip install '.[beam]' in this project's folder brings it")
 
 
 @pytest.mark.parametrize(

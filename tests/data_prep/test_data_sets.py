@@ -15,9 +15,9 @@ from data_prep.train_tokenizer import main as train_tokenizer
 from tests.support.data_prep_runs import main, output, prepare, write_text
 from tests.support.script_runs import refused
 
-pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (albert-tf[datasets])")
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed ('.[datasets]')")
 needs_datasets = pytest.mark.skipif(
-    not importlib.util.find_spec("datasets"), reason="datasets is not installed (albert-tf[datasets])"
+    not importlib.util.find_spec("datasets"), reason="datasets is not installed ('.[datasets]')"
 )
 # Those of the libraries of data sets.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -137,7 +137,8 @@ def export_to_device(
     with folder_appears_when_complete(output_dir, overwrite) as folder:
         formats = formats or formats_here()
         if "onnx" in formats and (missing := missing_packages()):
-            raise InputError(f"ONNX needs {', '.join(missing)}: pip install 'albert-tf[export]'")
+            what = ", ".join(missing)
+            raise InputError(f"ONNX needs {what}: pip install '.[export]' in this project's folder")
         lengths = _lengths(trained, max_seq_lengths)
         model = TokenModel(trained)
         litert = LiteRTConverter(model, batch_size, lengths)

@@ -233,7 +233,7 @@ def test_onnx_without_its_packages_says_what_to_install(flags, tmp_path, capsys,
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = refusal(capsys, export({**flags, "output_dir": tmp_path / "out", "formats": "onnx"}))
-    assert "ONNX needs tf2onnx, onnx, onnxruntime: pip install 'albert-tf[export]'" in line
+    assert "ONNX needs tf2onnx, onnx, onnxruntime: pip install '.[export]' in this project's folder" in line
 
 
 def test_without_its_packages_onnx_is_left_out(monkeypatch):
