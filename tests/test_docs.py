@@ -84,7 +84,7 @@ def test_commands_have_flags_that_exist():
 
 def test_the_published_weights_are_those_of_the_table():
     page = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
-    rows = {name: row for name, row in re.findall(r"^\| `(albert-[a-z0-9-]+)` \|(.*)$", page, re.MULTILINE)}
+    rows = dict(re.findall(r"^\| `(albert-[a-z0-9-]+)` \|(.*)$", page, re.MULTILINE))
     assert rows.keys() == WEIGHTS.keys()
     for name, source in WEIGHTS.items():
         repository, _, commit = source.partition("@")
