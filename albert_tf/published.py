@@ -6,10 +6,12 @@ Nothing here imports TensorFlow, so that a wrong name is refused at once.
 import base64
 import contextlib
 import difflib
+import fnmatch
 import hashlib
 import os
 import re
 import shutil
+import sys
 import time
 import urllib.parse
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from albert_tf.errors import InputError
-from albert_tf.files import file_digest, has_scheme, move_file, within, write_text
+from albert_tf.files import file_digest, files_that_begin_with, has_scheme, move_file, within, write_text
 
 _ARCHIVES = "https://storage.googleapis.com/albert_models"  # of the original release
 # Name -> `owner/name@revision` on Hugging Face's hub, an address, or a path. The hub has pickles only of two.
@@ -54,10 +56,9 @@ def missing(given: str) -> str | None:
     """Why nothing can be there for a path or name of weights, in one line; None if something may be."""
     if has_scheme(given) or _is_here(given) or _source_of(given):
         return None
-    name = given.partition("@")[0].lower().replace("_", "-")
-    if "/" not in given and (near := difflib.get_close_matches(name, WEIGHTS, n=3)):
-        return f"{given} does not exist, nor do weights of that name; there are {', '.join(near)}"
-    return f"{given} does not exist"
+    near = _near(given)
+    more = f", nor do weights of that name; there are {', '.join(near)}" if near else ""
+    return f"{given} does not exist{more}"
 
 
 def local_weights(given: str, patience: float = PATIENCE) -> str:
@@ -72,11 +73,11 @@ def local_weights(given: str, patience: float = PATIENCE) -> str:
       A folder with safetensors, or an archive, or `given`.
 
     Raises:
-      InputError: nothing of that name is known, or it cannot be fetched, or is not what the hub promises.
+      InputError: a name is misspelt, or the weights cannot be fetched, or are not what the hub promises.
     """
     source = _source_of(given)
     if source is None:
-        if problem := missing(given):
+        if _near(given) and (problem := missing(given)):
             raise InputError(problem)
         return given
     if os.path.exists(source):
@@ -88,7 +89,9 @@ def local_weights(given: str, patience: float = PATIENCE) -> str:
         raise
     except Exception as error:  # the libraries raise dozens of kinds
         why = " ".join(str(error).split()) or f"it was not here within {patience:g} s; what came is kept"
-        raise InputError(f"{given} could not be fetched ({why:.300}): {_by_hand(source)}") from None
+        is_known = has_scheme(given) or given.partition("@")[0] in WEIGHTS
+        what = given if is_known else f"{given} does not exist here, and"
+        raise InputError(f"{what} could not be fetched ({why:.300}): {_by_hand(source)}") from None
 
 
 def forget(path: str) -> None:
@@ -97,8 +100,15 @@ def forget(path: str) -> None:
         os.remove(path)
 
 
+def _near(given: str) -> list[str]:
+    """The names of weights that are like a text that is not a path."""
+    name = given.partition("@")[0].lower().replace("_", "-")
+    return [] if "/" in given else difflib.get_close_matches(name, WEIGHTS, n=3)
+
+
 def _is_here(given: str) -> bool:
-    return os.path.exists(given) or os.path.exists(f"{given}.index")
+    """Whether there is a file, a folder, or at least a part of a checkpoint."""
+    return os.path.exists(given) or any(files_that_begin_with(given, end) for end in (".index", ".data-*"))
 
 
 def _source_of(given: str) -> str | None:
@@ -138,16 +148,14 @@ def _from_hub(source: str) -> str:
 
     repository, _, revision = source.partition("@")
     problem: Exception | None = None
-    try:
-        HfApi().model_info(
-            repository, revision=revision or None
-        )  # fails at once, a download after half a minute
+    try:  # without a network this ends at once, a download after half a minute
+        HfApi().model_info(repository, revision=revision or None)
     except errors.RepositoryNotFoundError:
         where = "there is no such repository, or it is private: HF_TOKEN"
         problem = InputError(f"{source} does not exist, and on the hub {where} would open it")
     except errors.RevisionNotFoundError:
         problem = InputError(f"{repository} has no revision {revision}")
-    except Exception as error:  # without a network, what was fetched before is taken
+    except Exception as error:
         problem = error
     try:
         folder = snapshot_download(
@@ -155,11 +163,12 @@ def _from_hub(source: str) -> str:
             revision=revision or None,
             allow_patterns=list(_WANTED),
             ignore_patterns=["*/*"],
-            local_files_only=problem is not None,
+            local_files_only=problem is not None,  # what was fetched before
         )
     except errors.LocalEntryNotFoundError as error:
         raise problem or error from None
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    here = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    names = [name for name in here if any(fnmatch.fnmatchcase(name, wanted) for wanted in _WANTED)]
     for name in names:
         _check_blob(os.path.join(folder, name), source)
     if not any(name.endswith(".safetensors") for name in names):
@@ -260,9 +269,8 @@ def _fetch_rest(address: str, part: str, etag_file: str) -> str | None:
             raise InputError(f"{address}: {os.path.dirname(part)} has no room for its {size:,} bytes")
         _remove(etag_file)
         total, etag = begin + size if size else None, answer.headers.get("ETag", "")
-        bar = tqdm(
-            desc=os.path.basename(part), total=total, initial=begin, unit="B", unit_scale=True, mininterval=1
-        )
+        name, often = os.path.basename(part).removesuffix(".part"), 1 if sys.stderr.isatty() else 10
+        bar = tqdm(desc=name, total=total, initial=begin, unit="B", unit_scale=True, mininterval=often)
         with open(part, "ab" if begin else "wb") as file, bar:
             if etag.startswith('"') and etag.isascii():
                 write_text(etag_file, etag)

@@ -202,9 +202,13 @@ def test_an_archive_that_cannot_be_read_is_fetched_again(server, model, reposito
         (folder / name).write_bytes(repository[name])
     whole = archive_of(folder, tmp_path / "a.tar.gz")
     address, found = f"{server.address}/a.tar.gz", AlbertForPreTraining(CONFIG)
-    server.files["/a.tar.gz"] = whole[:-100]
-    with pytest.raises(InputError, match=r"-a\.tar\.gz is no tar archive or a damaged one"):
-        load_weights(found, address)
+    damaged = {
+        whole[:-100]: "is no tar archive or a damaged one",
+        b"text": "is neither a checkpoint, an archive",
+    }
+    for server.files["/a.tar.gz"], message in damaged.items():
+        with pytest.raises(InputError, match=rf"-a\.tar\.gz {message}"):
+            load_weights(found, address)
     server.files["/a.tar.gz"] = whole
     load_weights(found, address)
     assert_same_weights(found, weights_of(model))
@@ -225,7 +229,10 @@ def test_what_is_no_name_is_a_path(given, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     assert re.match(message, missing(given))
-    assert re.match(message, refusal(given))
+    if message.endswith("$"):
+        assert local_weights(given) == given  # who reads it says what is missing
+    else:
+        assert re.match(message, refusal(given))
 
 
 def test_what_is_here_overrides_names(tmp_path, monkeypatch):

@@ -78,9 +78,6 @@ def open_source(path: str) -> Iterator[WeightSource]:
     with contextlib.ExitStack() as stack:
         try:
             source = _open(path, stack)
-        except InputError:
-            forget(path)
-            raise
         except tf.errors.OpError as error:  # of a file system
             raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
         yield source
@@ -123,6 +120,7 @@ def _open_file(path: str) -> WeightSource:
         raise InputError(f"{path} does not exist (nor does {prefix}.index): no weights to load")
     if huggingface.is_safetensors(path):
         return huggingface.read_folder(os.path.dirname(path) or ".", path)
+    forget(path)
     raise InputError(f"{path} is neither a checkpoint, an archive nor safetensors")
 
 
@@ -210,6 +208,8 @@ def extract(path: str, folder: str, largest: int = _LARGEST) -> None:
     except InputError:
         raise
     except _BROKEN as error:
+        if getattr(error, "errno", None) is None:  # not of the disk
+            forget(path)
         raise InputError(f"{path} is no tar archive or a damaged one: {error}") from None
 
 
