@@ -64,6 +64,9 @@ class PretrainingOptions(TrainingOptions):
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
     )
+    packing: bool = option(
+        True, help="put several examples into a row of --max_seq_length, so that little of it is padding"
+    )
     train_batch_size: int = option(
         PRETRAINING_BATCH, at_least=1, help="records in a training step, over all devices"
     )
@@ -89,6 +92,11 @@ class PretrainingOptions(TrainingOptions):
         super().__post_init__()
         if self.learning_rate == "auto" and self.optimizer != "lamb":
             raise UsageError("--learning_rate=auto is a rate for --optimizer=lamb")
+
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether XLA compiles the steps, once for each shape."""
+        return self.jit_compile or self.distribution_strategy == "tpu"
 
     @property
     def needed_paths(self) -> tuple[str, ...]:
@@ -142,6 +150,8 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(files, {name: value for name, value in given.items() if value is not None}),
         index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
         text=text,
+        packing=options.packing and not options.has_static_shapes,
+        parts=options.gradient_accumulation_steps,
     )
     loop.run(task, options)
 
