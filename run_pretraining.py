@@ -22,6 +22,7 @@ from albert_tf.cli.text import say
 
 _OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _OF_THE_RECORDS = "(default: as the records were made)"
+_PARTS_OF_STATIC_ROWS = 16
 _TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case", "keep_accents")
 
 
@@ -99,6 +100,12 @@ class PretrainingOptions(TrainingOptions):
         return self.jit_compile or self.distribution_strategy == "tpu"
 
     @property
+    def parts(self) -> int:
+        """The parts of a device's batch; packed rows of static shapes have more, of which some stay empty."""
+        more = _PARTS_OF_STATIC_ROWS if self.packing and self.has_static_shapes else 1
+        return more * self.gradient_accumulation_steps
+
+    @property
     def needed_paths(self) -> tuple[str, ...]:
         """See `ScriptOptions`."""
         vocabulary = "spm_model_file" if self.spm_model_file else "vocab_file"
@@ -150,8 +157,9 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(files, {name: value for name, value in given.items() if value is not None}),
         index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
         text=text,
-        packing=options.packing and not options.has_static_shapes,
-        parts=options.gradient_accumulation_steps,
+        packing=options.packing,
+        parts=options.parts,
+        static_shapes=options.has_static_shapes,
     )
     loop.run(task, options)
 

@@ -21,14 +21,15 @@ _PREDICTIONS = ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
 
 
 class Room(NamedTuple):
-    """What a row has room for."""
+    """What a row has room for; if `rows` is given, a batch has so many rows, and its shapes are static."""
 
     positions: int
     examples: int
     predictions: int
+    rows: int | None = None
 
     @classmethod
-    def of(cls, max_seq_length: int, max_predictions: int) -> "Room":
+    def of(cls, max_seq_length: int, max_predictions: int, rows: int | None = None) -> "Room":
         """The room of rows of that length for examples that have at most `max_predictions` each.
 
         The predictions of a row are at most twice those of an example, and at most 15 % of the positions. The
@@ -36,7 +37,7 @@ class Room(NamedTuple):
         """
         examples = max(2, max_seq_length // _POSITIONS_OF_AN_EXAMPLE)
         quotas = math.ceil(_MASKED_SHARE * max_seq_length) + examples // 2
-        return cls(max_seq_length, examples, max(max_predictions, min(2 * max_predictions, quotas)))
+        return cls(max_seq_length, examples, max(max_predictions, min(2 * max_predictions, quotas)), rows)
 
 
 def packed(batches: tf.data.Dataset, room: Room, parts: int = 1) -> tf.data.Dataset:
@@ -44,7 +45,8 @@ def packed(batches: tf.data.Dataset, room: Room, parts: int = 1) -> tf.data.Data
 
     Takes what `albert_tf.data.records.parse_pretraining_batch` gives. The tensors have the types there.
     """
-    widths = dict.fromkeys(_SEQUENCES, room.positions)
+    places, predictions = (room.examples, room.predictions) if room.rows else (None, None)
+    widths = dict.fromkeys(_SEQUENCES, room.positions) | dict.fromkeys(_PREDICTIONS, predictions)
 
     def pack_batch(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         names = sorted(batch)
@@ -55,7 +57,7 @@ def packed(batches: tf.data.Dataset, room: Room, parts: int = 1) -> tf.data.Data
         kinds = {name: batch[name].dtype for name in names} | {"example_starts": tf.int32}
         values = tf.numpy_function(work, [batch[name] for name in names], list(kinds.values()))
         pairs = zip(kinds, values, strict=True)
-        return {name: tf.ensure_shape(value, [None, widths.get(name)]) for name, value in pairs}
+        return {name: tf.ensure_shape(value, [room.rows, widths.get(name, places)]) for name, value in pairs}
 
     return batches.map(pack_batch, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -64,7 +66,8 @@ def pack(batch: Mapping[str, np.ndarray], room: Room, parts: int = 1) -> dict[st
     """The rows of a batch, in which `NO_EXAMPLE` marks examples to leave out.
 
     The number of rows is a multiple of `parts`, and not 0. A row has as many places for examples and for
-    predictions as the fullest row needs.
+    predictions as the fullest row needs. If `room` says the number of rows, there are so many, each with all
+    its places; it must be at least the number of examples. Rows without an example come last.
 
     Returns:
       input_ids, input_mask, segment_ids: [rows, positions]; masked_lm_positions, masked_lm_ids,
@@ -81,16 +84,19 @@ def pack(batch: Mapping[str, np.ndarray], room: Room, parts: int = 1) -> dict[st
     lengths = np.where(is_example, np.maximum(pieces, read), 0)
     row, number, start, first = _best_fit(lengths, predictions, room).T
 
-    rows = -(-max(1, row.max(initial=-1) + 1) // parts) * parts
-    widest = max(1, np.max(first + predictions, initial=0))
+    rows, examples = room.rows, room.examples
+    widest = room.predictions
+    if rows is None:
+        rows = -(-max(1, row.max(initial=-1) + 1) // parts) * parts
+        examples, widest = number.max(initial=0) + 1, max(1, np.max(first + predictions, initial=0))
     widths = dict.fromkeys(_SEQUENCES, room.positions) | dict.fromkeys(_PREDICTIONS, widest)
-    examples = (rows, number.max(initial=0) + 1)
     packed = {name: np.zeros([rows, width], batch[name].dtype) for name, width in widths.items()}
-    packed["next_sentence_labels"] = np.full(examples, NO_EXAMPLE, batch["next_sentence_labels"].dtype)
-    packed["example_starts"] = np.zeros(examples, np.int32)
+    labels = batch["next_sentence_labels"]
+    packed["next_sentence_labels"] = np.full([rows, examples], NO_EXAMPLE, labels.dtype)
+    packed["example_starts"] = np.zeros([rows, examples], np.int32)
 
     place = row[is_example], number[is_example]
-    packed["next_sentence_labels"][place] = batch["next_sentence_labels"][is_example]
+    packed["next_sentence_labels"][place] = labels[is_example]
     packed["example_starts"][place] = start[is_example]
     example, position = np.nonzero(ends <= lengths[:, None])
     for name in _SEQUENCES:

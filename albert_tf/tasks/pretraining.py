@@ -55,7 +55,9 @@ class PretrainingTask(Task):
       index_file: keeps the places of the records, so that a run that continues does not search for them.
       text: vocabulary and casing of the records, which are kept with the weights; see `Assets.of_records`.
       packing: whether rows hold several examples; see `albert_tf.data.packing`.
-      parts: a number that divides the rows of a packed training batch of each device.
+      parts: in how many parts a device runs its share of a packed training batch.
+      static_shapes: whether all batches must have one shape. A training batch then has a row for each of its
+        examples, and parts without examples are not run. In evaluation each row holds one example.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
@@ -74,6 +76,7 @@ class PretrainingTask(Task):
         text: Assets | None = None,
         packing: bool = False,
         parts: int = 1,
+        static_shapes: bool = False,
     ):
         self.config = config
         self.input_files = tuple(input_files)
@@ -83,7 +86,7 @@ class PretrainingTask(Task):
         self.index_file = index_file
         self.packing = packing
         self.parts = parts
-        self.tokens_per_example = None if packing else max_seq_length
+        self.static_shapes = static_shapes
         if self.eval_files:
             self.eval_name = file_stem(self.eval_files[0])
         if text:
@@ -109,8 +112,10 @@ class PretrainingTask(Task):
         return max((size for size in told if size), default=self.config.vocab_size)
 
     @functools.cached_property
-    def _mean_pieces(self) -> float:
-        """The mean pieces of an example, by 32 blocks of records."""
+    def tokens_per_example(self) -> float:
+        """The positions of a row; if it holds several examples, the mean pieces of one, by 32 blocks."""
+        if not self.packing:
+            return self.max_seq_length
         _, sample = self._index.read(np.unique(np.linspace(0, len(self._index) - 1, 32, dtype=int)))
         feature = tf.io.FixedLenFeature([self.max_seq_length], tf.int64)
         is_second = tf.io.parse_example(sample, {"segment_ids": feature})["segment_ids"].numpy()
@@ -137,7 +142,7 @@ class PretrainingTask(Task):
         """The records, all of one length."""
         records, files = int(self._index.counts.sum()), len(self.input_files)
         described = f"{records:,} records in {files} file{'s' if files > 1 else ''}"
-        return TrainingData(records, described, self.tokens_per_example or self._mean_pieces)
+        return TrainingData(records, described, self.tokens_per_example)
 
     def eval_described(self) -> str:
         """The number of the evaluation files."""
@@ -192,13 +197,17 @@ class PretrainingTask(Task):
         numbered = shuffled_records(
             self._index, batch_size=batch_size, seed=seed, first_step=first_step, context=context
         )
-        batches = self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
-        return self._packed(batches, self.parts)
+        size = context.get_per_replica_batch_size(batch_size)
+        batches = self._batches(numbered, size, seed, endless=True)
+        if self.packing:
+            rows = -(-size // self.parts) * self.parts if self.static_shapes else None
+            batches = packed(batches, self._room(rows), self.parts)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def eval_dataset(self, batch_size: int, context: Context) -> Dataset:
         """The records of `eval_files` once, in order; unmasked records always get the same masks.
 
-        Examples of weight 0 fill the last batch. If rows are not packed, all batches have one shape.
+        Examples of weight 0 fill the last batch.
         """
         files = tf.data.Dataset.from_tensor_slices(list(self.eval_files)).enumerate()
         numbered = files.flat_map(
@@ -209,13 +218,13 @@ class PretrainingTask(Task):
         devices = context.num_replicas_in_sync // context.num_input_pipelines
         size = context.get_per_replica_batch_size(batch_size)
         batches = self._batches(numbered, devices * size, _EVAL_SEED)
-        return self._packed(batches.map(lambda batch: _filled(batch, devices, size)).unbatch())
-
-    def _packed(self, batches: Dataset, parts: int = 1) -> Dataset:
-        if self.packing:
-            room = Room.of(self.max_seq_length, self.masking.max_predictions_per_seq)
-            batches = packed(batches, room, parts)
+        batches = batches.map(lambda batch: _filled(batch, devices, size)).unbatch()
+        if self.packing and not self.static_shapes:
+            batches = packed(batches, self._room())
         return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _room(self, rows: int | None = None) -> Room:
+        return Room.of(self.max_seq_length, self.masking.max_predictions_per_seq, rows)
 
     def _batches(self, numbered: Dataset, batch_size: int, seed: int, endless: bool = False) -> Dataset:
         """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
@@ -237,6 +246,14 @@ class PretrainingTask(Task):
             numbered = numbered.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
         batches = numbered.batch(batch_size, drop_remainder=endless)
         return batches.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def used_parts(self, batch: Batch, parts: int) -> tf.Tensor | int:
+        """The parts with examples: rows without an example come last."""
+        if not self.packing:
+            return parts
+        rows = tf.reduce_sum(tf.reduce_max(_are_examples(batch), axis=1))
+        size = tf.shape(batch["input_ids"])[0] // parts
+        return (tf.cast(rows, tf.int32) + size - 1) // size
 
     def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Losses and accuracies: over real masked positions, and over examples."""

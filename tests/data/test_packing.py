@@ -79,4 +79,4 @@ def test_the_longest_examples_come_first_into_the_fullest_row_with_room(lengths,
     [(512, 20, (512, 32, 40)), (512, 77, (512, 32, 93)), (128, 20, (128, 8, 24)), (16, 20, (16, 2, 20))],
 )
 def test_a_row_has_room_for_twice_the_predictions_but_not_for_more_than_a_share(length, most, room):
-    assert Room.of(length, most) == room
+    assert Room.of(length, most)[:3] == room

@@ -20,11 +20,11 @@ SHAPES = [
 ]
 
 
-def make_task(**shape):
+def make_task(packing=False, **shape):
     sizes = {"vocab_size": VOCAB_SIZE, "max_position_embeddings": LENGTH, "num_hidden_layers": 2}
     dropout = dict.fromkeys(["hidden_dropout_prob", "attention_probs_dropout_prob"], 0.0)
     config = tiny_config(initializer_range=0.25, **{**sizes, **dropout, **shape})
-    return PretrainingTask(config, [], [], LENGTH)
+    return PretrainingTask(config, [], [], LENGTH, packing=packing)
 
 
 def tensors(batch):
@@ -56,6 +56,17 @@ def test_packed_in_parts_on_two_devices_it_trains_what_it_trains_alone(two_devic
     packed = make_trainer(task, BATCH, room=ROOM, micro_batches=3, strategy=two_devices)
     alone.replica_step(tensors(BATCH))
     packed.train(tf.constant(1))
+    assert_same_step(alone, packed)
+
+
+def test_with_a_fixed_number_of_rows_the_parts_without_examples_are_left_out():
+    task, unpacked = (make_task(packing=packing, num_hidden_layers=1) for packing in (True, False))
+    rows = pack(BATCH, Room.of(LENGTH, PREDICTIONS, rows=12))
+    assert rows["input_ids"].shape == (12, LENGTH)
+    assert [int(task.used_parts(tensors(rows), parts)) for parts in (12, 6, 4, 1)] == [7, 4, 3, 1]
+    alone, packed = make_trainer(unpacked, BATCH), make_trainer(task, rows, micro_batches=4)
+    alone.replica_step(tensors(BATCH))
+    packed.replica_step(tensors(rows))
     assert_same_step(alone, packed)
 
 
