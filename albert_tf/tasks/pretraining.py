@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import warnings
@@ -21,6 +22,7 @@ from albert_tf.data.dynamic_masking import draw_chance, draw_masks
 from albert_tf.data.masking import MaskingOptions
 from albert_tf.data.packing import NO_EXAMPLE, Room, packed
 from albert_tf.data.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records, shuffled_records
+from albert_tf.data.tfrecord import read_records
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import file_stem
 from albert_tf.models.pretraining import AlbertForPreTraining
@@ -113,10 +115,11 @@ class PretrainingTask(Task):
 
     @functools.cached_property
     def tokens_per_example(self) -> float:
-        """The positions of a row; if it holds several examples, the mean pieces of one, by 32 blocks."""
+        """The positions of a row; if it holds several examples, the mean pieces of one in about 1,000."""
         if not self.packing:
             return self.max_seq_length
-        _, sample = self._index.read(np.unique(np.linspace(0, len(self._index) - 1, 32, dtype=int)))
+        each = -(-1000 // len(self.input_files))
+        sample = [r for path in self.input_files for r in itertools.islice(read_records(path), each)]
         feature = tf.io.FixedLenFeature([self.max_seq_length], tf.int64)
         is_second = tf.io.parse_example(sample, {"segment_ids": feature})["segment_ids"].numpy()
         return float(np.mean(np.max(is_second * np.arange(1, self.max_seq_length + 1), axis=1)))
