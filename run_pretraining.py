@@ -23,6 +23,7 @@ from albert_tf.config import PRESETS, AlbertConfig
 
 _OF_UNMASKED = "(for unmasked records; default: as they were made)"
 _OF_THE_RECORDS = "(default: as the records were made)"
+_PARTS_OF_STATIC_ROWS = 16
 _TEXT_FLAGS = ("spm_model_file", "vocab_file", "do_lower_case", "keep_accents")
 
 
@@ -71,6 +72,9 @@ class PretrainingOptions(TrainingOptions):
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
     )
+    packing: bool = option(
+        True, help="put several examples into a row of --max_seq_length, so that little of it is padding"
+    )
     train_batch_size: int = option(
         PRETRAINING_BATCH, at_least=1, help="records in a training step, over all devices"
     )
@@ -100,6 +104,17 @@ class PretrainingOptions(TrainingOptions):
             raise UsageError("--vocab_size belongs to --preset; --albert_config_file has its own")
         if self.learning_rate == "auto" and self.optimizer != "lamb":
             raise UsageError("--learning_rate=auto is a rate for --optimizer=lamb")
+
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether XLA compiles the steps, once for each shape."""
+        return self.jit_compile or self.distribution_strategy == "tpu"
+
+    @property
+    def parts(self) -> int:
+        """The parts of a device's batch; packed rows of static shapes have more, of which some stay empty."""
+        more = _PARTS_OF_STATIC_ROWS if self.packing and self.has_static_shapes else 1
+        return more * self.gradient_accumulation_steps
 
     @property
     def needed_paths(self) -> tuple[str, ...]:
@@ -160,6 +175,9 @@ def main(options: PretrainingOptions) -> None:
         masking=masking_of(files, {name: value for name, value in given.items() if value is not None}),
         index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
         text=text,
+        packing=options.packing,
+        parts=options.parts,
+        static_shapes=options.has_static_shapes,
     )
     loop.run(task, options)
 

@@ -22,6 +22,16 @@ def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
     return tf.reshape(bias, [shape[0], 1, 1, shape[1]])
 
 
+def bias_between_examples(query_begins: tf.Tensor, key_begins: tf.Tensor) -> tf.Tensor:
+    """Computes what keeps attention inside each example of a row: -10000 between two examples, else 0.
+
+    Takes int `[batch, queries]` and `[batch, sequence]`, where the example of a position begins; returns
+    float32 `[batch, 1, queries, sequence]`, which all heads and layers share.
+    """
+    is_other = query_begins[:, :, tf.newaxis] != key_begins[:, tf.newaxis, :]
+    return tf.cast(is_other, tf.float32)[:, tf.newaxis] * -10000.0
+
+
 def attention_probabilities(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Computes softmax(q k' / sqrt(size) + bias), the softmax in float32.
 

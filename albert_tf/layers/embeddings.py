@@ -37,9 +37,16 @@ class FactorizedEmbedding(tf_keras.layers.Layer):
         )
 
     def call(
-        self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout_seed: Seed = None
+        self,
+        input_ids: tf.Tensor,
+        segment_ids: tf.Tensor,
+        example_begins: tf.Tensor | None = None,
+        dropout_seed: Seed = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Embeds ids and segments, int `[batch, sequence]`; InputError if they are too long for the model.
+
+        If rows hold several examples, `example_begins`, int `[batch, sequence]`, says where the example of
+        each piece begins: positions are counted from there.
 
         Returns:
           The embedding output `[batch, sequence, E]` and the encoder's input `[batch, sequence, H]`.
@@ -47,7 +54,10 @@ class FactorizedEmbedding(tf_keras.layers.Layer):
         length = self._checked_length(input_ids)
         embedded = tf.gather(self.word_embeddings, input_ids)
         embedded += tf.gather(self.token_type_embeddings, segment_ids)
-        embedded += self.position_embeddings[:length]
+        if example_begins is None:
+            embedded += self.position_embeddings[:length]
+        else:
+            embedded += tf.gather(self.position_embeddings, tf.range(length) - example_begins)
         flat = self.layer_norm(tf.reshape(embedded, [-1, self.config.embedding_size]))
         flat = dropout(flat, self.config.hidden_dropout_prob, dropout_seed)
         embedding_output = tf.reshape(flat, tf.shape(embedded))

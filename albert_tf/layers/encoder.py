@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
-from albert_tf.layers.attention import SelfAttention, attention_bias
+from albert_tf.layers.attention import SelfAttention, attention_bias, bias_between_examples
 from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.feed_forward import FeedForward
 
@@ -41,6 +41,7 @@ class SharedEncoder(tf_keras.layers.Layer):
         hidden: tf.Tensor,
         input_mask: tf.Tensor,
         output_positions: tf.Tensor | None = None,
+        example_begins: tf.Tensor | None = None,
         dropout_seed: Seed = None,
         recompute: bool = False,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
@@ -51,6 +52,8 @@ class SharedEncoder(tf_keras.layers.Layer):
           input_mask: `[batch, sequence]`, 1 for real pieces and 0 for padding.
           output_positions: int `[batch, outputs]`. If given, the last block computes queries, output and
             feed-forward at these positions only; the results there are the same.
+          example_begins: int `[batch, sequence]`, if rows hold several examples: where the example of each
+            piece begins. Each piece attends to its own example only.
           dropout_seed: each block draws its own masks from it.
           recompute: whether the backward pass computes each block again from its input. The list of
             probabilities is then empty.
@@ -58,16 +61,22 @@ class SharedEncoder(tf_keras.layers.Layer):
         Returns:
           The outputs and the attention probabilities of all blocks, as `AlbertEncoder.call` gives them.
         """
-        bias = attention_bias(input_mask)
+        bias = last_bias = attention_bias(input_mask)
+        if example_begins is not None:
+            read = example_begins
+            if output_positions is not None:
+                read = tf.gather(example_begins, output_positions, batch_dims=1)
+            last_bias += bias_between_examples(read, example_begins)
+            bias += bias_between_examples(example_begins, example_begins)
         blocks = len(self.attention)
         seeds = split_seed(dropout_seed, 2 * blocks)
 
         def block(hidden, number):
-            queries = None
-            if output_positions is not None and number == blocks - 1:
+            is_last, queries = number == blocks - 1, None
+            if output_positions is not None and is_last:
                 queries = tf.gather(hidden, output_positions, batch_dims=1)
             attended, probs = self.attention[number](
-                hidden, bias, queries=queries, dropout_seed=seeds[2 * number]
+                hidden, last_bias if is_last else bias, queries=queries, dropout_seed=seeds[2 * number]
             )
             return self.feed_forward[number](attended, dropout_seed=seeds[2 * number + 1]), probs
 

@@ -116,6 +116,7 @@ class AlbertEncoder(ConfiguredModel):
         inputs: Tensors,
         training: bool | None = None,
         output_positions: tf.Tensor | None = None,
+        example_starts: tf.Tensor | None = None,
         return_all_layers: bool = False,
         return_attention_probs: bool = False,
         dropout_seed: Seed = None,
@@ -128,6 +129,9 @@ class AlbertEncoder(ConfiguredModel):
           training: whether to apply dropout.
           output_positions: int `[batch, outputs]`. If given, `sequence_output` holds these positions only,
             and the last block computes nothing else.
+          example_starts: int32 `[batch, examples]`, if rows hold several examples: the position of each one's
+            [CLS], ascending from 0, padded with 0. Each example is encoded as if it were alone, and
+            `pooled_output` is `[batch, examples, H]`.
           return_all_layers: whether to add `embedding_output` `[batch, sequence, E]` and `all_layer_outputs`,
             a list with the output `[batch, sequence, H]` of each of the L x `inner_group_num` blocks.
           return_attention_probs: whether to add `attention_probs`, a list with the probabilities
@@ -148,31 +152,44 @@ class AlbertEncoder(ConfiguredModel):
         segment_ids = inputs.get("segment_ids")
         embedding_seed, encoder_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
 
+        begins = None if example_starts is None else _example_begins(example_starts, tf.shape(input_ids)[1])
         embedding_output, hidden = self.embeddings(
             input_ids,
             tf.zeros_like(input_ids) if segment_ids is None else segment_ids,
+            example_begins=begins,
             dropout_seed=embedding_seed,
         )
-        computed = output_positions
+        computed, examples = output_positions, 1
         if output_positions is not None:
-            # The pooler needs position 0, whichever positions the caller wants.
-            computed = tf.pad(output_positions, [[0, 0], [1, 0]])
+            # The pooler needs the position of each [CLS], whichever positions the caller wants.
+            if example_starts is None:
+                computed = tf.pad(output_positions, [[0, 0], [1, 0]])
+            else:
+                computed = tf.concat([example_starts, output_positions], axis=1)
+                examples = tf.shape(example_starts)[1]
         all_layers, attention_probs = self.encoder(
             hidden,
             tf.ones_like(input_ids) if input_mask is None else input_mask,
             output_positions=computed,
+            example_begins=begins,
             dropout_seed=encoder_seed,
             recompute=bool(self.recompute and training and not return_attention_probs),
         )
         last = all_layers[-1]
         if output_positions is not None:
-            all_layers[-1] = last[:, 1:]
-        outputs = {"sequence_output": all_layers[-1], "pooled_output": self.pooler(last[:, 0])}
+            all_layers[-1] = last[:, examples:]
+        if example_starts is None:
+            first = last[:, 0]
+        elif output_positions is None:
+            first = tf.gather(last, example_starts, batch_dims=1)
+        else:
+            first = last[:, :examples]
+        outputs = {"sequence_output": all_layers[-1], "pooled_output": self.pooler(first)}
         if return_all_layers:
             outputs |= {"embedding_output": embedding_output, "all_layer_outputs": all_layers}
         if return_attention_probs:
             if output_positions is not None:
-                attention_probs[-1] = attention_probs[-1][:, :, 1:]
+                attention_probs[-1] = attention_probs[-1][:, :, examples:]
             outputs["attention_probs"] = attention_probs
         return outputs
 
@@ -195,6 +212,13 @@ class HeadModel(ConfiguredModel):
             inputs, training=training, output_positions=no_positions, dropout_seed=dropout_seed
         )
         return encoded["pooled_output"]
+
+
+def _example_begins(example_starts: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """Where the example of each position begins, int `[batch, sequence]`, from `[batch, examples]`."""
+    starts = example_starts[:, tf.newaxis]
+    is_before = starts <= tf.range(length, dtype=starts.dtype)[tf.newaxis, :, tf.newaxis]
+    return tf.reduce_max(tf.where(is_before, starts, 0), axis=-1)
 
 
 def _tensor(name: str, value: Any) -> Any:

@@ -21,7 +21,7 @@ class AlbertForPreTraining(HeadModel):
     ```
     """
 
-    takes = (*INPUT_NAMES, "masked_lm_positions")
+    takes = (*INPUT_NAMES, "masked_lm_positions", "example_starts")
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(config, **kwargs)
@@ -32,15 +32,19 @@ class AlbertForPreTraining(HeadModel):
         """Predicts masked pieces and the order of the segments.
 
         `inputs` may also have `masked_lm_positions`, int `[batch, predictions]`, the positions to predict.
-        Without it, every position is predicted.
+        Without it, every position is predicted. If rows hold several examples, `example_starts`, int
+        `[batch, examples]`, says where each one begins; see `AlbertEncoder.call`.
 
         Returns:
-          float32 `mlm_logits` `[batch, predictions, V]`, and float32 `sop_logits` `[batch, 2]` for "in order"
-          and "swapped".
+          float32 `mlm_logits` `[batch, predictions, V]`, and float32 `sop_logits` `[batch, 2]`, or
+          `[batch, examples, 2]`, for "in order" and "swapped".
         """
-        positions = inputs.get("masked_lm_positions")
         encoded = self.encode(
-            inputs, training=training, output_positions=positions, dropout_seed=dropout_seed
+            inputs,
+            training=training,
+            output_positions=inputs.get("masked_lm_positions"),
+            example_starts=inputs.get("example_starts"),
+            dropout_seed=dropout_seed,
         )
         table = self.encoder.embeddings.word_embeddings
         return {

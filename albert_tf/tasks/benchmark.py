@@ -102,7 +102,6 @@ class BenchmarkTask(Task):
     head_name: str
     label_names: tuple[str, ...]
     examples_name = "examples"
-    tokens_per_example = None
     losses: tuple[str, ...] = ("cross_entropy",)
     metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
     progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}

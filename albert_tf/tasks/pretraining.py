@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from albert_tf.checkpoints.assets import Assets, check_vocabulary_fits
@@ -18,7 +20,9 @@ from albert_tf.config import AlbertConfig
 from albert_tf.data import record_checks, records
 from albert_tf.data.dynamic_masking import draw_chance, draw_masks
 from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.packing import NO_EXAMPLE, Room, packed
 from albert_tf.data.record_index import NUMBERS_OF_A_FILE, RecordIndex, index_records, shuffled_records
+from albert_tf.data.tfrecord import read_records
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.files import file_stem
 from albert_tf.models.pretraining import AlbertForPreTraining
@@ -34,13 +38,11 @@ from albert_tf.tasks.task import (
     check_length,
     correct,
     nll,
-    number_of,
     outputs_of,
     weighted,
 )
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
-_FILLER = -1  # the sentence-order label of rows that only fill a batch
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
@@ -54,6 +56,10 @@ class PretrainingTask(Task):
         the length of their arrays of predictions.
       index_file: keeps the places of the records, so that a run that continues does not search for them.
       text: vocabulary and casing of the records, which are kept with the weights; see `Assets.of_records`.
+      packing: whether rows hold several examples; see `albert_tf.data.packing`.
+      parts: in how many parts a device runs its share of a packed training batch.
+      static_shapes: whether all batches must have one shape. A training batch then has a row for each of its
+        examples, and parts without examples are not run. In evaluation each row holds one example.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
@@ -70,6 +76,9 @@ class PretrainingTask(Task):
         masking: MaskingOptions | None = None,
         index_file: str | None = None,
         text: Assets | None = None,
+        packing: bool = False,
+        parts: int = 1,
+        static_shapes: bool = False,
     ):
         self.config = config
         self.input_files = tuple(input_files)
@@ -77,7 +86,9 @@ class PretrainingTask(Task):
         self.max_seq_length = max_seq_length
         self.masking = masking or MaskingOptions()
         self.index_file = index_file
-        self.tokens_per_example = max_seq_length
+        self.packing = packing
+        self.parts = parts
+        self.static_shapes = static_shapes
         if self.eval_files:
             self.eval_name = file_stem(self.eval_files[0])
         if text:
@@ -102,6 +113,17 @@ class PretrainingTask(Task):
         told = [(records.read_metadata(path) or {}).get("vocab_size") for path in self._all_files]
         return max((size for size in told if size), default=self.config.vocab_size)
 
+    @functools.cached_property
+    def tokens_per_example(self) -> float:
+        """The positions of a row; if it holds several examples, the mean pieces of one in about 1,000."""
+        if not self.packing:
+            return self.max_seq_length
+        each = -(-1000 // len(self.input_files))
+        sample = [r for path in self.input_files for r in itertools.islice(read_records(path), each)]
+        feature = tf.io.FixedLenFeature([self.max_seq_length], tf.int64)
+        is_second = tf.io.parse_example(sample, {"segment_ids": feature})["segment_ids"].numpy()
+        return float(np.mean(np.max(is_second * np.arange(1, self.max_seq_length + 1), axis=1)))
+
     def training_settings(self) -> dict[str, Any]:
         """The flags of the records, and a digest of the files' names, sizes and numbers of records."""
         index = self._index
@@ -111,7 +133,8 @@ class PretrainingTask(Task):
         masking = dataclasses.asdict(self.masking)
         if not self._are_unmasked:
             masking = {"max_predictions_per_seq": self.masking.max_predictions_per_seq}
-        return {"input_file": files, "max_seq_length": self.max_seq_length, **masking}
+        lengths = {"max_seq_length": self.max_seq_length, "packing": self.packing}
+        return {"input_file": files, **lengths, **masking}
 
     def eval_data(self) -> str:
         """A digest of the names and sizes of the evaluation files, and of how they are masked."""
@@ -122,20 +145,21 @@ class PretrainingTask(Task):
         """The records, all of one length."""
         records, files = int(self._index.counts.sum()), len(self.input_files)
         described = f"{records:,} records in {files} file{'s' if files > 1 else ''}"
-        return TrainingData(records, described, self.max_seq_length)
+        return TrainingData(records, described, self.tokens_per_example)
 
     def eval_described(self) -> str:
         """The number of the evaluation files."""
         return f"{len(self.eval_files)} file{'s' if len(self.eval_files) > 1 else ''}"
 
     def facts(self) -> dict[str, str]:
-        """The source of the masks."""
+        """What rows hold, and the source of the masks."""
+        rows = f"{self.max_seq_length} positions, " + ("several examples" if self.packing else "one example")
         if not self._are_unmasked:
-            return {"masks": "as in the records"}
+            return {"rows": rows, "masks": "as in the records"}
         share, most = self.masking.masked_lm_prob, self.masking.max_predictions_per_seq
         words = self.masking.ngram
         masks = f"drawn anew each time round: {share:g} of the pieces, at most {most}, by up to {words} words"
-        return {"masks": masks}
+        return {"rows": rows, "masks": masks}
 
     def check_inputs(self) -> None:
         """InputError if the first record of a file, or the vocabulary in its description, does not fit."""
@@ -176,12 +200,17 @@ class PretrainingTask(Task):
         numbered = shuffled_records(
             self._index, batch_size=batch_size, seed=seed, first_step=first_step, context=context
         )
-        return self._batches(numbered, context.get_per_replica_batch_size(batch_size), seed, endless=True)
+        size = context.get_per_replica_batch_size(batch_size)
+        batches = self._batches(numbered, size, seed, endless=True)
+        if self.packing:
+            rows = -(-size // self.parts) * self.parts if self.static_shapes else None
+            batches = packed(batches, self._room(rows), self.parts)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def eval_dataset(self, batch_size: int, context: Context) -> Dataset:
         """The records of `eval_files` once, in order; unmasked records always get the same masks.
 
-        All batches have one shape: rows of weight 0 fill the last one.
+        Examples of weight 0 fill the last batch.
         """
         files = tf.data.Dataset.from_tensor_slices(list(self.eval_files)).enumerate()
         numbered = files.flat_map(
@@ -192,7 +221,13 @@ class PretrainingTask(Task):
         devices = context.num_replicas_in_sync // context.num_input_pipelines
         size = context.get_per_replica_batch_size(batch_size)
         batches = self._batches(numbered, devices * size, _EVAL_SEED)
-        return batches.map(lambda batch: _filled(batch, devices, size)).unbatch()
+        batches = batches.map(lambda batch: _filled(batch, devices, size)).unbatch()
+        if self.packing and not self.static_shapes:
+            batches = packed(batches, self._room())
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _room(self, rows: int | None = None) -> Room:
+        return Room.of(self.max_seq_length, self.masking.max_predictions_per_seq, rows)
 
     def _batches(self, numbered: Dataset, batch_size: int, seed: int, endless: bool = False) -> Dataset:
         """Batches of the model's inputs, from (epoch, number, record); the last one may be smaller."""
@@ -213,28 +248,40 @@ class PretrainingTask(Task):
         if self._are_unmasked:
             numbered = numbered.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
         batches = numbered.batch(batch_size, drop_remainder=endless)
-        batches = batches.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return batches.map(mask if self._are_unmasked else parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def used_parts(self, batch: Batch, parts: int) -> tf.Tensor | int:
+        """The parts with examples: rows without an example come last."""
+        if not self.packing:
+            return parts
+        rows = tf.reduce_sum(tf.reduce_max(_are_examples(batch), axis=1))
+        size = tf.shape(batch["input_ids"])[0] // parts
+        return (tf.cast(rows, tf.int32) + size - 1) // size
 
     def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Losses and accuracies: over real masked positions, and over examples."""
         outputs = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)
         masked_ids, order = batch["masked_lm_ids"], tf.maximum(batch["next_sentence_labels"], 0)
         weights = tf.cast(batch["masked_lm_weights"], tf.float32)
-        is_record = tf.cast(batch["next_sentence_labels"] != _FILLER, tf.float32)
+        is_example = _are_examples(batch)
         return {
             "masked_lm_loss": weighted(nll(masked_ids, outputs["mlm_logits"]), weights, _EPSILON),
             "masked_lm_accuracy": weighted(correct(masked_ids, outputs["mlm_logits"]), weights),
-            "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), is_record),
-            "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), is_record),
+            "sentence_order_loss": weighted(nll(order, outputs["sop_logits"]), is_example),
+            "sentence_order_accuracy": weighted(correct(order, outputs["sop_logits"]), is_example),
         }
 
     def loss_weights(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The number of real masked positions, and of examples."""
         return {
             "masked_lm_loss": tf.reduce_sum(tf.cast(batch["masked_lm_weights"], tf.float32)),
-            "sentence_order_loss": number_of(batch["next_sentence_labels"]),
+            "sentence_order_loss": tf.reduce_sum(_are_examples(batch)),
         }
+
+
+def _are_examples(batch: Batch) -> tf.Tensor:
+    """float32, the shape of the sentence-order labels: 1 for examples, 0 for places that none takes."""
+    return tf.cast(batch["next_sentence_labels"] != NO_EXAMPLE, tf.float32)
 
 
 def _digest(content: Any) -> str:
@@ -247,7 +294,7 @@ def _filled(batch: Batch, devices: int, size: int) -> dict[str, tf.Tensor]:
     def fill(name: str, values: tf.Tensor) -> tf.Tensor:
         missing = devices * size - tf.shape(values)[0]
         paddings = [[0, missing], *([[0, 0]] * (values.shape.rank - 1))]
-        filled = tf.pad(values, paddings, constant_values=_FILLER if name == "next_sentence_labels" else 0)
+        filled = tf.pad(values, paddings, constant_values=NO_EXAMPLE if name == "next_sentence_labels" else 0)
         return tf.reshape(filled, [devices, size, *values.shape[1:]])
 
     return {name: fill(name, values) for name, values in batch.items()}

@@ -47,7 +47,7 @@ class Task(abc.ABC):
       headline: results that the line about an evaluation shows; if empty, it shows all.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.
       do_lower_case, keep_accents: whether text is lower-cased and keeps its accents; None if not known.
-      tokens_per_example: positions in one example, padding included; None if examples differ.
+      parts: the fewest parts in which a device runs its share of a training batch.
       eval_name: what the evaluation data are called in the names of files; see `Session`.
     """
 
@@ -61,8 +61,13 @@ class Task(abc.ABC):
     vocab_file: str | None = None
     do_lower_case: bool | None = None
     keep_accents: bool | None = None
-    tokens_per_example: int | None
+    parts: int = 1
     eval_name: str = "evaluation"
+
+    @property
+    def tokens_per_example(self) -> float | None:
+        """The tokens that an example counts for while training; None if examples are counted."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """What is kept with the weights, as JSON values; {} if there is only one task of this class.
@@ -126,6 +131,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def eval_dataset(self, batch_size: int, context: Context) -> Dataset:
         """The evaluation examples once, in order; the last batch may be smaller."""
+
+    def used_parts(self, batch: Batch, parts: int) -> tf.Tensor | int:
+        """How many of the consecutive parts of a training batch hold examples, from the first one."""
+        return parts
 
     @abc.abstractmethod
     def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:

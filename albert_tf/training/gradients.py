@@ -15,7 +15,11 @@ Batch = Mapping[str, tf.Tensor]
 
 
 def sum_over_parts(
-    measure: Callable[[tf.Tensor | int, Batch], Any], batch: Batch, parts: int, zeros: Any
+    measure: Callable[[tf.Tensor | int, Batch], Any],
+    batch: Batch,
+    parts: int,
+    zeros: Any,
+    used: tf.Tensor | int,
 ) -> Any:
     """Sums the results of `measure` over consecutive parts of a batch.
 
@@ -26,6 +30,7 @@ def sum_over_parts(
       measure: takes a part's number and the part; returns a structure of tensors.
       batch: tensors `[examples, ...]`; `parts` divides the number of examples.
       zeros: the same structure, with zeros.
+      used: how many of the parts to measure, from the first one.
     """
     if parts == 1:
         return measure(0, batch)
@@ -36,7 +41,10 @@ def sum_over_parts(
         return number + 1, tf.nest.map_structure(tf.add, sums, measure(number, part))
 
     _, sums = tf.while_loop(
-        lambda number, sums: number < parts, add_next, (tf.constant(0), zeros), parallel_iterations=1
+        lambda number, sums: number < used,
+        add_next,
+        (tf.constant(0), zeros),
+        parallel_iterations=1,
     )
     return sums
 

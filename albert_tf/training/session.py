@@ -340,7 +340,7 @@ class Session:
             make_batches=make_batches,
             seed=options.seed,
             after_step=self._after_step,
-            micro_batches=options.gradient_accumulation_steps,
+            micro_batches=max(options.gradient_accumulation_steps, self.task.parts),
             loss_scale=self.loss_scale,
             jit_compile=options.jit_compile,
         )

@@ -166,7 +166,8 @@ class Trainer(orbit.AbstractTrainer):
 
         variables = self.model.trainable_variables
         zeros = [tf.zeros_like(v) for v in variables], 0.0, dict.fromkeys(self.task.metrics, (0.0, 0.0))
-        gradients, loss, measured = sum_over_parts(measure, batch, self.micro_batches, zeros)
+        used = self.task.used_parts(batch, self.micro_batches)
+        gradients, loss, measured = sum_over_parts(measure, batch, self.micro_batches, zeros, used)
         gradients = [gradients[i] for i in self._reached]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.loss_scale:

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.data.packing import Room, packed
 from albert_tf.tasks.classification.classification_task import ClassificationTask
 from albert_tf.tasks.classification.glue import TASKS
 from albert_tf.tasks.pretraining import PretrainingTask
@@ -68,9 +69,12 @@ def make_trainer(
     precision: str = "float32",
     recompute: bool = False,
     learning_rate: float = 0.01,
+    room: Room | None = None,
     **settings,
 ) -> Trainer:
     """A trainer whose every step sees the batch; epsilon is 1, so that gradients near 0 stay small.
+
+    `room` is that of the rows, if the batch is to be packed.
 
     Its `replica_step(batch)` runs a step of one device and needs no time to build a graph.
     """
@@ -85,7 +89,8 @@ def make_trainer(
 
     def batches(context):
         examples = tf.data.Dataset.from_tensor_slices(batch)
-        return examples.batch(context.get_per_replica_batch_size(EXAMPLES)).repeat()
+        batches = examples.batch(context.get_per_replica_batch_size(len(batch["input_ids"])))
+        return (packed(batches, room, settings.get("micro_batches", 1)) if room else batches).repeat()
 
     return Trainer(
         task=task,

@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.packing import Room, pack
 from albert_tf.data.records import RecordWriter
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks.pretraining import PretrainingTask, described_length, masking_of
+from tests.support import packable
 from tests.support.pretraining_records import (
     CONFIG,
     MASKING,
@@ -174,3 +176,49 @@ def test_what_is_wrong_with_an_unmasked_record_is_named(tmp_path, feature, value
     assert task.explain_bad_record() == f"{path}, record 3: {message}"
     with pytest.raises(tf.errors.InvalidArgumentError):
         next(iter(task.eval_dataset(4, context())))
+
+
+def packable_tasks(folder, unmasked):
+    """The same task with one example in a row, and with several."""
+    path = packable.write_packable(str(folder / "records"), unmasked=unmasked)
+    config = dataclasses.replace(
+        CONFIG, vocab_size=packable.VOCAB_SIZE, max_position_embeddings=packable.LENGTH
+    )
+    masking = MaskingOptions(max_predictions_per_seq=packable.PREDICTIONS)
+    arguments = (config, [path], [path], packable.LENGTH, masking)
+    return PretrainingTask(*arguments), PretrainingTask(*arguments, packing=True, parts=2)
+
+
+@pytest.mark.parametrize("unmasked", [False, True])
+def test_packed_steps_have_the_examples_of_steps_that_are_not_packed(tmp_path, unmasked):
+    alone, several = packable_tasks(tmp_path, unmasked)
+    room = Room.of(packable.LENGTH, packable.PREDICTIONS)
+    for own in (0, 1):  # the second worker begins with the third step, after the first time round
+        batches, rows = (
+            task.train_dataset(32, 7, 2 * own, context(2, own)).take(2).as_numpy_iterator()
+            for task in (alone, several)
+        )
+        for batch, found in zip(batches, rows, strict=True):
+            expected = pack(batch, room, parts=2)
+            assert len(expected["input_ids"]) < 16
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_packed_evaluation_gives_the_results_of_one_that_is_not_packed(tmp_path):
+    alone, several = packable_tasks(tmp_path, unmasked=True)
+    model = alone.build_model()
+
+    def totals(task):
+        measured = [task.measure(model, batch, training=False) for batch in task.eval_dataset(16, context())]
+        assert len(measured) == 3
+        return {
+            name: tuple(float(sum(getattr(m[name], part) for m in measured)) for part in ("total", "weight"))
+            for name in task.metrics
+        }
+
+    assert alone.training_data().tokens_per_example == packable.LENGTH
+    assert 5 < several.training_data().tokens_per_example < packable.LENGTH
+    found = totals(several)
+    for name, parts in totals(alone).items():
+        assert found[name] == pytest.approx(parts, rel=1e-6), name

@@ -71,7 +71,7 @@ def test_graph_does_not_grow_with_the_number_of_parts():
         @tf.function
         def total(values):
             return sum_over_parts(
-                lambda number, part: tf.reduce_sum(part["x"] ** 2), {"x": values}, parts, 0.0
+                lambda number, part: tf.reduce_sum(part["x"] ** 2), {"x": values}, parts, 0.0, parts
             )
 
         graph = total.get_concrete_function(tf.TensorSpec([None, 3])).graph.as_graph_def()
@@ -91,7 +91,7 @@ def test_parts_are_consecutive_and_keep_what_is_known_of_their_shape(known):
             place = tf.one_hot(number, 3)[:, None, None]
             return place * part["x"]
 
-        return sum_over_parts(pick, {"x": values}, 3, tf.zeros([3, 2, 2]))
+        return sum_over_parts(pick, {"x": values}, 3, tf.zeros([3, 2, 2]), 3)
 
     values = np.arange(12, dtype=np.float32).reshape(6, 2)
     np.testing.assert_array_equal(rows(values), values.reshape(3, 2, 2))
