@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from albert_tf.tokenization import Tokenizer
-from albert_tf.tokenization.packing import Spans, kept_lengths, sequences
 from albert_tf.tokenization.parallel import encode_in_parallel
+from albert_tf.tokenization.sequences import Spans, kept_lengths, sequences_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,7 +81,7 @@ def join(
     num_choices: int = 1,
 ) -> Features:
     """Sequences of [CLS], the first segment, [SEP] and, if there is a second segment, that and [SEP]."""
-    made = sequences(segments, tokenizer.cls_id, tokenizer.sep_id)
+    made = sequences_of(segments, tokenizer.cls_id, tokenizer.sep_id)
     return Features(
         input_ids=made.ids,
         lengths=made.lengths,

@@ -11,7 +11,7 @@ import numpy as np
 
 from albert_tf.errors import InputError
 from albert_tf.files import open_file
-from albert_tf.tokenization.packing import Sequences, Spans, kept_lengths, sequences
+from albert_tf.tokenization.sequences import Sequences, Spans, kept_lengths, sequences_of
 
 _LEAST_LENGTH = 4  # [CLS], a piece of each text of a pair, [SEP]; as --max_seq_length
 
@@ -93,9 +93,9 @@ class Tokenizer(abc.ABC):
           offsets: whether the result has `offsets`. A model does not take them.
 
         Returns:
-          `input_ids`, `input_mask` and `segment_ids`, int32 [texts, width]; `offsets`, int32 [texts, width, 2]:
-          begin and end of the characters that each piece stands for in its own text, see
-          `encode_with_offsets`; both are 0 for [CLS], [SEP] and padding.
+          `input_ids`, `input_mask` and `segment_ids`, int32 [texts, width]. `offsets`, int32
+          [texts, width, 2], are the begin and the end of the characters that each piece stands for in its own
+          text, as in `encode_with_offsets`; both are 0 for [CLS], [SEP] and padding.
 
         Raises:
           InputError: an argument is of another kind, or there are not as many other texts as texts.
@@ -121,7 +121,7 @@ class Tokenizer(abc.ABC):
         def packed(column: int, first: int, second: int) -> Sequences:
             segments = [Spans.end_to_end(found[column], found[1]) for found in encoded]
             cut = [segment.first(length) for segment, length in zip(segments, kept, strict=True)]
-            return sequences(cut, first, second)
+            return sequences_of(cut, first, second)
 
         made = packed(0, self.cls_id, self.sep_id)
         longest = int(made.lengths.max(initial=0))

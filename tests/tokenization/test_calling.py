@@ -9,7 +9,7 @@ from albert_tf import AlbertEncoder, testing
 from albert_tf.data.features import text_features
 from albert_tf.errors import InputError
 from albert_tf.tokenization import load_tokenizer
-from albert_tf.tokenization.packing import Sequences
+from albert_tf.tokenization.sequences import Sequences
 
 TEXTS = ["The boats carry wool.", "", "seven boats, 2009, and the mill " * 3]
 PAIRS = ["Rain fell.", "The river rises in the hills.", "a fish"]

@@ -11,8 +11,8 @@ from albert_tf.data.features import Features, encode_column, join
 from albert_tf.errors import InputError
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tokenization import Tokenizer
-from albert_tf.tokenization.packing import Spans, concatenated
 from albert_tf.tokenization.parallel import encode_with_offsets_in_parallel
+from albert_tf.tokenization.sequences import Spans, concatenated
 
 NUM_SPECIAL = 3  # [CLS] question [SEP] context [SEP]
 

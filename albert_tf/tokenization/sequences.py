@@ -72,7 +72,7 @@ def truncated_pair(a: np.ndarray, b: np.ndarray, room: int) -> tuple[np.ndarray,
     return kept, np.minimum(b, room - kept)
 
 
-def sequences(segments: Sequence[Spans], cls_id: int, sep_id: int) -> Sequences:
+def sequences_of(segments: Sequence[Spans], cls_id: int, sep_id: int) -> Sequences:
     """Sequences of [CLS], the first segment, [SEP] and, if there is a second segment, that and [SEP]."""
     special = np.array([cls_id, sep_id], segments[0].ids.dtype)
     source = np.concatenate([special, *(segment.ids for segment in segments)])
