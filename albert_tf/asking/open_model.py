@@ -55,7 +55,7 @@ class OpenModel:
         self.tokenizer = tokenizer
         self._signatures = signatures
         self._functions: dict[str, _Function] = {}
-        self.inputs = tuple(name for name in _INPUTS if name in self._specs("serving_default"))
+        self.inputs = tuple(sorted(self._specs("serving_default"), key=_INPUTS.index))
 
     def __repr__(self) -> str:
         return f"<OpenModel {self.path}: {self.task_name}, predict({', '.join(self.inputs)})>"

@@ -4,39 +4,12 @@ import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import albert_tf
-from albert_tf.asking.open_model import OpenModel, open_model
+from albert_tf.asking.open_model import open_model
 from albert_tf.errors import InputError
-from albert_tf.export.serving.saved_model import serve
-from tests.support.trained_models import trained_model
 
 TEXTS = ["boats", "", "seven boats, 2009 " * 9, "The boats carry wool.", "河水 mill", "x", "a fish is gone"]
-
-
-@pytest.fixture(scope="module")
-def opened():
-    """Models of each kind, opened once."""
-    made = {}
-
-    def opened_once(kind: str) -> OpenModel:
-        if kind not in made:
-            trained = trained_model(kind)
-            signatures = {name: one.traced for name, one in serve(trained, {}).signatures().items()}
-            made[kind] = OpenModel("mrpc", trained.assets, trained.tokenizer, signatures)
-        return made[kind]
-
-    return opened_once
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    """The folder of a pretraining run."""
-    folder, trained = tmp_path_factory.mktemp("run"), trained_model("pretraining")
-    tf.train.Checkpoint(model=trained.model).write(str(folder / "model.ckpt-best"))
-    trained.assets.write(str(folder))
-    return folder
 
 
 def test_answers_come_in_the_order_of_the_texts_whatever_the_batch(opened):

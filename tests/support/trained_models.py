@@ -1,6 +1,9 @@
 """Tiny trained models of every kind, as `open_trained_model` gives them."""
 
+import pathlib
 from typing import Any
+
+import tensorflow as tf
 
 from albert_tf import testing
 from albert_tf.checkpoints.assets import Assets
@@ -47,3 +50,10 @@ def trained_model(
         training=None,
         path=f"a model for {kind}",
     )
+
+
+def write_run(trained: TrainedModel, folder: pathlib.Path) -> pathlib.Path:
+    """Writes what the folder of a run holds of a model: the best checkpoint and the assets."""
+    tf.train.Checkpoint(model=trained.model).write(str(folder / "model.ckpt-best"))
+    trained.assets.write(str(folder))
+    return folder
