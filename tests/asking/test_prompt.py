@@ -5,6 +5,7 @@ import io
 import pytest
 
 import run_classifier
+import run_pretraining
 import run_race
 from albert_tf.asking.prompt import answer_typed
 from tests.support.script_runs import refused, run_script
@@ -58,6 +59,13 @@ def test_a_run_is_asked_by_its_script(mrpc, typed, capsys):
     typed("")
     elsewhere = {"output_dir": mrpc / "none", "init_checkpoint": mrpc}
     assert run_script(run_classifier.main, flags | elsewhere, "--interactive") == 0
+
+
+def test_a_pretraining_run_fills_masks_by_its_own_command(run_folder, typed, capsys):
+    typed("The [MASK] rises.\n")
+    flags = {"albert_config_file": run_folder / "albert_config.json", "input_file": "train.tfrecord"}
+    assert run_script(run_pretraining.main, flags | {"output_dir": run_folder}, "--interactive") == 0
+    assert [line.count("%") for line in capsys.readouterr().out.splitlines()] == [5, 0]
 
 
 @pytest.mark.parametrize(("flags", "more", "status", "message"), [
