@@ -67,7 +67,7 @@ class ClassifierOptions(CustomTaskOptions):
             for name in CustomTaskOptions.__annotations__:
                 if getattr(self, name) is not None:
                     raise UsageError(f"--{name} belongs to --task_name=custom, not to {self.task_name}")
-            if bool(self.data_dir) == bool(self.tfds_name):
+            if bool(self.data_dir) == bool(self.tfds_name) and not self.interactive:
                 raise UsageError("one of --data_dir and --tfds_name is needed")
             return
         if self.data_dir or self.tfds_name:

@@ -146,7 +146,11 @@ class PretrainingOptions(TrainingOptions):
 
 @script(PretrainingOptions)
 def main(options: PretrainingOptions) -> None:
-    """Builds the task that the flags describe and runs it."""
+    """Builds the task that the flags describe and runs it, or asks the model of the run to fill masks."""
+    if options.interactive:
+        from albert_tf.asking.prompt import answer_at_prompt
+
+        return answer_at_prompt(options, "pretraining", {})
     from albert_tf.data.masking import MaskingOptions
     from albert_tf.data.records import record_files
 

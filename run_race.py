@@ -23,7 +23,9 @@ class RaceOptions(FineTuningOptions):
 
     DEFAULTS = Hyperparameters(1e-5, 32, None, 0.1, 12000, 1000, 512)  # in the order of its fields
 
-    data_dir: str = option(help="folder that contains RACE/ with the folders train, dev and test")
+    data_dir: str | None = option(
+        None, help="folder that contains RACE/ with the folders train, dev and test"
+    )
     task_name: str = option("race", choices=("race",), help="always race")
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length")
     train_file: str | None = option(
@@ -43,10 +45,17 @@ class RaceOptions(FineTuningOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.splits and not self.data_dir:
+            raise UsageError("--data_dir is needed: the flags ask for questions")
         if self.high_only and self.middle_only:
             raise UsageError("--high_only and --middle_only exclude each other")
         if self.num_keep_checkpoint is not None:
             object.__setattr__(self, "keep_checkpoint_max", self.num_keep_checkpoint)
+
+    @property
+    def export_settings(self) -> dict[str, int]:
+        """See `FineTuningOptions`."""
+        return {} if self.max_qa_length is None else {"max_qa_length": self.max_qa_length}
 
     @property
     def needed_paths(self) -> tuple[str, ...]:

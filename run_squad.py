@@ -41,7 +41,6 @@ class SquadOptions(FineTuningOptions):
     do_predict: bool = option(
         False, help="write the answers to --predict_file, and their scores if the file has answers"
     )
-    interactive: bool = option(False, help="type a paragraph and questions, and read the answers")
     train_feature_file: str | None = option(
         None,
         help="features of --train_file are kept here; a key is added to the name (default: --cached_dir)",
@@ -78,8 +77,6 @@ class SquadOptions(FineTuningOptions):
         super().__post_init__()
         if self.eval_batch_size is None:
             object.__setattr__(self, "eval_batch_size", self.predict_batch_size)
-        if self.interactive and (self.splits or self.num_seeds > 1):
-            raise UsageError("--interactive excludes --do_train, --do_eval, --do_predict and --num_seeds")
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file")
         if (self.do_eval or self.do_predict) and not self.predict_file:
@@ -90,10 +87,6 @@ class SquadOptions(FineTuningOptions):
         """See `ScriptOptions`."""
         files = {"train_file": self.do_train, "predict_file": self.do_eval or self.do_predict}
         return (*super().needed_paths, *(name for name, is_read in files.items() if is_read))
-
-    @property
-    def _has_work(self) -> bool:
-        return self.interactive or super()._has_work
 
     def hyperparameters(self, task_name: str, num_examples: int) -> Hyperparameters:
         """See `FineTuningOptions.hyperparameters`; the defaults are in rounds over the questions."""

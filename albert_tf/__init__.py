@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
+    from albert_tf.asking.open_model import OpenModel as OpenModel
+    from albert_tf.asking.open_model import open_model as open_model
     from albert_tf.checkpoints.loading import load_weights as load_weights
     from albert_tf.config import AlbertConfig as AlbertConfig
     from albert_tf.errors import InputError as InputError
@@ -35,8 +37,10 @@ _HOMES = {
     "AlbertForSequenceClassification": "albert_tf.models.classification",
     "AlbertForTokenClassification": "albert_tf.models.classification",
     "InputError": "albert_tf.errors",
+    "OpenModel": "albert_tf.asking.open_model",
     "load_tokenizer": "albert_tf.tokenization",
     "load_weights": "albert_tf.checkpoints.loading",
+    "open_model": "albert_tf.asking.open_model",
 }
 __all__ = list(_HOMES)
 

@@ -71,7 +71,7 @@ def _run_stages() -> None:
         f"--export_dir={export}",
     ])  # fmt: skip
     stage("A request to it: filled-in masks", None, [
-        "examples/fill_masks.py", f"--export_dir={export}",
+        "examples/fill_masks.py", f"--input={export}",
     ], text=MASKED_SENTENCES)  # fmt: skip
     print(
         f"\n{ROOT}/ holds everything: the curves {picture}, the table {ROOT / 'results.md'}, the model "

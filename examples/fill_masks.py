@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Fills [MASK] in sentences with an exported model, through the signature that a server offers."""
+"""Fills [MASK] in sentences with a pretrained model."""
 
 import dataclasses
-import os
 import pathlib
 import sys
 
@@ -19,23 +18,17 @@ from albert_tf.errors import InputError
 class FillOptions(flags.ScriptOptions):
     """Prints the most probable pieces for every [MASK] in each line of standard input."""
 
-    export_dir: str = option(help="folder that export_saved_model.py wrote a pretrained model to")
+    input: str = option(help="a pretrained model: the folder of a run, weights of any kind, or an export")
 
 
 @script(FillOptions)
 def main(options: FillOptions) -> None:
     """Reads sentences, asks the model, and prints the answers."""
-    import tensorflow as tf
-    import tensorflow_text  # noqa: F401  it has the operations of the graph
+    from albert_tf import open_model
 
-    found = os.listdir(options.export_dir) if os.path.isdir(options.export_dir) else ()
-    versions = [int(name) for name in found if name.isdecimal()]
-    if not versions:
-        raise InputError(f"--export_dir={options.export_dir} holds no exported version")
-    export = tf.saved_model.load(os.path.join(options.export_dir, str(max(versions))))
-    fill = export.signatures["serving_default"]
-    if "pieces" not in fill.structured_outputs:
-        raise InputError(f"--export_dir={options.export_dir} is not the export of a pretrained model")
+    model = open_model(options.input)
+    if model.task_name != "pretraining":
+        raise InputError(f"--input={options.input} is no pretrained model: it is for {model.task_name}")
 
     for line in sys.stdin:
         text = line.strip()
@@ -43,11 +36,11 @@ def main(options: FillOptions) -> None:
             continue
         if "[MASK]" not in text:
             raise InputError(f"no [MASK] in: {text}")
-        answer = fill(text=tf.constant([text]))
+        [answer] = model.predict(text)
         print(text)
-        for row in zip(answer["pieces"][0].numpy(), answer["probabilities"][0].numpy(), strict=True):
-            guesses = zip(*row, strict=True)
-            print("   " + "  ".join(f"{piece.decode().replace('▁', '')} {p:.0%}" for piece, p in guesses))
+        for pieces, probabilities in zip(answer["pieces"], answer["probabilities"], strict=True):
+            guesses = zip(pieces, probabilities, strict=True)
+            print("   " + "  ".join(f"{piece.replace('▁', '')} {p:.0%}" for piece, p in guesses))
 
 
 if __name__ == "__main__":

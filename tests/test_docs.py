@@ -22,26 +22,45 @@ from albert_tf.cli import flags
 from albert_tf.published import WEIGHTS
 from albert_tf.training.cluster import Cluster, find_cluster
 from data_prep import create_pretraining_data, train_tokenizer
+from tests.support.trained_models import trained_model, write_run
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SERVING, PRETRAINING_DATA, DISTRIBUTED = (
+SERVING, PRETRAINING_DATA, DISTRIBUTED, PYTHON = (
     (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("serving", "pretraining_data", "distributed")
+    for name in ("serving", "pretraining_data", "distributed", "python")
 )
+# Folders that the Python examples open, and the kinds of their models.
+MODELS = {
+    "mrpc": "classification",
+    "squad": "question_answering_v2",
+    "race": "multiple_choice",
+    "pretrained": "pretraining",
+}
 
 
 def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_readme_python_runs(tmp_path, monkeypatch):
-    shutil.copy(testing.SPM_MODEL_FILE, tmp_path / "vocab.model")
-    monkeypatch.chdir(tmp_path)
-    examples = blocks("python", README)
-    assert examples
+@pytest.fixture(scope="module")
+def folder_of_examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    shutil.copy(testing.SPM_MODEL_FILE, folder / "vocab.model")
+    for name, kind in MODELS.items():
+        (folder / name).mkdir()
+        write_run(trained_model(kind), folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(("page", "names"), [(README, 1), (PYTHON, 4)])
+def test_python_examples_run(page, names, folder_of_examples, monkeypatch):
+    monkeypatch.chdir(folder_of_examples)
+    examples = blocks("python", page)
+    assert sum(f'open_model("{name}"' in "".join(examples) for name in MODELS) == names
+    known: dict[str, object] = {}
     for example in examples:
-        exec(example, {})
+        exec(example, known)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,16 @@ class SidecarOptions(ScriptOptions):
         return (*super().needed_paths, "albert_config_file", vocabulary)
 
 
+_OTHER_WORK = (
+    "do_train",
+    "do_eval",
+    "do_predict",
+    "dry_run",
+    "num_seeds",
+    "export_dir",
+)  # than --interactive
+
+
 @dataclasses.dataclass(frozen=True)
 class RunOptions(ScriptOptions):
     """The flags of all `run_*.py` scripts."""
@@ -51,6 +61,9 @@ class RunOptions(ScriptOptions):
     allow_missing: bool = option(
         False,
         help="train even if --init_checkpoint lacks weights other than whole heads; they begin at random",
+    )
+    interactive: bool = option(
+        False, help="type texts and read the answers of the trained model, instead of all else"
     )
     do_train: bool = option(True, help="whether to train")
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
@@ -100,6 +113,12 @@ class RunOptions(ScriptOptions):
     def __post_init__(self):
         super().__post_init__()
         self._check_path("output_dir")
+        for field in dataclasses.fields(self) if self.interactive else ():
+            value = getattr(self, field.name)
+            if field.name in _OTHER_WORK and value not in (None, False, field.default):
+                raise UsageError(f"--interactive excludes --{field.name}")
+            if field.name in _OTHER_WORK and value is True:  # by default
+                object.__setattr__(self, field.name, False)
         given = self.init_checkpoint or getattr(self, "albert_hub_module_handle", None)  # only in fine-tuning
         if self.init_from_group0 and not given:
             raise UsageError("--init_from_group0 needs --init_checkpoint")
@@ -252,8 +271,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     def __post_init__(self):
         super().__post_init__()
         self._check_path("export_dir")
-        if not self._has_work:
-            raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or --export_dir")
+        if not (self.splits or self.export_dir is not None or self.interactive):
+            work = "--do_train, --do_eval, --do_predict, --export_dir or --interactive"
+            raise UsageError(f"nothing to do: give {work}")
         if self.dry_run and not self.splits:
             raise UsageError("--dry_run needs --do_train, --do_eval or --do_predict")
         for one, other in [
@@ -270,10 +290,6 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
         if self.num_train_epochs == 0:
             raise UsageError("--num_train_epochs must be more than 0")
-
-    @property
-    def _has_work(self) -> bool:
-        return self.do_train or self.do_eval or self.do_predict or self.export_dir is not None
 
     @property
     def needed_paths(self) -> tuple[str, ...]:

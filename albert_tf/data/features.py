@@ -3,14 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from albert_tf.tokenization import Tokenizer
 from albert_tf.tokenization.parallel import encode_in_parallel
-
-_SPANS_AT_ONCE = 1 << 16  # bounds the memory for indices
+from albert_tf.tokenization.sequences import Spans, kept_lengths, sequences_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,42 +46,16 @@ class Features:
         return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
 
 
-class Spans(NamedTuple):
-    """Encoded texts as ranges of an array: text i is ids[starts[i] : starts[i] + lengths[i]].
-
-    Starts and lengths are int64. Equal texts share a range.
-    """
-
-    ids: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
-
-    def take(self, texts: np.ndarray) -> "Spans":
-        """The texts with these numbers, in this order."""
-        return self._replace(starts=self.starts[texts], lengths=self.lengths[texts])
-
-    def first(self, lengths: np.ndarray) -> "Spans":
-        """The first pieces of every text."""
-        return self._replace(lengths=lengths)
-
-    def last(self, lengths: np.ndarray) -> "Spans":
-        """The last pieces of every text."""
-        return self._replace(starts=self.starts + self.lengths - lengths, lengths=lengths)
-
-
 def text_features(
     tokenizer: Tokenizer, texts: tuple[Sequence[str], ...], labels: np.ndarray | None, max_seq_length: int
 ) -> Features:
     """[CLS] A [SEP] of one column of texts, [CLS] A [SEP] B [SEP] of two, no longer than `max_seq_length`.
 
-    A text that is too long loses its end; a pair is cut as `truncated_pair` says.
+    Texts that are too long are cut as `kept_lengths` says.
     """
     columns = [encode_column(tokenizer, column, "tokenizing") for column in texts]
-    room = max_seq_length - 1 - len(columns)
     lengths = [column.lengths for column in columns]
-    kept: Sequence[np.ndarray] = [np.minimum(lengths[0], room)]
-    if len(columns) == 2:
-        kept = truncated_pair(lengths[0], lengths[1], room)
+    kept = kept_lengths(lengths, max_seq_length)
     return join(
         tokenizer,
         [column.first(length) for column, length in zip(columns, kept, strict=True)],
@@ -91,17 +64,11 @@ def text_features(
     )
 
 
-def truncated_pair(a: np.ndarray, b: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths after popping from the longer of each pair, from b on ties, until a + b <= room."""
-    kept = np.minimum(a, np.maximum(room - b, (room + 1) // 2))
-    return kept, np.minimum(b, room - kept)
-
-
 def encode_column(tokenizer: Tokenizer, texts: Sequence[str], description: str) -> Spans:
     """The pieces of texts, of which equal ones are encoded once."""
     number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     ids, lengths = encode_in_parallel(tokenizer, list(number), description)
-    unique = Spans(ids, np.cumsum(lengths) - lengths, lengths)
+    unique = Spans.end_to_end(ids, lengths)
     return unique.take(np.fromiter(map(number.__getitem__, texts), np.int64, len(texts)))
 
 
@@ -114,38 +81,15 @@ def join(
     num_choices: int = 1,
 ) -> Features:
     """Sequences of [CLS], the first segment, [SEP] and, if there is a second segment, that and [SEP]."""
-    special = np.array([tokenizer.cls_id, tokenizer.sep_id], tokenizer.id_dtype)
-    source = np.concatenate([special, *(segment.ids for segment in segments)])
-    one = np.ones(len(full_lengths), np.int64)
-    starts, parts = [0 * one], [one]
-    offset = len(special)
-    for segment in segments:
-        starts += [segment.starts + offset, one]
-        parts += [segment.lengths, one]
-        offset += len(segment.ids)
-    lengths = np.stack(parts, axis=1)
+    made = sequences_of(segments, tokenizer.cls_id, tokenizer.sep_id)
     return Features(
-        input_ids=concatenated(source, np.stack(starts, axis=1).ravel(), lengths.ravel()),
-        lengths=lengths.sum(axis=1, dtype=np.int32),
-        first_lengths=lengths[:, :3].sum(axis=1, dtype=np.int32),
+        input_ids=made.ids,
+        lengths=made.lengths,
+        first_lengths=made.first_lengths,
         full_lengths=full_lengths.astype(np.int32),
         labels=labels,
         num_choices=num_choices,
     )
-
-
-def concatenated(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """source[starts[i] : starts[i] + lengths[i]] of every i, end to end."""
-    ends = np.cumsum(lengths)
-    result = np.empty(ends[-1] if len(ends) else 0, source.dtype)
-    done = 0
-    for begin in range(0, len(starts), _SPANS_AT_ONCE):
-        some = slice(begin, begin + _SPANS_AT_ONCE)
-        shifts = starts[some] - (ends[some] - lengths[some])  # of a span, from the result to the source
-        end = int(ends[some][-1])
-        result[done:end] = source[np.repeat(shifts, lengths[some]) + np.arange(done, end)]
-        done = end
-    return result
 
 
 def required(values: np.ndarray | None) -> np.ndarray:

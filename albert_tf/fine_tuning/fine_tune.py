@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import html_report
+from albert_tf.asking.prompt import answer_at_prompt
 from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, RESULTS, RESULTS_FILE, SEEDS_FILE
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.cli.text import results_table, say, with_baseline
@@ -40,10 +41,12 @@ class _BestOfSeeds(TypedDict):
 
 
 def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoint], Benchmark]) -> None:
-    """Trains, evaluates, predicts and exports, as the options say; raises `InputError` if it cannot.
+    """Trains, evaluates, predicts, exports or asks, as the options say; raises `InputError` if it cannot.
 
     `make_benchmark` makes the benchmark from what the weights say.
     """
+    if options.interactive:
+        return answer_at_prompt(options, getattr(options, "task_name", None), options.export_settings)
     if not options.splits:
         return export(options)
     strategy = make_strategy(options)  # a cluster must be set up before TensorFlow computes anything

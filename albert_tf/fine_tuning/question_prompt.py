@@ -1,14 +1,13 @@
 """Answers questions about a paragraph; the user types both."""
 
-import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from albert_tf.asking.prompt import paragraph, typed_lines
 from albert_tf.cli.options import FineTuningOptions
 from albert_tf.cli.text import say
-from albert_tf.errors import InputError, escaped
+from albert_tf.errors import escaped
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
@@ -34,10 +33,7 @@ def answer_questions(
         benchmark = make_benchmark(start)
         task, chosen = start.prepare(benchmark)
         assert isinstance(task, SquadTask)
-        if sys.stdin is None:
-            raise InputError("--interactive reads standard input, which is closed")
-        if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="replace")  # do not stop at bytes that are no characters
+        lines = typed_lines()
         task.check_inputs()
         training = start.options.training_options(chosen)
         settings = benchmark.settings("test", chosen.max_seq_length)
@@ -45,7 +41,7 @@ def answer_questions(
             session.find_weights()
             threshold = task.known_threshold(session.folder) if task.version == "2.0" else None
             predictor = Predictor(task, session.model, strategy)
-            for paragraph, question in _typed():
+            for paragraph, question in _typed(lines):
                 asked = _one_question(paragraph, question, task.version)
                 features = benchmark.features(start.tokenizer, asked, **settings)
                 task.questions, task.features = {"test": asked}, {"test": features}
@@ -54,22 +50,17 @@ def answer_questions(
                 print("\n".join(_answer_lines(answers, threshold)), end="\n\n", flush=True)
 
 
-def _typed() -> Iterator[tuple[str, str]]:
+def _typed(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     """Pairs of a paragraph and a question about it; skips blank ones."""
     while True:
         say("\nParagraph, ended by an empty line (Ctrl-D to stop):")
-        lines: list[str] = []
-        for line in sys.stdin:
-            if not line.strip() and lines:
-                break
-            lines += [line] if line.strip() else []
-        if not lines:
+        if not (context := "\n".join(paragraph(lines))):
             return
         say("Questions, one a line; an empty line for another paragraph:")
-        for line in sys.stdin:
+        for line in lines:
             if not line.strip():
                 break
-            yield "".join(lines).strip(), line.strip()
+            yield context, line.strip()
         else:
             return
 

@@ -144,6 +144,12 @@ class SentencePieceTokenizer(Tokenizer):
         begins = borders[0, begins]
         return TokenizedTexts(self.parts.ids[parts], lengths, begins, np.maximum(begins, borders[1, ends]))
 
+    def _joined(self, pieces: list[str]) -> str:
+        # The processor leaves out the special pieces that it knows, and what it does not know stays as it is.
+        special = set(dataclasses.astuple(self.special))
+        text = self._processor.decode([UNDERLINE + p if p in special else p for p in pieces])
+        return text.replace(UNDERLINE, " ").strip()
+
     def _model_ids(self, prepared: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """The model's own ids of preprocessed texts, before the digit-comma rule."""
         return self._end_to_end(self._processor.encode(prepared, out_type=int, num_threads=1))

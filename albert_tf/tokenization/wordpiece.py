@@ -68,6 +68,10 @@ class WordPieceTokenizer(Tokenizer):
         ids, begins, ends = map(np.concatenate, zip(*columns, strict=True))
         return TokenizedTexts(ids, lengths, begins, ends)
 
+    def _joined(self, pieces: list[str]) -> str:
+        """A space stands between words, also where the text had none."""
+        return " ".join(pieces).replace(f" {CONTINUATION}", "")
+
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
         """Ids, and how many characters each stands for, after all changes and without white space."""
         ids, sizes = [], []

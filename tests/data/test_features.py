@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import testing
-from albert_tf.data.features import text_features, truncated_pair
+from albert_tf.data.features import text_features
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer
+from albert_tf.tokenization.sequences import truncated_pair
 
 TOKENIZERS = [SentencePieceTokenizer(testing.SPM_MODEL_FILE), WordPieceTokenizer(testing.VOCAB_FILE)]
 

@@ -9,6 +9,7 @@ from albert_tf import testing
 from examples import fill_masks, learning_curves, sotu_corpus
 from tests.support.pretraining_records import PREDICTIONS, SEQ_LENGTH, write_records
 from tests.support.script_runs import run_script
+from tests.support.trained_models import trained_model, write_run
 
 
 @pytest.fixture(scope="module")
@@ -30,32 +31,24 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def exported(trained):
-    import export_saved_model
-
-    flags = {"input": trained / "model", "spm_model_file": testing.SPM_MODEL_FILE, "top_k": 3}
-    assert run_script(export_saved_model.main, flags | {"export_dir": trained / "export"}) == 0
-    return trained / "export"
-
-
-def fill(export_dir, monkeypatch, text) -> int:
+def fill(path, monkeypatch, text) -> int:
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    return run_script(fill_masks.main, {"export_dir": export_dir})
+    return run_script(fill_masks.main, {"input": path})
 
 
-def test_fill_masks_guesses_for_every_mask(exported, monkeypatch, capsys):
-    assert fill(exported, monkeypatch, "the [MASK] and the [MASK]\n\na [MASK]\n") == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_fill_masks_guesses_for_every_mask(tmp_path, monkeypatch, capsys):
+    folder = write_run(trained_model("pretraining", top_k=3), tmp_path)
+    assert fill(folder, monkeypatch, "the [MASK] and the [MASK]\n\na [MASK]\nno mask\n") == 1
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     assert [line.startswith("   ") for line in lines] == [False, True, True, False, True]
     assert all(line.count("%") == 3 for line in lines if line.startswith("   "))
+    assert "no [MASK] in: no mask" in printed.err
 
 
-def test_fill_masks_refuses_what_it_cannot_use(exported, tmp_path, monkeypatch, capsys):
-    assert fill(exported, monkeypatch, "no mask") == 1
-    assert "no [MASK] in: no mask" in capsys.readouterr().err
-    assert fill(tmp_path / "none", monkeypatch, "a [MASK]") == 1
-    assert f"{tmp_path / 'none'} holds no exported version" in capsys.readouterr().err
+def test_fill_masks_needs_a_pretrained_model(tmp_path, monkeypatch, capsys):
+    assert fill(write_run(trained_model("regression"), tmp_path), monkeypatch, "a [MASK]") == 1
+    assert f"--input={tmp_path} is no pretrained model: it is for custom" in capsys.readouterr().err
 
 
 def test_learning_curves_are_a_picture(trained, tmp_path, capsys):

@@ -1,10 +1,15 @@
 """Tiny trained models of every kind, as `open_trained_model` gives them."""
 
+import pathlib
 from typing import Any
+
+import tensorflow as tf
 
 from albert_tf import testing
 from albert_tf.checkpoints.assets import Assets
+from albert_tf.checkpoints.run_folder import RESULTS_FILE
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.files import write_json
 from albert_tf.models import heads
 from albert_tf.tokenization import load_tokenizer
 from tests.support.checkpoint_files import randomize
@@ -47,3 +52,11 @@ def trained_model(
         training=None,
         path=f"a model for {kind}",
     )
+
+
+def write_run(trained: TrainedModel, folder: pathlib.Path) -> pathlib.Path:
+    """Writes what the folder of a run holds of a model: the best checkpoint, the assets and the results."""
+    tf.train.Checkpoint(model=trained.model).write(str(folder / "model.ckpt-best"))
+    trained.assets.write(str(folder))
+    write_json(str(folder / RESULTS_FILE), trained.metrics)
+    return folder

@@ -21,6 +21,8 @@ from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folde
 from albert_tf.models.heads import of_exported
 from albert_tf.serving.grpc_transport import signatures_of
 
+_EXTRA, WARMUP_FILE = "assets.extra", "tf_serving_warmup_requests"
+
 
 def write_saved_model(
     served: ServedModel, trained: TrainedModel, export_dir: str, version: int | None = None
@@ -45,12 +47,7 @@ def write_saved_model(
         raise InputError(problem)
     with temporary_folder(target) as folder:
         signatures = served.signatures()
-        functions = {
-            name: tf.function(signature.function, autograph=False).get_concrete_function(
-                **{spec.name: spec for spec in signature.inputs}
-            )
-            for name, signature in signatures.items()
-        }
+        functions = {name: signature.traced() for name, signature in signatures.items()}
         tf.saved_model.save(served, folder, signatures=functions)
         assets = os.path.join(folder, "assets")
         os.makedirs(assets, exist_ok=True)
@@ -58,7 +55,7 @@ def write_saved_model(
         for name, content in ((RESULTS_FILE, trained.metrics), (TRAINING_FILE, trained.training)):
             if content is not None:
                 write_json(os.path.join(assets, name), content)
-        write_warmup_requests(os.path.join(folder, "assets.extra"), signatures)
+        write_warmup_requests(os.path.join(folder, _EXTRA), signatures)
         while not move_folder(folder, target):  # another export has taken it meanwhile
             target = _free_version(export_dir, version)
     return target
@@ -66,11 +63,24 @@ def write_saved_model(
 
 def _free_version(export_dir: str, version: int | None) -> str:
     """The folder of that version, or of the one after the largest; `InputError` if it exists."""
-    names = os.listdir(export_dir) if os.path.isdir(export_dir) else []
-    there = [int(name) for name in names if name.isdecimal()]
+    there = _versions(export_dir)
     if version in there:
         raise InputError(f"{export_dir}/{version} exists: give another --version, or none for the next")
     return os.path.join(export_dir, str(version or max(there, default=0) + 1))
+
+
+def _versions(export_dir: str) -> list[int]:
+    names = os.listdir(export_dir) if os.path.isdir(export_dir) else []
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def find_export(path: str) -> str | None:
+    """The folder of an export: the path itself, or the newest version in it; None if there is no export.
+
+    Other SavedModels, such as hub modules, have no requests for warm-up, and are no exports.
+    """
+    folders = (path, os.path.join(path, str(max(_versions(path), default=0))))
+    return next((one for one in folders if os.path.isfile(os.path.join(one, _EXTRA, WARMUP_FILE))), None)
 
 
 def describe(folder: str) -> str:
@@ -110,9 +120,6 @@ def serve(trained: TrainedModel, settings: Mapping[str, Any]) -> ServedModel:
             raise UsageError(f"--{name} does not belong to a model for {trained.task['task_name']}")
     kept = {name: trained.task[name] for name in arguments if name in trained.task}
     return kind(trained, **{**kept, **settings})
-
-
-WARMUP_FILE = "tf_serving_warmup_requests"
 
 
 def write_warmup_requests(folder: str, signatures: Mapping[str, Signature]) -> None:

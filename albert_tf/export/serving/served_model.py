@@ -26,6 +26,11 @@ class Signature(NamedTuple):
     inputs: tuple[tf.TensorSpec, ...]
     request: Mapping[str, Any]
 
+    def traced(self) -> tf.types.experimental.ConcreteFunction:
+        """Traces the function: its graph is the one that a SavedModel holds."""
+        specs = {spec.name: spec for spec in self.inputs}
+        return tf.function(self.function, autograph=False).get_concrete_function(**specs)
+
 
 class ServedModel(tf.Module):
     """A model that answers requests: texts, ids, or the original's serialized examples.

@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from albert_tf.cli.settings import SquadSettings
-from albert_tf.data.features import Features, Spans, concatenated, encode_column, join
+from albert_tf.data.features import Features, encode_column, join
 from albert_tf.errors import InputError
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tokenization import Tokenizer
 from albert_tf.tokenization.parallel import encode_with_offsets_in_parallel
+from albert_tf.tokenization.sequences import Spans, concatenated
 
 NUM_SPECIAL = 3  # [CLS] question [SEP] context [SEP]
 
@@ -71,7 +72,7 @@ def window_features(
     asked = encode_column(tokenizer, questions.questions, "tokenizing questions")
     asked = asked.first(np.minimum(asked.lengths, max_query_length))
     encoded = encode_with_offsets_in_parallel(tokenizer, questions.contexts, "tokenizing contexts")
-    contexts = Spans(encoded.ids, np.cumsum(encoded.lengths) - encoded.lengths, encoded.lengths)
+    contexts = Spans.end_to_end(encoded.ids, encoded.lengths)
 
     sizes = contexts.lengths[questions.context_of]
     room = max_seq_length - NUM_SPECIAL - asked.lengths

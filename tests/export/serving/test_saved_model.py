@@ -11,6 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import albert_tf
 from albert_tf import testing
+from albert_tf.asking.open_model import OpenModel, open_model
 from albert_tf.errors import InputError
 from albert_tf.export.device.token_model import TokenModel
 from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
@@ -28,6 +29,14 @@ HEADS = {
         *("serving_default", "tokens", "serialized_examples"),
         *("sentence_order", "sentence_order_tokens", "sentence_order_serialized_examples"),
     },
+}
+ASKED = {
+    "text": ["The [MASK] carry wool.", "[MASK] 河水 " * 30],
+    "text_pair": ["Rain fell. " * 20, ""],
+    "passage": ["The river rises. " * 30, "boats"],
+    "question": ["What _ ?", "Who is it?"],
+    "options": [["boats", "river"], ["a", "the mill", ""]],
+    "context": ["The river rises. " * 30, "boats"],
 }
 EMBEDDINGS = {"embeddings", "embeddings_tokens", "embeddings_serialized_examples"}
 
@@ -177,6 +186,28 @@ def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
             assert shared
             for output in shared:
                 np.testing.assert_array_equal(outputs[output], by_text[output])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TASKS if kind != "question_answering"])
+def test_an_opened_model_answers_as_the_export_to_the_bit(exported, kind):
+    trained, loaded, folder = exported(kind)
+    signatures = {name: signature.traced for name, signature in serve(trained, {}).signatures().items()}
+    before = OpenModel(trained.path, trained.assets, trained.tokenizer, signatures)
+    after = open_model(folder.parent)
+    assert (before.task_name, before.inputs, before.labels) == (after.task_name, after.inputs, after.labels)
+    columns = {name: ASKED[name] for name in before.inputs}
+    answers = before.predict(**columns, batch_size=1)
+    again = after.predict(*columns.values(), batch_size=1)
+    for row, answer in enumerate(answers):
+        asked = {name: [column[row]] for name, column in columns.items()}
+        expected = ask(loaded, "serving_default", **asked)
+        assert answer.keys() == again[row].keys() <= expected.keys()
+        for name, value in answer.items():
+            wanted = expected[name][0]
+            for found in (value, again[row][name]):
+                found = np.array(list(found.values()) if isinstance(found, dict) else found)
+                found = np.char.encode(found, "utf-8") if found.dtype.kind == "U" else found
+                np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("kind", TASKS)

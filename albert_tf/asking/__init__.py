@@ -1,0 +1,1 @@
+"""Asking a trained model: from Python, or at a prompt."""
