@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.tokenization.in_graph.characters import CODES, Lookup, assigned_characters, decode
+from albert_tf.tokenization.wordpiece import CJK_RANGES
 from albert_tf.tokenization.words import Kind, Shape, kind_of
 
 
@@ -24,7 +25,7 @@ class WordFinder(tf.Module):
     def __init__(self):
         super().__init__()
         kinds = np.full(CODES, kind_of(chr(CODES - 1)), np.uint8)  # of unassigned characters
-        for character in assigned_characters():
+        for character in [*assigned_characters(), *(chr(c) for a, b in CJK_RANGES for c in range(a, b + 1))]:
             kinds[ord(character)] = kind_of(character)
         self._kinds = Lookup(kinds)
 
