@@ -32,7 +32,7 @@ def sentences(found):
 def test_columns_with_any_separator_comments_and_documents(tmp_path, separator):
     rows = ["Go NN O", "to NN O", "\t", "", "#1 NN B-x", "# NN I-x", "-DOCSTART-", "Paris NN B-x"]
     rows = [row if row == "\t" else row.replace(" ", separator) for row in rows]
-    path = saved(tmp_path, "\ufeff" + "\r\n".join(["-DOCSTART- -X- O", "", "# a text", *rows]))
+    path = saved(tmp_path, "\ufeff" + "\r\n".join(["-DOCSTART- -X- O", "", "# a longer text", *rows]))
     found = read_tagged(path, None)
     assert sentences(found) == [[("Go", "O"), ("to", "O")], [("#1", "B-x"), ("#", "I-x")], [("Paris", "B-x")]]
     assert found.tag_set == KNOWN

@@ -75,8 +75,8 @@ def word_features(tokenizer: Tokenizer, examples: TaggedWords, max_seq_length: i
     return WordFeatures(
         **{field.name: getattr(features, field.name) for field in dataclasses.fields(Features)},
         words=words,
-        tags=None if examples.tags is None else np.where(words > 0, examples.tags[words - 1], 0),
-        word_shapes=np.where(words > 0, shapes[words - 1], 0).astype(np.uint8),
+        tags=None if examples.tags is None else np.append(np.int32(0), examples.tags)[words],
+        word_shapes=np.append(np.uint8(0), shapes)[words],
     )
 
 
