@@ -39,7 +39,7 @@ class LinearChainCrf(tf_keras.layers.Layer):
         `logits` is float32 `[batch, sequence, tags]`, `tags` int32 `[batch, sequence]`.
         """
         chain = _Chain(logits, is_word)
-        tags = chain.packed(tags)
+        tags = chain.packed(tf.convert_to_tensor(tags))
         alphas = self._alphas(chain, tf.reduce_logsumexp)
         partition = tf.reduce_logsumexp(alphas[-1] + _RATE * self.last, axis=-1)
         first, pairs, last = (_RATE * scores for scores in (self.first, self.transitions, self.last))
@@ -106,19 +106,21 @@ class LinearChainCrf(tf_keras.layers.Layer):
 
 
 class _Chain:
-    """The words of sequences, packed to the front."""
+    """The words of sequences, packed to the front; with a place behind, so that no loop has no steps."""
 
     def __init__(self, logits: tf.Tensor, is_word: tf.Tensor):
-        self._order = tf.argsort(tf.cast(~is_word, tf.int32), axis=1, stable=True)
+        is_other = tf.pad(tf.cast(~is_word, tf.int32), [[0, 0], [0, 1]], constant_values=1)
+        self._order = tf.argsort(is_other, axis=1, stable=True)
         self.logits = self.packed(logits)
-        self.lengths = tf.reduce_sum(tf.cast(is_word, tf.int32), axis=1)
-        self.inside = tf.range(tf.shape(is_word)[1]) < self.lengths[:, None]
+        self.lengths = tf.reduce_sum(1 - is_other, axis=1)
+        self.inside = tf.range(tf.shape(is_other)[1]) < self.lengths[:, None]
 
     def packed(self, values: tf.Tensor) -> tf.Tensor:
         """Values `[batch, sequence, ...]` with those of the words first."""
-        return tf.gather(values, self._order, batch_dims=1)
+        behind = [[0, 0], [0, 1]] + [[0, 0]] * (values.shape.rank - 2)
+        return tf.gather(tf.pad(values, behind), self._order, batch_dims=1)
 
     def unpacked(self, values: tf.Tensor) -> tf.Tensor:
         """Values `[batch, words]` at their positions; 0 elsewhere."""
         kept = tf.where(self.inside, values, tf.zeros_like(values))
-        return tf.gather(kept, tf.argsort(self._order, axis=1), batch_dims=1)
+        return tf.gather(kept, tf.argsort(self._order, axis=1), batch_dims=1)[:, :-1]
