@@ -25,7 +25,8 @@ class ServedTagging(ServedModel):
     without spans, such as parts of speech, give each word as a span. Bytes that are not UTF-8 become U+FFFD.
 
     A text may have any length: the model reads it in windows. `tokens` and `serialized_examples` also take
-    `word_shapes`: the `Shape` of the word whose first piece it is, 1 if that does not matter, else 0.
+    `word_shapes`: the `Shape` of the word whose first piece it is, 1 if that does not matter, else 0. They
+    give the `tag` of each such piece, "" for others, and its `probability`.
 
     Args:
       trained: a tagger.
@@ -55,7 +56,7 @@ class ServedTagging(ServedModel):
             names = tf.constant([*self._tag_set.names, ""])
             count = len(self._tag_set.names)
             tags = tf.gather(names, tf.where(found["tag"] < 0, count, found["tag"]))
-            return {"tags": tags, "score": found["score"]}
+            return {"tag": tags, "probability": found["score"]}
 
         text = Signature(self._tag, (strings("text"),), _REQUEST)
         return family(text, self._inputs_of, predict_ids, names=_NAMES)

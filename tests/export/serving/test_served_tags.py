@@ -31,7 +31,12 @@ TEXTS = st.lists(
 def both(request):
     """The served model, and Python's path to what it gives for texts."""
     trained = trained_model("token_classification", **KINDS[request.param])
-    signature = serve(trained, {}).signatures()["serving_default"]
+    signatures = serve(trained, {}).signatures()
+    signature = signatures["serving_default"]
+    by_text = signature.function(text=tf.constant(signature.request["text"]))
+    for name in ("tokens", "serialized_examples"):  # of the same text
+        found = signatures[name].function(**signatures[name].request)["tag"].numpy()
+        assert found[found != b""].tolist() == by_text["tags"].numpy().ravel().tolist()
     ask = tf.function(signature.function, autograph=False).get_concrete_function(
         text=tf.TensorSpec([None], tf.string)
     )
