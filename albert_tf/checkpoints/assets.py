@@ -66,6 +66,11 @@ class _Task(TypedDict, total=False):
     start_n_top: _Count
     end_n_top: _Count
     max_qa_length: _Count
+    tag_scheme: str
+    tag_column: int
+    context: str
+    loss: str
+    casing_feature: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

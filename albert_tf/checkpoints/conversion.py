@@ -160,6 +160,11 @@ def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]
             "Hugging Face's ALBERT has no head like that of SQuAD 2.0: it is kept in model.safetensors under "
             "its own names, and `from_pretrained` loads the encoder alone"
         )
+    if "crf/transitions" in source.shapes and conversion.output_format == "huggingface":
+        notes.append(
+            "Hugging Face's ALBERT has no CRF: it is kept in model.safetensors under its own names, and "
+            "`from_pretrained` decides about each piece alone"
+        )
     return notes
 
 

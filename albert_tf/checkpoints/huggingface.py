@@ -164,6 +164,8 @@ def write_folder(
     `InputError` if Hugging Face's ALBERT cannot express the model.
     """
     config = assets.needed_config()
+    if "word_shapes/vectors" in weights:
+        raise InputError("Hugging Face's ALBERT cannot express the casing feature: train without it")
     tensors = dict(weights)
     dtype = next(iter(weights.values())).dtype
     if not config.has_projection:

@@ -372,7 +372,7 @@ class TrainedModelOptions(SidecarOptions):
     )
     task_name: str | None = option(
         None,
-        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, pretraining, encoder "
+        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, tagging, pretraining, encoder "
         "(embeddings alone) or custom (default: as the folder or the weights say)",
     )
     labels: tuple[str, ...] | None = option(

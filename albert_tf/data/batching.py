@@ -44,7 +44,7 @@ def train_batches(
     Returns:
       Dicts of input_ids, input_mask, segment_ids: int32 [batch, length], or [batch, choices, length] if there
       are choices; example_index: int32 [batch], numbers of examples; label_ids: int32 or float32 [batch], if
-      there are labels.
+      there are labels; the columns of `Features.BATCHED` that there are, int32 as input_ids.
     """
     longest = _longest(features)
 
@@ -141,6 +141,8 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
     of_sequences = (features.starts, features.lengths, features.first_lengths)
     columns = [tf.constant(column.reshape(shape)) for column in of_sequences]
     labels = None if features.labels is None else tf.constant(features.labels)
+    of_tokens = {name: getattr(features, name) for name in features.BATCHED}
+    of_tokens = {name: tf.constant(values) for name, values in of_tokens.items() if values is not None}
 
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
         examples = tf.maximum(indices, 0)  # what fills a batch looks like the first example
@@ -148,12 +150,17 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
         longest = tf.maximum(tf.reduce_max(lengths), 1)  # the maximum of an empty part is negative
         positions = tf.range(pad_to or -(-longest // LENGTHS_MULTIPLE) * LENGTHS_MULTIPLE)
         inside = positions < lengths
-        ids = tf.gather(all_ids, tf.where(inside, starts + tf.cast(positions, tf.int64), 0))
+        cells = tf.where(inside, starts + tf.cast(positions, tf.int64), 0)
+
+        def at_cells(values: tf.Tensor) -> tf.Tensor:
+            return tf.where(inside, tf.cast(tf.gather(values, cells), tf.int32), 0)
+
         batch = {
-            "input_ids": tf.where(inside, tf.cast(ids, tf.int32), 0),
+            "input_ids": at_cells(all_ids),
             "input_mask": tf.cast(inside, tf.int32),
             "segment_ids": tf.cast(inside & (positions >= first_lengths), tf.int32),
             "example_index": indices,
+            **{name: at_cells(values) for name, values in of_tokens.items()},
         }
         return batch if labels is None else batch | {"label_ids": tf.gather(labels, examples)}
 

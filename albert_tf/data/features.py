@@ -23,11 +23,14 @@ class Features:
       full_lengths: int32 [sequences]. What `lengths` would be if nothing had been cut.
       labels: int32 class numbers or float32 scores [examples], or None.
       num_choices: the number of sequences of an example; 1 if it is no multiple choice.
+
+    `BATCHED` names those of `TOKEN_COLUMNS` that batches hold too, with 0 for padding.
     """
 
     TOKEN_COLUMNS: ClassVar[tuple[str, ...]] = ("input_ids",)
     SEQUENCE_COLUMNS: ClassVar[tuple[str, ...]] = ("lengths", "first_lengths", "full_lengths")
     EXAMPLE_COLUMNS: ClassVar[tuple[str, ...]] = ("labels",)
+    BATCHED: ClassVar[tuple[str, ...]] = ()
 
     input_ids: np.ndarray
     lengths: np.ndarray

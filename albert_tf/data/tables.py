@@ -130,7 +130,7 @@ def has_column(path: str, column: str) -> bool:
     try:
         if _kind(path) not in (".jsonl", ".json"):
             return column in next(_rows_with_header(path), (1, []))[1]
-        for line in _lines(path):
+        for line in text_lines(path):
             with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
                 if isinstance(record, dict) and column in record:
@@ -170,7 +170,7 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
     """
     digest = hashlib.sha256()
     numbers, rows = [], []
-    for number, line in enumerate(_lines(path, digest), 1):
+    for number, line in enumerate(text_lines(path, digest), 1):
         if not line.strip():
             continue
         try:
@@ -210,7 +210,7 @@ def _kind(path: str) -> str:
     return ending
 
 
-def _lines(path: str, digest: Any = None) -> Iterator[str]:
+def text_lines(path: str, digest: Any = None) -> Iterator[str]:
     """The lines of a file, without empty ones at its end; its bytes also update the `hashlib` object."""
     empty = 0
     try:
@@ -236,15 +236,15 @@ def _rows_with_header(path: str, digest: Any = None) -> Iterator[tuple[int, list
     """See `_rows`; the file's name and content tell the delimiter, and what quotes are."""
     if _kind(path) == ".tsv":
         return _rows(path, "\t", _has_quoted_cells(path), digest)
-    first = next(_lines(path), "")
+    first = next(text_lines(path), "")
     return _rows(path, ";" if ";" in first and "," not in first else ",", True, digest)
 
 
 def _has_quoted_cells(path: str) -> bool:
     """Whether the quotes of a `.tsv` file are those of CSV; see `read_table`."""
-    if not any('"' in line for line in _lines(path)):
+    if not any('"' in line for line in text_lines(path)):
         return False
-    lines = list(_lines(path))
+    lines = list(text_lines(path))
     if all(map(_QUOTED.fullmatch, lines)):
         return True
     if not _QUOTED.fullmatch("\n".join(lines)):
@@ -258,7 +258,7 @@ def _has_quoted_cells(path: str) -> bool:
 
 def _rows(path: str, delimiter: str, is_quoted: bool, digest: Any) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row, with the number of its first line."""
-    lines = _lines(path, digest)
+    lines = text_lines(path, digest)
     if not is_quoted:
         yield from ((number, line.split(delimiter)) for number, line in enumerate(lines, 1))
         return

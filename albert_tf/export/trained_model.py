@@ -27,6 +27,7 @@ from albert_tf.cli.text import without_secrets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.models import heads
+from albert_tf.models.classification import AlbertForTokenClassification
 from albert_tf.published import local_weights
 from albert_tf.tasks.classification.classification_task import HEADS_OF_OTHERS
 from albert_tf.tasks.classification.glue import TASKS, find_task
@@ -132,8 +133,8 @@ def open_trained_model(
                 problem += ": --task_name=encoder exports the embeddings alone"
             raise InputError(problem)
         warn_of(report)
-        if head.name == "classification":
-            _check_classes(path, task, model.num_labels)
+        if head.name in ("classification", "token_classification"):
+            _check_classes(path, task, model)
         check_length(task["max_seq_length"], config)
         training = without_secrets(read_if_there(os.path.join(folder, TRAINING_FILE), _Training))
         _warn_if_cut_short(folder, training)
@@ -190,16 +191,17 @@ def _known_of(task_name: str) -> dict[str, Any]:
     return {}
 
 
-def _check_classes(path: str, task: Mapping[str, Any], num_labels: int) -> None:
+def _check_classes(path: str, task: Mapping[str, Any], model: tf_keras.Model) -> None:
     """Raises InputError if labels do not fit the head, or the number of texts is not known."""
     labels, problems = task["label_names"], []
-    if (len(labels) or 1) != num_labels:
+    is_tagger = isinstance(model, AlbertForTokenClassification)
+    if len(labels) != model.num_labels and (labels or is_tagger or model.num_labels != 1):
         found = ", ".join(labels) or "no classes"
         problems.append(
-            f"the head has {num_labels} outputs, but the task's labels are {found}: give --labels in the "
-            "order of the classes"
+            f"the head has {model.num_labels} outputs, but the task's labels are {found}: give --labels in "
+            "the order of the classes"
         )
-    if task.get("num_texts") not in (1, 2):
+    if not is_tagger and task.get("num_texts") not in (1, 2):
         problems.append("is an example of the task one text or two? give --num_texts")
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")

@@ -3,7 +3,7 @@
 Pure functions make the sections of the page; `write_report` puts the sections together.
 """
 
-from albert_tf.html_report.answers import AnswerExample, answers_in_context
+from albert_tf.html_report.answers import AnswerExample, TaggedExample, answers_in_context, tagged_sentences
 from albert_tf.html_report.charts import curves, scatter, threshold_curve
 from albert_tf.html_report.examples import largest_errors, wrong_examples
 from albert_tf.html_report.page import Section, write_report
@@ -19,6 +19,7 @@ from albert_tf.html_report.tables import (
 __all__ = [
     "AnswerExample",
     "Section",
+    "TaggedExample",
     "accuracy_by_part",
     "answers_in_context",
     "breakdown",
@@ -29,6 +30,7 @@ __all__ = [
     "precision_and_recall",
     "results",
     "scatter",
+    "tagged_sentences",
     "threshold_curve",
     "write_report",
     "wrong_examples",

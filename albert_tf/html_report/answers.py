@@ -1,4 +1,4 @@
-"""The section of questions with spans as answers: it marks the right and the predicted answer in the text."""
+"""Sections of texts with spans: they mark the right and the predicted spans in the text."""
 
 import dataclasses
 import itertools
@@ -51,6 +51,47 @@ def answers_in_context(examples: Sequence[AnswerExample], confidence: np.ndarray
     )
     cards = [_card(examples[i]) for i in worst]
     return Section("Answers in context", f"<p>{intro}</p>\n" + "\n".join(cards))
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggedExample:
+    """A sentence with its right and the model's spans: begin and end, as in `Span`, and type."""
+
+    text: str
+    gold: Sequence[tuple[int, int, str]]
+    predicted: Sequence[tuple[int, int, str]]
+
+    @property
+    def errors(self) -> int:
+        """How many spans only one of the two has."""
+        return len(set(self.gold) ^ set(self.predicted))
+
+
+def tagged_sentences(examples: Sequence[TaggedExample]) -> Section:
+    """Shows the 20 sentences with the most spans that are missing or wrong."""
+    errors = np.array([example.errors for example in examples])
+    wrong = int(np.count_nonzero(errors))
+    worst = np.argsort(-errors, kind="stable")[: min(wrong, MOST_EXAMPLES)].tolist()
+    intro = (
+        f"{wrong:,} of {len(examples):,} sentences have a span that is missing or wrong; these are the "
+        f"{len(worst)} with the most. {_mark('reference', 'A right span')} has a solid line, "
+        f"{_mark('predicted', 'a predicted span')} a dashed line, {_mark(_BOTH, 'text of both')} both."
+    )
+    cards = []
+    for example in map(examples.__getitem__, worst):
+        sides = {"reference": example.gold, "predicted": example.predicted}
+        answers = {
+            name: ", ".join(
+                f"{_mark(name, escaped(example.text[b:e]))} {escaped(kind)}" for b, e, kind in spans
+            )
+            or "<em>none</em>"
+            for name, spans in sides.items()
+        }
+        spans = {name: [(b, e) for b, e, _ in each] for name, each in sides.items()}
+        borders = sorted({border for each in spans.values() for span in each for border in span})
+        text = _marked(example.text, (0, len(example.text)), spans, borders)
+        cards.append(card(answers, {"sentence": text}))
+    return Section("Sentences", f"<p>{intro}</p>\n" + "\n".join(cards))
 
 
 def _card(example: AnswerExample) -> str:

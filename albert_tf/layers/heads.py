@@ -72,6 +72,21 @@ class OutputHead(tf_keras.layers.Layer):
         return tf.cast(tf.reshape(logits, tf.concat([tf.shape(hidden)[:-1], [size]], 0)), tf.float32)
 
 
+class WordShapes(tf_keras.layers.Layer):
+    """A learned vector for each shape of a word, which is added to the hidden vector of the word."""
+
+    def __init__(self, shapes: int, hidden_size: int, **kwargs):
+        super().__init__(**kwargs)
+        size = [shapes, hidden_size]
+        self.vectors = self.add_weight(name="word_shapes/vectors", shape=size, initializer="zeros")
+
+    def call(self, hidden: tf.Tensor, word_shapes: tf.Tensor) -> tf.Tensor:
+        """Adds to `[batch, sequence, H]` the vectors of int32 `[batch, sequence]`; 0 stands for none."""
+        has_one = tf.cast(word_shapes > 0, hidden.dtype)[..., None]
+        vectors = tf.gather(self.vectors, tf.maximum(word_shapes - 1, 0))
+        return hidden + has_one * tf.cast(vectors, hidden.dtype)
+
+
 def sentence_order_head(config: AlbertConfig, dtype=None) -> OutputHead:
     """Makes the head that tells from the pooled output if two segments are in order (0) or swapped (1)."""
     return OutputHead(2, config.hidden_size, "cls/seq_relationship", config.initializer_range, dtype=dtype)

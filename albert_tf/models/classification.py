@@ -4,9 +4,12 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
+from albert_tf.errors import InputError
+from albert_tf.layers.crf import LinearChainCrf
 from albert_tf.layers.dropout import Seed, dropout, split_seed
-from albert_tf.layers.heads import OutputHead
+from albert_tf.layers.heads import OutputHead, WordShapes
 from albert_tf.models.encoder import INPUT_NAMES, HeadModel, Tensors, dropout_seed_for
+from albert_tf.tokenization.words import Shape
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -78,6 +81,12 @@ class AlbertForMultipleChoice(HeadModel):
 class AlbertForTokenClassification(HeadModel):
     """ALBERT with a classifier on every position, for instance to tag named entities.
 
+    Args:
+      num_labels: number of classes.
+      classifier_dropout_prob: rate of the dropout before the classifier in training.
+      crf: whether a `LinearChainCrf`, the attribute `chain`, scores the classes of neighbours.
+      casing_feature: whether the head sees the shapes of words.
+
     Example:
 
     ```python
@@ -86,16 +95,50 @@ class AlbertForTokenClassification(HeadModel):
     ```
     """
 
-    arguments = ("num_labels", "classifier_dropout_prob")
+    arguments = ("num_labels", "classifier_dropout_prob", "crf", "casing_feature")
+    takes = (*INPUT_NAMES, "word_shapes")
 
-    def __init__(self, config: AlbertConfig, num_labels: int, classifier_dropout_prob: float = 0.1, **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig,
+        num_labels: int,
+        classifier_dropout_prob: float = 0.1,
+        crf: bool = False,
+        casing_feature: bool = False,
+        **kwargs,
+    ):
         super().__init__(config, **kwargs)
         self.num_labels = num_labels
         self.classifier_dropout_prob = classifier_dropout_prob
+        self.crf, self.casing_feature = crf, casing_feature
         self.token_classifier = OutputHead(num_labels, config.hidden_size, dtype=self.dtype_policy)
+        self.chain = LinearChainCrf(num_labels, dtype=self.dtype_policy) if crf else None
+        self.shapes = (
+            WordShapes(len(Shape), config.hidden_size, dtype=self.dtype_policy) if casing_feature else None
+        )
 
     def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
-        """Scores the classes of every position: float32 `logits` `[batch, sequence, num_labels]`."""
+        """Scores the classes of every position: float32 `logits` `[batch, sequence, num_labels]`.
+
+        `inputs` may also have `word_shapes`, int32 `[batch, sequence]`: the `tokenization.words.Shape` of the
+        word whose first piece it is, else 0. The casing feature needs it.
+        """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         sequence = self.encode(inputs, training=training, dropout_seed=encoder_seed)["sequence_output"]
+        if self.shapes is not None:
+            if inputs.get("word_shapes") is None:
+                raise InputError("a model with the casing feature needs word_shapes")
+            sequence = self.shapes(sequence, inputs["word_shapes"])
         return {"logits": self.token_classifier(dropout(sequence, self.classifier_dropout_prob, head_seed))}
+
+    def tags(self, logits: tf.Tensor, is_word: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best classes of the words, int32, and their probabilities, float32, both `[batch, sequence]`.
+
+        With a CRF they are those of the best chain through the words, which `is_word` bool marks. Elsewhere
+        both are 0.
+        """
+        if self.chain is not None:
+            return self.chain.decode(logits, is_word)
+        best = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        chances = tf.reduce_max(tf.nn.softmax(logits), axis=-1)
+        return tf.where(is_word, best, 0), tf.where(is_word, chances, 0.0)

@@ -248,12 +248,14 @@ def dropout_seed_for(training: bool | None, seed: Seed) -> Seed:
     return seed if training else None
 
 
-def range_checks(inputs: Tensors, config: AlbertConfig) -> list[tf.Operation]:
+def range_checks(inputs: Tensors, config: AlbertConfig, more: tuple[int, ...] = ()) -> list[tf.Operation]:
     """Operations that fail if ids, mask or segments, int32 in this order, are not what the model knows.
+
+    `more` are the numbers of values of further inputs.
 
     Without them, a mask of 2 would be taken for attention, and a GPU would read zeros for an unknown id.
     """
-    bounds = (config.vocab_size, 2, config.type_vocab_size)
+    bounds = (config.vocab_size, 2, config.type_vocab_size, *more)
     return [
         tf.debugging.Assert(
             tf.reduce_all((values >= 0) & (values < bound)), [f"{name} must be from 0 to {bound - 1}"]

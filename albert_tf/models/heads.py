@@ -79,7 +79,9 @@ HEADS: Mapping[str, Head] = {
         ),
         _head_with_classes("classification", AlbertForSequenceClassification, "classifier", ("custom",)),
         _head_with_classes("multiple_choice", AlbertForMultipleChoice, "choice", ("race",)),
-        _head_with_classes("token_classification", AlbertForTokenClassification, "token_classifier"),
+        _head_with_classes(
+            "token_classification", AlbertForTokenClassification, "token_classifier", ("tagging",)
+        ),
         Head(
             name="question_answering",
             model=AlbertForQuestionAnswering,
@@ -163,6 +165,9 @@ def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int,
         if len(shape) != 2 or not 0 < shape[0] <= _MOST_LABELS:
             raise InputError(f"output_weights has shape {list(shape)}, not [labels, hidden_size]")
         labels = shape[0]
+        if head == "token_classification":
+            parts = {"crf": "crf/transitions", "casing_feature": "word_shapes/vectors"}
+            return model(config, num_labels=labels, **{part: name in shapes for part, name in parts.items()})
         if head != "multiple_choice":
             return model(config, num_labels=labels)
         if labels != 1:

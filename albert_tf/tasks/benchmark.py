@@ -185,6 +185,10 @@ class BenchmarkTask(Task):
         """What the splits contain, as plain text."""
         return overview(self.features, self.label_names or None, self.max_seq_length)
 
+    def predicted(self, split: str) -> tuple[int, str]:
+        """How many things of a split get an output, and what they are called."""
+        return len(self.features[split]), self.examples_name
+
     def has_labels(self, split: str) -> bool:
         """Whether the outputs for a split can be judged."""
         return self.features[split].labels is not None

@@ -121,9 +121,9 @@ class Predictor:
     def predict(self, split: str, batch_size: int, description: str) -> dict[str, np.ndarray]:
         """The outputs for all examples, in the order of the split; `description` heads the progress line."""
         batches = self._batches(split, batch_size)
-        size, unit = len(self._task.features[split]), f" {self._task.examples_name}"
+        size, name = self._task.predicted(split)
         parts = []
-        with progress_bar(total=size, desc=description, unit=unit, leave=False, delay=2) as bar:
+        with progress_bar(total=size, desc=description, unit=f" {name}", leave=False, delay=2) as bar:
             for batch in batches:
                 parts.append(self._outputs(batch))
                 bar.update(np.count_nonzero(parts[-1]["example_index"] != FILLER))

@@ -72,13 +72,13 @@ def requests_to(inputs: Mapping[str, tf.TensorSpec]) -> list[dict[str, np.ndarra
         shape = [3, 4, 9] if inputs["input_ids"].shape.rank == 3 else [3, 9]
         random = np.random.default_rng(0)
         lengths = random.integers(1, 10, [*shape[:-1], 1])
-        return [
-            {
-                "input_ids": random.integers(0, 100, shape, np.int32),
-                "input_mask": (np.arange(9) < lengths).astype(np.int32),
-                "segment_ids": (np.arange(9) > lengths // 2).astype(np.int32),
-            }
-        ]
+        request = {
+            "input_ids": random.integers(0, 100, shape, np.int32),
+            "input_mask": (np.arange(9) < lengths).astype(np.int32),
+            "segment_ids": (np.arange(9) > lengths // 2).astype(np.int32),
+            "word_shapes": random.integers(0, 6, shape, np.int32),
+        }
+        return [{name: values for name, values in request.items() if name in inputs}]
     if "input" in inputs:
         return []
     columns = {name: np.array(_TEXTS[name], object) for name in inputs}

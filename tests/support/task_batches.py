@@ -10,6 +10,8 @@ from albert_tf.tasks.classification.glue import TASKS
 from albert_tf.tasks.pretraining import PretrainingTask
 from albert_tf.tasks.race import RaceTask
 from albert_tf.tasks.squad.squad_task import SquadTask
+from albert_tf.tasks.tagging.tagging_task import TaggingTask
+from albert_tf.tasks.tagging.tags import TagSet
 from albert_tf.tasks.task import Task
 from albert_tf.testing import tiny_config
 from albert_tf.training.gradients import LossScale
@@ -17,7 +19,7 @@ from albert_tf.training.optimization import AdamW
 from albert_tf.training.train_step import Trainer
 from tests.support.pretraining_records import SEQ_LENGTH, make_features
 
-NAMES = ("pretraining", "mnli", "sts-b", "race", "squad_v1", "squad_v2")
+NAMES = ("pretraining", "mnli", "sts-b", "race", "squad_v1", "squad_v2", "tagging")
 EXAMPLES = 8
 
 
@@ -52,6 +54,13 @@ def task_and_batch(name: str, dropout: float = 0.0) -> tuple[Task, dict[str, tf.
     elif name.startswith("squad"):
         task = SquadTask({"squad_v1": "1.1", "squad_v2": "2.0"}[name], {}, {}, **settings)
         labels = np.stack([rng.integers(3, 4, EXAMPLES), rng.integers(4, 5, EXAMPLES), np.arange(8) % 2], 1)
+    elif name == "tagging":
+        tag_set = TagSet(("O", "B-x", "I-x"), "IOB2")
+        task = TaggingTask(tag_set, {}, {}, crf=True, casing_feature=True, **settings)
+        is_word = batch["input_mask"] & (rng.random([EXAMPLES, SEQ_LENGTH]) < 0.6)  # uneven numbers of words
+        batch |= {"words": is_word * np.arange(1, is_word.size + 1).reshape(is_word.shape)}
+        batch |= {"tags": is_word * (positions % 3), "word_shapes": is_word * (1 + positions % 5)}
+        labels = np.zeros(EXAMPLES)  # none
     else:
         task = ClassificationTask(TASKS[name], {}, {}, **settings)
         labels = rng.integers(0, 3, EXAMPLES)

@@ -19,6 +19,11 @@ TASKS = {
     "classification": {"task_name": "mrpc", "label_names": ["no", "yes"], "num_texts": 2},
     "regression": {"task_name": "custom", "num_texts": 1},
     "multiple_choice": {"task_name": "race", "label_names": ["A", "B", "C", "D"]},
+    "token_classification": {
+        "task_name": "tagging",
+        "label_names": ["O", "B-place", "I-place", "B-thing", "I-thing"],
+        "tag_scheme": "IOB2",
+    },
     "pretraining": {"task_name": "pretraining"},
     "question_answering": {"task_name": "squad_v1", "max_query_length": 8},
     "question_answering_v2": {"task_name": "squad_v2", "max_query_length": 8},
@@ -27,9 +32,17 @@ TASKS = {
 
 
 def trained_model(
-    kind: str, *, vocab_file: str | None = None, config: dict[str, Any] | None = None, **task: Any
+    kind: str,
+    *,
+    vocab_file: str | None = None,
+    config: dict[str, Any] | None = None,
+    crf: bool = True,
+    **task: Any,
 ) -> TrainedModel:
-    """Makes a model with random weights; `task` overrides the entries of `TASKS`."""
+    """Makes a model with random weights; `task` overrides the entries of `TASKS`.
+
+    A tagger has a CRF and the casing feature, or neither.
+    """
     spm_model_file = None if vocab_file else testing.SPM_MODEL_FILE
     tokenizer = load_tokenizer(spm_model_file, vocab_file)
     defaults = {
@@ -40,7 +53,11 @@ def trained_model(
     shape = testing.tiny_config(**defaults | (config or {}))
     task = {"label_names": [], "max_seq_length": LENGTH, **TASKS[kind], **task}
     head = "classification" if kind == "regression" else kind
-    arguments = {"num_labels": len(task["label_names"]) or 1} if head == "classification" else {}
+    arguments: dict[str, Any] = {}
+    if head in ("classification", "token_classification"):
+        arguments["num_labels"] = len(task["label_names"]) or 1
+    if head == "token_classification":
+        arguments |= {"crf": crf, "casing_feature": crf}
     return TrainedModel(
         model=randomize(heads.HEADS[head].model(shape, **arguments)),
         head=head,

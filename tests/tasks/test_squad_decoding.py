@@ -64,9 +64,9 @@ def search(questions, features, outputs, n_best_size, max_answer_length):
     token_ends = np.cumsum(features.lengths)
     shown = {}
     for i in range(len(features)):
-        for j in range(features.context_lengths[i]):
+        for j in range(features.windows.lengths[i]):
             piece = (features.question_of[i], features.window_starts[i] + j)
-            score = min(j, features.context_lengths[i] - 1 - j) + 0.01 * features.context_lengths[i]
+            score = min(j, features.windows.lengths[i] - 1 - j) + 0.01 * features.windows.lengths[i]
             if piece not in shown or score > shown[piece][0]:
                 shown[piece] = (score, i)
     for i in range(len(features)):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from albert_tf import testing
 from albert_tf.data.feature_cache import cached_features
+from albert_tf.data.windows import is_max_context
 from albert_tf.errors import InputError
-from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context, window_features
+from albert_tf.tasks.squad.windows import WindowFeatures, window_features
 from albert_tf.tokenization import load_tokenizer
 from tests.support.squad_files import make_questions
 
@@ -82,7 +83,7 @@ def test_windows_are_the_originals(questions, lengths, tokenizer):
         found = zip(
             features.question_of.tolist(),
             features.window_starts.tolist(),
-            features.context_lengths.tolist(),
+            features.windows.lengths.tolist(),
             strict=True,
         )
         assert [Window(*window) for window in found] == expected
@@ -112,7 +113,7 @@ def test_labels_are_the_pieces_that_cover_the_answer(questions, lengths, tokeniz
         if not len(touched):  # only white space, or what the tokenizer drops
             continue
         first, last = touched[[0, -1]] - features.window_starts[i]
-        if first < 0 or last >= features.context_lengths[i]:
+        if first < 0 or last >= features.windows.lengths[i]:
             assert (start, end, is_impossible) == (0, 0, 1)
         else:
             offset = features.first_lengths[i]
@@ -127,7 +128,7 @@ def test_every_piece_has_most_context_in_the_originals_window(questions, lengths
     cases = [(i, w.start + j) for i, w in enumerate(windows) for j in range(w.length)]
     expected = [best_window(windows, windows[i].question, piece) == i for i, piece in cases]
     at, pieces = np.array(cases or [(0, 0)][:0], int).reshape(-1, 2).T
-    assert is_max_context(features, at, pieces).tolist() == expected
+    assert is_max_context(features.windows, at, pieces).tolist() == expected
 
 
 def test_windows_of_a_long_context_meet_in_the_middle():
@@ -143,7 +144,7 @@ def test_windows_of_a_long_context_meet_in_the_middle():
     cases = [(i, p) for i, p in cases if windows[i].start <= p < windows[i].start + windows[i].length]
     at, pieces = np.array(cases).T
     expected = [best_window(windows, 0, piece) == i for i, piece in cases]
-    assert is_max_context(features, at, pieces).tolist() == expected
+    assert is_max_context(features.windows, at, pieces).tolist() == expected
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)
@@ -155,7 +156,7 @@ def test_every_span_of_pieces_is_a_range_of_characters(questions, lengths, token
         context = questions.contexts[questions.context_of[features.question_of[i]]]
         inside = slice(begin + features.first_lengths[i], ends[i] - 1)
         encoded = tokenizer.encode_with_offsets([context])
-        shown = slice(features.window_starts[i], features.window_starts[i] + features.context_lengths[i])
+        shown = slice(features.window_starts[i], features.window_starts[i] + features.windows.lengths[i])
         np.testing.assert_array_equal(features.begins[inside], encoded.begins[shown])
         np.testing.assert_array_equal(features.ends[inside], encoded.ends[shown])
         outside = np.ones(features.lengths[i], bool)

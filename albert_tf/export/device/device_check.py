@@ -9,6 +9,7 @@ import tensorflow as tf
 from albert_tf.errors import InputError
 from albert_tf.export.device.runtimes import Arrays, Run, run_in_own_process
 from albert_tf.export.device.token_model import MASKED_POSITIONS, TokenModel
+from albert_tf.export.serving.served_tags import WORD_SHAPES
 from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import open_file
@@ -106,13 +107,17 @@ def _batches(
     numbers = np.resize(np.arange(len(texts)), -(-len(texts) // batch_size) * batch_size)
     first = np.repeat(numbers, per_row)
     second = (first + 1 + np.tile(np.arange(per_row), len(numbers))) % len(texts)
-    has_one_text = trained.head == "encoder" or trained.task.get("num_texts") == 1
+    has_one_text = trained.head in ("encoder", "token_classification") or trained.task.get("num_texts") == 1
     columns = [first] if has_one_text else [first, second]
     inputs = TextInputs(trained.tokenizer, length)(*(tf.gather(texts, column) for column in columns))
     arrays = {name: np.pad(ids, [(0, 0), (0, length - ids.shape[1])]) for name, ids in inputs.items()}
     if trained.head == "pretraining":
         positions = np.arange(specs[-1].shape[1], dtype=np.int32)
         arrays[MASKED_POSITIONS] = np.tile(positions, (len(numbers), 1))
+    if specs[-1].name == WORD_SHAPES:
+        ids, tokenizer = arrays["input_ids"], trained.tokenizer
+        starts = tokenizer.is_word_start[ids] & ~np.isin(ids, tokenizer.special_ids)
+        arrays[WORD_SHAPES] = starts.astype(np.int32)
     return [
         {
             spec.name: arrays[spec.name][row * per_row : (row + batch_size) * per_row].reshape(spec.shape)

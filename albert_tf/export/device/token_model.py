@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.export.serving.served_model import Tensors, decision, embeddings_of
+from albert_tf.export.serving.served_tags import WORD_SHAPES
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES
 from albert_tf.models.heads import of_exported
@@ -27,6 +28,7 @@ class TokenModel(tf.Module):
     | multiple choice | `probabilities` [batch, choices] and `choice` [batch], an index |
     | question answering | `start_logits`, `end_logits` [batch, length] |
     | question answering, 2.0 | the beam of `AlbertForQuestionAnsweringV2`, in context and [CLS] |
+    | tagging | `probabilities` [batch, length, tags], `label` [batch, length], an index; see `_tag` |
     | pretraining | `mlm_logits` [batch, positions, pieces]; `sentence_order` [batch, 2], probabilities |
     | encoder | `pooled`, `mean` [batch, H], `sequence` [batch, length, H] |
 
@@ -40,6 +42,8 @@ class TokenModel(tf.Module):
         self.head = trained.head
         self.weights = list(trained.model.variables)
         self._num_choices = len(trained.task["label_names"])
+        is_tagger = trained.head == "token_classification"
+        self._reads_words = is_tagger and (trained.model.crf or trained.model.casing_feature)
         # The Keras model itself is no attribute, as in `ServedModel`.
         self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
 
@@ -59,6 +63,8 @@ class TokenModel(tf.Module):
         if self.head == "pretraining":
             positions = None if length is None else min(length, _MOST_POSITIONS)
             specs.append(tf.TensorSpec([batch_size, positions], tf.int32, MASKED_POSITIONS))
+        if self._reads_words:
+            specs.append(tf.TensorSpec(shape, tf.int32, WORD_SHAPES))
         return tuple(specs)
 
     def function(self, batch_size: int | None, length: int | None) -> tf.types.experimental.ConcreteFunction:
@@ -84,6 +90,15 @@ def _classify(trained: TrainedModel, inputs: Tensors) -> Tensors:
     return decision("label", logits)
 
 
+def _tag(trained: TrainedModel, inputs: Tensors) -> Tensors:
+    """Probabilities of the tags of every piece; a CRF has the `label` of the best chain through the words."""
+    logits = trained.model(inputs, training=False)["logits"]
+    decided = decision("label", logits)
+    if WORD_SHAPES not in inputs:
+        return decided
+    return decided | {"label": trained.model.tags(logits, inputs[WORD_SHAPES] > 0)[0]}
+
+
 def _fill(trained: TrainedModel, inputs: Tensors) -> Tensors:
     outputs = trained.model(inputs, training=False)
     # The model may have more rows than there are pieces.
@@ -101,6 +116,7 @@ _PREDICTIONS: Mapping[str, Callable[[TrainedModel, Tensors], Tensors]] = of_expo
         ),
         "question_answering": lambda trained, inputs: trained.model(inputs, training=False),
         "question_answering_v2": lambda trained, inputs: beam(trained.model, inputs),
+        "token_classification": _tag,
         "pretraining": _fill,
         "encoder": lambda trained, inputs: embeddings_of(trained.model, inputs),
     }

@@ -1,4 +1,4 @@
-"""Cuts contexts into windows, and chooses the best span of each question, in the graph."""
+"""Shows contexts in windows, and chooses the best span of each question, in the graph."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,61 +6,35 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from albert_tf.export.serving.text_inputs import TextInputs, first, strip_ranges
+from albert_tf.export.serving.text_windows import TextWindows, cut
 from albert_tf.tasks.squad.decoding import POSSIBLE
 from albert_tf.tasks.squad.windows import NUM_SPECIAL
-from albert_tf.tokenization.in_graph.characters import enumerated
 
 
 class Windows(NamedTuple):
-    """The windows of a batch of contexts; the windows of one question follow each other.
+    """The windows of a batch of contexts, each behind its question.
 
     Attributes:
       questions: int32 [batch, (pieces)], ids of the questions, cut to their greatest length.
-      pieces: int32 [pieces], ids of all contexts, end to end.
+      contexts: the windows; the text of a window is that of its question.
       begins, ends: int32 [pieces + 1], the characters of its context that each piece stands for, without
         white space around; see `strip_ranges`. The last entry is for "no piece".
-      question_of: int32 [windows], the question of each window.
-      starts: int32 [windows], the first piece of each window, counted through all contexts.
-      lengths: int32 [windows], number of pieces of the context in each window.
     """
 
     questions: tf.RaggedTensor
-    pieces: tf.Tensor
+    contexts: TextWindows
     begins: tf.Tensor
     ends: tf.Tensor
-    question_of: tf.Tensor
-    starts: tf.Tensor
-    lengths: tf.Tensor
 
     @property
     def first_positions(self) -> tf.Tensor:
         """int32 [windows], the position of each window's first piece in its sequence."""
-        return tf.gather(tf.cast(self.questions.row_lengths(), tf.int32), self.question_of) + 2
+        return tf.gather(tf.cast(self.questions.row_lengths(), tf.int32), self.contexts.text_of) + 2
 
     def inputs(self, text_inputs: TextInputs, windows: tf.Tensor) -> dict[str, tf.Tensor]:
         """Makes [CLS] question [SEP] window [SEP] of some windows, int32 [n]; see `TextInputs.pack`."""
-        starts = tf.gather(self.starts, windows)
-        places = tf.ragged.range(starts, starts + tf.gather(self.lengths, windows))
-        shown = places.with_values(tf.gather(self.pieces, places.values))
-        return text_inputs.pack([tf.gather(self.questions, tf.gather(self.question_of, windows)), shown])
-
-    def is_max_context(self, windows: tf.Tensor, pieces: tf.Tensor) -> tf.Tensor:
-        """Tells which pieces have the most context in their window, as the function in `squad.windows` does.
-
-        Windows are int32 [n]; pieces of each are int32 [n, candidates], counted through all contexts. The
-        result is bool [n, candidates], false if the piece is not in the window.
-        """
-        starts, lengths = (tf.pad(column, [[1, 1]]) for column in (self.starts, self.lengths))
-
-        def context_score(windows: tf.Tensor) -> tf.Tensor:
-            start, length = (tf.gather(column, windows)[:, tf.newaxis] for column in (starts, lengths))
-            left = pieces - start
-            least = tf.minimum(left, length - 1 - left)
-            score = tf.cast(least, tf.float64) + 0.01 * tf.cast(length, tf.float64)
-            return tf.where(least >= 0, score, -float("inf"))
-
-        before, own, after = (context_score(windows + i) for i in range(3))
-        return (own > before) & (own >= after)
+        asked = tf.gather(self.questions, tf.gather(self.contexts.text_of, windows))
+        return text_inputs.pack([asked, self.contexts.ids(windows)])
 
 
 def cut_windows(
@@ -76,19 +50,12 @@ def cut_windows(
     asked = first(asked, tf.minimum(asked.row_lengths(), max_query_length))
     pieces, begins, ends = text_inputs.tokenizer.tokenize_with_offsets(context)
     begins, ends = strip_ranges(context, begins, ends)
-    sizes, asked_sizes = (tf.cast(ragged.row_lengths(), tf.int32) for ragged in (pieces, asked))
-    room = text_inputs.max_seq_length - NUM_SPECIAL - asked_sizes
-    step = tf.minimum(room, doc_stride)
-    question_of, number = enumerated(1 + tf.maximum(0, -((room - sizes) // step)))
-    starts = number * tf.gather(step, question_of)
+    room = text_inputs.max_seq_length - NUM_SPECIAL - tf.cast(asked.row_lengths(), tf.int32)
     return Windows(
         questions=asked,
-        pieces=pieces.values,
+        contexts=cut(pieces, room, doc_stride),
         begins=tf.pad(begins.values, [[0, 1]]),
         ends=tf.pad(ends.values, [[0, 1]]),
-        question_of=question_of,
-        starts=starts + tf.gather(tf.cast(pieces.row_starts(), tf.int32), question_of),
-        lengths=tf.minimum(tf.gather(room, question_of), tf.gather(sizes, question_of) - starts),
     )
 
 
@@ -111,7 +78,7 @@ class SpanChoice:
     def __init__(self, windows: Windows, max_answer_length: int):
         self._windows = windows
         self._max_answer_length = max_answer_length
-        self._no_piece = tf.size(windows.pieces)
+        self._no_piece = tf.size(windows.contexts.pieces)
 
     def of_windows(self, windows: tf.Tensor, found: Mapping[str, tf.Tensor]) -> Spans:
         """Chooses the best span of each window, int32 [n].
@@ -119,16 +86,17 @@ class SpanChoice:
         `found` holds `start_index`, `start_score`, `end_index` and `end_score` of these windows, in the form
         that `albert_tf.tasks.squad.decoding.find_answers` takes.
         """
+        contexts = self._windows.contexts
         begin, length, position = (
             tf.gather(column, windows)[:, tf.newaxis, tf.newaxis]
-            for column in (self._windows.starts, self._windows.lengths, self._windows.first_positions)
+            for column in (contexts.starts, contexts.lengths, self._windows.first_positions)
         )
         # Pieces, counted through all contexts: [windows, starts, 1], [windows, 1 or starts, ends].
         starts = found["start_index"][:, :, tf.newaxis] - position + begin
         ends = found["end_index"] - position + begin
         fits = (starts >= begin) & (starts <= ends) & (ends < begin + length)
         fits &= ends - starts < self._max_answer_length
-        fits &= self._windows.is_max_context(windows, starts[:, :, 0])[:, :, tf.newaxis]
+        fits &= contexts.is_max_context(windows, starts[:, :, 0])[:, :, tf.newaxis]
         start_scores, end_scores = found["start_score"][:, :, tf.newaxis], found["end_score"]
         fits &= (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
         first_characters = tf.gather(self._windows.begins, tf.where(fits, starts, self._no_piece))

@@ -1,7 +1,6 @@
 """Served question answering: a question and a context in, the answer and its place in the context out."""
 
 import warnings
-from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -9,6 +8,7 @@ from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.answer_spans import SpanChoice, Spans, cut_windows
 from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
+from albert_tf.export.serving.text_windows import in_parts
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.tasks.squad.span_measures import beam, best_spans_v1, best_spans_v2
 from albert_tf.tasks.squad.windows import check_lengths
@@ -89,12 +89,12 @@ class ServedQuestionAnswering(ServedModel):
             found = self._spans(self._predict(**inputs), inputs)
             return found | choice.of_windows(some, found)._asdict()
 
-        order = tf.argsort(windows.first_positions + windows.lengths, direction="DESCENDING")
+        order = tf.argsort(windows.first_positions + windows.contexts.lengths, direction="DESCENDING")
         columns = {"scores": tf.float64, "places": tf.int64}
         if self._is_v2:
             columns["null_score"] = tf.float32
-        found = _in_parts(search, order, self._windows_at_once, columns)
-        question_of = tf.gather(windows.question_of, order)
+        found = in_parts(search, order, self._windows_at_once, columns)
+        question_of = tf.gather(windows.contexts.text_of, order)
         best = choice.of_questions(question_of, Spans(found["scores"], found["places"]), tf.size(question))
         begin, end = choice.characters(best)
         text = tf.strings.substr(context, begin, end - begin, unit="UTF8_CHAR")
@@ -117,26 +117,3 @@ def _threshold(trained: TrainedModel, given: float | None) -> float:
         warnings.warn(text, InputWarning, stacklevel=3)
         return 0.0
     return given
-
-
-def _in_parts(
-    function: Callable[[tf.Tensor], Tensors],
-    numbers: tf.Tensor,
-    part_size: int,
-    columns: Mapping[str, tf.DType],
-) -> Tensors:
-    """Calls the function with one part of int32 [n] after another; joins the results by name, each [n]."""
-    parts = (tf.size(numbers) + part_size - 1) // part_size
-    arrays = {
-        name: tf.TensorArray(dtype, parts, element_shape=[None], infer_shape=False)
-        for name, dtype in columns.items()
-    }
-
-    def one(part: tf.Tensor, arrays: Mapping[str, tf.TensorArray]):
-        begin = part * part_size
-        results = function(numbers[begin : begin + part_size])
-        return part + 1, {name: array.write(part, results[name]) for name, array in arrays.items()}
-
-    # One part at a time: parts side by side would need the memory of all parts.
-    _, arrays = tf.while_loop(lambda part, _: part < parts, one, (0, arrays), parallel_iterations=1)
-    return {name: array.concat() for name, array in arrays.items()}

@@ -1,6 +1,6 @@
 """`ServedModel`, the base of all models for TensorFlow Serving, and `Signature`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -76,6 +76,7 @@ def family(
     prefix: str = "",
     num_choices: int | None = None,
     for_examples: Callable[[Tensors], Tensors] = dict,
+    names: Sequence[str] = INPUT_NAMES,
 ) -> dict[str, Signature]:
     """Makes three signatures with the same outputs: for texts, for ids, for serialized examples.
 
@@ -86,18 +87,19 @@ def family(
       prefix: replaces "serving_default", and stands before the names "tokens" and "serialized_examples".
       num_choices: choices of an example, which holds them end to end; None for a single sequence.
       for_examples: gives the outputs of `predict` the names that they have in the original's exports.
+      names: of the inputs of `predict`.
     """
 
     def predict_examples(input: tf.Tensor) -> Tensors:
-        features = {name: tf.io.RaggedFeature(tf.int64) for name in INPUT_NAMES}
+        features = {name: tf.io.RaggedFeature(tf.int64) for name in names}
         parsed = tf.io.parse_example(input, features)
-        inputs = {name: _dense(parsed[name], num_choices) for name in INPUT_NAMES}
+        inputs = {name: _dense(parsed[name], num_choices) for name in names}
         return for_examples(predict(**inputs))
 
     request = [tf.constant(text.request[spec.name]) for spec in text.inputs]
     ids = {name: values.numpy() for name, values in inputs_of(*request).items()}
     shape = [None, None, None] if num_choices else [None, None]
-    specs = tuple(tf.TensorSpec(shape, tf.int32, name) for name in INPUT_NAMES)
+    specs = tuple(tf.TensorSpec(shape, tf.int32, name) for name in names)
     examples = serialize_examples({name: values.reshape(len(values), -1) for name, values in ids.items()})
     before = f"{prefix}_" if prefix else ""
     return {
@@ -113,27 +115,33 @@ def strings(name: str, rank: int = 1) -> tf.TensorSpec:
 
 
 def on_inputs(
-    function: Callable[[Tensors], Tensors], model: ConfiguredModel, rank: int = 2
+    function: Callable[[Tensors], Tensors],
+    model: ConfiguredModel,
+    rank: int = 2,
+    more: Mapping[str, int] | None = None,
 ) -> Callable[..., Tensors]:
     """Makes a function of the inputs of a model, which checks their shapes and values.
 
     The given function takes `input_ids`, `input_mask` and `segment_ids`, int32 of that rank, in a mapping. A
-    SavedModel holds it once, however many signatures call it.
+    SavedModel holds it once, however many signatures call it. `more` are further inputs, with the number of
+    values that they can have.
     """
+    names = (*INPUT_NAMES, *(more or {}))
 
-    def checked(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor) -> Tensors:
-        inputs = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
-        shape = tf.shape(input_ids)
+    def checked(*values: tf.Tensor) -> Tensors:
+        inputs = dict(zip(names, values, strict=True))
+        shape = tf.shape(inputs["input_ids"])
         checks = [tf.debugging.assert_positive(shape[-1], "input_ids holds sequences of no pieces")]
-        for name in ("input_mask", "segment_ids"):
+        for name in names[1:]:
             message = f"{name} has not the shape of input_ids"
             checks.append(tf.debugging.assert_equal(tf.shape(inputs[name]), shape, message))
-        checks += range_checks(inputs, model.config)
+        checks += range_checks(inputs, model.config, tuple((more or {}).values()))
         with tf.control_dependencies(checks):
             return function({name: tf.identity(values) for name, values in inputs.items()})
 
-    specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in INPUT_NAMES]
-    return tf.function(checked, specs, autograph=False)
+    specs = [tf.TensorSpec([None] * rank, tf.int32, name) for name in names]
+    compiled = tf.function(checked, specs, autograph=False)
+    return lambda **inputs: compiled(*(inputs[name] for name in names))
 
 
 def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:

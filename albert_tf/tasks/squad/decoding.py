@@ -8,8 +8,9 @@ from scipy import special
 
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.data.features import required
+from albert_tf.data.windows import is_max_context
 from albert_tf.tasks.squad.reading import SquadQuestions
-from albert_tf.tasks.squad.windows import WindowFeatures, is_max_context
+from albert_tf.tasks.squad.windows import WindowFeatures
 
 _SPANS_AT_ONCE = 1 << 20  # bounds the memory for candidates
 POSSIBLE = -1e29  # lower scores are padding of a beam
@@ -96,7 +97,7 @@ def _best(
     """The candidates of the questions with these numbers, whose windows are `windows`."""
     starts, ends = outputs["start_index"][windows, :, None], outputs["end_index"][windows]
     first = features.first_lengths[windows, None, None]
-    after = first + features.context_lengths[windows, None, None]
+    after = first + features.windows.lengths[windows, None, None]
     fits = (starts >= first) & (starts <= ends) & (ends < after) & (ends - starts < max_answer_length)
     at, rank, end_rank = np.nonzero(fits)
     window = at + windows.start
@@ -105,7 +106,9 @@ def _best(
     all_end_scores = np.broadcast_to(outputs["end_score"][windows], fits.shape)
     start_scores = outputs["start_score"][windows][at, rank].astype(np.float64)
     end_scores = all_end_scores[at, rank, end_rank].astype(np.float64)
-    kept = is_max_context(features, window, pieces) & (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
+    kept = (
+        is_max_context(features.windows, window, pieces) & (start_scores > POSSIBLE) & (end_scores > POSSIBLE)
+    )
     question = features.question_of[window]
     order = np.lexsort((ends, starts, window, -(start_scores + end_scores), question))
     order = order[kept[order]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.data.features import Features, encode_column, join
+from albert_tf.data.windows import Windows, cut
 from albert_tf.errors import InputError
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tokenization import Tokenizer
@@ -40,9 +41,9 @@ class WindowFeatures(Features):
     EXAMPLE_COLUMNS: ClassVar[tuple[str, ...]] = (*Features.EXAMPLE_COLUMNS, "question_of", "window_starts")
 
     @functools.cached_property
-    def context_lengths(self) -> np.ndarray:
-        """int32 [windows]. Pieces of the context in each window."""
-        return self.lengths - self.first_lengths - 1
+    def windows(self) -> Windows:
+        """The windows; the text of a window is that of its question."""
+        return Windows(self.question_of, self.window_starts, self.lengths - self.first_lengths - 1)
 
 
 def check_lengths(max_seq_length: int, max_query_length: int) -> None:
@@ -76,12 +77,7 @@ def window_features(
 
     sizes = contexts.lengths[questions.context_of]
     room = max_seq_length - NUM_SPECIAL - asked.lengths
-    step = np.minimum(room, doc_stride)
-    counts = 1 + np.maximum(0, -((room - sizes) // step))  # windows of each question
-    question_of = np.repeat(np.arange(len(questions), dtype=np.int32), counts)
-    number = np.arange(len(question_of)) - np.repeat(np.cumsum(counts) - counts, counts)
-    window_starts = number * step[question_of]
-    window_lengths = np.minimum(room[question_of], sizes[question_of] - window_starts)
+    question_of, window_starts, window_lengths = cut(sizes, room, doc_stride)
     windows = contexts.take(questions.context_of[question_of])
     windows = windows._replace(starts=windows.starts + window_starts, lengths=window_lengths)
     asked_by = asked.take(question_of)
@@ -109,39 +105,6 @@ def window_features(
         begins=begins,
         ends=ends,
     )
-
-
-def is_max_context(features: WindowFeatures, windows: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-    """Whether a window shows a piece with more context around it than the question's other windows do.
-
-    The score of a window, as in the original, is the smaller number of pieces to the left and to the right,
-    plus 0.01 for each piece of the window; of equals the first is taken. The windows with the largest scores
-    for a piece are neighbours, so that looking at the next on either side suffices.
-
-    Args:
-      features: of all windows.
-      windows: int `[candidates]`, as the result.
-      pieces: int `[candidates]`. Numbers of pieces in the context, each inside its window.
-    """
-    own = _context_score(features, windows, pieces)
-    before = _context_score(features, windows - 1, pieces, of=windows)
-    after = _context_score(features, windows + 1, pieces, of=windows)
-    return (own > before) & (own >= after)
-
-
-def _context_score(
-    features: WindowFeatures, windows: np.ndarray, pieces: np.ndarray, of: np.ndarray | None = None
-) -> np.ndarray:
-    """float64 [candidates]; -inf if the window lacks the piece, or is of another question than `of`."""
-    inside = (windows >= 0) & (windows < len(features))
-    windows = np.where(inside, windows, 0)
-    lengths = features.context_lengths[windows]
-    left = pieces - features.window_starts[windows]
-    right = lengths - 1 - left
-    inside &= (left >= 0) & (right >= 0)
-    if of is not None:
-        inside &= features.question_of[windows] == features.question_of[of]
-    return np.where(inside, np.minimum(left, right) + 0.01 * lengths, -np.inf)
 
 
 def _answer_pieces(

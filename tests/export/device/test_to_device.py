@@ -30,6 +30,7 @@ KINDS = (
     "multiple_choice",
     "question_answering",
     "question_answering_v2",
+    "token_classification",
     "pretraining",
     "encoder",
 )

@@ -15,6 +15,7 @@ import run_squad
 from albert_tf import testing
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.cli.settings import SquadSettings
+from albert_tf.data.windows import is_max_context
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving import saved_model
 from albert_tf.export.serving.answer_spans import cut_windows
@@ -26,7 +27,7 @@ from albert_tf.models.encoder import INPUT_NAMES
 from albert_tf.tasks.squad.decoding import find_answers
 from albert_tf.tasks.squad.span_measures import beam
 from albert_tf.tasks.squad.squad_task import NAMES, SquadTask
-from albert_tf.tasks.squad.windows import is_max_context, window_features
+from albert_tf.tasks.squad.windows import window_features
 from albert_tf.tokenization import load_tokenizer
 from tests.support.script_runs import run_script
 from tests.support.squad_files import make_questions, write_squad
@@ -183,18 +184,19 @@ def test_a_start_is_taken_from_the_window_that_python_takes():
     asked = tf.constant(questions.questions), tf.constant(contexts)
     windows = cut_windows(TextInputs(tokenizer, 160), *asked, **lengths)
     for found, expected in (
-        (windows.question_of, features.question_of),
-        (windows.lengths, features.context_lengths),
+        (windows.contexts.text_of, features.question_of),
+        (windows.contexts.lengths, features.windows.lengths),
         (windows.first_positions, features.first_lengths),
     ):
         np.testing.assert_array_equal(found, expected)
-    assert features.context_lengths.max() - features.context_lengths.min() > 120
+    assert features.windows.lengths.max() - features.windows.lengths.min() > 120
     numbers = np.arange(len(features), dtype=np.int32)
     for shown in range(0, 160, 3):
-        has_it = shown < features.context_lengths
+        has_it = shown < features.windows.lengths
         pieces = features.window_starts + np.where(has_it, shown, 0)
-        expected = is_max_context(features, numbers, pieces)
-        found = windows.is_max_context(numbers, windows.starts[:, None] + np.where(has_it, shown, 0)[:, None])
+        expected = is_max_context(features.windows, numbers, pieces)
+        pieces = windows.contexts.starts[:, None] + np.where(has_it, shown, 0)[:, None]
+        found = windows.contexts.is_max_context(numbers, pieces)
         np.testing.assert_array_equal(found[:, 0], expected)
 
 

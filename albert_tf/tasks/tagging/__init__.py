@@ -1,0 +1,1 @@
+"""Tags for words: named entities, parts of speech."""

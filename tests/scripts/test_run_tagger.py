@@ -1,0 +1,167 @@
+"""run_tagger.py as a user calls it, from training to an export."""
+
+import functools
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export_saved_model
+import run_tagger
+from albert_tf import load_weights, testing
+from albert_tf.checkpoints.conversion import Conversion, convert
+from albert_tf.errors import InputError, InputWarning
+from albert_tf.models.classification import AlbertForTokenClassification
+from tests.support.script_runs import refused, run_script
+
+run = functools.partial(run_script, run_tagger.main)
+refusal = functools.partial(refused, run_tagger.main)
+
+SENTENCES = ["The river Wye rises in Wales .", "boats carry salt to York", "Salt is sold in York and Wye ."]
+TYPES = {"Wye": "B-river", "Wales": "B-place", "York": "B-place"}
+
+
+def columns(sentences) -> str:
+    """A file of columns."""
+    return "\n\n".join("\n".join(f"{w} {TYPES.get(w, 'O')}" for w in s.split()) for s in sentences) + "\n"
+
+
+@pytest.fixture
+def flags(tmp_path) -> dict[str, object]:
+    config = testing.tiny_config(num_hidden_layers=1, max_position_embeddings=32)
+    config.to_json_file(str(tmp_path / "albert_config.json"))
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.conll").write_text(columns(SENTENCES * 2 if split == "train" else SENTENCES))
+    return {
+        "albert_config_file": tmp_path / "albert_config.json",
+        "spm_model_file": testing.SPM_MODEL_FILE,
+        "output_dir": tmp_path / "run",
+        **{f"{split}_file": tmp_path / f"{split}.conll" for split in ("train", "dev", "test")},
+        "max_seq_length": 16,  # so that a sentence needs several windows
+        "train_batch_size": 4,
+        "train_step": 4,
+        "save_checkpoints_steps": 2,
+    }
+
+
+def test_one_run_trains_scores_predicts_and_exports(flags, tmp_path, capsys):
+    more = ("--do_train", "--do_eval", "--do_predict", "--loss=crf", f"--export_dir={tmp_path / 'export'}")
+    assert run(flags, *more) == 0
+    printed = capsys.readouterr()
+    assert "text is lower-cased, but 100% of the words of 2 kinds of tags have capitals" in printed.err
+    assert "train: 40 words of 6 sentences, scheme of the tags: IOB2" in printed.out
+    folder = tmp_path / "run"
+    results = json.loads((folder / "eval_results.json").read_text())
+    assert {"precision", "recall", "f1", "accuracy", "place_f1", "river_recall", "baseline_f1"} <= set(
+        results
+    )
+    assert results["baseline_accuracy"] == pytest.approx(15 / 20)
+    predicted = json.loads((folder / "predict_results.json").read_text())
+    assert predicted == {name: results[name] for name in predicted}
+    lines = (folder / "predictions.conll").read_text().split("\n")
+    assert [line.split("\t")[:2] for line in lines[:8]] == [
+        *([word, TYPES.get(word, "O")] for word in SENTENCES[0].split()),
+        [""],
+    ]
+    task = json.loads((folder / "task.json").read_text())
+    assert task["label_names"] == ["O", "B-place", "I-place", "B-river", "I-river"]
+    assert (task["tag_scheme"], task["loss"], task["casing_feature"]) == ("IOB2", "crf", False)
+    assert '<mark class="reference">' in (folder / "report.html").read_text()
+
+    # Another run needs the weights and the words alone, and the export gives the same tags.
+    (tmp_path / "words.conll").write_text("\n\n".join(s.replace(" ", "\n") for s in SENTENCES))
+    rest = {"output_dir": folder, "test_file": tmp_path / "words.conll"}
+    assert run(rest, "--do_predict") == 0
+    alone = [line.split("\t") for line in (folder / "predictions.conll").read_text().split("\n")]
+    assert alone == [line.split("\t")[::2] for line in lines]
+    model = tf.saved_model.load(str(tmp_path / "export" / "1"))
+    answer = model.signatures["serving_default"](text=tf.constant(SENTENCES))
+    served = [tag.decode() for tag in answer["tags"].numpy().ravel() if tag]
+    assert served == [row[1] for row in alone if row != [""]]
+
+
+def test_parts_of_speech_are_scored_by_accuracy(flags, tmp_path):
+    tags = {"train": "N V N", "dev": "V V N", "test": "N N N"}
+    for split, row in tags.items():
+        record = {"tokens": ["boats", "carry", "salt"], "tags": row.split()}
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(record))
+        flags[f"{split}_file"] = tmp_path / f"{split}.jsonl"
+    assert run(flags, "--do_train", "--do_eval", "--do_predict", "--casing_feature") == 0
+    folder = tmp_path / "run"
+    results = json.loads((folder / "eval_results.json").read_text())
+    assert set(results) == {"accuracy", "eval_loss", "baseline_accuracy", "global_step"}
+    assert results["baseline_accuracy"] == pytest.approx(2 / 3)
+    header, *rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()]
+    assert header == ["id", "begin", "end", "type", "score", "text"]
+    assert [[*row[:3], row[5]] for row in rows] == [
+        ["0", "0", "5", "boats"],
+        ["0", "6", "11", "carry"],
+        ["0", "12", "16", "salt"],
+    ]
+    assert "Confusion matrix" in (folder / "report.html").read_text()
+
+
+def test_documents_are_read_at_once_and_scored_by_sentence(flags, tmp_path):
+    for split in ("train", "dev", "test"):
+        path = pathlib.Path(flags[f"{split}_file"])
+        path.write_text(f"-DOCSTART- O\n\n{path.read_text()}\n-DOCSTART- O\n\n{columns(SENTENCES[:1])}")
+    assert run(flags, "--do_train", "--do_predict", "--context=document") == 0
+    folder = tmp_path / "run"
+    assert len((folder / "predictions.conll").read_text().split("\n\n")) == 5
+    rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()[1:]]
+    words = dict(enumerate([*SENTENCES, SENTENCES[0]]))
+    for number, begin, end, *_, text in rows:
+        assert words[int(number)][int(begin) : int(end)] == text
+    assert json.loads((folder / "task.json").read_text())["context"] == "document"
+
+
+def test_weights_of_another_tag_set_are_told_apart(flags, tmp_path, capsys):
+    assert run(flags, "--do_train") == 0
+    (tmp_path / "other.conll").write_text("York O\n\nsalt B-food\n")
+    status = run(flags | {"dev_file": tmp_path / "other.conll"}, "--do_eval")
+    assert refusal(capsys, status).endswith(
+        "other.conll:3: 'B-food' is none of the known tags O, B-place, I-place, B-river, I-river"
+    )
+    other = flags | {"train_file": tmp_path / "other.conll", "output_dir": tmp_path / "next"}
+    assert run(other | {"init_checkpoint": flags["output_dir"], "train_step": 1}, "--do_train") == 0
+    assert "has the head of another task" in capsys.readouterr().err
+    status = run({name: flags[name] for name in ("train_file", "output_dir")}, "--do_train", "--do_eval")
+    assert "--dev_file is needed" in refusal(capsys, status, 2)
+
+
+def test_hugging_face_folders_go_both_ways(flags, tmp_path, capsys):
+    assert run(flags | {"train_step": 1}, "--do_train") == 0
+    there, back = str(tmp_path / "there"), str(tmp_path / "back")
+    convert(Conversion(input=str(flags["output_dir"]), output=there, output_format="huggingface"))
+    config = json.loads((tmp_path / "there" / "config.json").read_text())
+    assert config["architectures"] == ["AlbertForTokenClassification"]
+    assert list(config["id2label"].values()) == ["O", "B-place", "I-place", "B-river", "I-river"]
+    (tmp_path / "there" / "task.json").unlink()  # as in a folder of others
+    convert(Conversion(input=there, output=back, output_format="tf2"))
+    model = convert(Conversion(input=back, output=there, output_format="huggingface", overwrite=True)).model
+    fresh = AlbertForTokenClassification(model.config, 5)
+    load_weights(fresh, str(flags["output_dir"]))
+    for ours, theirs in zip(fresh.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    flags = {"input": there, "export_dir": tmp_path / "export"}
+    assert run_script(export_saved_model.main, flags) == 0
+    assert "tags" in tf.saved_model.load(str(tmp_path / "export" / "1")).signatures["serving_default"](
+        text=tf.constant(["York"])
+    )
+
+
+def test_what_hugging_face_cannot_express_is_said(flags, tmp_path):
+    flags["train_step"] = 1
+    assert run(flags, "--do_train", "--loss=crf") == 0
+    conversion = {"input": str(flags["output_dir"]), "output_format": "huggingface"}
+    with pytest.warns(InputWarning, match="has no CRF"):
+        convert(Conversion(output=str(tmp_path / "crf"), **conversion))
+    back = Conversion(input=str(tmp_path / "crf"), output=str(tmp_path / "back"), output_format="tf2")
+    assert convert(back).model.crf
+    flags["output_dir"] = tmp_path / "cased"
+    assert run(flags, "--do_train", "--casing_feature") == 0
+    conversion["input"] = str(flags["output_dir"])
+    with pytest.raises(InputError, match="cannot express the casing feature"):
+        convert(Conversion(output=str(tmp_path / "no"), **conversion))
