@@ -12,6 +12,18 @@ class InputWarning(UserWarning):
     """Input that can be used but is probably not what was meant; scripts print it as one line."""
 
 
+def refuse_keras_3(name: str, value: object) -> None:
+    """`InputError` if a value, or one in its lists and dicts, is an object or a function of Keras 3."""
+    if isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            refuse_keras_3(name, part)
+    elif any(
+        getattr(kind, "__module__", "").split(".")[0] == "keras" for kind in (value, *type(value).__mro__)
+    ):
+        what = getattr(value, "__name__", type(value).__name__)
+        raise InputError(f"{name}: {what} is of Keras 3 (keras, tf.keras); take it from tf_keras")
+
+
 def escaped(text: str, keep: str = "") -> str:
     """The text with an escape of Python in place of each character that cannot be seen or moves the cursor.
 

@@ -97,6 +97,7 @@ class AlbertForTokenClassification(HeadModel):
 
     arguments = ("num_labels", "classifier_dropout_prob", "crf", "casing_feature")
     takes = (*INPUT_NAMES, "word_shapes")
+    reads_pooler = False
 
     def __init__(
         self,

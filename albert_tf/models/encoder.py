@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from albert_tf.config import AlbertConfig
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, refuse_keras_3
 from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.embeddings import FactorizedEmbedding
 from albert_tf.layers.encoder import SharedEncoder
@@ -74,6 +74,16 @@ class ConfiguredModel(tf_keras.Model):
             if name in given and not first.is_compatible_with(shape := given[name].shape):
                 raise InputError(f"{name} must have the shape of input_ids, {first}, not {shape}")
         return given
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Does what `tf_keras.Model.compile` does; `InputError` for an object of Keras 3."""
+        refuse_keras_3("compile", [args, kwargs])
+        super().compile(*args, **kwargs)
+
+    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> tf_keras.callbacks.History:
+        """Does what `tf_keras.Model.fit` does; `InputError` for a callback of Keras 3."""
+        refuse_keras_3("callbacks", callbacks)
+        return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor as JSON values."""
@@ -195,11 +205,18 @@ class AlbertEncoder(ConfiguredModel):
 
 
 class HeadModel(ConfiguredModel):
-    """An `AlbertEncoder`, its attribute `encoder`, to which a subclass adds a head."""
+    """An `AlbertEncoder`, its attribute `encoder`, to which a subclass adds a head.
+
+    Attributes:
+      reads_pooler: whether the head reads the pooler. If not, the pooler is not trainable.
+    """
+
+    reads_pooler: ClassVar[bool] = True
 
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(config, **kwargs)
         self.encoder = AlbertEncoder(config, dtype=self.dtype_policy)
+        self.encoder.pooler.trainable = self.reads_pooler
 
     def encode(self, inputs: Tensors, **arguments: Any) -> dict[str, Any]:
         """Encodes the inputs of the encoder; see `AlbertEncoder.call`."""
@@ -223,8 +240,7 @@ def _example_begins(example_starts: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 
 def _tensor(name: str, value: Any) -> Any:
     """The value of an input, as a tensor if it is none; `InputError` if it cannot be one."""
-    if type(value).__module__.partition(".")[0] == "keras":
-        raise InputError(f"{name} is a tensor of Keras 3: make it by tf_keras, not by keras or tf.keras")
+    refuse_keras_3(name, value)
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
         raise InputError(f"{name} is a {_kind_of(value)}: pad it, and give input_mask with 0 for the padding")
     if not isinstance(getattr(value, "dtype", None), tf.DType):

@@ -23,6 +23,8 @@ class AlbertForQuestionAnswering(HeadModel):
     ```
     """
 
+    reads_pooler = False
+
     def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(config, **kwargs)
         self.span = OutputHead(2, config.hidden_size, "cls/squad", dtype=self.dtype_policy)
@@ -55,6 +57,7 @@ class AlbertForQuestionAnsweringV2(HeadModel):
 
     arguments = ("start_n_top", "end_n_top", "dropout_prob")
     takes = (*INPUT_NAMES, "p_mask", "start_positions")
+    reads_pooler = False
 
     def __init__(
         self,

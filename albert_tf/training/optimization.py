@@ -1,16 +1,18 @@
 """AdamW, LAMB and the learning-rate schedule, exactly as in the original.
 
 Neither optimizer corrects the bias of its moments. Variables whose names match `EXCLUDED` are not decayed
-and, in LAMB, not adapted. The training loop clips the gradients once, after it has summed them.
+and, in LAMB, not adapted. The training loop clips the gradients once, after it has summed them; under `fit`,
+`global_clipnorm=1.0` does the same.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.errors import InputError, refuse_keras_3
 from albert_tf.layers.variables import variable_name
 
 EXCLUDED = ("LayerNorm", "layer_norm", "bias")
@@ -76,7 +78,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
       beta_1, beta_2: decay of the first and the second moment.
       epsilon: added to the root of the second moment.
       excluded: regular expressions; variables that match one are not decayed.
-      **kwargs: arguments of `tf_keras.optimizers.Optimizer`.
+      **kwargs: arguments of `tf_keras.optimizers.Optimizer`, except `weight_decay`.
     """
 
     def __init__(
@@ -90,7 +92,12 @@ class AdamW(tf_keras.optimizers.Optimizer):
         name: str | None = None,
         **kwargs,
     ):
-        super().__init__(name=name or type(self).__name__, **kwargs)
+        if kwargs.pop("weight_decay", None):
+            raise InputError(
+                f"{type(self).__name__} has no weight_decay: it is called weight_decay_rate here"
+            )
+        refuse_keras_3("learning_rate", learning_rate)
+        super().__init__(name=name or type(self).__name__, weight_decay=None, **kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.weight_decay_rate = weight_decay_rate
         self.beta_1 = beta_1
@@ -107,6 +114,13 @@ class AdamW(tf_keras.optimizers.Optimizer):
         self._moments = [
             [self.add_variable_from_reference(v, slot) for v in var_list] for slot in ("adam_m", "adam_v")
         ]
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Any, tf.Variable]], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Makes sparse gradients dense, so that clipping sees their true norm; then as in Keras."""
+        dense = [(g if g is None else tf.convert_to_tensor(g), variable) for g, variable in grads_and_vars]
+        return super().apply_gradients(dense, *args, **kwargs)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Applies a dense gradient to a variable."""

@@ -72,7 +72,9 @@ class Session:
                 options.start_warmup_step,
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
-            self.optimizer.build(self.model.trainable_variables)
+            self.optimizer.build(
+                self.model.variables
+            )  # of checkpoints: also those that this task does not train
             self.loss_scale = LossScale() if precision == "float16" else None
         repair = not options.dry_run
         self._newest = run_folder.newest_whole_checkpoint(folder, repair)
