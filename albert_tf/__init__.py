@@ -24,10 +24,15 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getatt
         AlbertForQuestionAnsweringV2 as AlbertForQuestionAnsweringV2,
     )
     from albert_tf.tokenization import load_tokenizer as load_tokenizer
+    from albert_tf.tokenization.in_graph.preprocessing_layer import PreprocessingLayer as PreprocessingLayer
+    from albert_tf.training.optimization import LAMB as LAMB
+    from albert_tf.training.optimization import AdamW as AdamW
+    from albert_tf.training.optimization import WarmupPolynomialDecay as WarmupPolynomialDecay
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
 _HOMES = {
+    "AdamW": "albert_tf.training.optimization",
     "AlbertConfig": "albert_tf.config",
     "AlbertEncoder": "albert_tf.models.encoder",
     "AlbertForMultipleChoice": "albert_tf.models.classification",
@@ -38,6 +43,9 @@ _HOMES = {
     "AlbertForTokenClassification": "albert_tf.models.classification",
     "InputError": "albert_tf.errors",
     "OpenModel": "albert_tf.asking.open_model",
+    "LAMB": "albert_tf.training.optimization",
+    "PreprocessingLayer": "albert_tf.tokenization.in_graph.preprocessing_layer",
+    "WarmupPolynomialDecay": "albert_tf.training.optimization",
     "load_tokenizer": "albert_tf.tokenization",
     "load_weights": "albert_tf.checkpoints.loading",
     "open_model": "albert_tf.asking.open_model",

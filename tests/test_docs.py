@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 import shutil
+from typing import Any
 
 import pytest
 import yaml
@@ -26,9 +27,9 @@ from tests.support.trained_models import trained_model, write_run
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SERVING, PRETRAINING_DATA, DISTRIBUTED, PYTHON = (
+SERVING, PRETRAINING_DATA, DISTRIBUTED, PYTHON, KERAS = (
     (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("serving", "pretraining_data", "distributed", "python")
+    for name in ("serving", "pretraining_data", "distributed", "python", "keras")
 )
 # Folders that the Python examples open, and the kinds of their models.
 MODELS = {
@@ -63,12 +64,30 @@ def test_python_examples_run(page, names, folder_of_examples, monkeypatch):
         exec(example, known)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in albert_tf.__all__ if n.startswith(("AlbertEncoder", "AlbertFor"))]
-)
-def test_docstring_examples_run(name):
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
+def test_the_examples_of_keras_run_in_their_order(tmp_path, monkeypatch):
     import tensorflow as tf
 
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    tf.config.run_functions_eagerly(True)  # to make graphs takes longer than to run them
+    try:
+        for example in blocks("python", KERAS):
+            exec(example, names)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert names["accuracy"] == 1
+    assert names["compiled"].optimizer.iterations.numpy() == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in albert_tf.__all__ if n.startswith(("AlbertEncoder", "AlbertFor", "PreprocessingLayer"))],
+)
+def test_docstring_examples_run(name, folder_of_examples, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.chdir(folder_of_examples)
     [example] = blocks("python", re.sub("(?m)^    ", "", getattr(albert_tf, name).__doc__))
     names = {"tf": tf, **{n: getattr(albert_tf, n) for n in albert_tf.__all__}}
     *_, last = example.strip().splitlines()

@@ -50,7 +50,7 @@ def test_keys_of_other_libraries_are_refused_with_ours(models, name, theirs, our
     (lambda ids: {"input_ids": [[1, 2], [1]]}, "input_ids must be whole numbers, in rows of equal lengths"),
     (lambda ids: {"input_ids": tf.ragged.constant([[1, 2], [1]])}, "input_ids is a RaggedTensor: pad it"),
     (lambda ids: {"input_ids": ids, "input_mask": ids[..., :2]}, "input_mask must have the shape of"),
-    (lambda ids: {"input_ids": keras.Input([4], dtype="int32")}, "input_ids is a tensor of Keras 3"),
+    (lambda ids: {"input_ids": keras.Input([4], dtype="int32")}, "input_ids: KerasTensor is of Keras 3"),
 ])  # fmt: skip
 def test_what_is_no_batch_is_refused(models, name, given, message):
     with pytest.raises(InputError, match=re.escape(message)):

@@ -10,9 +10,9 @@ from albert_tf.errors import InputError
 from albert_tf.export.device.runtimes import Arrays, Run, run_in_own_process
 from albert_tf.export.device.token_model import MASKED_POSITIONS, TokenModel
 from albert_tf.export.serving.served_tags import WORD_SHAPES
-from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import open_file
+from albert_tf.tokenization.in_graph.text_inputs import TextInputs
 
 SENTENCES = (
     "The film is a delight from beginning to end.",

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from albert_tf.export.serving.text_inputs import TextInputs, first, strip_ranges
 from albert_tf.export.serving.text_windows import TextWindows, cut
 from albert_tf.tasks.squad.decoding import POSSIBLE
 from albert_tf.tasks.squad.windows import NUM_SPECIAL
+from albert_tf.tokenization.in_graph.text_inputs import TextInputs, first, strip_ranges
 
 
 class Windows(NamedTuple):

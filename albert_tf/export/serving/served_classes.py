@@ -14,9 +14,9 @@ from albert_tf.export.serving.served_model import (
     on_inputs,
     strings,
 )
-from albert_tf.export.serving.text_inputs import first, last, strip
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.tasks.race import BLANKS
+from albert_tf.tokenization.in_graph.text_inputs import first, last, strip
 
 # Requests that warm a server up.
 _TEXTS = {"text": "The film is a delight from beginning to end.", "text_pair": "It is worth seeing."}

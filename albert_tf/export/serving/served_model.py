@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from albert_tf.data.records import serialize_examples
-from albert_tf.export.serving.text_inputs import TextInputs
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES, ConfiguredModel, range_checks
+from albert_tf.tokenization.in_graph.text_inputs import TextInputs
 
 Tensors = dict[str, tf.Tensor]
 

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from albert_tf.cli.settings import MASK_GUESSES
 from albert_tf.export.serving.served_model import ServedModel, Signature, Tensors, family, on_inputs, strings
-from albert_tf.export.serving.text_inputs import first
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.tokenization.in_graph.text_inputs import first
 
 MASK = "[MASK]"
 ORDERS = ("in order", "swapped")

@@ -21,7 +21,6 @@ from albert_tf.export.serving import saved_model
 from albert_tf.export.serving.answer_spans import cut_windows
 from albert_tf.export.serving.saved_model import write_saved_model
 from albert_tf.export.serving.served_answers import ServedQuestionAnswering
-from albert_tf.export.serving.text_inputs import TextInputs, strip, strip_ranges
 from albert_tf.export.trained_model import TrainedModel, open_trained_model
 from albert_tf.models.encoder import INPUT_NAMES
 from albert_tf.tasks.squad.decoding import find_answers
@@ -29,6 +28,7 @@ from albert_tf.tasks.squad.span_measures import beam
 from albert_tf.tasks.squad.squad_task import NAMES, SquadTask
 from albert_tf.tasks.squad.windows import window_features
 from albert_tf.tokenization import load_tokenizer
+from albert_tf.tokenization.in_graph.text_inputs import TextInputs, strip, strip_ranges
 from tests.support.script_runs import run_script
 from tests.support.squad_files import make_questions, write_squad
 

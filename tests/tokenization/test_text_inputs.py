@@ -10,9 +10,9 @@ from albert_tf import testing
 from albert_tf.data.features import Features, text_features
 from albert_tf.export.serving.saved_model import serve
 from albert_tf.export.serving.served_classes import ServedMultipleChoice
-from albert_tf.export.serving.text_inputs import TextInputs, strip
 from albert_tf.tasks.race import RaceQuestions, race_features
 from albert_tf.tokenization import load_tokenizer
+from albert_tf.tokenization.in_graph.text_inputs import TextInputs, strip
 from tests.support.trained_models import LENGTH, trained_model
 
 WORDS = ["The", "boats", "  ", "12,", "é", "中文", "_", "﹏", "a_b", "\u2003", "\x00", "long" * 9, "?"]
