@@ -122,7 +122,7 @@ class TagSet:
         )
         return Spans(first, first + lengths, tf.gather(types, first))
 
-    def numbers(self, tags: Sequence[str], path: str, lines: Sequence[int]) -> np.ndarray:
+    def numbers(self, tags: Sequence[str], path: str, lines: Sequence[int] | np.ndarray) -> np.ndarray:
         """int32 [words]; `InputError` names the file and the line of a tag that is not in the set."""
         known = {name: number for number, name in enumerate(self.names)}
         numbers = np.fromiter((known.get(tag, -1) for tag in tags), np.int32, len(tags))
@@ -132,7 +132,9 @@ class TagSet:
             raise InputError(f"{path}:{lines[word]}: {tags[word]!a} is none of the known tags {shown}")
         return numbers
 
-    def check(self, numbers: np.ndarray, is_first: np.ndarray, path: str, lines: Sequence[int]) -> None:
+    def check(
+        self, numbers: np.ndarray, is_first: np.ndarray, path: str, lines: Sequence[int] | np.ndarray
+    ) -> None:
         """`InputError` names the file and the line of the first tag that the scheme does not allow."""
         legal, last = self.legal, np.append(is_first[1:], True)
         follows = legal.pairs[np.append(0, numbers[:-1]), numbers]
@@ -158,7 +160,11 @@ def _parsed(tag: str) -> tuple[str, str]:
 
 
 def recognise(
-    tags: Sequence[str], is_first: np.ndarray, path: str, lines: Sequence[int], names: Sequence[str] = ()
+    tags: Sequence[str],
+    is_first: np.ndarray,
+    path: str,
+    lines: Sequence[int] | np.ndarray,
+    names: Sequence[str] = (),
 ) -> TagSet:
     """The tags of a file, and their scheme; all tags of the scheme for each type that occurs.
 
@@ -186,7 +192,7 @@ def recognise(
 
 
 def _breaks(
-    tag_set: TagSet, tags: Sequence[str], is_first: np.ndarray, path: str, lines: Sequence[int]
+    tag_set: TagSet, tags: Sequence[str], is_first: np.ndarray, path: str, lines: Sequence[int] | np.ndarray
 ) -> int:
     """How often tags break a scheme."""
     numbers = tag_set.numbers(tags, path, lines)
