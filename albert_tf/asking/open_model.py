@@ -144,6 +144,10 @@ class OpenModel:
         if "positions" in row:
             inside = row["positions"] >= 0
             row = {name: values[inside] for name, values in row.items()}
+        if "word_begin" in row:
+            of_words = dict.fromkeys(("words", "word_begin", "word_end", "tags"), row["word_begin"] >= 0)
+            inside = row["begin"] >= 0
+            row = {name: values[of_words.get(name, inside)] for name, values in row.items()}
         if "pooled" in row:
             return row
         answer = {name: _plain(value) for name, value in row.items()}

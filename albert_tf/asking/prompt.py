@@ -90,6 +90,8 @@ def _shown(answer: Answer, texts: Mapping[str, Any]) -> list[str]:
         return [
             "  ".join(f"{p:.1%} {escaped(piece)}" for piece, p in zip(*row, strict=True)) for row in masks
         ]
+    if "tags" in answer:
+        return [_marked(texts["text"], answer)]
     if "choice" in answer:
         ranked = zip(texts["options"], answer["probabilities"], strict=True)
     elif "label" in answer:
@@ -97,3 +99,14 @@ def _shown(answer: Answer, texts: Mapping[str, Any]) -> list[str]:
     else:
         return [f"{name}: {escaped(str(value))}" for name, value in answer.items()]
     return [f"{p:6.1%}  {escaped(name)}" for name, p in sorted(ranked, key=lambda row: -row[1])]
+
+
+def _marked(text: str, answer: Answer) -> str:
+    """The text with each span in brackets, its type and its score behind it."""
+    shown, place = "", 0
+    for begin, end, kind, score in zip(
+        *(answer[key] for key in ("begin", "end", "type", "score")), strict=True
+    ):
+        shown += f"{text[place:begin]}[{text[begin:end]}]({kind} {score:.1%})"
+        place = end
+    return escaped(shown + text[place:])

@@ -42,6 +42,15 @@ def test_each_text_gets_guesses_for_its_own_masks(opened):
     assert {len(guesses) for answer in answers for guesses in answer["probabilities"]} == {5}
 
 
+def test_each_text_gets_its_own_spans_and_words(opened):
+    texts = ["", "The boats, 2009", "salt"]
+    for text, answer in zip(texts, opened("token_classification").predict(texts), strict=True):
+        assert answer["words"] == text.replace(",", " ,").split()
+        assert len(answer["tags"]) == len(answer["word_begin"]) == len(answer["words"])
+        assert answer["span"] == [text[b:e] for b, e in zip(answer["begin"], answer["end"], strict=True)]
+        assert len(answer["type"]) == len(answer["score"]) == len(answer["span"])
+
+
 def test_every_model_embeds(opened):
     model = opened("classification")
     first, second = model.embed(["The boats carry wool.", "boats"], with_sequence=True)

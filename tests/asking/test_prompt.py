@@ -1,6 +1,7 @@
 """At the prompt of `--interactive` a user types texts and reads answers, whatever the task."""
 
 import io
+import types
 
 import pytest
 
@@ -49,6 +50,14 @@ def test_each_mask_has_a_line_of_guesses(opened, typed, capsys):
     typed("The [MASK] carry [MASK].\n")
     answer_typed(opened("pretraining"))
     assert [line.count("%") for line in capsys.readouterr().out.splitlines()] == [5, 5, 0]
+
+
+def test_a_text_shows_its_spans(opened, typed, capsys):
+    answer = {"begin": [0, 6], "end": [4, 10], "type": ["river", "place"], "score": [0.5, 0.875], "tags": []}
+    model = types.SimpleNamespace(inputs=("text",), predict=lambda text: [answer])
+    typed("Taff, Wye\x1bs\n")
+    answer_typed(model)
+    assert capsys.readouterr().out == "[Taff](river 50.0%), [Wye\\x1b](place 87.5%)s\n\n"
 
 
 def test_a_run_is_asked_by_its_script(mrpc, typed, capsys):

@@ -5,12 +5,14 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.errors import InputError
 from albert_tf.models.classification import (
     AlbertForMultipleChoice,
     AlbertForSequenceClassification,
     AlbertForTokenClassification,
 )
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
+from albert_tf.tokenization.words import Shape
 from tests.support.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
 
 MODELS = {
@@ -107,13 +109,32 @@ def test_every_piece_gets_its_own_class():
     assert_close(outputs, hidden @ model.token_classifier.output_weights.numpy().T + np.arange(4))
 
 
+def test_shapes_of_words_are_added_where_there_are_words():
+    model = AlbertForTokenClassification(config_of(GOLDENS["squad_v1"]), num_labels=4, casing_feature=True)
+    batch = inputs()
+    with pytest.raises(InputError, match="needs word_shapes"):
+        model(batch)
+    shapes = np.zeros(batch["input_ids"].shape, np.int32)
+    plain = model(batch | {"word_shapes": shapes})["logits"].numpy()
+    model.shapes.vectors.assign(np.random.default_rng(0).normal(size=model.shapes.vectors.shape))
+    np.testing.assert_array_equal(model(batch | {"word_shapes": shapes})["logits"], plain)
+    shapes[0, 2] = Shape.UPPER
+    added = model(batch | {"word_shapes": shapes})["logits"].numpy() - plain
+    vector = model.shapes.vectors.numpy()[Shape.UPPER - 1]
+    assert_close(added[0, 2], model.token_classifier.output_weights.numpy() @ vector)
+    assert np.count_nonzero(added.any(axis=-1)) == 1
+
+
 @pytest.mark.parametrize("name", ["classifier_3way", "race", "squad_v1", "squad_v2_infer", "tokens"])
 def test_saved_and_reloaded_it_predicts_the_same(name, tmp_path):
     if name == "tokens":
-        model = AlbertForTokenClassification(config_of(GOLDENS["squad_v1"]), num_labels=4)
+        parts = {"crf": True, "casing_feature": True}
+        model = AlbertForTokenClassification(config_of(GOLDENS["squad_v1"]), num_labels=4, **parts)
     else:
         model = golden_model(name)
     batch = race_inputs() if name == "race" else inputs()
+    if name == "tokens":
+        batch["word_shapes"] = tf.ones_like(batch["input_ids"])
     expected = model(batch)
     path = str(tmp_path / "model.keras")
     model.save(path)

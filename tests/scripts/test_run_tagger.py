@@ -82,23 +82,27 @@ def test_one_run_trains_scores_predicts_and_exports(flags, tmp_path, capsys):
     assert served == [row[1] for row in alone if row != [""]]
 
 
-def test_parts_of_speech_are_scored_by_accuracy(flags, tmp_path):
-    tags = {"train": "N V N", "dev": "V V N", "test": "N N N"}
+def test_parts_of_speech_are_scored_by_accuracy_and_capitals_are_learned(flags, tmp_path):
+    tags = {"train": "N V N V", "dev": "N V V N", "test": "N V V N"}
+    words = {split: ["Boats", "boats", "Salt", "salt"] for split in tags}
+    words["dev"] = words["test"] = ["Boats", "salt", "boats", "Salt"]
     for split, row in tags.items():
-        record = {"tokens": ["boats", "carry", "salt"], "tags": row.split()}
+        record = {"tokens": words[split], "tags": row.split()}
         (tmp_path / f"{split}.jsonl").write_text(json.dumps(record))
         flags[f"{split}_file"] = tmp_path / f"{split}.jsonl"
+    flags |= {"train_step": 30, "save_checkpoints_steps": 30, "learning_rate": 0.05, "warmup_step": 0}
     assert run(flags, "--do_train", "--do_eval", "--do_predict", "--casing_feature") == 0
     folder = tmp_path / "run"
     results = json.loads((folder / "eval_results.json").read_text())
-    assert set(results) == {"accuracy", "eval_loss", "baseline_accuracy", "global_step"}
-    assert results["baseline_accuracy"] == pytest.approx(2 / 3)
-    header, *rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()]
-    assert header == ["id", "begin", "end", "type", "score", "text"]
-    assert [[*row[:3], row[5]] for row in rows] == [
-        ["0", "0", "5", "boats"],
-        ["0", "6", "11", "carry"],
-        ["0", "12", "16", "salt"],
+    assert results.keys() == {"accuracy", "eval_loss", "baseline_accuracy", "global_step"}
+    assert (results["accuracy"], results["baseline_accuracy"]) == (1.0, 0.5)
+    rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()]
+    assert [row[:4] + row[5:] for row in rows] == [
+        ["id", "begin", "end", "type", "text"],
+        ["0", "0", "5", "N", "Boats"],
+        ["0", "6", "10", "V", "salt"],
+        ["0", "11", "16", "V", "boats"],
+        ["0", "17", "21", "N", "Salt"],
     ]
     assert "Confusion matrix" in (folder / "report.html").read_text()
 

@@ -14,6 +14,7 @@ from albert_tf.tasks.squad.squad_task import SquadTask
 from albert_tf.training.optimization import AdamW
 from albert_tf.training.train_step import Trainer
 from tests.support.goldens import GOLDENS, TOLERANCE, config_of, fill_variables, inputs
+from tests.support.task_batches import task_and_batch
 
 NAMES = ["classifier_3way", "sts_b", "race", "squad_v1", "squad_v2_train"]
 
@@ -49,9 +50,9 @@ def test_losses_equal_the_originals(name, monkeypatch):
     np.testing.assert_allclose(loss, outputs.get("loss", outputs.get("total_loss")), rtol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "tagging"])
 def test_whole_step_compiles_with_xla_and_does_the_same(name):
-    task, batch = golden_task(name)
+    task, batch = task_and_batch(name) if name == "tagging" else golden_task(name)
     task.config, task.dropout_prob = testing.tiny_config(num_hidden_layers=1), 0.0  # XLA draws other dropout
     weights = []
     for compiled in (False, True):

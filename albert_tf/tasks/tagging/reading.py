@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypedDict
@@ -56,10 +58,10 @@ class _Sentence(NamedTuple):
     """A sentence or a raw text: its words as ranges of its characters, their tags, their lines."""
 
     text: str
-    begins: Sequence[int]
-    ends: Sequence[int]
+    begins: np.ndarray
+    ends: np.ndarray
     tags: Sequence[str] | None
-    lines: Sequence[int]
+    lines: np.ndarray
     document: int
 
 
@@ -118,7 +120,7 @@ def read_tagged(
     has_tags = sentences[0].tags is not None
     if not has_tags and not may_lack_tags:
         raise InputError(f"{path} has no tags")
-    lines = [line for sentence in sentences for line in sentence.lines]
+    lines = np.concatenate([sentence.lines for sentence in sentences])
     sizes = [len(sentence.begins) for sentence in sentences]
     sentence_of = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     is_first = np.append(True, sentence_of[1:] != sentence_of[:-1])
@@ -154,8 +156,8 @@ def _joined(sentences: Sequence[_Sentence], by_document: bool) -> tuple[list[str
         columns.append(
             (
                 np.full(len(sentence.begins), len(parts) - 1, np.int32),
-                np.array(sentence.begins, np.int32) + size,
-                np.array(sentence.ends, np.int32) + size,
+                sentence.begins + np.int32(size),
+                sentence.ends + np.int32(size),
             )
         )
         parts[-1].append(sentence.text)
@@ -165,32 +167,33 @@ def _joined(sentences: Sequence[_Sentence], by_document: bool) -> tuple[list[str
 
 def _columns(path: str, lines: Iterable[tuple[int, str]], tag_column: int | None) -> Iterator[_Sentence]:
     """The sentences of a file of columns."""
-    rows = list(lines)
+    rows = enumerate(text_lines(path), 1)
     first = next((row for row in rows if row[1].strip() and not row[1].startswith(("#", _DOCUMENT))), None)
     if first is None:
         return
     separator = "\t" if "\t" in first[1] else None
     width = len(first[1].split(separator))
     index = _tag_index(path, first[0], width, tag_column)
-    cells: list[list[str]] = []
+    words: list[str] = []
+    tags: list[str] = []
     numbers: list[int] = []
     document = 0
-    for number, line in [*rows, (0, "")]:
+    for number, line in itertools.chain(lines, [(0, "")]):
         is_border = line.startswith(_DOCUMENT)
         if not line.strip() or is_border:
-            if cells:
-                tags = [row[index] for row in cells] if width > 1 else None
-                yield _of_words([row[0] for row in cells], tags, numbers, document)
-            cells, numbers, document = [], [], document + is_border
+            if words:
+                yield _of_words(words, tags if width > 1 else None, numbers, document)
+            words, tags, numbers, document = [], [], [], document + is_border
             continue
         row = [cell.strip() for cell in line.split(separator)]
         if len(row) != width:
-            if line.startswith("#") and not cells:
+            if line.startswith("#") and not words:
                 continue  # a comment
             raise InputError(f"{path}:{number}: expected {width} columns, found {len(row)}")
         if not row[0] or not row[index]:
             raise InputError(f"{path}:{number}: the {'tag' if row[0] else 'word'} is empty")
-        cells.append(row)
+        words.append(row[0])
+        tags.append(sys.intern(row[index]))
         numbers.append(number)
 
 
@@ -207,9 +210,9 @@ def _of_words(
     words: Sequence[str], tags: Sequence[str] | None, lines: Sequence[int], document: int = 0
 ) -> _Sentence:
     """A sentence of words, with a space between them."""
-    sizes = np.fromiter(map(len, words), np.int64, len(words))
-    ends = np.cumsum(sizes + 1) - 1
-    return _Sentence(" ".join(words), (ends - sizes).tolist(), ends.tolist(), tags, lines, document)
+    sizes = np.fromiter(map(len, words), np.int32, len(words))
+    ends = np.cumsum(sizes + 1, dtype=np.int32) - 1
+    return _Sentence(" ".join(words), ends - sizes, ends, tags, np.array(lines, np.int32), document)
 
 
 def _json_lines(path: str, lines: Iterable[tuple[int, str]]) -> Iterator[_Sentence]:
@@ -275,7 +278,6 @@ def _of_text(record: _Record, place: str, line: int) -> tuple[_Sentence, int]:
             tags[first:last] = [f"B-{kind}", *[f"I-{kind}"] * (last - first - 1)]
             widened += words.begins[first] != begin or words.ends[last - 1] != end
             before = begin, end, last
-    sentence = _Sentence(
-        text, words.begins.tolist(), words.ends.tolist(), tags, [line] * len(words.begins), 0
-    )
+    lines = np.full(len(words.begins), line, np.int32)
+    sentence = _Sentence(text, words.begins, words.ends, tags, lines, 0)
     return sentence, widened

@@ -4,13 +4,15 @@ import dataclasses
 import functools
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from albert_tf.data.tables import as_seen
 from albert_tf.errors import InputError, escaped
+
+Lines: TypeAlias = Sequence[int] | np.ndarray  # of the words, for messages
 
 OUTSIDE = "O"
 PLAIN = "plain"  # tags that mark no spans, such as parts of speech
@@ -122,7 +124,7 @@ class TagSet:
         )
         return Spans(first, first + lengths, tf.gather(types, first))
 
-    def numbers(self, tags: Sequence[str], path: str, lines: Sequence[int]) -> np.ndarray:
+    def numbers(self, tags: Sequence[str], path: str, lines: Lines) -> np.ndarray:
         """int32 [words]; `InputError` names the file and the line of a tag that is not in the set."""
         known = {name: number for number, name in enumerate(self.names)}
         numbers = np.fromiter((known.get(tag, -1) for tag in tags), np.int32, len(tags))
@@ -132,7 +134,7 @@ class TagSet:
             raise InputError(f"{path}:{lines[word]}: {tags[word]!a} is none of the known tags {shown}")
         return numbers
 
-    def check(self, numbers: np.ndarray, is_first: np.ndarray, path: str, lines: Sequence[int]) -> None:
+    def check(self, numbers: np.ndarray, is_first: np.ndarray, path: str, lines: Lines) -> None:
         """`InputError` names the file and the line of the first tag that the scheme does not allow."""
         legal, last = self.legal, np.append(is_first[1:], True)
         follows = legal.pairs[np.append(0, numbers[:-1]), numbers]
@@ -158,7 +160,11 @@ def _parsed(tag: str) -> tuple[str, str]:
 
 
 def recognise(
-    tags: Sequence[str], is_first: np.ndarray, path: str, lines: Sequence[int], names: Sequence[str] = ()
+    tags: Sequence[str],
+    is_first: np.ndarray,
+    path: str,
+    lines: Lines,
+    names: Sequence[str] = (),
 ) -> TagSet:
     """The tags of a file, and their scheme; all tags of the scheme for each type that occurs.
 
@@ -185,9 +191,7 @@ def recognise(
     return min(sets, key=lambda tag_set: _breaks(tag_set, tags, is_first, path, lines))
 
 
-def _breaks(
-    tag_set: TagSet, tags: Sequence[str], is_first: np.ndarray, path: str, lines: Sequence[int]
-) -> int:
+def _breaks(tag_set: TagSet, tags: Sequence[str], is_first: np.ndarray, path: str, lines: Lines) -> int:
     """How often tags break a scheme."""
     numbers = tag_set.numbers(tags, path, lines)
     follows = tag_set.legal.pairs[np.append(0, numbers[:-1]), numbers]
