@@ -54,11 +54,11 @@ class PretrainingOptions(TrainingOptions):
         at_least=4,
         help=f"length of the records (default: as the .json beside them says, else {PRETRAINING_LENGTH})",
     )
-    max_predictions_per_seq: int | None = option(
+    max_predictions_per_seq: int | Literal["auto"] | None = option(
         None,
         at_least=1,
-        help="the most pieces to predict in a record; masked records have room for so many (default: as the "
-        ".json beside them says, else 20)",
+        help="the most pieces to predict in a record; masked records have room for so many; auto: so many "
+        "that every record has its share (default: as the .json beside them says, else 20)",
     )
     masked_lm_prob: float | None = option(
         None, at_least=0, help=f"share of the pieces to predict {_OF_UNMASKED}"
@@ -151,7 +151,7 @@ def main(options: PretrainingOptions) -> None:
         from albert_tf.asking.prompt import answer_at_prompt
 
         return answer_at_prompt(options, "pretraining", {})
-    from albert_tf.data.masking import MaskingOptions
+    from albert_tf.data.masking import MaskingOptions, predictions_for
     from albert_tf.data.records import record_files
 
     options = options.settled()
@@ -168,6 +168,11 @@ def main(options: PretrainingOptions) -> None:
 
     length = options.max_seq_length or described_length(files, "max_seq_length", PRETRAINING_LENGTH)
     given = {name: getattr(options, name, None) for name in MaskingOptions.__annotations__}
+    given = {name: value for name, value in given.items() if value not in (None, "auto")}
+    masking = masking_of(files, given)
+    if options.max_predictions_per_seq == "auto":
+        most = predictions_for(length, masking.masked_lm_prob)
+        masking = dataclasses.replace(masking, max_predictions_per_seq=most)
     kept = options.spm_model_file or options.vocab_file or Assets.read(options.output_dir).vocabulary
     text = Assets.of_records(files, needs_vocabulary=not kept)
     text = text.overridden(**{name: getattr(options, name) for name in _TEXT_FLAGS})
@@ -176,7 +181,7 @@ def main(options: PretrainingOptions) -> None:
         input_files,
         eval_files,
         max_seq_length=length,
-        masking=masking_of(files, {name: value for name, value in given.items() if value is not None}),
+        masking=masking,
         index_file=None if options.dry_run else os.path.join(options.output_dir, RECORD_INDEX_FILE),
         text=text,
         packing=options.packing,

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from albert_tf.cli import flags
 from albert_tf.cli.flags import option
 from albert_tf.cli.script import script
 
+_INPUT_STEPS = 20
 WAYS = ("padded", "similar length", "packed")
 
 
@@ -39,7 +41,9 @@ class Options(flags.ScriptOptions):
     spm_model_file: str = option(help="SentencePiece model")
     preset: str = option("base_v2", help="name of a released size")
     max_seq_length: int = option(512, at_least=8, help="length of the records")
-    max_predictions_per_seq: int = option(20, at_least=1, help="the most pieces to predict in an example")
+    max_predictions_per_seq: int | Literal["auto"] = option(
+        20, at_least=1, help="the most pieces to predict in an example"
+    )
     batch_size: int = option(32, at_least=1, help="examples in a step")
     gradient_accumulation_steps: int = option(8, at_least=1, help="number of parts of the batch")
     steps: int = option(2, at_least=1, help="timed steps, after an untimed, small one")
@@ -97,11 +101,11 @@ def _measure(options: Options, path: str, way: str) -> dict[str, float]:
     masking = masking_of([path], {})
     task = PretrainingTask(config, [path], [], length, masking, packing=way == "packed", parts=parts)
     dataset = iter(task.train_dataset(options.batch_size, 1, 0, tf.distribute.InputContext()))
-    batches = [next(dataset)]
+    batches = [{name: values.numpy() for name, values in next(dataset).items()} for _ in range(options.steps)]
     started = time.process_time()
-    batches += [next(dataset) for _ in range(options.steps - 1)]
-    input_s = (time.process_time() - started) / max(1, options.steps - 1)
-    batches = [{name: values.numpy() for name, values in batch.items()} for batch in batches]
+    for _ in range(_INPUT_STEPS):
+        next(dataset)
+    input_s = (time.process_time() - started) / _INPUT_STEPS
     if way == "similar length":
         batches = _by_length(batches)
     kinds = {name: tf.TensorSpec([None] * values.ndim, values.dtype) for name, values in batches[0].items()}

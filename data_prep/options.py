@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from albert_tf.cli import flags
-from albert_tf.data.masking import MaskingOptions
+from albert_tf.data.masking import MaskingOptions, predictions_for
 from data_prep.segments import SegmentOptions
 from data_prep.text_files import TextOptions
 
@@ -85,6 +85,9 @@ class Options(MaskingOptions, SegmentOptions, TextOptions):
         if self.is_dynamic and self.do_permutation:
             raise flags.UsageError("--do_permutation needs --masking=static")
         object.__setattr__(self, "dupe_factor", self.passes)
+        if not isinstance(self.max_predictions_per_seq, int):  # "auto"
+            most = predictions_for(self.max_seq_length, self.masked_lm_prob)
+            object.__setattr__(self, "max_predictions_per_seq", most)
 
     @property
     def is_dynamic(self) -> bool:

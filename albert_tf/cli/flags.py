@@ -131,7 +131,7 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
     program = os.path.basename(argv[0])
     values = absl_flags.FlagValues()
     fields = {f.name: f for f in dataclasses.fields(options_class) if f.metadata}
-    annotations = typing.get_type_hints(options_class)
+    annotations = typing.get_type_hints(options_class, include_extras=True)
     where = {"flag_values": values, "module_name": program}
     for name, field in fields.items():
         _define(where, name, annotations[name], field)
@@ -159,7 +159,9 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
 
 
 def _without_none(annotation: Any) -> Any:
-    """The annotation of a flag that is given: `str` for `str | None`."""
+    """The annotation of a flag that is given: `str` for `str | None`, `int` for `Annotated[int, ...]`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return typing.get_args(annotation)[0]
     if isinstance(annotation, types.UnionType):
         return next(kind for kind in typing.get_args(annotation) if kind is not type(None))
     return annotation
@@ -182,7 +184,9 @@ def _define(where: dict[str, Any], name: str, annotation: Any, field: dataclasse
         how = "comma-separated, or repeated" if field.metadata["commas"] else "may be repeated"
         absl_flags.DEFINE_multi_string(name, default, f"{text} ({how})", **where)
     elif words := _words_of(annotation):
-        parser, serializer = _NumberOrWord(words), absl_flags.ArgumentSerializer()
+        is_int = int in typing.get_args(annotation)
+        numbers = absl_flags.IntegerParser() if is_int else absl_flags.FloatParser()
+        parser, serializer = _NumberOrWord(numbers, words), absl_flags.ArgumentSerializer()
         absl_flags.DEFINE(parser, name, default, text, serializer=serializer, **where)
     elif field.metadata["choices"]:
         absl_flags.DEFINE_enum(name, default, field.metadata["choices"], text, **where)
@@ -194,22 +198,21 @@ def _define(where: dict[str, Any], name: str, annotation: Any, field: dataclasse
 
 
 def _words_of(annotation: Any) -> tuple[str, ...]:
-    """The words that may stand for a number, from a `Literal` in a union."""
+    """The words that may stand for a number, from a `Literal` in a union or in `Annotated`."""
     parts = typing.get_args(annotation)
     return next((typing.get_args(p) for p in parts if typing.get_origin(p) is typing.Literal), ())
 
 
-class _NumberOrWord(absl_flags.FloatParser):
-    def __init__(self, words: Sequence[str]):
-        super().__init__()
-        self._words = words
-        self.syntactic_help = f"a number or {', '.join(words)}"
+class _NumberOrWord(absl_flags.ArgumentParser):
+    def __init__(self, numbers: absl_flags.ArgumentParser, words: Sequence[str]):
+        self._numbers, self._words = numbers, words
+        self.syntactic_help = f"{numbers.syntactic_help} or {', '.join(words)}"
 
     def parse(self, argument):
         if argument in self._words:
             return argument
         try:
-            return super().parse(argument)
+            return self._numbers.parse(argument)
         except ValueError:
             raise ValueError(f"must be {self.syntactic_help}, not {argument}") from None
 

@@ -1,6 +1,8 @@
 """What pretraining has to predict, whether data preparation masks it or training does."""
 
 import dataclasses
+import math
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -17,8 +19,10 @@ class MaskingOptions(flags.ScriptOptions):
     masked_lm_prob: float = flags.option(
         0.15, at_least=0, at_most=1, help="the share of the pieces to predict"
     )
-    max_predictions_per_seq: int = flags.option(
-        20, at_least=1, help="the most pieces to predict in an example"
+    max_predictions_per_seq: Annotated[int, Literal["auto"]] = flags.option(
+        20,
+        at_least=1,
+        help="the most pieces to predict in an example; auto: so many that every example has its share",
     )
     ngram: int = flags.option(3, at_least=1, help="the most words that are chosen together")
     favor_shorter_ngram: bool = flags.option(
@@ -34,6 +38,11 @@ class MaskingOptions(flags.ScriptOptions):
     def predictions_length(self) -> int:
         """The length of the arrays of predictions."""
         return self.max_predictions_per_seq * (2 if self.do_permutation else 1)
+
+
+def predictions_for(max_seq_length: int, masked_lm_prob: float) -> int:
+    """The most predictions of an example that needs all positions; "auto" stands for it."""
+    return max(1, math.ceil(round(max_seq_length * masked_lm_prob, 6)))
 
 
 def ngram_probabilities(options: MaskingOptions) -> np.ndarray:

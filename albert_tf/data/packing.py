@@ -5,17 +5,17 @@ rows. Neither an order nor a buffer is needed: the rows are a function of the ba
 """
 
 import bisect
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.data.masking import MaskingOptions, predictions_for
+
 NO_EXAMPLE = -1  # the sentence-order label of a place that no example takes
 
 _POSITIONS_OF_AN_EXAMPLE = 16  # a row has room for one example for so many positions
-_MASKED_SHARE = 0.15
 _SEQUENCES = ("input_ids", "input_mask", "segment_ids")
 _PREDICTIONS = ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")
 
@@ -36,7 +36,7 @@ class Room(NamedTuple):
         quota of each example is rounded, so each may need half a prediction more.
         """
         examples = max(2, max_seq_length // _POSITIONS_OF_AN_EXAMPLE)
-        quotas = math.ceil(_MASKED_SHARE * max_seq_length) + examples // 2
+        quotas = predictions_for(max_seq_length, MaskingOptions.masked_lm_prob) + examples // 2
         return cls(max_seq_length, examples, max(max_predictions, min(2 * max_predictions, quotas)), rows)
 
 

@@ -5,8 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from albert_tf.cli.flags import UsageError
+from albert_tf.cli.flags import UsageError, parse
 from albert_tf.data.masking import MaskingOptions, ngram_probabilities
+from data_prep.options import Options
 from data_prep.static_masking import choose_units, mask, numbers_to_predict
 
 
@@ -104,6 +105,21 @@ def test_ngram_probabilities(favor_shorter, expected):
 )
 def test_how_many_are_predicted(tokens, settings, expected):
     assert numbers_to_predict(np.array([tokens - 3]), MaskingOptions(**settings)).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("flags", "most"),
+    [
+        (["--max_seq_length=512"], 77),  # 76.8
+        (["--max_seq_length=100"], 15),
+        (["--max_seq_length=5"], 1),
+        (["--max_seq_length=512", "--masked_lm_prob=0.25"], 128),
+        (["--max_seq_length=512", "--masked_lm_prob=0"], 1),
+    ],
+)
+def test_auto_predicts_the_share_of_the_longest_examples(flags, most):
+    needed = ["--input_file=a", "--output_file=b", "--max_predictions_per_seq=auto"]
+    assert parse(Options, ["program", *needed, *flags]).max_predictions_per_seq == most
 
 
 def masked(examples=2000, length=97, seed=0, **settings):

@@ -306,6 +306,7 @@ def test_a_folder_without_permission_is_named(tmp_path, capsys):
     [
         ("--max_seq_length=4", "--max_seq_length must be at least 5"),
         ("--max_predictions_per_seq=0", "--max_predictions_per_seq must be at least 1"),
+        ("--max_predictions_per_seq=all", "must be an integer or auto, not all"),
         ("--masked_lm_prob=1.5", "--masked_lm_prob must be at most 1"),
         ("--short_seq_prob=-1", "--short_seq_prob must be at least 0"),
         ("--dupe_factor=0", "--dupe_factor must be at least 1"),

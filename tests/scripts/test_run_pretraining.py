@@ -252,6 +252,7 @@ def test_a_preset_is_a_config_with_another_vocabulary():
     ({"max_seq_length": "13"}, "--max_seq_length 13 is longer than the 12 positions of the config"),
     ({"max_seq_length": "10"}, "record 1: input_ids has 12 values, but --max_seq_length is 10"),
     ({"max_predictions_per_seq": "4"}, "has 3 values, but --max_predictions_per_seq is 4"),
+    ({"max_predictions_per_seq": "auto"}, "has 3 values, but --max_predictions_per_seq is 2"),
     ({"init_checkpoint": "{folder}/none"}, "none does not exist"),
     ({"output_dir": "{folder}/train.tfrecord/model"}, "--output_dir={folder}/train.tfrecord/model"),
     ({"output_dir": "/proc/model"}, "--output_dir=/proc/model"),

@@ -44,7 +44,8 @@ def test_a_run_that_has_not_begun_is_tried_without_a_trace(flags, tmp_path, caps
     assert pretrain(flags, "--do_eval", "--dry_run") == 0
     printed = capsys.readouterr()
     facts = facts_in(printed.err)
-    assert facts["batch"] == "8, 96 tokens a step"
+    assert facts["batch"] == "8, 88 tokens a step"  # records of 11 pieces in rows of 12
+    assert facts["rows"] == "12 positions, several examples"
     assert facts["data"] == "64 records in 1 file"
     assert facts["training"].endswith("for 4 steps, without evaluations")
     assert facts["starts from"] == "fresh weights"

@@ -59,14 +59,14 @@ def test_packed_in_parts_on_two_devices_it_trains_what_it_trains_alone(two_devic
     assert_same_step(alone, packed)
 
 
-def test_with_a_fixed_number_of_rows_the_parts_without_examples_are_left_out():
+def test_with_static_shapes_xla_compiles_the_step_and_parts_without_examples_are_left_out():
     task, unpacked = (make_task(packing=packing, num_hidden_layers=1) for packing in (True, False))
     rows = pack(BATCH, Room.of(LENGTH, PREDICTIONS, rows=12))
     assert rows["input_ids"].shape == (12, LENGTH)
     assert [int(task.used_parts(tensors(rows), parts)) for parts in (12, 6, 4, 1)] == [7, 4, 3, 1]
     alone, packed = make_trainer(unpacked, BATCH), make_trainer(task, rows, micro_batches=4)
     alone.replica_step(tensors(BATCH))
-    packed.replica_step(tensors(rows))
+    tf.function(packed.replica_step, jit_compile=True)(tensors(rows))
     assert_same_step(alone, packed)
 
 
