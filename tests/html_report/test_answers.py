@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_tf import html_report as report
-from albert_tf.html_report import AnswerExample
+from albert_tf.html_report import AnswerExample, TaggedExample
 from albert_tf.html_report.page import escaped
 from tests.html_report.test_html_report import Page, words
 
@@ -169,6 +169,22 @@ def test_any_spans_of_any_text_mark_their_characters_and_lose_none(drawn):
     for at, kinds in enumerate(classes):
         assert ("reference" in kinds) == any(begin <= at < end for begin, end in references)
         assert ("predicted" in kinds) == (predicted is not None and predicted[0] <= at < predicted[1])
+
+
+def test_sentences_with_the_most_wrong_spans_come_first_and_right_ones_not_at_all():
+    sentences = [
+        TaggedExample("In <Wales>.", [(4, 9, "place")], [(4, 9, "place")]),
+        TaggedExample("Wye", [(0, 3, "river")], []),
+        TaggedExample("Bath & York", [(0, 4, "place")], [(0, 4, "<x>"), (7, 11, "place")]),
+    ]
+    shown = report.tagged_sentences(sentences).html
+    assert "2 of 3 sentences have a span that is missing or wrong; these are the 2 with the most" in shown
+    assert "Wales" not in shown
+    first, second = shown.split("<article>")[1:]
+    assert '<mark class="reference predicted">Bath</mark> &amp; <mark class="predicted">York</mark>' in first
+    assert '<mark class="predicted">Bath</mark> &lt;x&gt;, <mark class="predicted">York</mark> place' in first
+    assert '<mark class="reference">Wye</mark> river' in second
+    assert "<em>none</em>" in second
 
 
 def test_a_breakdown_has_a_row_and_a_bar_for_each_group():

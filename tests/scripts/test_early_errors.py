@@ -49,6 +49,10 @@ CASES = {
         "run_squad --predict_file=dev.json --output_dir=o --do_predict",
         "--predict_file=dev.json does not exist",
     ),
+    "words": (
+        "run_tagger --test_file=no.conll --output_dir=o --do_predict",
+        "--test_file=no.conll does not exist",
+    ),
     "exams": ("run_race --data_dir=no --output_dir=o", "--data_dir=no does not exist"),
     "records": (
         "run_pretraining --albert_config_file={config} --input_file=no* --output_dir=o",

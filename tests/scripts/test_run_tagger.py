@@ -1,20 +1,21 @@
 """run_tagger.py as a user calls it, from training to an export."""
 
+import dataclasses
 import functools
 import json
 import pathlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-import export_saved_model
 import run_tagger
-from albert_tf import load_weights, testing
+from albert_tf import open_model, testing
 from albert_tf.checkpoints.conversion import Conversion, convert
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.export.trained_model import open_trained_model
 from albert_tf.models.classification import AlbertForTokenClassification
 from tests.support.script_runs import refused, run_script
+from tests.support.trained_models import trained_model, write_run
 
 run = functools.partial(run_script, run_tagger.main)
 refusal = functools.partial(refused, run_tagger.main)
@@ -42,13 +43,12 @@ def flags(tmp_path) -> dict[str, object]:
         "max_seq_length": 16,  # so that a sentence needs several windows
         "train_batch_size": 4,
         "train_step": 4,
-        "save_checkpoints_steps": 2,
+        "save_checkpoints_steps": 4,
     }
 
 
-def test_one_run_trains_scores_predicts_and_exports(flags, tmp_path, capsys):
-    more = ("--do_train", "--do_eval", "--do_predict", "--loss=crf", f"--export_dir={tmp_path / 'export'}")
-    assert run(flags, *more) == 0
+def test_one_run_trains_scores_and_predicts(flags, tmp_path, capsys):
+    assert run(flags, "--do_train", "--do_eval", "--do_predict", "--loss=crf") == 0
     printed = capsys.readouterr()
     assert "text is lower-cased, but 100% of the words of 2 kinds of tags have capitals" in printed.err
     assert "train: 40 words of 6 sentences, scheme of the tags: IOB2" in printed.out
@@ -70,15 +70,13 @@ def test_one_run_trains_scores_predicts_and_exports(flags, tmp_path, capsys):
     assert (task["tag_scheme"], task["loss"], task["casing_feature"]) == ("IOB2", "crf", False)
     assert '<mark class="reference">' in (folder / "report.html").read_text()
 
-    # Another run needs the weights and the words alone, and the export gives the same tags.
+    # Another run needs the weights and the words alone, and the opened model gives the same tags.
     (tmp_path / "words.conll").write_text("\n\n".join(s.replace(" ", "\n") for s in SENTENCES))
     rest = {"output_dir": folder, "test_file": tmp_path / "words.conll"}
     assert run(rest, "--do_predict") == 0
     alone = [line.split("\t") for line in (folder / "predictions.conll").read_text().split("\n")]
     assert alone == [line.split("\t")[::2] for line in lines]
-    model = tf.saved_model.load(str(tmp_path / "export" / "1"))
-    answer = model.signatures["serving_default"](text=tf.constant(SENTENCES))
-    served = [tag.decode() for tag in answer["tags"].numpy().ravel() if tag]
+    served = [tag for answer in open_model(folder).predict(SENTENCES) for tag in answer["tags"]]
     assert served == [row[1] for row in alone if row != [""]]
 
 
@@ -135,37 +133,42 @@ def test_weights_of_another_tag_set_are_told_apart(flags, tmp_path, capsys):
     assert "--dev_file is needed" in refusal(capsys, status, 2)
 
 
-def test_hugging_face_folders_go_both_ways(flags, tmp_path, capsys):
-    assert run(flags | {"train_step": 1}, "--do_train") == 0
+def test_hugging_face_folders_go_both_ways(tmp_path):
+    names = ["O", "B-place", "I-place"]
+    trained = trained_model("token_classification", crf=False, label_names=names)
     there, back = str(tmp_path / "there"), str(tmp_path / "back")
-    convert(Conversion(input=str(flags["output_dir"]), output=there, output_format="huggingface"))
+    (tmp_path / "run").mkdir()
+    run_folder = str(write_run(trained, tmp_path / "run"))
+    convert(Conversion(input=run_folder, output=there, output_format="huggingface"))
     config = json.loads((tmp_path / "there" / "config.json").read_text())
     assert config["architectures"] == ["AlbertForTokenClassification"]
-    assert list(config["id2label"].values()) == ["O", "B-place", "I-place", "B-river", "I-river"]
+    assert list(config["id2label"].values()) == names
     (tmp_path / "there" / "task.json").unlink()  # as in a folder of others
     convert(Conversion(input=there, output=back, output_format="tf2"))
-    model = convert(Conversion(input=back, output=there, output_format="huggingface", overwrite=True)).model
-    fresh = AlbertForTokenClassification(model.config, 5)
-    load_weights(fresh, str(flags["output_dir"]))
-    for ours, theirs in zip(fresh.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    flags = {"input": there, "export_dir": tmp_path / "export"}
-    assert run_script(export_saved_model.main, flags) == 0
-    assert "tags" in tf.saved_model.load(str(tmp_path / "export" / "1")).signatures["serving_default"](
-        text=tf.constant(["York"])
-    )
+    with open_trained_model(back) as found:
+        assert (found.head, found.task["task_name"], found.task["label_names"]) == (
+            "token_classification",
+            "tagging",
+            names,
+        )
+        for ours, theirs in zip(trained.model.get_weights(), found.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="the head has 3 outputs, but the task's labels are O, B-x: give"):
+        open_trained_model(there, label_names=("O", "B-x")).__enter__()
 
 
-def test_what_hugging_face_cannot_express_is_said(flags, tmp_path):
-    flags["train_step"] = 1
-    assert run(flags, "--do_train", "--loss=crf") == 0
-    conversion = {"input": str(flags["output_dir"]), "output_format": "huggingface"}
+def test_what_hugging_face_cannot_express_is_said(tmp_path):
+    model = trained_model("token_classification").model  # with both
+    for name, parts in {"crf": {"crf": True}, "cased": {"casing_feature": True}}.items():
+        (tmp_path / name).mkdir()
+        fresh = AlbertForTokenClassification(model.config, 5, **parts)
+        trained = dataclasses.replace(trained_model("token_classification"), model=fresh)
+        write_run(trained, tmp_path / name)
+    crf, cased = (str(tmp_path / name) for name in ("crf", "cased"))
+    there = str(tmp_path / "there")
     with pytest.warns(InputWarning, match="has no CRF"):
-        convert(Conversion(output=str(tmp_path / "crf"), **conversion))
-    back = Conversion(input=str(tmp_path / "crf"), output=str(tmp_path / "back"), output_format="tf2")
+        convert(Conversion(input=crf, output=there, output_format="huggingface"))
+    back = Conversion(input=there, output=str(tmp_path / "back"), output_format="tf2")
     assert convert(back).model.crf
-    flags["output_dir"] = tmp_path / "cased"
-    assert run(flags, "--do_train", "--casing_feature") == 0
-    conversion["input"] = str(flags["output_dir"])
     with pytest.raises(InputError, match="cannot express the casing feature"):
-        convert(Conversion(output=str(tmp_path / "no"), **conversion))
+        convert(Conversion(input=cased, output=str(tmp_path / "no"), output_format="huggingface"))

@@ -263,7 +263,8 @@ class TaggingTask(BenchmarkTask):
 
     def training_settings(self) -> dict[str, Any]:
         """See `BenchmarkTask`."""
-        return super().training_settings() | {"loss": "crf" if self.crf else "softmax"}
+        parts = {"loss": "crf" if self.crf else "softmax", "casing_feature": self.casing_feature}
+        return super().training_settings() | parts
 
     def training_data(self) -> TrainingData:
         """The windows to train on, and the words in them."""

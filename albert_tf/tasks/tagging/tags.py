@@ -204,6 +204,8 @@ def _check_names(names: Sequence[str], path: str) -> None:
         raise InputError(f"{path}: 2 to {_MOST_TAGS:,} different tags are needed, not {len(names):,}")
     alike: dict[str, str] = {}
     for name in names:
+        if not name.strip() or not name.isprintable():
+            raise InputError(f"{path}: {name!a} is no name of a tag")
         other = alike.setdefault(as_seen(name), name)
         if other is not name:
             raise InputError(f"{path}: the tag {name!a} looks like {other!a}, but is another one")
