@@ -160,7 +160,7 @@ def open_model(path: str | os.PathLike[str], **settings: Any) -> OpenModel:
     """Opens a trained model, to ask it.
 
     Args:
-      path: the folder of a run, whose best checkpoint counts; weights of any kind, as for `load_weights`,
+      path: the folder of a run, whose best checkpoint counts; weights by path or name, as for `load_weights`,
         with config and vocabulary beside them; or an export of `export_saved_model.py`.
       **settings: arguments of `albert_tf.export.trained_model.open_trained_model`, such as
         task_name="encoder" or vocab_file="vocab.txt", and the settings of the task, such as top_k=10 or
