@@ -129,7 +129,7 @@ class TaggingTask(BenchmarkTask):
                 count = tf.reduce_sum(tf.cast(is_word, tf.float32), axis=1, keepdims=True)
                 chains = model.chain.losses_of(logits, batch["tags"], is_word)[:, None]
                 losses = tf.math.divide_no_nan(chains, count) + tf.zeros_like(scores)
-            outputs["loss"] = tf.where(is_word, losses, 0.0)
+            outputs["loss"] = tf.where(is_word, tf.maximum(losses, 0.0), 0.0)  # rounding makes less of 0
         return {name: tf.reshape(values, [-1]) for name, values in outputs.items()}
 
     def predicted(self, split: str) -> tuple[int, str]:
