@@ -1,10 +1,10 @@
-# demo: from raw text to a served model, in about a quarter of an hour.  test: all tests.  lint: style and imports.
-# architecture: draws docs/architecture.svg.
+# demo: from raw text to a served model, in about a quarter of an hour.  test: all tests.  lint: style, imports and links.
+# docs: the site, build/site.  architecture: draws docs/architecture.svg.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/
 
-.PHONY: demo test lint architecture clean
+.PHONY: demo test lint docs architecture clean
 
 demo: $(VENV)/installed
 	$(RUN)python -m examples.demo
@@ -18,6 +18,10 @@ lint: $(VENV)/installed
 	$(RUN)lint-imports
 	$(RUN)mypy
 	$(RUN)python docs/draw_architecture.py --check
+	NO_MKDOCS_2_WARNING=1 $(RUN)mkdocs build
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(RUN)mkdocs build
 
 architecture: $(VENV)/installed
 	$(RUN)python docs/draw_architecture.py

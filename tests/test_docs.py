@@ -1,5 +1,7 @@
 """The examples in the README and in docstrings run as they stand there."""
 
+import contextlib
+import io
 import json
 import pathlib
 import re
@@ -78,6 +80,22 @@ def test_the_examples_of_keras_run_in_their_order(tmp_path, monkeypatch):
         tf.config.run_functions_eagerly(False)
     assert names["accuracy"] == 1
     assert names["compiled"].optimizer.iterations.numpy() == 4
+
+
+def test_the_notebook_prints_what_it_shows():
+    names: dict[str, Any] = {}
+    cells = json.loads((ROOT / "examples" / "first_prediction.ipynb").read_text(encoding="utf-8"))["cells"]
+    codes = [cell for cell in cells if cell["cell_type"] == "code"]
+    for cell in codes:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec("".join(cell["source"]), names)
+        assert printed.getvalue() == "".join("".join(output["text"]) for output in cell["outputs"])
+    assert names["accuracy"] > 0.9
+
+
+def test_the_api_lists_every_name():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"::: albert_tf\.(\w+)$", page, re.MULTILINE)) == set(albert_tf.__all__)
 
 
 @pytest.mark.parametrize(
