@@ -10,6 +10,7 @@ import tf_keras
 from albert_tf.checkpoints import huggingface
 from albert_tf.checkpoints.assets import Assets, vocabularies_in
 from albert_tf.checkpoints.loading import LoadReport, assign, check_is_whole, warn_of
+from albert_tf.checkpoints.model_card import CARD_FILE, write_card
 from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
@@ -90,10 +91,16 @@ def convert(conversion: Conversion) -> Converted:
         notes = [*report.notes, *_notes(conversion, source, head)]
         if not tokenizer:
             notes.append("no vocabulary was found or written; --spm_model_file or --vocab_file adds one")
+        needs_card = conversion.output_format == "huggingface"
+        if needs_card and os.path.exists(os.path.join(folder, CARD_FILE)):
+            needs_card = False
+            notes.append(f"{os.path.join(folder, CARD_FILE)} is there and stays as it is")
         report = dataclasses.replace(report, notes=tuple(notes))
         exists = os.path.isdir(folder)
         with temporary_folder(folder, inside=exists) as temporary:
             _write(conversion, temporary, model, head, set(report.loaded), assets)
+            if needs_card:
+                write_card(temporary, source, assets, head)
             # The index of a checkpoint comes last: without it there is no checkpoint.
             names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
             if exists:

@@ -29,6 +29,7 @@ class Head:
       attribute: the model's attribute that holds the head. Checkpoints of this package store its name, which
         tells heads apart whose variables have the same names.
       architectures: Hugging Face's classes; the first one is written.
+      pipeline: Hugging Face's name of what its class does.
       outputs: the name of each output of the model -> its name in Hugging Face's model.
       task_names: values of `--task_name` for the head, besides the tasks of GLUE; a head without any cannot
         be exported.
@@ -41,6 +42,7 @@ class Head:
     weights: tuple[str, ...] = ()
     attribute: str | None = None
     architectures: tuple[str, ...]
+    pipeline: str
     outputs: Mapping[str, str]
     task_names: tuple[str, ...] = ()
     max_seq_length: int = 512
@@ -52,13 +54,16 @@ class Head:
         return f"a model for {self.name.replace('_', ' ')}" if self.weights else "an encoder without a head"
 
 
-def _head_with_classes(name: str, model: type, attribute: str, task_names: tuple[str, ...] = ()) -> Head:
+def _head_with_classes(
+    name: str, model: type, attribute: str, pipeline: str, task_names: tuple[str, ...] = ()
+) -> Head:
     return Head(
         name=name,
         model=model,
         weights=("output_weights", "output_bias"),
         attribute=attribute,
         architectures=(model.__name__,),
+        pipeline=pipeline,
         outputs={"logits": "logits"},
         task_names=task_names,
     )
@@ -74,19 +79,33 @@ HEADS: Mapping[str, Head] = {
             name="encoder",
             model=AlbertEncoder,
             architectures=("AlbertModel",),
+            pipeline="feature-extraction",
             outputs={"sequence_output": "last_hidden_state", "pooled_output": "pooler_output"},
             task_names=("encoder",),
         ),
-        _head_with_classes("classification", AlbertForSequenceClassification, "classifier", ("custom",)),
-        _head_with_classes("multiple_choice", AlbertForMultipleChoice, "choice", ("race",)),
         _head_with_classes(
-            "token_classification", AlbertForTokenClassification, "token_classifier", ("tagging",)
+            "classification",
+            AlbertForSequenceClassification,
+            "classifier",
+            "text-classification",
+            ("custom",),
+        ),
+        _head_with_classes(
+            "multiple_choice", AlbertForMultipleChoice, "choice", "multiple-choice", ("race",)
+        ),
+        _head_with_classes(
+            "token_classification",
+            AlbertForTokenClassification,
+            "token_classifier",
+            "token-classification",
+            ("tagging",),
         ),
         Head(
             name="question_answering",
             model=AlbertForQuestionAnswering,
             weights=("cls/squad/",),
             architectures=("AlbertForQuestionAnswering",),
+            pipeline="question-answering",
             outputs={"start_logits": "start_logits", "end_logits": "end_logits"},
             task_names=("squad_v1",),
             max_seq_length=384,
@@ -97,6 +116,7 @@ HEADS: Mapping[str, Head] = {
             weights=("start_logits/", "end_logits/", "answer_class/"),
             # Transformers has no such head for ALBERT; the encoder is what it can load.
             architectures=("AlbertModel",),
+            pipeline="feature-extraction",
             outputs={name: name for name in _SPANS},
             task_names=("squad_v2",),
             max_seq_length=384,
@@ -107,6 +127,7 @@ HEADS: Mapping[str, Head] = {
             model=AlbertForPreTraining,
             weights=("cls/predictions/", "cls/seq_relationship/"),
             architectures=("AlbertForPreTraining", "AlbertForMaskedLM"),
+            pipeline="fill-mask",
             outputs={"mlm_logits": "prediction_logits", "sop_logits": "sop_logits"},
             task_names=("pretraining",),
         ),

@@ -194,7 +194,11 @@ def test_without_a_vocabulary_the_report_says_so(tmp_path):
     (tmp_path / "start" / "30k-clean.model").unlink()
     report = run(start, tmp_path / "hf", "huggingface").report
     assert "no vocabulary was found" in report.notes[-1]
-    assert {path.name for path in (tmp_path / "hf").iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "hf").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
 
 
 def test_what_cannot_be_converted_is_refused_before_anything_is_written(tmp_path):
