@@ -3,8 +3,7 @@
 Run: python -m benchmarks.packing --input_file=wiki.txt --spm_model_file=30k-clean.model --max_seq_length=512
 
 Each way trains in a process of its own, on the examples of the same steps. For batches of similar length, the
-examples of all steps are sorted by length. Each part is then a batch, as long as its longest example, in steps
-of 8.
+examples of all steps are sorted by length; each part is then a batch, and as long as its longest example.
 """
 
 import contextlib
