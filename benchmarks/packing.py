@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.packing --input_file=wiki.txt --spm_model_file=30k-clean.model --max_seq_length=512
 
-Each way trains in a process of its own, on the examples of the same steps. Batches of similar length have the
-examples of all steps, sorted by length, and each is as long as its longest example, in steps of 8.
+Each way trains in a process of its own, on the examples of the same steps. For batches of similar length, the
+examples of all steps are sorted by length; each part is then a batch, and as long as its longest example.
 """
 
 import contextlib
@@ -106,15 +106,17 @@ def _measure(options: Options, path: str, way: str) -> dict[str, float]:
     for _ in range(_INPUT_STEPS):
         next(dataset)
     input_s = (time.process_time() - started) / _INPUT_STEPS
-    if way == "similar length":
-        batches = _by_length(batches)
+    runs = options.steps
+    if way == "similar length":  # each part is a batch, because it has a length of its own
+        runs, parts = options.steps * parts, 1
+        batches = _by_length(batches, runs)
     kinds = {name: tf.TensorSpec([None] * values.ndim, values.dtype) for name, values in batches[0].items()}
     small = {name: values[:parts] for name, values in batches[0].items()}
     made = tf.data.Dataset.from_generator(lambda: [small, *batches], output_signature=kinds)
     trainer = build_trainer(task, LAMB(1e-3), "float32", make_batches=lambda: made, micro_batches=parts)
     trainer.train(tf.constant(1))
     started, cpu_started = time.perf_counter(), time.process_time()
-    trainer.train(tf.constant(options.steps))
+    trainer.train(tf.constant(runs))
     masks = [batch["input_mask"] for batch in batches]
     return {
         "seconds": (time.perf_counter() - started) / options.steps,
@@ -126,12 +128,12 @@ def _measure(options: Options, path: str, way: str) -> dict[str, float]:
     }
 
 
-def _by_length(batches: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    """The same examples in as many batches, sorted by length and cut at the longest of each."""
+def _by_length(batches: Sequence[Mapping[str, np.ndarray]], count: int) -> list[dict[str, np.ndarray]]:
+    """The same examples in `count` batches, sorted by length and cut at the longest of each."""
     examples = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.argsort(examples["input_mask"].sum(axis=1), kind="stable")
     result = []
-    for chosen in np.array_split(order, len(batches)):
+    for chosen in np.array_split(order, count):
         longest = -(-examples["input_mask"][chosen].sum(axis=1).max() // 8) * 8
         batch = {name: values[chosen] for name, values in examples.items()}
         for name in ("input_ids", "input_mask", "segment_ids"):
