@@ -4,7 +4,10 @@ import collections
 import itertools
 import json
 import pathlib
+import re
+import subprocess
 import sys
+from collections.abc import Sequence
 
 if not __package__:  # run by its path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -14,7 +17,8 @@ from examples.stages import run_recipe, stage
 ROOT = pathlib.Path("demo")
 CONFIG = "examples/sotu_albert_config.json"
 LENGTH, PREDICTIONS = 64, 10
-STEPS = 4000
+MINUTES = 6  # of pretraining, on whatever machine
+MOST_STEPS = 4000
 
 MASKED_SENTENCES = """\
 The state of the [MASK] is strong.
@@ -34,49 +38,69 @@ def main() -> int:
 
 
 def _run_stages() -> None:
-    text, held_out_text = ROOT / "corpus" / "train.txt", ROOT / "corpus" / "heldout.txt"
+    corpus = ROOT / "corpus"
+    text, held_out_text = corpus / "train.txt", corpus / "heldout.txt"
     tokenizer = ROOT / "tokenizer.model"
     train, held_out = ROOT / "train.tfrecord", ROOT / "heldout.tfrecord"
     model = ROOT / "model"
     sizes = [f"--max_seq_length={LENGTH}", f"--max_predictions_per_seq={PREDICTIONS}"]
 
     stage("Text: 249 addresses, a sentence a line", text, [
-        "examples/sotu_corpus.py", f"--output_dir={text.parent}",
-    ])  # fmt: skip
+        "examples/sotu_corpus.py", f"--output_dir={corpus}",
+    ], expected="5 s")  # fmt: skip
     stage("Vocabulary", tokenizer, [
         "-m", "data_prep.train_tokenizer", f"--input_file={text}",
         f"--output_prefix={tokenizer.with_suffix('')}", f"--vocab_size={_config()['vocab_size']}",
-    ])  # fmt: skip
+    ], expected="15 s")  # fmt: skip
     for source, target, passes in [(text, train, 4), (held_out_text, held_out, 1)]:
         stage(f"Records of {source}", target, [
             "-m", "data_prep.create_pretraining_data", f"--input_file={source}", f"--output_file={target}",
             f"--spm_model_file={tokenizer}", *sizes, f"--dupe_factor={passes}",
-        ])  # fmt: skip
-    stage("Pretraining", None, [
+        ], expected="10 s")  # fmt: skip
+    pretraining = [
         "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={train}",
         f"--eval_input_file={held_out}", f"--output_dir={model}", *sizes, "--do_eval",
         "--train_batch_size=64", "--optimizer=lamb", "--learning_rate=3e-3",
-        f"--num_train_steps={STEPS}", "--num_warmup_steps=100", "--save_checkpoints_steps=500",
-    ])  # fmt: skip
+    ]  # fmt: skip
+    steps = _steps(pretraining)
+    stage("Pretraining", None, [
+        *pretraining, f"--num_train_steps={steps}", f"--num_warmup_steps={steps // 40}",
+        f"--save_checkpoints_steps={max(1, steps // 8)}",
+    ], expected=f"{MINUTES} min")  # fmt: skip
     baseline = _commonest_piece_accuracy(train, held_out)
     _show_results(json.loads((model / "eval_results.json").read_text()), baseline)
     picture = ROOT / "learning_curves.png"
     stage("Learning curves", None, [
         "examples/learning_curves.py", f"--model_dir={model}", f"--output_file={picture}",
         f"--masked_lm_baseline={baseline:.4f}",
-    ])  # fmt: skip
+    ], expected="5 s")  # fmt: skip
     export = ROOT / "export"
     stage("Export: text in, answers out", export / "1", [
         "export_saved_model.py", f"--input={model}", f"--spm_model_file={tokenizer}",
         f"--export_dir={export}",
-    ])  # fmt: skip
+    ], expected="20 s")  # fmt: skip
     stage("A request to it: filled-in masks", None, [
         "examples/fill_masks.py", f"--input={export}",
-    ], text=MASKED_SENTENCES)  # fmt: skip
+    ], text=MASKED_SENTENCES, expected="10 s")  # fmt: skip
     print(
         f"\n{ROOT}/ holds everything: the curves {picture}, the table {ROOT / 'results.md'}, the model "
         f"{model} and its export {export}. Next, run the same commands with your own text."
     )
+
+
+def _steps(pretraining: Sequence[str]) -> int:
+    """The number of steps that fit into `MINUTES`, measured once with a dry run, and kept in a file."""
+    kept = ROOT / "steps.txt"
+    if not kept.exists():
+        print("\n== How fast is this machine? (20 s)", flush=True)
+        command = [sys.executable, *pretraining, f"--num_train_steps={MOST_STEPS}", "--dry_run"]
+        said = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
+        minutes, seconds = re.search(r"training step +(?:(\d+) min )?([\d.]+) s", said).groups("0")
+        step = 60 * int(minutes) + float(seconds)
+        steps = round(min(MOST_STEPS, max(100, MINUTES * 60 / step)))
+        kept.write_text(f"{steps}\n")
+        print(f"a step takes {step:g} s: {steps:,} steps")
+    return int(kept.read_text())
 
 
 def _config() -> dict:

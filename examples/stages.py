@@ -34,7 +34,13 @@ def run_recipe(run: Callable[[], None], again: str) -> int:
     return 0
 
 
-def stage(title: str, output: pathlib.Path | None, command: list[str], text: str | None = None) -> None:
+def stage(
+    title: str,
+    output: pathlib.Path | None,
+    command: list[str],
+    text: str | None = None,
+    expected: str | None = None,
+) -> None:
     """Prints a command of Python and runs it, unless its output exists already.
 
     Args:
@@ -42,11 +48,13 @@ def stage(title: str, output: pathlib.Path | None, command: list[str], text: str
       output: the file or folder that the command makes; None for a command that runs every time.
       command: arguments of Python.
       text: standard input of the command.
+      expected: the time that it takes on two cores, to print.
 
     Raises:
       CalledProcessError: the command failed.
     """
-    print(f"\n== {title}\n$ python {shlex.join(command)}", flush=True)
+    time_needed = f" (about {expected})" if expected else ""
+    print(f"\n== {title}{time_needed}\n$ python {shlex.join(command)}", flush=True)
     if output is not None and output.exists():
         print(f"{output} exists already")
         return
