@@ -65,9 +65,10 @@ def packed(batches: tf.data.Dataset, room: Room, parts: int = 1) -> tf.data.Data
 def pack(batch: Mapping[str, np.ndarray], room: Room, parts: int = 1) -> dict[str, np.ndarray]:
     """The rows of a batch, in which `NO_EXAMPLE` marks examples to leave out.
 
-    The number of rows is a multiple of `parts`, and not 0. A row has as many places for examples and for
+    The rows are in `parts` consecutive parts of one size, none of which has more rows than it would have with
+    one example in each. Rows without an example come last. A row has as many places for examples and for
     predictions as the fullest row needs. If `room` says the number of rows, there are so many, each with all
-    its places; it must be at least the number of examples. Rows without an example come last.
+    its places; it must be at least the number of examples.
 
     Returns:
       input_ids, input_mask, segment_ids: [rows, positions]; masked_lm_positions, masked_lm_ids,
@@ -87,7 +88,9 @@ def pack(batch: Mapping[str, np.ndarray], room: Room, parts: int = 1) -> dict[st
     rows, examples = room.rows, room.examples
     widest = room.predictions
     if rows is None:
-        rows = -(-max(1, row.max(initial=-1) + 1) // parts) * parts
+        # In as few parts as hold the rows, of about the same number of rows; the other parts are empty.
+        filled, size = max(1, row.max(initial=-1) + 1), max(1, -(-len(row) // parts))
+        rows = parts * -(-filled // -(-filled // size))
         examples, widest = number.max(initial=0) + 1, max(1, np.max(first + predictions, initial=0))
     widths = dict.fromkeys(_SEQUENCES, room.positions) | dict.fromkeys(_PREDICTIONS, widest)
     packed = {name: np.zeros([rows, width], batch[name].dtype) for name, width in widths.items()}

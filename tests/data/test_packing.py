@@ -74,6 +74,14 @@ def test_the_longest_examples_come_first_into_the_fullest_row_with_room(lengths,
     assert len(pack(make_batch(lengths), room)["input_ids"]) == rows
 
 
+@pytest.mark.parametrize(("parts", "rows"), [(1, 7), (2, 8), (3, 12), (4, 12), (5, 15), (6, 12), (12, 12)])
+def test_rows_fill_as_few_parts_as_hold_them(parts, rows):
+    batch = make_batch([32] * 6 + [5] * 6)  # the short ones share a row: 7 rows
+    packed = pack(batch, Room(32, 8, 40), parts)
+    assert len(packed["input_ids"]) == rows
+    assert packed["input_mask"][:7].any(axis=1).all()
+
+
 @pytest.mark.parametrize(
     ("length", "most", "room"),
     [(512, 20, (512, 32, 40)), (512, 77, (512, 32, 93)), (128, 20, (128, 8, 24)), (16, 20, (16, 2, 20))],

@@ -51,8 +51,8 @@ def test_packed_examples_train_what_they_train_alone(shape):
 
 
 def test_packed_in_parts_on_two_devices_it_trains_what_it_trains_alone(two_devices):
-    task = make_task(num_hidden_layers=1)
-    alone = make_trainer(task, BATCH)
+    task, unpacked = (make_task(packing=packing, num_hidden_layers=1) for packing in (True, False))
+    alone = make_trainer(unpacked, BATCH)
     packed = make_trainer(task, BATCH, room=ROOM, micro_batches=3, strategy=two_devices)
     alone.replica_step(tensors(BATCH))
     packed.train(tf.constant(1))
