@@ -34,6 +34,14 @@ class CustomTaskOptions(FineTuningOptions):
     is_score: bool | None = option(
         None, help="custom task: labels are numbers to predict, not classes (default: as trained)"
     )
+    multi_label: bool | None = option(
+        None,
+        help="custom task: a text may have any number of labels: a JSON list, or labels between separators "
+        "(default: as trained)",
+    )
+    label_separator: str | None = option(
+        None, help="custom task: what stands between the labels of a text (default: as trained, else a comma)"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,17 @@ class ClassifierOptions(CustomTaskOptions):
     tfds_name: str | None = option(
         None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )
+    loss: str = option(
+        "cross_entropy", choices=("cross_entropy", "focal"), help="what training minimizes for classes"
+    )
+    label_smoothing: float = option(
+        0.0, at_least=0, at_most=0.99, help="share of each label that the loss spreads over all classes"
+    )
+    class_weights: str | None = option(
+        None,
+        help="weights in the loss: balanced (rare classes count as much as others), or a JSON file of "
+        "an object with a number for each label",
+    )
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -63,6 +82,9 @@ class ClassifierOptions(CustomTaskOptions):
         super().__post_init__()
         if self.threshold_to_export is not None and not self.export_dir:
             raise UsageError("--threshold_to_export needs --export_dir")
+        for name in ("loss", "label_smoothing", "class_weights"):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default and not self.do_train:
+                raise UsageError(f"--{name} needs --do_train")
         if self.task_name.lower() != "custom":
             for name in CustomTaskOptions.__annotations__:
                 if getattr(self, name) is not None:
@@ -78,15 +100,17 @@ class ClassifierOptions(CustomTaskOptions):
         columns = [*(self.text_columns or ["text"]), self.label_column or "label"]
         if len(columns) > 3 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
-        if self.labels and self.is_score:
-            raise UsageError("--labels and --is_score exclude each other")
+        for name in ("labels", "multi_label"):
+            if getattr(self, name) and self.is_score:
+                raise UsageError(f"--{name} and --is_score exclude each other")
         if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UsageError(f"--labels needs at least two different classes, not {','.join(self.labels)}")
 
     @property
     def needed_paths(self) -> tuple[str, ...]:
         """See `ScriptOptions`."""
-        return (*super().needed_paths, *(f"{split}_file" for split in self.splits))
+        weights = ("class_weights",) if self.class_weights != "balanced" else ()
+        return (*super().needed_paths, *(f"{split}_file" for split in self.splits), *weights)
 
     @property
     def export_settings(self) -> dict[str, float]:
@@ -108,17 +132,20 @@ def main(options: ClassifierOptions) -> None:
 
     from albert_tf.fine_tuning.fine_tune import fine_tune
     from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.class_loss import LossSettings
     from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
+
+    loss = LossSettings(options.loss, options.label_smoothing, options.class_weights)
 
     def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
         if glue_task:
-            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name)
+            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name, loss=loss)
         train_file = options.train_file if options.do_train else None
-        names = ("text_columns", "label_column", "labels", "is_score")
+        names = ("text_columns", "label_column", "labels", "is_score", "multi_label", "label_separator")
         given = {name: getattr(options, name) for name in names}
         task = choose_task(start.kept, train_file=train_file, **given)
         files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-        return CustomBenchmark(task, files, options.id_column)
+        return CustomBenchmark(task, files, options.id_column, loss=loss)
 
     fine_tune(options, benchmark)
 

@@ -62,14 +62,20 @@ class Table:
         self._refuse(column, broken, "holds a tab or a line end")
         return names
 
-    def class_names(self, column: str) -> list[str]:
+    def class_names(self, column: str, separator: str | None = None) -> list[str]:
         """The different labels of a column; `InputError` names two that look alike.
 
-        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded.
+        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded. With a
+        separator a row has any number of labels; see `label_lists`.
         """
+        if separator is None:
+            rows = [[name] for name in self.names(column)]
+        else:
+            rows = self.label_lists(column, separator)
         first: dict[str, int] = {}
-        for name, line in zip(self.names(column), self.lines, strict=True):
-            first.setdefault(name, line)
+        for names, line in zip(rows, self.lines, strict=True):
+            for name in names:
+                first.setdefault(name, line)
         alike: dict[str, str] = {}
         for name, line in first.items():
             other = alike.setdefault(as_seen(name), name)
@@ -77,6 +83,34 @@ class Table:
                 found = f"{_listed([column])} {name!a} looks like {other!a} in line {first[other]}"
                 raise InputError(f"{self.path}:{line}: {found}, but is another label")
         return list(first)
+
+    def label_lists(self, column: str, separator: str) -> list[list[str]]:
+        """The labels of each row: a JSON list, or names between separators; a blank cell holds none.
+
+        Blanks around a label do not count. `InputError` if a label is empty or holds the separator.
+        """
+        lists = []
+        for row, value in enumerate(self.columns[column]):
+            try:
+                lists.append(_label_list(value.strip(), separator))
+            except ValueError as error:
+                shown = f"{_listed([column])} {_short(value)!r}"
+                raise InputError(f"{self.path}:{self.lines[row]}: {shown} {error}") from None
+        return lists
+
+    def label_sets(self, column: str, label_names: Sequence[str], separator: str) -> np.ndarray:
+        """Which labels each row has: int8 [rows, labels] of 0 and 1; see `label_lists`."""
+        numbers = {name: number for number, name in enumerate(label_names)}
+        found = np.zeros([len(self), len(numbers)], np.int8)
+        for row, names in enumerate(self.label_lists(column, separator)):
+            for name in names:
+                if name not in numbers:
+                    what = f"is not one of the labels {_listed(label_names)}"
+                    raise InputError(
+                        f"{self.path}:{self.lines[row]}: {_listed([column])} {_short(name)!r} {what}"
+                    )
+                found[row, numbers[name]] = 1
+        return found
 
     def labels(self, column: str, label_names: Sequence[str]) -> np.ndarray:
         """A column's class numbers, int32 [rows]; without label names its scores, float32 [rows].
@@ -107,17 +141,19 @@ class Table:
             raise InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")
 
 
-def read_table(path: str, columns: Sequence[str], *, scalars: Collection[str] = ()) -> Table:
+def read_table(
+    path: str, columns: Sequence[str], *, scalars: Collection[str] = (), lists: Collection[str] = ()
+) -> Table:
     """Reads columns of a `.csv` or `.tsv` file with a header, or keys of a `.jsonl` or `.json` file.
 
     A `.csv` file is as RFC 4180 says, with commas; with semicolons if its first line has those and no comma.
     In a `.tsv` file a quote is a character like any other, unless all quotes fit that rule: each is the
     border of a whole cell, or doubled inside such a cell. `InputError` if both readings are possible and give
-    other rows. For `scalars` see `read_jsonl`.
+    other rows. For `scalars` and `lists` see `read_jsonl`.
     """
     columns = list(dict.fromkeys(columns))
     if _kind(path) in (".jsonl", ".json"):
-        return read_jsonl(path, columns, scalars=scalars)
+        return read_jsonl(path, columns, scalars=scalars, lists=lists)
     digest = hashlib.sha256()
     return _columns(path, columns, _rows_with_header(path, digest), digest)
 
@@ -160,13 +196,16 @@ def read_tsv(
     return _columns(path, columns, rows, digest, pad_short_rows)
 
 
-def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = ()) -> Table:
+def read_jsonl(
+    path: str, columns: Sequence[str], *, scalars: Collection[str] = (), lists: Collection[str] = ()
+) -> Table:
     r"""Reads some keys of JSON objects, one a line; blank lines are skipped.
 
     Args:
       path: the file: UTF-8, lines end with \n or \r\n.
       columns: the keys to read. Their values are strings.
       scalars: those keys whose values may also be finite numbers and booleans, which stay as JSON has them.
+      lists: those keys whose values may also be lists, which stay as JSON has them.
     """
     digest = hashlib.sha256()
     numbers, rows = [], []
@@ -174,7 +213,7 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
         if not line.strip():
             continue
         try:
-            rows.append(_json_values(line, columns, scalars))
+            rows.append(_json_values(line, columns, scalars, lists))
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number}: {error}") from None
         numbers.append(number)
@@ -307,7 +346,35 @@ def _find_column(name: str, header: Sequence[str], path: str) -> int:
     return header.index(name)
 
 
-def _json_values(line: str, columns: Sequence[str], scalars: Collection[str]) -> list[str]:
+def _label_list(text: str, separator: str) -> list[str]:
+    """The labels in a cell; `ValueError` says what is wrong with them."""
+    if not text.startswith("["):
+        names = text.split(separator) if text else []
+    else:
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, list) or not all(map(_is_scalar, values)):
+            raise ValueError("is not a JSON list of labels")
+        names = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    names = [name.strip() for name in names]
+    for name in names:
+        if not name or re.search(r"[\t\r\n]", name):
+            raise ValueError("holds an empty label" if not name else "holds a tab or a line end")
+        if separator in name:
+            what = f"holds the separator {separator!r} in the label {_short(name)!r}"
+            raise ValueError(f"{what}: give another --label_separator")
+    return list(dict.fromkeys(names))
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _json_values(
+    line: str, columns: Sequence[str], scalars: Collection[str], lists: Collection[str]
+) -> list[str]:
     """The values of some keys; `ValueError` says what is wrong with them."""
     try:
         record = json.loads(line)
@@ -320,9 +387,10 @@ def _json_values(line: str, columns: Sequence[str], scalars: Collection[str]) ->
         if name not in record:
             raise ValueError(f"no key {name!r}, found {_listed(record)}")
         value = record[name]
-        is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-        if name in scalars and is_number:
-            value = json.dumps(value)
+        if (name in scalars and _is_scalar(value) and not isinstance(value, str)) or (
+            name in lists and isinstance(value, list)
+        ):
+            value = json.dumps(value, ensure_ascii=False)
         if not isinstance(value, str):
             wanted = "a string or a finite number" if name in scalars else "a string"
             raise ValueError(f"{name!r} must be {wanted}, not {_short(json.dumps(value))}")

@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from albert_tf import html_report
 from albert_tf.asking.prompt import answer_at_prompt
-from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, RESULTS, RESULTS_FILE, SEEDS_FILE
+from albert_tf.checkpoints.assets import folder_of
+from albert_tf.checkpoints.run_folder import (
+    PREDICTION_RESULTS,
+    RESULTS,
+    RESULTS_FILE,
+    SEEDS_FILE,
+    results_of,
+)
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
 from albert_tf.cli.text import results_table, say, with_baseline
 from albert_tf.data.batching import LENGTHS_MULTIPLE
@@ -139,6 +146,7 @@ def _run_once(
             notes = [*filter(None, [task.only_answer("dev", session.evaluator.outputs)]), *notes]
             paths.append(_write_report(task, session, losses, notes))
         if options.do_predict:
+            task.use_results(_results_of_weights(session))
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
             if is_evaluated and session.evaluator:
                 outputs = session.evaluator.outputs
@@ -156,6 +164,12 @@ def _run_once(
         for note in notes:
             say(note)
     return session.results if options.do_eval else {}, session.suffix
+
+
+def _results_of_weights(session: Session) -> dict[str, Any] | None:
+    """The results of the evaluation of the current weights, from the run or from where it started."""
+    found, start = results_of(session.folder, session.step), session.options.init_checkpoint
+    return found if found or session.step or not start else results_of(folder_of(start), None)
 
 
 def _print_results(

@@ -189,6 +189,9 @@ class BenchmarkTask(Task):
         """How many things of a split get an output, and what they are called."""
         return len(self.features[split]), self.examples_name
 
+    def use_results(self, results: Mapping[str, Any] | None) -> None:
+        """Takes what predictions need of the last evaluation of the weights; None if there was none."""
+
     def has_labels(self, split: str) -> bool:
         """Whether the outputs for a split can be judged."""
         return self.features[split].labels is not None
@@ -325,14 +328,13 @@ def predictions_table(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> str:
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, Any]:
-    """The columns of `predictions_table` for probabilities `[examples, classes]`: the label, and each class.
+def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of `predictions_table` for probabilities `[examples, classes]`.
 
     A class whose name is that of another column has "p(...)" around it.
     """
-    labels = [label_names[number] for number in chances.argmax(axis=1)]
-    heads = [f"p({name})" if name in ("id", "part", "label") else name for name in label_names]
-    return {"label": labels, **dict(zip(heads, chances.T, strict=True))}
+    heads = [f"p({name})" if name in ("id", "part", "label", "labels") else name for name in label_names]
+    return dict(zip(heads, chances.T, strict=True))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

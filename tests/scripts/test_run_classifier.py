@@ -422,3 +422,38 @@ def test_data_of_tfds_are_read_where_they_lie(flags, tmp_path, monkeypatch, caps
     flags |= {"task_name": "sst-2", "data_dir": None, "tfds_name": "glue/sst2"}
     assert run(flags, "--do_train", "--do_eval") == 0
     assert "train: 3 examples" in capsys.readouterr().out
+
+
+def test_several_labels_at_once_from_training_to_prediction(flags, tmp_path, capsys):
+    rows = [("the river", "water"), ("boats", "water,trade"), ("wool", "trade"), ("hills", "")]
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.tsv").write_text("\n".join("\t".join(row) for row in [("text", "label"), *rows]))
+    flags |= {"task_name": "custom", "data_dir": None, "train_file": tmp_path / "train.tsv"}
+    flags |= {"dev_file": tmp_path / "dev.tsv", "test_file": tmp_path / "test.tsv"}
+    more = ("--class_weights=balanced", "--label_smoothing=0.1", f"--export_dir={tmp_path / 'export'}")
+    assert run(flags, "--multi_label", "--do_train", "--do_eval", "--do_predict", *more) == 0
+    printed, folder = capsys.readouterr(), tmp_path / "run"
+    results = results_in(folder)
+    assert {"micro_f1", "macro_f1_at_0.5", "water_f1", "trade_threshold", "baseline_micro_f1"} <= set(results)
+    assert "always trade and water" in printed.out
+    task = json.loads((folder / "task.json").read_text())
+    assert (task["problem_type"], task["label_separator"]) == ("multi_label_classification", ",")
+    predictions = (folder / "predictions.tsv").read_text()
+    # The weights know that a text has several labels, and the evaluation which thresholds decide.
+    rest = only(flags, "task_name", "test_file", "output_dir")
+    (folder / "predictions.tsv").unlink()
+    assert run(rest, "--do_predict") == 0
+    assert (folder / "predictions.tsv").read_text() == predictions
+    scored = json.loads((folder / "predict_results.json").read_text())
+    for name in ("micro_f1", "macro_f1", "water_threshold"):
+        assert scored[name] == pytest.approx(results[name])
+    changed = refusal(capsys, run({**flags, "train_step": 6, "loss": "focal"}, "--multi_label", "--do_train"))
+    assert "--loss cross_entropy, not focal" in changed
+    other = refusal(capsys, run({**flags, "labels": "trade,water"}, "--do_train", "--multi_label=false"))
+    assert "is not one of the labels" in other
+
+
+@pytest.mark.parametrize("more", [{"loss": "focal"}, {"label_smoothing": 0.1}, {"class_weights": "balanced"}])
+def test_a_loss_is_for_training(more, flags, capsys):
+    message = refusal(capsys, run(flags | more, "--do_eval"), 2)
+    assert f"--{next(iter(more))} needs --do_train" in message

@@ -8,8 +8,10 @@ from typing import Any
 from albert_tf.data.features import Features, text_features
 from albert_tf.data.tables import has_column
 from albert_tf.tasks.benchmark import Benchmark
+from albert_tf.tasks.class_loss import LossSettings
 from albert_tf.tasks.classification import custom, glue
 from albert_tf.tasks.classification.classification_task import ClassificationTask
+from albert_tf.tasks.classification.multi_label import MultiLabelTask
 from albert_tf.tasks.classification.text_examples import Examples, GlueTask, TextTask
 from albert_tf.tasks.classification.tfds import read_tfds
 from albert_tf.tokenization import Tokenizer
@@ -17,9 +19,10 @@ from albert_tf.tokenization import Tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class TextBenchmark(Benchmark[Examples], abc.ABC):
-    """Texts or pairs of texts with a class or a score."""
+    """Texts or pairs of texts with a class, several labels or a score."""
 
     text_task: TextTask
+    loss: LossSettings = dataclasses.field(default=LossSettings(), kw_only=True)
 
     def task_name(self, examples: Mapping[str, Examples]) -> str:
         """The name of `text_task`."""
@@ -32,8 +35,9 @@ class TextBenchmark(Benchmark[Examples], abc.ABC):
     def task(
         self, examples: Mapping[str, Examples], features: Mapping[str, Features], **arguments: Any
     ) -> ClassificationTask:
-        """See `ClassificationTask`."""
-        return ClassificationTask(self.text_task, examples, features, **arguments)
+        """See `ClassificationTask` and `MultiLabelTask`."""
+        kind = ClassificationTask if self.text_task.label_separator is None else MultiLabelTask
+        return kind(self.text_task, examples, features, loss=self.loss, **arguments)
 
 
 @dataclasses.dataclass(frozen=True)

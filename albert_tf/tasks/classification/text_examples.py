@@ -56,6 +56,7 @@ class TextTask:
       label_names: by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
+      label_separator: stands between the labels of a text that may have several; None if it has one.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TextTask:
     text_columns: tuple[str, ...]
     label_column: str = "label"
     submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    label_separator: str | None = None
 
     @property
     def is_score(self) -> bool:
