@@ -3,6 +3,7 @@
 
 import dataclasses
 import sys
+from typing import Any
 
 from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.options import FineTuningOptions, Hyperparameters
@@ -74,6 +75,9 @@ class ClassifierOptions(CustomTaskOptions):
         help="weights in the loss: balanced (rare classes count as much as others), or a JSON file of "
         "an object with a number for each label",
     )
+    max_train_samples: int | None = option(
+        None, at_least=1, help="train on a random sample of so many examples, the same for every seed"
+    )
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -136,16 +140,17 @@ def main(options: ClassifierOptions) -> None:
     from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
 
     loss = LossSettings(options.loss, options.label_smoothing, options.class_weights)
+    training: dict[str, Any] = {"loss": loss, "max_train_samples": options.max_train_samples}
 
     def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
         if glue_task:
-            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name, loss=loss)
+            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name, **training)
         train_file = options.train_file if options.do_train else None
         names = ("text_columns", "label_column", "labels", "is_score", "multi_label", "label_separator")
         given = {name: getattr(options, name) for name in names}
         task = choose_task(start.kept, train_file=train_file, **given)
         files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-        return CustomBenchmark(task, files, options.id_column, loss=loss)
+        return CustomBenchmark(task, files, options.id_column, **training)
 
     fine_tune(options, benchmark)
 

@@ -261,6 +261,11 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     pad_to_max_length: bool = option(
         False, help="pad every batch to --max_seq_length, not to its longest sequence; always done for a TPU"
     )
+    best_metric: str | None = option(
+        None,
+        help="the result by which training chooses its best checkpoint; of a loss and of MSE the lowest "
+        "(default: the first metric of the task)",
+    )
     num_seeds: int = option(
         1, at_least=1, help="runs with --seed, --seed+1, ...: a folder each, and the mean"
     )
@@ -288,6 +293,8 @@ class FineTuningOptions(RunOptions, SidecarOptions):
                 raise UsageError(f"--{name} must be below 1, not {getattr(self, name)}")
         if (self.warmup_proportion or 0) > 1:
             raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
+        if self.best_metric and not (self.do_train and (self.do_eval or self.do_predict)):
+            raise UsageError("--best_metric needs --do_train and --do_eval")
         if self.num_train_epochs == 0:
             raise UsageError("--num_train_epochs must be more than 0")
 

@@ -60,6 +60,8 @@ class StartingPoint:
             spm_model_file=self.assets.spm_model_file,
             vocab_file=self.assets.vocab_file,
         )
+        if metric := self.options.best_metric or self.kept.get("best_metric"):
+            task.choose_best_by(metric)
         if benchmark.eval_file:
             task.eval_name = file_stem(benchmark.eval_file)
         return task, chosen

@@ -105,6 +105,7 @@ class BenchmarkTask(Task):
     losses: tuple[str, ...] = ("cross_entropy",)
     metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
     progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
+    _chosen: Mapping[str, str] = {}  # the best metric, if the user chose it
 
     def __init__(
         self,
@@ -189,6 +190,19 @@ class BenchmarkTask(Task):
         """How many things of a split get an output, and what they are called."""
         return len(self.features[split]), self.examples_name
 
+    def reported_metrics(self) -> tuple[str, ...]:
+        """The names of the results on the dev split; none if only an evaluation shows them."""
+        if "dev" not in self.features:
+            return ()
+        logits = np.zeros([len(self.features["dev"]), max(1, len(self.label_names))], np.float32)
+        return tuple(under_one_name(self.results_by_part("dev", {"logits": logits})))
+
+    def choose_best_by(self, metric: str) -> None:
+        """Makes a result the `best_metric`, which is kept with the weights; InputError if there is none."""
+        if (known := self.reported_metrics()) and metric not in known:
+            raise InputError(f"--best_metric={metric} is none of the results {', '.join(known)}")
+        self.best_metric, self._chosen = metric, {"best_metric": metric}
+
     def use_results(self, results: Mapping[str, Any] | None) -> None:
         """Takes what predictions need of the last evaluation of the weights; None if there was none."""
 
@@ -222,7 +236,7 @@ class BenchmarkTask(Task):
     def describe(self) -> dict[str, Any]:
         """The head and its labels, and how long sequences are."""
         names = {"task_name": self.head_name, "label_names": list(self.label_names)}
-        return names | {"max_seq_length": self.max_seq_length}
+        return names | {"max_seq_length": self.max_seq_length, **self._chosen}
 
     def training_settings(self) -> dict[str, Any]:
         """The flags of the task, without the flags of the loop, and a digest of the train split."""
@@ -231,6 +245,7 @@ class BenchmarkTask(Task):
             "max_seq_length": self.max_seq_length,
             "dropout_prob": self.dropout_prob,
             "pad_to_max_length": self._pad_to is not None,
+            "best_metric": self.best_metric,
         }
 
     def training_data(self) -> TrainingData:

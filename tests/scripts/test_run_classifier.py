@@ -457,3 +457,31 @@ def test_several_labels_at_once_from_training_to_prediction(flags, tmp_path, cap
 def test_a_loss_is_for_training(more, flags, capsys):
     message = refusal(capsys, run(flags | more, "--do_eval"), 2)
     assert f"--{next(iter(more))} needs --do_train" in message
+
+
+def test_training_chooses_by_any_result_and_the_folder_keeps_the_choice(flags, tmp_path, capsys):
+    assert run(flags | {"best_metric": "eval_loss"}, "--do_train", "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    best = min(history, key=lambda row: row["eval_loss"])["global_step"]
+    assert f"best by eval_loss: step {best}" in capsys.readouterr().err
+    rest = only(flags, "task_name", "data_dir", "output_dir")
+    assert run(rest, "--do_eval") == 0
+    assert f"best by eval_loss: step {best}" in capsys.readouterr().err
+    message = refusal(capsys, run(flags | {"train_step": 6}, "--do_train", "--do_eval"))
+    assert "--best_metric eval_loss, not eval_accuracy" in message
+    flags |= {"output_dir": tmp_path / "other", "best_metric": "f1"}
+    message = refusal(capsys, run(flags, "--do_train", "--do_eval"))
+    assert "--best_metric=f1 is none of the results eval_accuracy, eval_f1, eval_loss" in message
+    assert "--best_metric needs --do_train" in refusal(capsys, run(flags, "--do_eval"), 2)
+
+
+def test_a_sample_to_train_on_does_not_depend_on_the_seed(flags, tmp_path, capsys):
+    flags |= {"max_train_samples": 10, "train_step": 1}
+    for seed in (1, 2):
+        assert run(flags | {"seed": seed, "output_dir": tmp_path / f"run{seed}"}, "--do_train") == 0
+    first, second = (
+        json.loads((tmp_path / f"run{seed}" / "training.json").read_text())["settings"]["train_file"]
+        for seed in (1, 2)
+    )
+    assert first == second
+    assert first.startswith("10 examples")

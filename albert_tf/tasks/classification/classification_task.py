@@ -200,7 +200,7 @@ def write_predictions(
     else:
         rows = ["\t".join(row) for row in shown]
         best = predictions.argmax(axis=1)
-        answers = submitted = labels or [task.label_names[number] for number in best]
+        answers = submitted = list(labels or (task.label_names[number] for number in best))
     columns: dict[str, Any] = {"id": examples.names}
     if len(examples.parts) > 1:
         sizes = {part: len(examples.names[where]) for part, where in examples.parts.items()}

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from albert_tf.data.tables import digest_of
 from albert_tf.errors import InputError
 
 SPLITS = ("train", "dev", "test")
@@ -31,6 +32,16 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def take(self, rows: np.ndarray) -> "Examples":
+        """The examples with these numbers, as one part."""
+        return Examples(
+            names=[self.names[row] for row in rows],
+            texts=tuple([column[row] for row in rows] for column in self.texts),
+            labels=None if self.labels is None else self.labels[rows],
+            parts={"": slice(0, len(rows))},
+            digest=digest_of(self.digest, rows.tolist()),
+        )
 
 
 def join_parts(parts: Mapping[str, Examples], digest: str) -> Examples:

@@ -159,6 +159,10 @@ class SquadTask(BenchmarkTask):
         scores = question_scores(self.version, [""] * len(questions), questions)
         return "always no answer", {"": totals_v2(*scores, questions)}
 
+    def reported_metrics(self) -> tuple[str, ...]:
+        """See `BenchmarkTask`."""
+        return ()
+
     def only_answer(self, split: str, outputs: Outputs) -> str:
         """Says that no question got an answer; without known answers, empty."""
         texts = self.results(split, outputs).texts if self.has_labels(split) else [""]
