@@ -1,12 +1,13 @@
 """The flags that several scripts share, and the rules that combine them."""
 
 import dataclasses
+import itertools
 import math
 import os
 import typing
 import warnings
 
-from albert_tf.cli.flags import ScriptOptions, UsageError, option
+from albert_tf.cli.flags import ScriptOptions, UsageError, option, with_flags
 from albert_tf.cli.text import say
 from albert_tf.errors import InputWarning
 from albert_tf.files import problem_for_tensorflow
@@ -222,6 +223,25 @@ PAPER_HYPERPARAMETERS = {
 }
 
 
+# The flags that --sweep varies.
+_SWEPT = (
+    *(field.name for field in dataclasses.fields(Hyperparameters)),
+    *("num_train_epochs", "warmup_proportion", "optimizer", "loss", "label_smoothing", "max_train_samples"),
+)
+
+
+class Series(typing.NamedTuple):
+    """Several runs for one command, in sub-folders of --output_dir.
+
+    Attributes:
+      runs: the options of each run by the name of its folder.
+      are_alike: whether they repeat one experiment, so that their mean counts; else the best of them counts.
+    """
+
+    runs: dict[str, "FineTuningOptions"]
+    are_alike: bool = False
+
+
 FROM_HUB = "from_tf_hub"  # with the original, this name stands for the hub module's own vocabulary
 
 
@@ -269,6 +289,14 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     num_seeds: int = option(
         1, at_least=1, help="runs with --seed, --seed+1, ...: a folder each, and the mean"
     )
+    discard_failed: bool = option(
+        False, help="replace runs of --num_seeds that end with the same answer for all examples"
+    )
+    sweep: str | None = option(
+        None,
+        help="flags with several values, such as 'learning_rate=1e-5,3e-5;train_batch_size=16,32': a run for "
+        "each combination, in a folder each, and a table",
+    )
     export_dir: str | None = option(
         None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
     )
@@ -293,6 +321,10 @@ class FineTuningOptions(RunOptions, SidecarOptions):
                 raise UsageError(f"--{name} must be below 1, not {getattr(self, name)}")
         if (self.warmup_proportion or 0) > 1:
             raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
+        if self.discard_failed and not (self.num_seeds > 1 and self.do_eval):
+            raise UsageError("--discard_failed needs --num_seeds and --do_eval")
+        if self.sweep is not None and (self.export_dir or not (self.do_train and self.do_eval)):
+            raise UsageError("--sweep needs --do_train and --do_eval, and excludes --export_dir")
         if self.best_metric and not (self.do_train and (self.do_eval or self.do_predict)):
             raise UsageError("--best_metric needs --do_train and --do_eval")
         if self.num_train_epochs == 0:
@@ -348,6 +380,32 @@ class FineTuningOptions(RunOptions, SidecarOptions):
                 "warmup_step", self.warmup_step, steps, default, row.train_step
             )
         return dataclasses.replace(row, **given)
+
+    def series(self) -> Series:
+        """The runs of a sweep; none if there is no sweep."""
+        if self.sweep is None:
+            return Series({})
+        swept: dict[str, list[str]] = {}
+        for part in self.sweep.split(";"):
+            name, _, values = part.partition("=")
+            name, found = name.strip(), [value.strip() for value in values.split(",")]
+            if name not in _SWEPT or not hasattr(self, name):
+                names = ", ".join(name for name in _SWEPT if hasattr(self, name))
+                raise UsageError(f"--sweep: {name!r} is none of {names}")
+            if name in swept or len(set(found)) < len(found) or not all(found):
+                raise UsageError(f"--sweep: {part.strip()!r} must give {name} once, with different values")
+            swept[name] = found
+        runs = {}
+        for combination in itertools.product(*swept.values()):
+            given = dict(zip(swept, combination, strict=True))
+            folder = ",".join(f"{name}={value}" for name, value in given.items())
+            runs[folder] = with_flags(self.in_folder(folder, sweep=None), given)
+        return Series(runs)
+
+    def in_folder(self, name: str, **changes: typing.Any) -> "FineTuningOptions":
+        """The options of a run in a sub-folder, which shares the features of --output_dir."""
+        folder, features = os.path.join(self.output_dir, name), self.cached_dir or self.output_dir
+        return dataclasses.replace(self, output_dir=folder, cached_dir=features, **changes)
 
     def seed_folder(self, number: int) -> str:
         """The folder of the run with that number, if there are several runs."""

@@ -14,6 +14,7 @@ from albert_tf import testing
 from albert_tf.cli.options import PAPER_HYPERPARAMETERS
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.classification.classification_task import ClassificationTask
 from tests.support.checkpoint_files import randomize, weights_of, write_checkpoint
 from tests.support.classifier_runs import CONFIG, mrpc_flags, only, refusal, results_in, run
 from tests.support.glue_files import write_glue
@@ -485,3 +486,67 @@ def test_a_sample_to_train_on_does_not_depend_on_the_seed(flags, tmp_path, capsy
     )
     assert first == second
     assert first.startswith("10 examples")
+
+
+def test_folds_give_a_mean_and_a_prediction_for_every_example(flags, tmp_path, capsys):
+    flags |= {"cross_validation": 3, "train_step": 1}
+    for _ in range(2):  # the same command again finds finished folds
+        assert run(flags, "--do_train", "--do_eval") == 0
+    printed = capsys.readouterr()
+    assert "mrpc, 3 folds" in printed.out
+    assert "nothing left to train" in printed.err
+    rows = json.loads((tmp_path / "run" / "runs.json").read_text())
+    assert list(rows) == ["fold-0", "fold-1", "fold-2", "mean", "std"]
+    means = [rows[f"fold-{fold}"]["eval_loss"] for fold in range(3)]
+    assert rows["mean"]["eval_loss"] == pytest.approx(np.mean(means))
+    with open(tmp_path / "run" / "predictions.tsv", newline="") as file:
+        predictions = list(csv.DictReader(file, dialect="excel-tab"))
+    assert [row["id"] for row in predictions] == [str(number) for number in range(24)]
+    message = refusal(capsys, run(flags | {"cross_validation": 20}, "--do_train", "--do_eval"))
+    assert "20 folds: the label '0' has only" in message
+
+
+def test_a_sweep_runs_every_combination_and_names_the_best(flags, tmp_path, capsys):
+    flags |= {"sweep": "learning_rate=1e-5,3e-3; loss=focal", "train_step": 2}
+    assert run(flags, "--do_train", "--do_eval") == 0
+    rows = json.loads((tmp_path / "run" / "runs.json").read_text())
+    assert list(rows) == ["learning_rate=1e-5,loss=focal", "learning_rate=3e-3,loss=focal"]
+    started = json.loads((tmp_path / "run" / list(rows)[1] / "training.json").read_text())
+    assert started["flags"]["learning_rate"] == 3e-3
+    assert started["settings"]["loss"] == "focal"
+    best = max(rows, key=lambda name: (rows[name]["eval_accuracy"], -rows[name]["eval_loss"]))
+    assert f"the best by eval_accuracy is {best}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("rate=1", "--sweep: 'rate' is none of learning_rate, train_batch_size"),
+        ("learning_rate=1e-5,1e-5", "must give learning_rate once, with different values"),
+        ("learning_rate=1e-5,", "must give learning_rate once, with different values"),
+        ("train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
+        ("learning_rate=high", "learning_rate"),
+    ],
+)
+def test_a_bad_sweep_is_one_line_before_anything_runs(sweep, message, flags, tmp_path, capsys):
+    assert message in refusal(capsys, run(flags | {"sweep": sweep}, "--do_train", "--do_eval"), 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_seeds_with_one_answer_for_all_are_named_and_replaced(flags, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def only_answer(self, split, outputs):
+        asked.append(split)
+        return "all 13 examples are predicted 1" if len(asked) == 1 else ""
+
+    monkeypatch.setattr(ClassificationTask, "only_answer", only_answer)
+    flags |= {"num_seeds": 2, "seed": 5, "train_step": 1}
+    assert run(flags, "--do_train", "--do_eval", "--discard_failed") == 0
+    assert "seed-5 is left out: all 13 examples are predicted 1" in capsys.readouterr().err
+    assert {"seed-6", "seed-7"} < set(json.loads((tmp_path / "run" / "seeds.json").read_text()))
+    assert "seed-5" not in json.loads((tmp_path / "run" / "seeds.json").read_text())
+    asked.clear()
+    assert run(flags, "--do_train", "--do_eval") == 0
+    assert "seed-5: all 13 examples are predicted 1" in capsys.readouterr().err
+    assert "seed-5" in json.loads((tmp_path / "run" / "seeds.json").read_text())

@@ -14,7 +14,7 @@ from albert_tf.tasks.class_loss import LossSettings
 from albert_tf.tasks.classification import custom, glue
 from albert_tf.tasks.classification.classification_task import ClassificationTask
 from albert_tf.tasks.classification.multi_label import MultiLabelTask
-from albert_tf.tasks.classification.text_examples import Examples, GlueTask, TextTask
+from albert_tf.tasks.classification.text_examples import Examples, GlueTask, TextTask, fold_numbers
 from albert_tf.tasks.classification.tfds import read_tfds
 from albert_tf.tokenization import Tokenizer
 
@@ -26,13 +26,22 @@ class TextBenchmark(Benchmark[Examples], abc.ABC):
     text_task: TextTask
     loss: LossSettings = dataclasses.field(default=LossSettings(), kw_only=True)
     max_train_samples: int | None = dataclasses.field(default=None, kw_only=True)
+    fold: int | None = dataclasses.field(default=None, kw_only=True)
+    folds: int = dataclasses.field(default=1, kw_only=True)
 
     def read(self, splits: Sequence[str]) -> dict[str, Examples]:
         """The examples of each split; of "train" a random sample of `max_train_samples`.
 
-        A larger sample contains every smaller one, whatever the seed of a run.
+        A larger sample contains every smaller one, whatever the seed of a run. In a fold of a
+        cross-validation, that part of "train" is "dev" and "test", and the other parts are "train".
         """
-        examples = {split: self.read_split(split) for split in splits}
+        if self.fold is None:
+            examples = {split: self.read_split(split) for split in splits}
+        else:
+            whole = self.read_split("train")
+            is_out = fold_numbers(whole, self.text_task.label_names, self.folds) == self.fold
+            examples = {"train": whole.take(np.flatnonzero(~is_out))}
+            examples["dev"] = examples["test"] = whole.take(np.flatnonzero(is_out))
         train, most = examples.get("train"), self.max_train_samples
         if train is not None and most is not None and most < len(train):
             sample = np.random.default_rng(0).permutation(len(train))[:most]

@@ -44,6 +44,32 @@ class Examples:
         )
 
 
+def fold_numbers(examples: Examples, label_names: Sequence[str], folds: int) -> np.ndarray:
+    """int64 [examples]: the fold of each example; every label is spread evenly over the folds.
+
+    Of several labels of a text the rarest counts; scores are spread by their order. InputError if a label has
+    fewer examples than there are folds.
+    """
+    labels = examples.labels
+    if labels is None:
+        raise ValueError("labels are needed")
+    keys = labels
+    if label_names:
+        is_set = labels if labels.ndim == 2 else np.eye(len(label_names), dtype=np.int8)[labels]
+        counts = is_set.sum(axis=0, dtype=np.int64)
+        for name, count in zip(label_names, counts.tolist(), strict=True):
+            if 0 < count < folds:
+                raise InputError(f"{folds} folds: the label {name!r} has only {count} examples")
+        keys = np.where(is_set > 0, counts, len(labels) + 1).argmin(axis=1)
+        keys = np.where(is_set.any(axis=1), keys, -1)
+    if len(labels) < 2 * folds:
+        raise InputError(f"{folds} folds: there are only {len(labels)} examples")
+    order = np.lexsort((np.random.default_rng(0).random(len(labels)), keys))
+    fold_of = np.empty(len(labels), np.int64)
+    fold_of[order] = np.arange(len(labels)) % folds
+    return fold_of
+
+
 def join_parts(parts: Mapping[str, Examples], digest: str) -> Examples:
     """The examples of several files, one after the other."""
     several = list(parts.values())
