@@ -329,7 +329,8 @@ def differences(saved: Assets, ours: Assets) -> list[str]:
     for facts in (old, new):
         if "do_lower_case" in facts:
             facts.setdefault("keep_accents", False)
-        facts.setdefault("problem_type", "one label" if facts.get("label_names") else "score")
+        if "label_names" in facts:
+            facts.setdefault("problem_type", "one label or score")
     has_flag = new.get("task_name", "custom") == "custom"
     return [
         f"{key} {_shown(old[key])}, not {_shown(new[key])}"

@@ -17,7 +17,7 @@ from albert_tf.export.serving.served_model import (
     strings,
 )
 from albert_tf.export.trained_model import TrainedModel
-from albert_tf.tasks.classification.multi_label import served_thresholds
+from albert_tf.tasks.classification.multi_label import known_thresholds
 from albert_tf.tasks.race import BLANKS
 from albert_tf.tokenization.in_graph.text_inputs import first, last, strip
 
@@ -45,7 +45,7 @@ class ServedClassification(ServedModel):
         self._names = tuple(_TEXTS)[: trained.task["num_texts"]]
         self._threshold = threshold_to_export
         is_multi = trained.task.get("problem_type") == MULTI_LABEL
-        thresholds = served_thresholds(trained.metrics, labels, trained.path) if is_multi else None
+        thresholds = known_thresholds(trained.metrics, labels, trained.path) if is_multi else None
         self._thresholds = thresholds
 
         def predict(inputs: Tensors) -> Tensors:

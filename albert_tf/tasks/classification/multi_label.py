@@ -40,8 +40,8 @@ class MultiLabelTask(ClassificationTask):
         return {self.losses[0]: mean(self.loss.of_labels(batch["label_ids"], logits))}
 
     def use_results(self, results: Mapping[str, Any] | None) -> None:
-        """Takes the thresholds from an evaluation of the weights, else 0.5."""
-        self._thresholds = thresholds_in(results, self.label_names)
+        """Takes the thresholds from an evaluation of the weights, else 0.5, with a warning."""
+        self._thresholds = known_thresholds(results, self.label_names, "the run")
 
     def _decided(self, split: str, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which labels the examples get, bool `[examples, labels]`, by which thresholds `[labels]`."""
@@ -133,7 +133,7 @@ def thresholds_in(results: Mapping[str, Any] | None, label_names: Sequence[str])
     return np.array(found, np.float64)
 
 
-def served_thresholds(
+def known_thresholds(
     results: Mapping[str, Any] | None, label_names: Sequence[str], place: str
 ) -> np.ndarray:
     """See `thresholds_in`; a warning says if there are none."""
