@@ -297,6 +297,11 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         help="flags with several values, such as 'learning_rate=1e-5,3e-5;train_batch_size=16,32': a run for "
         "each combination, in a folder each, and a table",
     )
+    ensemble: tuple[str, ...] | None = option(
+        None,
+        help="folders of runs or other weights: evaluate and predict with the average of their probabilities "
+        "or scores (classes, several labels, scores, RACE)",
+    )
     export_dir: str | None = option(
         None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
     )
@@ -323,6 +328,19 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
         if self.discard_failed and not (self.num_seeds > 1 and self.do_eval):
             raise UsageError("--discard_failed needs --num_seeds and --do_eval")
+        others = (
+            "do_train",
+            "export_dir",
+            "init_checkpoint",
+            "albert_hub_module_handle",
+            "dry_run",
+            "interactive",
+        )
+        for name in others if self.ensemble else ():
+            if getattr(self, name):
+                raise UsageError(f"--ensemble excludes --{name}")
+        if self.ensemble and (len(set(self.ensemble)) < max(2, len(self.ensemble)) or self.num_seeds > 1):
+            raise UsageError("--ensemble needs at least two different models, and excludes --num_seeds")
         if self.sweep is not None and (self.export_dir or not (self.do_train and self.do_eval)):
             raise UsageError("--sweep needs --do_train and --do_eval, and excludes --export_dir")
         if self.best_metric and not (self.do_train and (self.do_eval or self.do_predict)):

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from albert_tf.cli.flags import ScriptOptions, option
 
-MULTI_LABEL = "multi_label_classification"  # the `problem_type`, in Hugging Face's word, of several labels
 MASK_GUESSES = 5  # for each [MASK], by an export of a pretrained model
 
 

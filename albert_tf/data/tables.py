@@ -23,6 +23,8 @@ import numpy as np
 from albert_tf.errors import InputError, escaped
 from albert_tf.files import open_file
 
+MULTI_LABEL = "multi_label_classification"  # the `problem_type`, in Hugging Face's word, of `label_sets`
+
 _LARGEST = float(np.finfo(np.float32).max)
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 # Rows of cells as in RFC 4180, with tabs: a quote is the border of a quoted cell, or doubled inside of one.

@@ -28,6 +28,7 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
 from albert_tf.export.trained_model import open_trained_model
 from albert_tf.files import read_json, write_json
+from albert_tf.fine_tuning.ensemble import judge_together
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, under_one_name, write_files
 from albert_tf.tasks.overview import with_mean_and_deviation
@@ -60,6 +61,8 @@ def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoin
         return export(options)
     series = options.series()
     strategy = make_strategy(options)  # a cluster must be set up before TensorFlow computes anything
+    if options.ensemble:
+        return judge_together(options, make_benchmark, strategy)
     rows: dict[str, dict[str, float]] = {}
     for name, todo in (series.runs or {"": options}).items():
         if name:

@@ -550,3 +550,29 @@ def test_seeds_with_one_answer_for_all_are_named_and_replaced(flags, tmp_path, c
     assert run(flags, "--do_train", "--do_eval") == 0
     assert "seed-5: all 13 examples are predicted 1" in capsys.readouterr().err
     assert "seed-5" in json.loads((tmp_path / "run" / "seeds.json").read_text())
+
+
+def test_an_ensemble_averages_probabilities(flags, tmp_path, capsys):
+    chances = []
+    for seed in (1, 2):
+        folder = tmp_path / f"run{seed}"
+        more = {"seed": seed, "output_dir": folder, "train_step": 1}
+        assert run(flags | more, "--do_train", "--do_predict") == 0
+        chances.append(np.loadtxt(folder / "predictions.tsv", skiprows=1, usecols=(2, 3)))
+    both = {"ensemble": f"{tmp_path / 'run1'},{tmp_path / 'run2'}", "output_dir": tmp_path / "both"}
+    rest = only(flags, "task_name", "data_dir")
+    assert run(rest | both, "--do_eval", "--do_predict") == 0
+    together = np.loadtxt(tmp_path / "both" / "predictions.tsv", skiprows=1, usecols=(2, 3))
+    np.testing.assert_allclose(together, np.mean(chances, axis=0), atol=1e-6)
+    assert np.abs(chances[0] - chances[1]).max() > 1e-4
+    assert {"eval_accuracy", "baseline_eval_accuracy"} <= set(results_in(tmp_path / "both"))
+    assert "together" in capsys.readouterr().out
+    both["output_dir"] = tmp_path / "run1"
+    message = refusal(capsys, run(rest | both, "--do_eval"))
+    assert "holds a run: choose another --output_dir for the ensemble" in message
+    message = refusal(
+        capsys, run(rest | both | {"task_name": "rte", "output_dir": tmp_path / "x"}, "--do_eval")
+    )
+    assert "has the head of the task mrpc" in message
+    message = refusal(capsys, run(rest | both | {"ensemble": "a,a"}, "--do_eval"), 2)
+    assert "--ensemble needs at least two different models" in message

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.cli.settings import MULTI_LABEL
-from albert_tf.data.tables import Table, digest_of, read_table
+from albert_tf.data.tables import MULTI_LABEL, Table, digest_of, read_table
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks.classification.text_examples import Examples, TextTask
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy import special
 
 from albert_tf import html_report
-from albert_tf.cli.settings import MULTI_LABEL
 from albert_tf.data.features import required
+from albert_tf.data.tables import MULTI_LABEL
 from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.html_report import Section
 from albert_tf.tasks.benchmark import Outputs, Parts
@@ -42,6 +42,11 @@ class MultiLabelTask(ClassificationTask):
     def use_results(self, results: Mapping[str, Any] | None) -> None:
         """Takes the thresholds from an evaluation of the weights, else 0.5, with a warning."""
         self._thresholds = known_thresholds(results, self.label_names, "the run")
+
+    def averaged(self, outputs: Sequence[Outputs]) -> Outputs:
+        """See `BenchmarkTask`."""
+        chances = np.mean([special.expit(each["logits"].astype(np.float64)) for each in outputs], axis=0)
+        return {"logits": special.logit(np.clip(chances, 1e-15, 1 - 1e-15))}
 
     def _decided(self, split: str, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which labels the examples get, bool `[examples, labels]`, by which thresholds `[labels]`."""
@@ -133,9 +138,7 @@ def thresholds_in(results: Mapping[str, Any] | None, label_names: Sequence[str])
     return np.array(found, np.float64)
 
 
-def known_thresholds(
-    results: Mapping[str, Any] | None, label_names: Sequence[str], place: str
-) -> np.ndarray:
+def known_thresholds(results: Mapping[str, Any] | None, label_names: Sequence[str], place: str) -> np.ndarray:
     """See `thresholds_in`; a warning says if there are none."""
     if not any(f"{name}_threshold" in (results or {}) for name in label_names):
         text = f"{place} has no thresholds of an evaluation: {DEFAULT_THRESHOLD} is taken for every label"

@@ -65,6 +65,7 @@ class SquadTask(BenchmarkTask):
     best_metric = "f1"
     label_names = ()
     examples_name = "windows"
+    has_average = False
     features: Mapping[str, WindowFeatures]
 
     def __init__(

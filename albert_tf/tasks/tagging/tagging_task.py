@@ -63,6 +63,7 @@ class TaggingTask(BenchmarkTask):
 
     name = head_name = eval_name = NAME
     examples_name = "windows"
+    has_average = False
     features: Mapping[str, WordFeatures]
 
     def __init__(
