@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 from albert_tf.cli.flags import UsageError, option
-from albert_tf.cli.options import FineTuningOptions, Hyperparameters, Series
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FineTuningOptions, Series
 from albert_tf.cli.script import script
 
 

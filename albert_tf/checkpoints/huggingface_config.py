@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from albert_tf.config import AlbertConfig
-from albert_tf.data.tables import MULTI_LABEL
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
 from albert_tf.models.heads import HEADS

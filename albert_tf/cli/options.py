@@ -1,13 +1,13 @@
 """The flags that several scripts share, and the rules that combine them."""
 
 import dataclasses
-import itertools
 import math
 import os
 import typing
 import warnings
 
 from albert_tf.cli.flags import ScriptOptions, UsageError, option, with_flags
+from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS, SWEPT, Hyperparameters, combinations
 from albert_tf.cli.text import say
 from albert_tf.errors import InputWarning
 from albert_tf.files import problem_for_tensorflow
@@ -188,48 +188,6 @@ def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, mad
     return given
 
 
-@dataclasses.dataclass(frozen=True)
-class Hyperparameters:
-    """The numbers that a user tunes: peak rate, examples in a step over all devices, and numbers of steps.
-
-    `encoder_dropout_prob` is for hidden states and attention; None stands for the config's. `dropout_prob`
-    is for the task's head.
-    """
-
-    learning_rate: float
-    train_batch_size: int
-    encoder_dropout_prob: float | None
-    dropout_prob: float
-    train_step: int
-    warmup_step: int
-    max_seq_length: int
-
-
-# The paper's Table 14, found for ALBERT-xxlarge: rate, batch, two dropouts, steps, warm-up, length.
-PAPER_HYPERPARAMETERS = {
-    "cola": Hyperparameters(1e-5, 16, 0.0, 0.1, 5336, 320, 512),
-    "sts-b": Hyperparameters(2e-5, 16, 0.0, 0.1, 3598, 214, 512),
-    "sst-2": Hyperparameters(1e-5, 32, 0.0, 0.1, 20935, 1256, 512),
-    "mnli": Hyperparameters(3e-5, 128, 0.0, 0.1, 10000, 1000, 512),
-    "mismnli": Hyperparameters(3e-5, 128, 0.0, 0.1, 10000, 1000, 512),
-    "qnli": Hyperparameters(1e-5, 32, 0.0, 0.1, 33112, 1986, 512),
-    "qqp": Hyperparameters(5e-5, 128, 0.1, 0.1, 14000, 1000, 512),
-    "rte": Hyperparameters(3e-5, 32, 0.1, 0.1, 800, 200, 512),
-    "mrpc": Hyperparameters(2e-5, 32, 0.0, 0.1, 800, 200, 512),
-    "wnli": Hyperparameters(2e-5, 16, 0.1, 0.1, 2000, 250, 512),
-    "squad_v1": Hyperparameters(5e-5, 48, 0.0, 0.1, 3649, 365, 384),
-    "squad_v2": Hyperparameters(3e-5, 48, 0.0, 0.1, 8144, 814, 512),
-    "race": Hyperparameters(2e-5, 32, 0.1, 0.1, 12000, 1000, 512),
-}
-
-
-# The flags that --sweep varies.
-_SWEPT = (
-    *(field.name for field in dataclasses.fields(Hyperparameters)),
-    *("num_train_epochs", "warmup_proportion", "optimizer", "loss", "label_smoothing", "max_train_samples"),
-)
-
-
 class Series(typing.NamedTuple):
     """Several runs for one command, in sub-folders of --output_dir.
 
@@ -403,21 +361,11 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         """The runs of a sweep; none if there is no sweep."""
         if self.sweep is None:
             return Series({})
-        swept: dict[str, list[str]] = {}
-        for part in self.sweep.split(";"):
-            name, _, values = part.partition("=")
-            name, found = name.strip(), [value.strip() for value in values.split(",")]
-            if name not in _SWEPT or not hasattr(self, name):
-                names = ", ".join(name for name in _SWEPT if hasattr(self, name))
-                raise UsageError(f"--sweep: {name!r} is none of {names}")
-            if name in swept or len(set(found)) < len(found) or not all(found):
-                raise UsageError(f"--sweep: {part.strip()!r} must give {name} once, with different values")
-            swept[name] = found
-        runs = {}
-        for combination in itertools.product(*swept.values()):
-            given = dict(zip(swept, combination, strict=True))
-            folder = ",".join(f"{name}={value}" for name, value in given.items())
-            runs[folder] = with_flags(self.in_folder(folder, sweep=None), given)
+        allowed = [name for name in SWEPT if hasattr(self, name)]
+        runs = {
+            folder: with_flags(self.in_folder(folder, sweep=None), given)
+            for folder, given in combinations(self.sweep, allowed).items()
+        }
         return Series(runs)
 
     def in_folder(self, name: str, **changes: typing.Any) -> "FineTuningOptions":

@@ -23,8 +23,6 @@ import numpy as np
 from albert_tf.errors import InputError, escaped
 from albert_tf.files import open_file
 
-MULTI_LABEL = "multi_label_classification"  # the `problem_type`, in Hugging Face's word, of `label_sets`
-
 _LARGEST = float(np.finfo(np.float32).max)
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 # Rows of cells as in RFC 4180, with tabs: a quote is the border of a quoted cell, or doubled inside of one.
@@ -64,16 +62,13 @@ class Table:
         self._refuse(column, broken, "holds a tab or a line end")
         return names
 
-    def class_names(self, column: str, separator: str | None = None) -> list[str]:
+    def class_names(self, column: str, rows: Sequence[Sequence[str]] | None = None) -> list[str]:
         """The different labels of a column; `InputError` names two that look alike.
 
-        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded. With a
-        separator a row has any number of labels; see `label_lists`.
+        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded. `rows` are
+        the labels of each row; by default each has one.
         """
-        if separator is None:
-            rows = [[name] for name in self.names(column)]
-        else:
-            rows = self.label_lists(column, separator)
+        rows = [[name] for name in self.names(column)] if rows is None else rows
         first: dict[str, int] = {}
         for names, line in zip(rows, self.lines, strict=True):
             for name in names:
@@ -82,37 +77,9 @@ class Table:
         for name, line in first.items():
             other = alike.setdefault(as_seen(name), name)
             if other is not name:
-                found = f"{_listed([column])} {name!a} looks like {other!a} in line {first[other]}"
+                found = f"{listed([column])} {name!a} looks like {other!a} in line {first[other]}"
                 raise InputError(f"{self.path}:{line}: {found}, but is another label")
         return list(first)
-
-    def label_lists(self, column: str, separator: str) -> list[list[str]]:
-        """The labels of each row: a JSON list, or names between separators; a blank cell holds none.
-
-        Blanks around a label do not count. `InputError` if a label is empty or holds the separator.
-        """
-        lists = []
-        for row, value in enumerate(self.columns[column]):
-            try:
-                lists.append(_label_list(value.strip(), separator))
-            except ValueError as error:
-                shown = f"{_listed([column])} {_short(value)!r}"
-                raise InputError(f"{self.path}:{self.lines[row]}: {shown} {error}") from None
-        return lists
-
-    def label_sets(self, column: str, label_names: Sequence[str], separator: str) -> np.ndarray:
-        """Which labels each row has: int8 [rows, labels] of 0 and 1; see `label_lists`."""
-        numbers = {name: number for number, name in enumerate(label_names)}
-        found = np.zeros([len(self), len(numbers)], np.int8)
-        for row, names in enumerate(self.label_lists(column, separator)):
-            for name in names:
-                if name not in numbers:
-                    what = f"is not one of the labels {_listed(label_names)}"
-                    raise InputError(
-                        f"{self.path}:{self.lines[row]}: {_listed([column])} {_short(name)!r} {what}"
-                    )
-                found[row, numbers[name]] = 1
-        return found
 
     def labels(self, column: str, label_names: Sequence[str]) -> np.ndarray:
         """A column's class numbers, int32 [rows]; without label names its scores, float32 [rows].
@@ -130,17 +97,20 @@ class Table:
                 f"labels of the task differ in blanks alone: {', '.join(map(repr, label_names))}"
             )
         classes = np.array([numbers.get(value, -1) for value in values], np.int32)
-        self._refuse(column, classes < 0, f"is not one of the labels {_listed(label_names)}")
+        self._refuse(column, classes < 0, f"is not one of the labels {listed(label_names)}")
         return classes
 
     def _refuse(self, column: str, bad: np.ndarray, what: str) -> None:
         """Raises `InputError` about the first bad value of a column, if there is one."""
         if bad.any():
-            row = int(np.argmax(bad))
-            value = _short(self.columns[column][row])
-            quoted = repr(value) if unicodedata.is_normalized("NFC", value) else ascii(value)
-            shown = f"{_listed([column])} {quoted}" if value else _listed([column])
-            raise InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")
+            raise self.problem(column, int(np.argmax(bad)), what)
+
+    def problem(self, column: str, row: int, what: str) -> InputError:
+        """The error about a value: its place, the value, and what is wrong with it."""
+        value = _short(self.columns[column][row])
+        quoted = repr(value) if unicodedata.is_normalized("NFC", value) else ascii(value)
+        shown = f"{listed([column])} {quoted}" if value else listed([column])
+        return InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")
 
 
 def read_table(
@@ -342,35 +312,14 @@ def _columns(
 
 def _find_column(name: str, header: Sequence[str], path: str) -> int:
     if name not in header:
-        raise InputError(f"{path}:1: no column {name!r}, found {_listed(header)}")
+        raise InputError(f"{path}:1: no column {name!r}, found {listed(header)}")
     if header.count(name) > 1:
         raise InputError(f"{path}:1: {header.count(name)} columns are named {name!r}")
     return header.index(name)
 
 
-def _label_list(text: str, separator: str) -> list[str]:
-    """The labels in a cell; `ValueError` says what is wrong with them."""
-    if not text.startswith("["):
-        names = text.split(separator) if text else []
-    else:
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError):
-            values = None
-        if not isinstance(values, list) or not all(map(_is_scalar, values)):
-            raise ValueError("is not a JSON list of labels")
-        names = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    names = [name.strip() for name in names]
-    for name in names:
-        if not name or re.search(r"[\t\r\n]", name):
-            raise ValueError("holds an empty label" if not name else "holds a tab or a line end")
-        if separator in name:
-            what = f"holds the separator {separator!r} in the label {_short(name)!r}"
-            raise ValueError(f"{what}: give another --label_separator")
-    return list(dict.fromkeys(names))
-
-
-def _is_scalar(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
+    """Whether a value from JSON is a string, a finite number or a boolean."""
     return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -383,13 +332,13 @@ def _json_values(
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, found {_listed([line])}")
+        raise ValueError(f"expected a JSON object, found {listed([line])}")
     values = []
     for name in columns:
         if name not in record:
-            raise ValueError(f"no key {name!r}, found {_listed(record)}")
+            raise ValueError(f"no key {name!r}, found {listed(record)}")
         value = record[name]
-        if (name in scalars and _is_scalar(value) and not isinstance(value, str)) or (
+        if (name in scalars and is_scalar(value) and not isinstance(value, str)) or (
             name in lists and isinstance(value, list)
         ):
             value = json.dumps(value, ensure_ascii=False)
@@ -417,7 +366,7 @@ def _number(text: str) -> float:
     return number if abs(number) <= _LARGEST else math.nan
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """Names with commas, not too long; characters that cannot be seen are escaped."""
     return _short(", ".join(map(escaped, names)))
 

@@ -21,7 +21,8 @@ from albert_tf.checkpoints.run_folder import (
     SERIES_FILE,
     results_of,
 )
-from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FineTuningOptions, TrainingOptions
 from albert_tf.cli.text import results_table, say, with_baseline
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning

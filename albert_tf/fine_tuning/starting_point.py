@@ -9,7 +9,8 @@ from typing import Any
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
 from albert_tf.checkpoints.sources import open_source
-from albert_tf.cli.options import FROM_HUB, FineTuningOptions, Hyperparameters
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FROM_HUB, FineTuningOptions
 from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features

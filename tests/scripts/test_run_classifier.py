@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import testing
-from albert_tf.cli.options import PAPER_HYPERPARAMETERS
+from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.classification.classification_task import ClassificationTask

@@ -53,7 +53,7 @@ def test_labels_are_json_lists_or_stand_between_separators(tmp_path, name, text,
         ('"food,,vehicle"', "holds an empty label"),
         ('"[food"', "is not a JSON list of labels"),
         ('[["food"]]', "is not a JSON list of labels"),
-        ('["fish"]', "label 'fish' is not one of the labels colour, food, vehicle"),
+        ('["fish"]', "names 'fish', not one of the labels colour, food, vehicle"),
     ],
 )
 def test_bad_lists_are_one_line(tmp_path, label, message):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.data.tables import MULTI_LABEL
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.export.serving.served_model import Tensors, decision, embeddings_of
 from albert_tf.export.serving.served_tags import WORD_SHAPES
 from albert_tf.export.trained_model import TrainedModel

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.cli.settings import RaceSettings
-from albert_tf.data.tables import MULTI_LABEL
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.export.serving.served_model import (
     ServedModel,
     Signature,

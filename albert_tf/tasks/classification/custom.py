@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from albert_tf.data.tables import MULTI_LABEL, Table, digest_of, read_table
+from albert_tf.data.label_lists import MULTI_LABEL, label_lists, label_sets
+from albert_tf.data.tables import Table, digest_of, read_table
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.tasks.classification.text_examples import Examples, TextTask
 
@@ -113,7 +114,9 @@ def find_labels(path: str, label_column: str, separator: str | None = None) -> t
 
     Without a separator, a warning says if labels look like lists of others.
     """
-    labels = _read(path, (label_column,), (label_column,), separator).class_names(label_column, separator)
+    table = _read(path, (label_column,), (label_column,), separator)
+    rows = None if separator is None else label_lists(table, label_column, separator)
+    labels = table.class_names(label_column, rows)
     if separator is None:
         _hint_at_lists(path, labels)
     if not 2 <= len(labels) <= _MOST_LABELS:
@@ -198,4 +201,4 @@ def read_custom(
 def _labels_of(table: Table, task: TextTask) -> np.ndarray:
     if task.label_separator is None:
         return table.labels(task.label_column, task.label_names)
-    return table.label_sets(task.label_column, task.label_names, task.label_separator)
+    return label_sets(table, task.label_column, task.label_names, task.label_separator)

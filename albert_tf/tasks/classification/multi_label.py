@@ -9,7 +9,7 @@ from scipy import special
 
 from albert_tf import html_report
 from albert_tf.data.features import required
-from albert_tf.data.tables import MULTI_LABEL
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.html_report import Section
 from albert_tf.tasks.benchmark import Outputs, Parts
