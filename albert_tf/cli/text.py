@@ -78,11 +78,8 @@ def aligned(facts: Mapping[str, str]) -> str:
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
     """A table of name -> metric -> value with a row for each name and a column for each metric.
 
-    If it is too wide, names and metrics change places. A single name gets a line for each metric. Rows that
-    share no metric get a table each.
+    If it is too wide, names and metrics change places. A single name gets a line for each metric.
     """
-    if len(tables := alike(results)) > 1:
-        return "\n\n".join(map(results_table, tables))
     if len(results) == 1:
         [only] = results.values()
         return _plain([[name, number(value)] for name, value in only.items()])
@@ -98,22 +95,24 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
 Rows = Mapping[str, Mapping[str, float]]  # name of a part, split or seed -> metric -> value
 
 
-def alike(rows: Rows) -> list[Rows]:
-    """The rows in groups; a row belongs to the first group that shares a metric with it."""
-    groups: list[dict[str, Mapping[str, float]]] = []
-    for name, row in rows.items():
-        known = (group for group in groups if row.keys() & next(iter(group.values())).keys())
-        group = next(known, None)
-        if group is None:
-            groups.append(group := {})
-        group[name] = row
-    return list(groups) or [rows]
+def of_whole_and_parts(rows: Rows) -> list[Rows]:
+    """The rows in two groups, if the row without a name shares no metric with the others; else in one."""
+    whole, parts = rows.get("", {}), {name: row for name, row in rows.items() if name}
+    if not whole or not parts or any(whole.keys() & row.keys() for row in parts.values()):
+        return [rows]
+    return [{"": whole}, parts]
+
+
+def results_tables(rows: Rows, baseline: tuple[str, Rows]) -> str:
+    """The table of results and of a baseline, and a table of parts that are judged by other metrics."""
+    first, *others = of_whole_and_parts(rows)
+    return "\n\n".join(map(results_table, [with_baseline(first, baseline), *others]))
 
 
 def with_baseline(rows: Rows, baseline: tuple[str, Rows]) -> dict[str, Mapping[str, float]]:
     """Results with rows of a baseline below: its name, and its rows by the same names."""
     name, parts = baseline
-    first = {name or ("the model" if parts else ""): row for name, row in rows.items()}
+    first = dict(rows) if len(rows) > 1 or not parts else {"the model": next(iter(rows.values()))}
     return first | {f"{part}: {name}" if len(parts) > 1 else name: row for part, row in parts.items()}
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, RESULTS, meant_checkpoint, results_of
 from albert_tf.cli.options import FineTuningOptions
-from albert_tf.cli.text import results_table, say, with_baseline
+from albert_tf.cli.text import results_table, results_tables, say
 from albert_tf.errors import InputError
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
 from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, Outputs, under_one_name
@@ -48,7 +48,7 @@ def judge_together(
                 size = options.eval_batch_size if split == "dev" else options.predict_batch_size
                 outputs[split].append(predictor.predict(split, size, os.path.basename(path)))
             if "dev" in splits:
-                rows[path] = under_one_name(task.results_by_part("dev", outputs["dev"][-1]))
+                rows[path] = next(iter(task.results_by_part("dev", outputs["dev"][-1]).values()))
     if not workers_of(strategy).is_chief:
         return
     os.makedirs(options.output_dir, exist_ok=True)
@@ -57,8 +57,8 @@ def judge_together(
         by_part = task.results_by_part("dev", average)
         results = under_one_name(by_part) | task.baseline_results()
         write_results(options.output_dir, results, RESULTS)
-        print(f"\n{task.name}, dev split\n{results_table(rows | {'together': under_one_name(by_part)})}")
-        print(f"\n{task.name}, dev split\n{results_table(with_baseline(by_part, task.baseline('dev')))}")
+        print(f"\n{task.name}, dev split\n{results_table(rows | {'together': next(iter(by_part.values()))})}")
+        print(f"\n{task.name}, dev split\n{results_tables(by_part, task.baseline('dev'))}")
     if "test" in splits:
         task.use_results(results_of(options.output_dir, None))
         average = task.averaged(outputs["test"])
@@ -67,9 +67,7 @@ def judge_together(
             by_part = task.results_by_part("test", average)
             results = under_one_name(by_part) | task.baseline_results("test")
             write_results(options.output_dir, results, PREDICTION_RESULTS)
-            print(
-                f"\n{task.name}, test split\n{results_table(with_baseline(by_part, task.baseline('test')))}"
-            )
+            print(f"\n{task.name}, test split\n{results_tables(by_part, task.baseline('test'))}")
     say(f"results and predictions are in {options.output_dir}")
 
 

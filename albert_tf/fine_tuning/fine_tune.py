@@ -23,7 +23,7 @@ from albert_tf.checkpoints.run_folder import (
 )
 from albert_tf.cli.hyperparameters import Hyperparameters
 from albert_tf.cli.options import FineTuningOptions, TrainingOptions
-from albert_tf.cli.text import results_table, say, with_baseline
+from albert_tf.cli.text import results_table, results_tables, say
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
@@ -214,7 +214,7 @@ def _print_results(
     by_part: Mapping[str, Mapping[str, float]],
     outputs: Mapping[str, np.ndarray],
 ) -> None:
-    shown = results_table(with_baseline(by_part, task.baseline(split)))
+    shown = results_tables(by_part, task.baseline(split))
     print(f"\n{task.name}, {split} split, step {step}\n{shown}", flush=True)
     for title, rows in task.breakdowns(split, outputs).items():
         only = f": {next(iter(rows))}" if len(rows) == 1 else ""  # a table of one row has no names
@@ -236,14 +236,14 @@ def _summarize_series(
 ) -> None:
     """Shows the results of the runs of a series; of runs that are alike the mean, else the best of them."""
     rows = {name: {key: row[key] for key in row if key != "global_step"} for name, row in results.items()}
+    shown = {name: {key: row[key] for key in task.headline or row} for name, row in rows.items()}
     path = os.path.join(options.output_dir, SERIES_FILE)
     if not are_alike:
         best = max(rows, key=lambda name: rank(rows[name], task.best_metric))
-        print(f"\n{task.name}, dev split, {len(rows)} runs\n{results_table(rows)}", flush=True)
+        print(f"\n{task.name}, dev split, {len(rows)} runs\n{results_table(shown)}", flush=True)
         return say(f"the best by {task.best_metric} is {best}; all results are in {path}")
-    rows = with_mean_and_deviation(rows)
-    write_json(path, rows)
-    print(f"\n{task.name}, {len(results)} folds\n{results_table(rows)}", flush=True)
+    write_json(path, with_mean_and_deviation(rows))
+    print(f"\n{task.name}, {len(rows)} folds\n{results_table(with_mean_and_deviation(shown))}", flush=True)
     joined = _join_predictions(options.output_dir, list(results))
     say(f"all results are in {path}, all predictions in {joined}")
 

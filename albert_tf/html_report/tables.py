@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from albert_tf.cli.text import Rows, alike, number, with_baseline
+from albert_tf.cli.text import Rows, number, of_whole_and_parts, with_baseline
 from albert_tf.html_report.page import Section, escaped
 
 _MOST_CLASSES = 30  # a confusion matrix of more classes is not shown whole
@@ -27,9 +27,8 @@ def results(rows: Rows, baseline: tuple[str, Rows] = ("", {}), notes: Sequence[s
     the reader must not miss.
     """
     html = "".join(f'<p class="note">{escaped(note[:1].upper() + note[1:])}.</p>\n' for note in notes)
-    main, *others = alike(rows)
-    html_of_others = "\n".join(_results_table(group) for group in others)
-    rows = main
+    rows, *others = of_whole_and_parts(rows)
+    html_of_others = "\n".join(map(_results_table, others))
     if len(rows) == 1:
         name, beside = baseline[0], next(iter(baseline[1].values()), {})
         [metrics] = rows.values()
