@@ -489,15 +489,15 @@ def test_a_sample_to_train_on_does_not_depend_on_the_seed(flags, tmp_path, capsy
 
 
 def test_folds_give_a_mean_and_a_prediction_for_every_example(flags, tmp_path, capsys):
-    flags |= {"cross_validation": 3, "train_step": 1}
+    flags |= {"cross_validation": 2, "train_step": 1}
     for _ in range(2):  # the same command again finds finished folds
         assert run(flags, "--do_train", "--do_eval") == 0
     printed = capsys.readouterr()
-    assert "mrpc, 3 folds" in printed.out
+    assert "mrpc, 2 folds" in printed.out
     assert "nothing left to train" in printed.err
     rows = json.loads((tmp_path / "run" / "runs.json").read_text())
-    assert list(rows) == ["fold-0", "fold-1", "fold-2", "mean", "std"]
-    means = [rows[f"fold-{fold}"]["eval_loss"] for fold in range(3)]
+    assert list(rows) == ["fold-0", "fold-1", "mean", "std"]
+    means = [rows[f"fold-{fold}"]["eval_loss"] for fold in range(2)]
     assert rows["mean"]["eval_loss"] == pytest.approx(np.mean(means))
     with open(tmp_path / "run" / "predictions.tsv", newline="") as file:
         predictions = list(csv.DictReader(file, dialect="excel-tab"))
