@@ -102,7 +102,7 @@ class ClassifierOptions(CustomTaskOptions):
                     raise UsageError(f"--cross_validation excludes --{name}")
             if self.num_seeds > 1:
                 raise UsageError("--cross_validation excludes --num_seeds")
-        for name in ("loss", "label_smoothing", "class_weights"):
+        for name in ("loss", "label_smoothing", "class_weights", "max_train_samples"):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default and not self.do_train:
                 raise UsageError(f"--{name} needs --do_train")
         if self.task_name.lower() != "custom":

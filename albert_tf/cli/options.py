@@ -370,7 +370,8 @@ class FineTuningOptions(RunOptions, SidecarOptions):
 
     def in_folder(self, name: str, **changes: typing.Any) -> "FineTuningOptions":
         """The options of a run in a sub-folder, which shares the features of --output_dir."""
-        folder, features = os.path.join(self.output_dir, name), self.cached_dir or self.output_dir
+        folder = os.path.join(self.output_dir, name)
+        features = self.cached_dir or (None if self.dry_run else self.output_dir)
         return dataclasses.replace(self, output_dir=folder, cached_dir=features, **changes)
 
     def seed_folder(self, number: int) -> str:

@@ -454,8 +454,8 @@ def test_several_labels_at_once_from_training_to_prediction(flags, tmp_path, cap
     assert "is not one of the labels" in other
 
 
-@pytest.mark.parametrize("more", [{"loss": "focal"}, {"label_smoothing": 0.1}, {"class_weights": "balanced"}])
-def test_a_loss_is_for_training(more, flags, capsys):
+@pytest.mark.parametrize("more", [{"loss": "focal"}, {"class_weights": "balanced"}, {"max_train_samples": 9}])
+def test_a_loss_and_a_sample_are_for_training(more, flags, capsys):
     message = refusal(capsys, run(flags | more, "--do_eval"), 2)
     assert f"--{next(iter(more))} needs --do_train" in message
 
@@ -508,6 +508,8 @@ def test_folds_give_a_mean_and_a_prediction_for_every_example(flags, tmp_path, c
 
 def test_a_sweep_runs_every_combination_and_names_the_best(flags, tmp_path, capsys):
     flags |= {"sweep": "learning_rate=1e-5,3e-3; loss=focal", "train_step": 2}
+    assert run(flags, "--do_train", "--do_eval", "--dry_run") == 0
+    assert not (tmp_path / "run").exists()
     assert run(flags, "--do_train", "--do_eval") == 0
     rows = json.loads((tmp_path / "run" / "runs.json").read_text())
     assert list(rows) == ["learning_rate=1e-5,loss=focal", "learning_rate=3e-3,loss=focal"]
