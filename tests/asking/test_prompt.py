@@ -1,5 +1,6 @@
 """At the prompt of `--interactive` a user types texts and reads answers, whatever the task."""
 
+import dataclasses
 import io
 import types
 
