@@ -3,9 +3,11 @@
 
 import dataclasses
 import sys
+from typing import Any
 
 from albert_tf.cli.flags import UsageError, option
-from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FineTuningOptions, Series
 from albert_tf.cli.script import script
 
 
@@ -34,6 +36,14 @@ class CustomTaskOptions(FineTuningOptions):
     is_score: bool | None = option(
         None, help="custom task: labels are numbers to predict, not classes (default: as trained)"
     )
+    multi_label: bool | None = option(
+        None,
+        help="custom task: a text may have any number of labels: a JSON list, or labels between separators "
+        "(default: as trained)",
+    )
+    label_separator: str | None = option(
+        None, help="custom task: what stands between the labels of a text (default: as trained, else a comma)"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +65,27 @@ class ClassifierOptions(CustomTaskOptions):
     tfds_name: str | None = option(
         None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )
+    loss: str = option(
+        "cross_entropy", choices=("cross_entropy", "focal"), help="what training minimizes for classes"
+    )
+    label_smoothing: float = option(
+        0.0, at_least=0, at_most=0.99, help="share of each label that the loss spreads over all classes"
+    )
+    class_weights: str | None = option(
+        None,
+        help="weights in the loss: balanced (rare classes count as much as others), or a JSON file of "
+        "an object with a number for each label",
+    )
+    max_train_samples: int | None = option(
+        None, at_least=1, help="train on a random sample of so many examples, the same for every seed"
+    )
+    cross_validation: int | None = option(
+        None,
+        at_least=2,
+        help="divide the training data into so many folds; for each of them, train on the others, and "
+        "evaluate and predict it",
+    )
+    fold: int | None = dataclasses.field(default=None, kw_only=True)  # of --cross_validation, from 0
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -63,6 +94,17 @@ class ClassifierOptions(CustomTaskOptions):
         super().__post_init__()
         if self.threshold_to_export is not None and not self.export_dir:
             raise UsageError("--threshold_to_export needs --export_dir")
+        if self.cross_validation:
+            if not (self.do_train and self.do_eval):
+                raise UsageError("--cross_validation needs --do_train and --do_eval")
+            for name in ("sweep", "export_dir", "dev_file", "test_file", "discard_failed"):
+                if getattr(self, name):
+                    raise UsageError(f"--cross_validation excludes --{name}")
+            if self.num_seeds > 1:
+                raise UsageError("--cross_validation excludes --num_seeds")
+        for name in ("loss", "label_smoothing", "class_weights", "max_train_samples"):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default and not self.do_train:
+                raise UsageError(f"--{name} needs --do_train")
         if self.task_name.lower() != "custom":
             for name in CustomTaskOptions.__annotations__:
                 if getattr(self, name) is not None:
@@ -72,21 +114,36 @@ class ClassifierOptions(CustomTaskOptions):
             return
         if self.data_dir or self.tfds_name:
             raise UsageError("--task_name=custom reads --train_file, --dev_file and --test_file")
-        for split in self.splits:
+        for split in self.needed_splits:
             if not getattr(self, f"{split}_file"):
                 raise UsageError(f"--{split}_file is needed: the flags ask for the {split} split")
         columns = [*(self.text_columns or ["text"]), self.label_column or "label"]
         if len(columns) > 3 or len(set(columns)) < len(columns):
             raise UsageError("--text_columns names one or two columns, and neither of them is --label_column")
-        if self.labels and self.is_score:
-            raise UsageError("--labels and --is_score exclude each other")
+        for name in ("labels", "multi_label"):
+            if getattr(self, name) and self.is_score:
+                raise UsageError(f"--{name} and --is_score exclude each other")
         if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UsageError(f"--labels needs at least two different classes, not {','.join(self.labels)}")
 
     @property
+    def needed_splits(self) -> tuple[str, ...]:
+        """The splits whose files are read."""
+        return ("train",) if self.cross_validation else self.splits
+
+    def series(self) -> Series:
+        """See `FineTuningOptions`; and the folds of a cross-validation."""
+        if not self.cross_validation:
+            return super().series()
+        folds = range(self.cross_validation)
+        runs = {f"fold-{fold}": self.in_folder(f"fold-{fold}", fold=fold, do_predict=True) for fold in folds}
+        return Series(runs, are_alike=True)
+
+    @property
     def needed_paths(self) -> tuple[str, ...]:
         """See `ScriptOptions`."""
-        return (*super().needed_paths, *(f"{split}_file" for split in self.splits))
+        weights = ("class_weights",) if self.class_weights != "balanced" else ()
+        return (*super().needed_paths, *(f"{split}_file" for split in self.needed_splits), *weights)
 
     @property
     def export_settings(self) -> dict[str, float]:
@@ -103,22 +160,30 @@ def main(options: ClassifierOptions) -> None:
 
     glue_task = None if options.task_name.lower() == "custom" else find_task(options.task_name)
     if glue_task and options.data_dir:
-        for split in options.splits:
+        for split in options.needed_splits:
             find_files(glue_task, options.data_dir, split)  # before TensorFlow is imported
 
     from albert_tf.fine_tuning.fine_tune import fine_tune
     from albert_tf.fine_tuning.starting_point import StartingPoint
+    from albert_tf.tasks.class_loss import LossSettings
     from albert_tf.tasks.classification.benchmarks import CustomBenchmark, GlueBenchmark
 
     def benchmark(start: StartingPoint) -> CustomBenchmark | GlueBenchmark:
+        here: Any = start.options  # those of one run of a series
+        training: dict[str, Any] = {
+            "loss": LossSettings(here.loss, here.label_smoothing, here.class_weights),
+            "max_train_samples": here.max_train_samples,
+            "fold": here.fold,
+            "folds": here.cross_validation or 1,
+        }
         if glue_task:
-            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name)
+            return GlueBenchmark(glue_task, options.data_dir, options.tfds_name, **training)
         train_file = options.train_file if options.do_train else None
-        names = ("text_columns", "label_column", "labels", "is_score")
+        names = ("text_columns", "label_column", "labels", "is_score", "multi_label", "label_separator")
         given = {name: getattr(options, name) for name in names}
         task = choose_task(start.kept, train_file=train_file, **given)
         files = {"train": options.train_file, "dev": options.dev_file, "test": options.test_file}
-        return CustomBenchmark(task, files, options.id_column)
+        return CustomBenchmark(task, files, options.id_column, **training)
 
     fine_tune(options, benchmark)
 

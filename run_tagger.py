@@ -5,7 +5,8 @@ import dataclasses
 import sys
 
 from albert_tf.cli.flags import UsageError, option
-from albert_tf.cli.options import FineTuningOptions, Hyperparameters
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FineTuningOptions
 from albert_tf.cli.script import script
 
 

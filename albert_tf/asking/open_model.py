@@ -151,7 +151,9 @@ class OpenModel:
         if "pooled" in row:
             return row
         answer = {name: _plain(value) for name, value in row.items()}
-        if "label" in answer:
+        if "labels" in answer:
+            answer["labels"] = [label for label in answer["labels"] if label]
+        if "label" in answer or "labels" in answer:
             answer["probabilities"] = dict(zip(self.labels, answer["probabilities"], strict=True))
         return answer
 

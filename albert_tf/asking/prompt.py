@@ -94,11 +94,15 @@ def _shown(answer: Answer, texts: Mapping[str, Any]) -> list[str]:
         return [_marked(texts["text"], answer)]
     if "choice" in answer:
         ranked = zip(texts["options"], answer["probabilities"], strict=True)
-    elif "label" in answer:
+    elif "probabilities" in answer:
         ranked = answer["probabilities"].items()
     else:
         return [f"{name}: {escaped(str(value))}" for name, value in answer.items()]
-    return [f"{p:6.1%}  {escaped(name)}" for name, p in sorted(ranked, key=lambda row: -row[1])]
+    chosen = answer.get("labels", ())  # of several labels at once, those that the text gets
+    return [
+        f"{p:6.1%} {'*' if name in chosen else ' '}{escaped(name)}"
+        for name, p in sorted(ranked, key=lambda row: -row[1])
+    ]
 
 
 def _marked(text: str, answer: Answer) -> str:

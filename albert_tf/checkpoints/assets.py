@@ -36,12 +36,13 @@ _TEXT_KEYS = ("do_lower_case", "keep_accents", "vocabulary")  # in `task.json`: 
 _FLAGS = {
     "task_name": "--task_name",
     "label_names": "--labels",
+    "problem_type": "--multi_label",
     "num_texts": "--text_columns",
     "do_lower_case": "--do_lower_case",
     "keep_accents": "--keep_accents",
     "vocabulary": "--spm_model_file or --vocab_file",
 }
-_FLAGS_OF_CUSTOM = ("label_names", "num_texts")  # other tasks have no flag for them
+_FLAGS_OF_CUSTOM = ("label_names", "problem_type", "num_texts")  # other tasks have no flag for them
 
 
 _Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
@@ -54,6 +55,9 @@ class _Task(TypedDict, total=False):
     label_names: list[str]
     text_columns: list[str]
     label_column: str
+    label_separator: str
+    problem_type: str
+    best_metric: str
     num_texts: _Count
     max_seq_length: _Count
     do_lower_case: bool
@@ -325,6 +329,8 @@ def differences(saved: Assets, ours: Assets) -> list[str]:
     for facts in (old, new):
         if "do_lower_case" in facts:
             facts.setdefault("keep_accents", False)
+        if "label_names" in facts:
+            facts.setdefault("problem_type", "one label or score")
     has_flag = new.get("task_name", "custom") == "custom"
     return [
         f"{key} {_shown(old[key])}, not {_shown(new[key])}"

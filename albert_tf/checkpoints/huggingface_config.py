@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from albert_tf.config import AlbertConfig
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
 from albert_tf.models.heads import HEADS
@@ -30,6 +31,7 @@ class _Config(TypedDict, total=False):
     layer_norm_eps: float
     architectures: list[str] | None
     id2label: dict[str, str] | None
+    problem_type: str | None
 
 
 def read_config(path: str) -> tuple[AlbertConfig, dict[str, Any], list[str]]:
@@ -61,23 +63,27 @@ def head_in(values: Mapping[str, Any]) -> str | None:
 
 
 def task_in(values: Mapping[str, Any], path: str, num_labels: int | None) -> dict[str, Any]:
-    """The `task` of `Assets` as far as a `config.json` tells it: the names of the labels.
+    """The `task` of `Assets` as far as a `config.json` tells it: labels, and whether a text has several.
 
     `num_labels` counts the outputs of the head, None if it has no labels. `InputError` if the file numbers
-    the labels otherwise.
+    the labels otherwise, or predicts several scores.
     """
     if num_labels is None or head_in(values) == "multiple_choice":  # its one output is no label
         return {}
-    if num_labels == 1 and head_in(values) == "classification":
+    if values.get("problem_type") == "regression" and num_labels > 1:
+        raise InputError(f"{path}: problem_type is regression, but the head has {num_labels} outputs, not 1")
+    is_multi = values.get("problem_type") == MULTI_LABEL and head_in(values) == "classification"
+    kind = {"problem_type": MULTI_LABEL} if is_multi else {}
+    if num_labels == 1 and head_in(values) == "classification" and not is_multi:
         return {"label_names": []}
     names = values.get("id2label") or {}
     if not names or any(_PLACEHOLDER.fullmatch(name) for name in names.values()):
-        return {}
+        return kind
     if set(names) != {str(number) for number in range(num_labels)}:
         raise InputError(
             f"{path}: id2label names the labels {', '.join(names)}, but the head has {num_labels} outputs"
         )
-    return {"label_names": [names[str(number)] for number in range(num_labels)]}
+    return {"label_names": [names[str(number)] for number in range(num_labels)], **kind}
 
 
 def write_config(
@@ -114,6 +120,8 @@ def write_config(
             names = [f"LABEL_{number}" for number in range(labels)]
         values["id2label"] = {str(number): name for number, name in enumerate(names)}
         values["label2id"] = {name: number for number, name in enumerate(names)}
+    if task.get("problem_type") == MULTI_LABEL:
+        values["problem_type"] = MULTI_LABEL
     write_json(os.path.join(folder, "config.json"), values, sort_keys=True)
 
 

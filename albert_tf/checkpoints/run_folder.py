@@ -20,6 +20,7 @@ ROLLBACKS_FILE = "rollbacks.json"
 RESULTS, PREDICTION_RESULTS = "eval_results", "predict_results"  # each is a .txt and a .json
 RESULTS_FILE = f"{RESULTS}.json"
 SEEDS_FILE = "seeds.json"
+SERIES_FILE = "runs.json"  # of a sweep or of folds
 PREDICTIONS_FILE = "predictions.tsv"
 REPORT = "report"  # .html
 RECORD_INDEX_FILE = "record_index.npz"

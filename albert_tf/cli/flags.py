@@ -11,7 +11,7 @@ import os
 import types
 import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags as absl_flags
@@ -156,6 +156,20 @@ def parse(options_class: type[ScriptOptions], argv: Sequence[str]) -> Any:
             is_int = int in typing.get_args(_without_none(annotations[name]))
             given[name] = _whole_numbers(name, words) if is_int else tuple(words)
     return options_class(**given)
+
+
+def with_flags(options: Any, given: Mapping[str, str]) -> Any:
+    """The options with other values of some flags, spelled as on a command line; else UsageError."""
+    values = absl_flags.FlagValues()
+    fields = {f.name: f for f in dataclasses.fields(options) if f.name in given}
+    annotations = typing.get_type_hints(type(options))
+    for name, field in fields.items():
+        _define({"flag_values": values, "module_name": ""}, name, annotations[name], field)
+    try:
+        values(["", *(f"--{name}={value}" for name, value in given.items())])
+    except absl_flags.Error as error:
+        raise UsageError(str(error)) from None
+    return dataclasses.replace(options, **{name: values[name].value for name in fields})
 
 
 def _without_none(annotation: Any) -> Any:

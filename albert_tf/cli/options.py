@@ -6,7 +6,8 @@ import os
 import typing
 import warnings
 
-from albert_tf.cli.flags import ScriptOptions, UsageError, option
+from albert_tf.cli.flags import ScriptOptions, UsageError, option, with_flags
+from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS, SWEPT, Hyperparameters, combinations
 from albert_tf.cli.text import say
 from albert_tf.errors import InputWarning
 from albert_tf.files import problem_for_tensorflow
@@ -187,39 +188,16 @@ def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, mad
     return given
 
 
-@dataclasses.dataclass(frozen=True)
-class Hyperparameters:
-    """The numbers that a user tunes: peak rate, examples in a step over all devices, and numbers of steps.
+class Series(typing.NamedTuple):
+    """Several runs for one command, in sub-folders of --output_dir.
 
-    `encoder_dropout_prob` is for hidden states and attention; None stands for the config's. `dropout_prob`
-    is for the task's head.
+    Attributes:
+      runs: the options of each run by the name of its folder.
+      are_alike: whether they repeat one experiment, so that their mean counts; else the best of them counts.
     """
 
-    learning_rate: float
-    train_batch_size: int
-    encoder_dropout_prob: float | None
-    dropout_prob: float
-    train_step: int
-    warmup_step: int
-    max_seq_length: int
-
-
-# The paper's Table 14, found for ALBERT-xxlarge: rate, batch, two dropouts, steps, warm-up, length.
-PAPER_HYPERPARAMETERS = {
-    "cola": Hyperparameters(1e-5, 16, 0.0, 0.1, 5336, 320, 512),
-    "sts-b": Hyperparameters(2e-5, 16, 0.0, 0.1, 3598, 214, 512),
-    "sst-2": Hyperparameters(1e-5, 32, 0.0, 0.1, 20935, 1256, 512),
-    "mnli": Hyperparameters(3e-5, 128, 0.0, 0.1, 10000, 1000, 512),
-    "mismnli": Hyperparameters(3e-5, 128, 0.0, 0.1, 10000, 1000, 512),
-    "qnli": Hyperparameters(1e-5, 32, 0.0, 0.1, 33112, 1986, 512),
-    "qqp": Hyperparameters(5e-5, 128, 0.1, 0.1, 14000, 1000, 512),
-    "rte": Hyperparameters(3e-5, 32, 0.1, 0.1, 800, 200, 512),
-    "mrpc": Hyperparameters(2e-5, 32, 0.0, 0.1, 800, 200, 512),
-    "wnli": Hyperparameters(2e-5, 16, 0.1, 0.1, 2000, 250, 512),
-    "squad_v1": Hyperparameters(5e-5, 48, 0.0, 0.1, 3649, 365, 384),
-    "squad_v2": Hyperparameters(3e-5, 48, 0.0, 0.1, 8144, 814, 512),
-    "race": Hyperparameters(2e-5, 32, 0.1, 0.1, 12000, 1000, 512),
-}
+    runs: dict[str, "FineTuningOptions"]
+    are_alike: bool = False
 
 
 FROM_HUB = "from_tf_hub"  # with the original, this name stands for the hub module's own vocabulary
@@ -261,8 +239,26 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     pad_to_max_length: bool = option(
         False, help="pad every batch to --max_seq_length, not to its longest sequence; always done for a TPU"
     )
+    best_metric: str | None = option(
+        None,
+        help="the result by which training chooses its best checkpoint; of a loss and of MSE the lowest "
+        "(default: the first metric of the task)",
+    )
     num_seeds: int = option(
         1, at_least=1, help="runs with --seed, --seed+1, ...: a folder each, and the mean"
+    )
+    discard_failed: bool = option(
+        False, help="replace runs of --num_seeds that end with the same answer for all examples"
+    )
+    sweep: str | None = option(
+        None,
+        help="flags with several values, such as 'learning_rate=1e-5,3e-5;train_batch_size=16,32': a run for "
+        "each combination, in a folder each, and a table",
+    )
+    ensemble: tuple[str, ...] | None = option(
+        None,
+        help="folders of runs or other weights: evaluate and predict with the average of their probabilities "
+        "or scores (classes, several labels, scores, RACE)",
     )
     export_dir: str | None = option(
         None, help="folder for a SavedModel of the best weights, as export_saved_model.py makes it"
@@ -288,6 +284,25 @@ class FineTuningOptions(RunOptions, SidecarOptions):
                 raise UsageError(f"--{name} must be below 1, not {getattr(self, name)}")
         if (self.warmup_proportion or 0) > 1:
             raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
+        if self.discard_failed and not (self.num_seeds > 1 and self.do_eval):
+            raise UsageError("--discard_failed needs --num_seeds and --do_eval")
+        others = (
+            "do_train",
+            "export_dir",
+            "init_checkpoint",
+            "albert_hub_module_handle",
+            "dry_run",
+            "interactive",
+        )
+        for name in others if self.ensemble else ():
+            if getattr(self, name):
+                raise UsageError(f"--ensemble excludes --{name}")
+        if self.ensemble and (len(set(self.ensemble)) < max(2, len(self.ensemble)) or self.num_seeds > 1):
+            raise UsageError("--ensemble needs at least two different models, and excludes --num_seeds")
+        if self.sweep is not None and (self.export_dir or not (self.do_train and self.do_eval)):
+            raise UsageError("--sweep needs --do_train and --do_eval, and excludes --export_dir")
+        if self.best_metric and not (self.do_train and (self.do_eval or self.do_predict)):
+            raise UsageError("--best_metric needs --do_train and --do_eval")
         if self.num_train_epochs == 0:
             raise UsageError("--num_train_epochs must be more than 0")
 
@@ -341,6 +356,23 @@ class FineTuningOptions(RunOptions, SidecarOptions):
                 "warmup_step", self.warmup_step, steps, default, row.train_step
             )
         return dataclasses.replace(row, **given)
+
+    def series(self) -> Series:
+        """The runs of a sweep; none if there is no sweep."""
+        if self.sweep is None:
+            return Series({})
+        allowed = [name for name in SWEPT if hasattr(self, name)]
+        runs = {
+            folder: with_flags(self.in_folder(folder, sweep=None), given)
+            for folder, given in combinations(self.sweep, allowed).items()
+        }
+        return Series(runs)
+
+    def in_folder(self, name: str, **changes: typing.Any) -> "FineTuningOptions":
+        """The options of a run in a sub-folder, which shares the features of --output_dir."""
+        folder = os.path.join(self.output_dir, name)
+        features = self.cached_dir or (None if self.dry_run else self.output_dir)
+        return dataclasses.replace(self, output_dir=folder, cached_dir=features, **changes)
 
     def seed_folder(self, number: int) -> str:
         """The folder of the run with that number, if there are several runs."""

@@ -95,6 +95,20 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
 Rows = Mapping[str, Mapping[str, float]]  # name of a part, split or seed -> metric -> value
 
 
+def of_whole_and_parts(rows: Rows) -> list[Rows]:
+    """The rows in two groups, if the row without a name shares no metric with the others; else in one."""
+    whole, parts = rows.get("", {}), {name: row for name, row in rows.items() if name}
+    if not whole or not parts or any(whole.keys() & row.keys() for row in parts.values()):
+        return [rows]
+    return [{"": whole}, parts]
+
+
+def results_tables(rows: Rows, baseline: tuple[str, Rows]) -> str:
+    """The table of results and of a baseline, and a table of parts that are judged by other metrics."""
+    first, *others = of_whole_and_parts(rows)
+    return "\n\n".join(map(results_table, [with_baseline(first, baseline), *others]))
+
+
 def with_baseline(rows: Rows, baseline: tuple[str, Rows]) -> dict[str, Mapping[str, float]]:
     """Results with rows of a baseline below: its name, and its rows by the same names."""
     name, parts = baseline

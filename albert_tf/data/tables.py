@@ -62,19 +62,22 @@ class Table:
         self._refuse(column, broken, "holds a tab or a line end")
         return names
 
-    def class_names(self, column: str) -> list[str]:
+    def class_names(self, column: str, rows: Sequence[Sequence[str]] | None = None) -> list[str]:
         """The different labels of a column; `InputError` names two that look alike.
 
-        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded.
+        They differ in blanks, in characters that cannot be seen, or in how an accent is encoded. `rows` are
+        the labels of each row; by default each has one.
         """
+        rows = [[name] for name in self.names(column)] if rows is None else rows
         first: dict[str, int] = {}
-        for name, line in zip(self.names(column), self.lines, strict=True):
-            first.setdefault(name, line)
+        for names, line in zip(rows, self.lines, strict=True):
+            for name in names:
+                first.setdefault(name, line)
         alike: dict[str, str] = {}
         for name, line in first.items():
             other = alike.setdefault(as_seen(name), name)
             if other is not name:
-                found = f"{_listed([column])} {name!a} looks like {other!a} in line {first[other]}"
+                found = f"{listed([column])} {name!a} looks like {other!a} in line {first[other]}"
                 raise InputError(f"{self.path}:{line}: {found}, but is another label")
         return list(first)
 
@@ -94,30 +97,35 @@ class Table:
                 f"labels of the task differ in blanks alone: {', '.join(map(repr, label_names))}"
             )
         classes = np.array([numbers.get(value, -1) for value in values], np.int32)
-        self._refuse(column, classes < 0, f"is not one of the labels {_listed(label_names)}")
+        self._refuse(column, classes < 0, f"is not one of the labels {listed(label_names)}")
         return classes
 
     def _refuse(self, column: str, bad: np.ndarray, what: str) -> None:
         """Raises `InputError` about the first bad value of a column, if there is one."""
         if bad.any():
-            row = int(np.argmax(bad))
-            value = _short(self.columns[column][row])
-            quoted = repr(value) if unicodedata.is_normalized("NFC", value) else ascii(value)
-            shown = f"{_listed([column])} {quoted}" if value else _listed([column])
-            raise InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")
+            raise self.problem(column, int(np.argmax(bad)), what)
+
+    def problem(self, column: str, row: int, what: str) -> InputError:
+        """The error about a value: its place, the value, and what is wrong with it."""
+        value = _short(self.columns[column][row])
+        quoted = repr(value) if unicodedata.is_normalized("NFC", value) else ascii(value)
+        shown = f"{listed([column])} {quoted}" if value else listed([column])
+        return InputError(f"{self.path}:{self.lines[row]}: {shown} {what}")
 
 
-def read_table(path: str, columns: Sequence[str], *, scalars: Collection[str] = ()) -> Table:
+def read_table(
+    path: str, columns: Sequence[str], *, scalars: Collection[str] = (), lists: Collection[str] = ()
+) -> Table:
     """Reads columns of a `.csv` or `.tsv` file with a header, or keys of a `.jsonl` or `.json` file.
 
     A `.csv` file is as RFC 4180 says, with commas; with semicolons if its first line has those and no comma.
     In a `.tsv` file a quote is a character like any other, unless all quotes fit that rule: each is the
     border of a whole cell, or doubled inside such a cell. `InputError` if both readings are possible and give
-    other rows. For `scalars` see `read_jsonl`.
+    other rows. For `scalars` and `lists` see `read_jsonl`.
     """
     columns = list(dict.fromkeys(columns))
     if _kind(path) in (".jsonl", ".json"):
-        return read_jsonl(path, columns, scalars=scalars)
+        return read_jsonl(path, columns, scalars=scalars, lists=lists)
     digest = hashlib.sha256()
     return _columns(path, columns, _rows_with_header(path, digest), digest)
 
@@ -160,13 +168,16 @@ def read_tsv(
     return _columns(path, columns, rows, digest, pad_short_rows)
 
 
-def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = ()) -> Table:
+def read_jsonl(
+    path: str, columns: Sequence[str], *, scalars: Collection[str] = (), lists: Collection[str] = ()
+) -> Table:
     r"""Reads some keys of JSON objects, one a line; blank lines are skipped.
 
     Args:
       path: the file: UTF-8, lines end with \n or \r\n.
       columns: the keys to read. Their values are strings.
       scalars: those keys whose values may also be finite numbers and booleans, which stay as JSON has them.
+      lists: those keys whose values may also be lists, which stay as JSON has them.
     """
     digest = hashlib.sha256()
     numbers, rows = [], []
@@ -174,7 +185,7 @@ def read_jsonl(path: str, columns: Sequence[str], *, scalars: Collection[str] = 
         if not line.strip():
             continue
         try:
-            rows.append(_json_values(line, columns, scalars))
+            rows.append(_json_values(line, columns, scalars, lists))
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number}: {error}") from None
         numbers.append(number)
@@ -301,28 +312,36 @@ def _columns(
 
 def _find_column(name: str, header: Sequence[str], path: str) -> int:
     if name not in header:
-        raise InputError(f"{path}:1: no column {name!r}, found {_listed(header)}")
+        raise InputError(f"{path}:1: no column {name!r}, found {listed(header)}")
     if header.count(name) > 1:
         raise InputError(f"{path}:1: {header.count(name)} columns are named {name!r}")
     return header.index(name)
 
 
-def _json_values(line: str, columns: Sequence[str], scalars: Collection[str]) -> list[str]:
+def is_scalar(value: Any) -> bool:
+    """Whether a value from JSON is a string, a finite number or a boolean."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _json_values(
+    line: str, columns: Sequence[str], scalars: Collection[str], lists: Collection[str]
+) -> list[str]:
     """The values of some keys; `ValueError` says what is wrong with them."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, found {_listed([line])}")
+        raise ValueError(f"expected a JSON object, found {listed([line])}")
     values = []
     for name in columns:
         if name not in record:
-            raise ValueError(f"no key {name!r}, found {_listed(record)}")
+            raise ValueError(f"no key {name!r}, found {listed(record)}")
         value = record[name]
-        is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-        if name in scalars and is_number:
-            value = json.dumps(value)
+        if (name in scalars and is_scalar(value) and not isinstance(value, str)) or (
+            name in lists and isinstance(value, list)
+        ):
+            value = json.dumps(value, ensure_ascii=False)
         if not isinstance(value, str):
             wanted = "a string or a finite number" if name in scalars else "a string"
             raise ValueError(f"{name!r} must be {wanted}, not {_short(json.dumps(value))}")
@@ -347,7 +366,7 @@ def _number(text: str) -> float:
     return number if abs(number) <= _LARGEST else math.nan
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """Names with commas, not too long; characters that cannot be seen are escaped."""
     return _short(", ".join(map(escaped, names)))
 

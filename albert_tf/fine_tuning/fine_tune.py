@@ -11,16 +11,27 @@ import tensorflow as tf
 
 from albert_tf import html_report
 from albert_tf.asking.prompt import answer_at_prompt
-from albert_tf.checkpoints.run_folder import PREDICTION_RESULTS, RESULTS, RESULTS_FILE, SEEDS_FILE
-from albert_tf.cli.options import FineTuningOptions, Hyperparameters, TrainingOptions
-from albert_tf.cli.text import results_table, say, with_baseline
+from albert_tf.checkpoints.assets import folder_of
+from albert_tf.checkpoints.run_folder import (
+    PREDICTION_RESULTS,
+    PREDICTIONS_FILE,
+    RESULTS,
+    RESULTS_FILE,
+    SEEDS_FILE,
+    SERIES_FILE,
+    results_of,
+)
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FineTuningOptions, TrainingOptions
+from albert_tf.cli.text import results_table, results_tables, say
 from albert_tf.data.batching import LENGTHS_MULTIPLE
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.serving.saved_model import serve, write_saved_model
 from albert_tf.export.trained_model import open_trained_model
 from albert_tf.files import read_json, write_json
+from albert_tf.fine_tuning.ensemble import judge_together
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, under_one_name
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, under_one_name, write_files
 from albert_tf.tasks.overview import with_mean_and_deviation
 from albert_tf.training.distribution import check_batch_size, make_strategy
 from albert_tf.training.evaluation import Predictor
@@ -49,17 +60,31 @@ def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoin
         return answer_at_prompt(options, getattr(options, "task_name", None), options.export_settings)
     if not options.splits:
         return export(options)
+    series = options.series()
     strategy = make_strategy(options)  # a cluster must be set up before TensorFlow computes anything
-    with open_starting_point(options) as start:
-        task, chosen = start.prepare(make_benchmark(start))
-        todo = dataclasses.replace(start.options, do_eval="dev" in task.features)
-        run(task, todo, chosen, strategy)
+    if options.ensemble:
+        return judge_together(options, make_benchmark, strategy)
+    rows: dict[str, dict[str, float]] = {}
+    for name, todo in (series.runs or {"": options}).items():
+        if name:
+            say(f"\n{name}, run {len(rows) + 1} of {len(series.runs)}")
+        with open_starting_point(todo) as start:
+            task, chosen = start.prepare(make_benchmark(start))
+            todo = dataclasses.replace(start.options, do_eval="dev" in task.features)
+            rows[name] = run(task, todo, chosen, strategy)
+        if name and rows[name] and workers_of(strategy).is_chief:
+            write_json(os.path.join(options.output_dir, SERIES_FILE), rows)
+    if series.runs and not options.dry_run and workers_of(strategy).is_chief:
+        _summarize_series(task, options, rows, series.are_alike)
 
 
 def run(
     task: BenchmarkTask, options: FineTuningOptions, chosen: Hyperparameters, strategy: tf.distribute.Strategy
-) -> None:
-    """Runs each seed, then shows their mean and exports the best."""
+) -> dict[str, float]:
+    """Runs each seed, then shows their mean and exports the best; returns the results, or their mean.
+
+    A seed has failed if all examples of the dev split get the same answer.
+    """
     task.check_inputs()
     if options.jit_compile and not options.has_static_shapes:
         text = (
@@ -75,17 +100,29 @@ def run(
                 say("hyperparameters: those of the paper's Table 14, unless flags give others")
         if options.dry_run:
             _run_once(task, options.training_options(chosen), options, strategy, workers)
-            return
-        results, suffix = {}, ""
-        for number in range(options.num_seeds):
-            training = options.training_options(chosen, number)
+            return {}
+        results: dict[str, dict[str, float]] = {}
+        failed: dict[str, str] = {}
+        suffix = ""
+        while len(results) < options.num_seeds:
+            training = options.training_options(chosen, len(results) + len(failed) * options.discard_failed)
             name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
-            results[name], suffix = _run_once(task, training, options, strategy, workers)
+            found, suffix, failure = _run_once(task, training, options, strategy, workers)
+            if failure:
+                failed[name] = failure
+            if not (failure and options.discard_failed):
+                results[name] = found
+            elif len(failed) > options.num_seeds:
+                raise InputError(f"{len(failed)} seeds failed: {failure}; --discard_failed replaces no more")
+    if options.num_seeds > 1:
+        for name, failure in failed.items():
+            say(f"{name}{' is left out' * options.discard_failed}: {failure}")
     if workers.is_chief:
         if options.num_seeds > 1 and options.do_eval:
             _summarize(task, options.output_dir, results, suffix)
         if options.export_dir:
             export(options)
+    return with_mean_and_deviation(results)["mean"]
 
 
 def export(options: FineTuningOptions) -> None:
@@ -110,8 +147,12 @@ def _run_once(
     options: FineTuningOptions,
     strategy: tf.distribute.Strategy,
     workers: Workers,
-) -> tuple[dict[str, float], str]:
-    """Runs one seed; returns the results on the dev split and the suffix of their files (see `Session`)."""
+) -> tuple[dict[str, float], str, str]:
+    """Runs one seed.
+
+    Returns:
+      The results on the dev split, the suffix of their files (see `Session`), and what `only_answer` says.
+    """
     with open_session(task, training, strategy, workers) as session:
         same = {"do_predict": options.do_predict, "predict_batch_size": options.predict_batch_size}
         workers.check_same_flags(same)
@@ -122,23 +163,25 @@ def _run_once(
         if options.dry_run:
             predict = {"prediction step": lambda: predictor.try_one_batch("test", options.predict_batch_size)}
             try_steps(session, predict if options.do_predict else None)
-            return {}, ""
+            return {}, "", ""
         if options.do_train:
             session.train()
             if options.do_eval:  # without evaluations, an old best checkpoint would replace the new weights
                 session.restore_best()
         elif options.do_eval:
             session.evaluate_saved()
-        losses = training_losses(session.folder)
+        losses, failure = training_losses(session.folder), ""
         paths, notes = [], notes_on_loss(session, losses)
         if options.do_eval:
             session.evaluate_chosen()
             assert session.evaluator
             by_part = session.evaluator.results_by_part
             _print_results(task, "dev", session.step, by_part, session.evaluator.outputs)
-            notes = [*filter(None, [task.only_answer("dev", session.evaluator.outputs)]), *notes]
+            failure = task.only_answer("dev", session.evaluator.outputs)
+            notes = [failure, *notes] if failure else notes
             paths.append(_write_report(task, session, losses, notes))
         if options.do_predict:
+            task.use_results(_results_of_weights(session))
             is_evaluated = options.do_eval and task.features["test"] is task.features["dev"]
             if is_evaluated and session.evaluator:
                 outputs = session.evaluator.outputs
@@ -155,7 +198,13 @@ def _run_once(
         session.say_where_all_is(*paths)
         for note in notes:
             say(note)
-    return session.results if options.do_eval else {}, session.suffix
+    return session.results if options.do_eval else {}, session.suffix, failure
+
+
+def _results_of_weights(session: Session) -> dict[str, Any] | None:
+    """The results of the evaluation of the current weights, from the run or from where it started."""
+    found, start = results_of(session.folder, session.step), session.options.init_checkpoint
+    return found if found or session.step or not start else results_of(folder_of(start), None)
 
 
 def _print_results(
@@ -165,7 +214,7 @@ def _print_results(
     by_part: Mapping[str, Mapping[str, float]],
     outputs: Mapping[str, np.ndarray],
 ) -> None:
-    shown = results_table(with_baseline(by_part, task.baseline(split)))
+    shown = results_tables(by_part, task.baseline(split))
     print(f"\n{task.name}, {split} split, step {step}\n{shown}", flush=True)
     for title, rows in task.breakdowns(split, outputs).items():
         only = f": {next(iter(rows))}" if len(rows) == 1 else ""  # a table of one row has no names
@@ -180,6 +229,35 @@ def _write_report(
     results = html_report.results(evaluator.results_by_part, task.baseline("dev"), notes)
     sections = task.report_sections(evaluator.outputs)
     return write_run_report(session, f"{task.name}: fine-tuning report", losses, results, sections)
+
+
+def _summarize_series(
+    task: BenchmarkTask, options: FineTuningOptions, results: Mapping[str, dict[str, float]], are_alike: bool
+) -> None:
+    """Shows the results of the runs of a series; of runs that are alike the mean, else the best of them."""
+    rows = {name: {key: row[key] for key in row if key != "global_step"} for name, row in results.items()}
+    shown = {name: {key: row[key] for key in task.headline or row} for name, row in rows.items()}
+    path = os.path.join(options.output_dir, SERIES_FILE)
+    if not are_alike:
+        best = max(rows, key=lambda name: rank(rows[name], task.best_metric))
+        print(f"\n{task.name}, dev split, {len(rows)} runs\n{results_table(shown)}", flush=True)
+        return say(f"the best by {task.best_metric} is {best}; all results are in {path}")
+    write_json(path, with_mean_and_deviation(rows))
+    print(f"\n{task.name}, {len(rows)} folds\n{results_table(with_mean_and_deviation(shown))}", flush=True)
+    joined = _join_predictions(options.output_dir, list(results))
+    say(f"all results are in {path}, all predictions in {joined}")
+
+
+def _join_predictions(folder: str, names: Sequence[str]) -> str:
+    """Writes the predictions of all runs in the order of their numbers; returns the path."""
+    lines: list[str] = []
+    for name in names:
+        with open(os.path.join(folder, name, PREDICTIONS_FILE), encoding="utf-8") as file:
+            header, *found = file.read().removesuffix("\n").split("\n")
+            lines += found
+    lines.sort(key=lambda line: int(line.partition("\t")[0]))
+    [path] = write_files(folder, {PREDICTIONS_FILE: "".join(f"{line}\n" for line in [header, *lines])})
+    return path
 
 
 def _summarize(

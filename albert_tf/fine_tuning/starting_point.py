@@ -9,7 +9,8 @@ from typing import Any
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.checkpoints.run_folder import best_checkpoint, find_checkpoints
 from albert_tf.checkpoints.sources import open_source
-from albert_tf.cli.options import FROM_HUB, FineTuningOptions, Hyperparameters
+from albert_tf.cli.hyperparameters import Hyperparameters
+from albert_tf.cli.options import FROM_HUB, FineTuningOptions
 from albert_tf.cli.text import say
 from albert_tf.data.feature_cache import cached_features
 from albert_tf.data.features import Features
@@ -60,6 +61,8 @@ class StartingPoint:
             spm_model_file=self.assets.spm_model_file,
             vocab_file=self.assets.vocab_file,
         )
+        if metric := self.options.best_metric or self.kept.get("best_metric"):
+            task.choose_best_by(metric)
         if benchmark.eval_file:
             task.eval_name = file_stem(benchmark.eval_file)
         return task, chosen

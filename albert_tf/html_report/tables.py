@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from albert_tf.cli.text import Rows, number, with_baseline
+from albert_tf.cli.text import Rows, number, of_whole_and_parts, with_baseline
 from albert_tf.html_report.page import Section, escaped
 
 _MOST_CLASSES = 30  # a confusion matrix of more classes is not shown whole
@@ -27,17 +27,22 @@ def results(rows: Rows, baseline: tuple[str, Rows] = ("", {}), notes: Sequence[s
     the reader must not miss.
     """
     html = "".join(f'<p class="note">{escaped(note[:1].upper() + note[1:])}.</p>\n' for note in notes)
+    rows, *others = of_whole_and_parts(rows)
+    html_of_others = "\n".join(map(_results_table, others))
     if len(rows) == 1:
         name, beside = baseline[0], next(iter(baseline[1].values()), {})
         [metrics] = rows.values()
         figures = "".join(
             _figure(metric, value, name, beside.get(metric)) for metric, value in metrics.items()
         )
-        return Section("Results", f'{html}<dl class="figures">\n{figures}</dl>')
-    rows = with_baseline(rows, baseline)
+        return Section("Results", f'{html}<dl class="figures">\n{figures}</dl>\n{html_of_others}')
+    return Section("Results", f"{html}{_results_table(with_baseline(rows, baseline))}{html_of_others}")
+
+
+def _results_table(rows: Rows) -> str:
     columns = dict.fromkeys(metric for row in rows.values() for metric in row)
     cells = [[escaped(name), *(number(row.get(c)) for c in columns)] for name, row in rows.items()]
-    return Section("Results", html + table(["", *columns], cells))
+    return table(["", *columns], cells)
 
 
 def precision_and_recall(labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> Section:

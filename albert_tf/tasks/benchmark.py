@@ -105,6 +105,8 @@ class BenchmarkTask(Task):
     losses: tuple[str, ...] = ("cross_entropy",)
     metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
     progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
+    has_average = True  # whether the outputs of several models have one, see `averaged`
+    _chosen: Mapping[str, str] = {}  # the best metric, if the user chose it
 
     def __init__(
         self,
@@ -189,6 +191,29 @@ class BenchmarkTask(Task):
         """How many things of a split get an output, and what they are called."""
         return len(self.features[split]), self.examples_name
 
+    def reported_metrics(self) -> tuple[str, ...]:
+        """The names of the results on the dev split; none if only an evaluation shows them."""
+        if "dev" not in self.features:
+            return ()
+        logits = np.zeros([len(self.features["dev"]), max(1, len(self.label_names))], np.float32)
+        return tuple(under_one_name(self.results_by_part("dev", {"logits": logits})))
+
+    def choose_best_by(self, metric: str) -> None:
+        """Makes a result the `best_metric`, which is kept with the weights; InputError if there is none."""
+        if (known := self.reported_metrics()) and metric not in known:
+            raise InputError(f"--best_metric={metric} is none of the results {', '.join(known)}")
+        self.best_metric, self._chosen = metric, {"best_metric": metric}
+
+    def averaged(self, outputs: Sequence[Outputs]) -> Outputs:
+        """The outputs whose probabilities, or scores, are the means of those of several models."""
+        if not self.label_names:
+            return {"logits": np.mean([each["logits"] for each in outputs], axis=0)}
+        chances = np.mean([probabilities(each["logits"]) for each in outputs], axis=0)
+        return {"logits": np.log(np.maximum(chances, np.finfo(np.float64).tiny))}
+
+    def use_results(self, results: Mapping[str, Any] | None) -> None:
+        """Takes what predictions need of the last evaluation of the weights; None if there was none."""
+
     def has_labels(self, split: str) -> bool:
         """Whether the outputs for a split can be judged."""
         return self.features[split].labels is not None
@@ -219,7 +244,7 @@ class BenchmarkTask(Task):
     def describe(self) -> dict[str, Any]:
         """The head and its labels, and how long sequences are."""
         names = {"task_name": self.head_name, "label_names": list(self.label_names)}
-        return names | {"max_seq_length": self.max_seq_length}
+        return names | {"max_seq_length": self.max_seq_length, **self._chosen}
 
     def training_settings(self) -> dict[str, Any]:
         """The flags of the task, without the flags of the loop, and a digest of the train split."""
@@ -228,6 +253,7 @@ class BenchmarkTask(Task):
             "max_seq_length": self.max_seq_length,
             "dropout_prob": self.dropout_prob,
             "pad_to_max_length": self._pad_to is not None,
+            "best_metric": self.best_metric,
         }
 
     def training_data(self) -> TrainingData:
@@ -325,14 +351,13 @@ def predictions_table(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> str:
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, Any]:
-    """The columns of `predictions_table` for probabilities `[examples, classes]`: the label, and each class.
+def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of `predictions_table` for probabilities `[examples, classes]`.
 
     A class whose name is that of another column has "p(...)" around it.
     """
-    labels = [label_names[number] for number in chances.argmax(axis=1)]
-    heads = [f"p({name})" if name in ("id", "part", "label") else name for name in label_names]
-    return {"label": labels, **dict(zip(heads, chances.T, strict=True))}
+    heads = [f"p({name})" if name in ("id", "part", "label", "labels") else name for name in label_names]
+    return dict(zip(heads, chances.T, strict=True))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

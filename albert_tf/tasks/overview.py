@@ -46,6 +46,8 @@ def with_mean_and_deviation(results: Mapping[str, Mapping[str, float]]) -> dict[
 
 
 def _class_lines(title: str, labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
+    if labels.ndim == 2:  # any number of labels for an example
+        title, labels = "label", np.nonzero(labels)[1]
     counts = np.bincount(labels, minlength=len(label_names))
     if len(label_names) <= _MOST_CLASSES:
         return bar_lines(title, "examples", zip(label_names, counts.tolist(), strict=True))

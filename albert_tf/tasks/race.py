@@ -270,7 +270,9 @@ class RaceTask(BenchmarkTask):
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """Writes `predictions.tsv`: the name of each question, the answer, and a probability an option."""
         chances = benchmark.probabilities(outputs["logits"])
-        columns = {"id": self.questions["test"].names} | benchmark.by_class(self.label_names, chances)
+        labels = [self.label_names[number] for number in chances.argmax(axis=1)]
+        columns: dict[str, Any] = {"id": self.questions["test"].names, "label": labels}
+        columns |= benchmark.by_class(self.label_names, chances)
         return benchmark.write_files(folder, {PREDICTIONS_FILE: benchmark.predictions_table(columns)})
 
     def report_sections(self, outputs: Outputs) -> list[Section]:

@@ -42,7 +42,7 @@ class Task(abc.ABC):
 
     Attributes:
       metrics: names of the results of `measure`; the sum of those in `losses` is minimized.
-      best_metric: the result, higher is better, by which the best checkpoint is chosen.
+      best_metric: the result by which the best checkpoint is chosen; `history.rank` says which is better.
       progress_metrics: results that the progress line shows, with their short names.
       headline: results that the line about an evaluation shows; if empty, it shows all.
       spm_model_file, vocab_file: the vocabulary that is kept with the weights, if any.

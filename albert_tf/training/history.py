@@ -10,6 +10,7 @@ from albert_tf.checkpoints.run_folder import HISTORY_FILE
 from albert_tf.errors import InputError
 from albert_tf.files import file_exists, read_json, write_json
 
+_LOWER_IS_BETTER = ("loss", "MSE")  # ends of the names of such metrics
 _LONGEST_NAME = 60  # characters: file systems limit the length of a name
 
 
@@ -28,9 +29,12 @@ def loss_of(results: Mapping[str, float]) -> float:
 def rank(results: Mapping[str, float], metric: str) -> tuple[float, ...]:
     """The rank of results; the best have the largest.
 
-    The metric decides, then the lower loss, then the later step. NaN is the worst value.
+    The metric decides, then the lower loss, then the later step. NaN is the worst value. A loss is better if
+    it is lower; so is MSE.
     """
     value, loss = results[metric], loss_of(results)
+    if metric.endswith(_LOWER_IS_BETTER):
+        value = -value
     return (
         -math.inf if math.isnan(value) else value,
         -math.inf if math.isnan(loss) else -loss,
@@ -42,7 +46,7 @@ class History:
     """The evaluations of a run, in `<folder>/history.json`.
 
     Args:
-      metric: the name of the result that decides which evaluation is the best; higher is better.
+      metric: the name of the result that decides which evaluation is the best; see `rank`.
       data: identifies the data of the evaluation; evaluations on other data are left out. Early versions of
         pretraining did not write it; their evaluations count.
 

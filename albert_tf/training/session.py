@@ -374,6 +374,8 @@ class Session:
         results = {"global_step": self.step} | {name: float(value) for name, value in output.items()}
         if not math.isfinite(loss := loss_of(results)):
             raise Diverged(f"the loss of the evaluation at step {self.step} is {loss}", self.step - 1)
+        if (metric := self.task.best_metric) not in results:
+            raise InputError(f"--best_metric={metric} is none of the results {', '.join(output)}")
         self.results = results
 
     def _record_evaluation(self) -> None:

@@ -1,5 +1,6 @@
 """At the prompt of `--interactive` a user types texts and reads answers, whatever the task."""
 
+import dataclasses
 import io
 import types
 
@@ -8,6 +9,7 @@ import pytest
 import run_classifier
 import run_pretraining
 import run_race
+from albert_tf.asking.open_model import open_model
 from albert_tf.asking.prompt import answer_typed
 from tests.support.script_runs import refused, run_script
 from tests.support.trained_models import trained_model, write_run
@@ -95,3 +97,14 @@ def test_race_needs_its_questions_unless_it_is_asked(tmp_path, capsys):
     assert "--data_dir is needed" in refused(run_race.main, capsys, status, 2)
     status = run_script(run_race.main, {"output_dir": tmp_path}, "--interactive")
     assert "no checkpoint in" in refused(run_race.main, capsys, status)
+
+
+def test_of_several_labels_those_above_their_thresholds_are_marked(typed, tmp_path, capsys):
+    task = {"task_name": "custom", "num_texts": 1, "problem_type": "multi_label_classification"}
+    trained = trained_model("classification", label_names=["a", "b"], **task)
+    thresholds = {"a_threshold": 0.0, "b_threshold": 1.0}
+    run = write_run(dataclasses.replace(trained, metrics=thresholds), tmp_path)
+    typed("boats\n")
+    answer_typed(open_model(run))
+    lines = capsys.readouterr().out.splitlines()
+    assert {line[6:] for line in lines} == {"", " *a", "  b"}

@@ -223,20 +223,29 @@ def test_converting_again_leaves_one_vocabulary_and_no_assets_of_other_weights(t
         )
 
 
-@pytest.mark.parametrize("head", ["classification", "token_classification"])
-def test_names_of_labels_go_to_hugging_face_and_back(head, tmp_path):
-    task = {"label_names": ["spam", "ham"], "num_texts": 2, "text_columns": ["a", "b"]}
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ("classification", {}),
+        ("classification", {"problem_type": "multi_label_classification"}),
+        ("token_classification", {}),
+    ],
+)
+def test_names_of_labels_go_to_hugging_face_and_back(head, kind, tmp_path):
+    labels = {"label_names": ["spam", "ham"], **kind}
+    task = {**labels, "num_texts": 2, "text_columns": ["a", "b"]}
     assets = Assets(config=tiny_config(), spm_model_file=SPM_MODEL_FILE, task=task)
     start = source_of(tmp_path / "start", assets, head)
     folder = pathlib.Path(converted(start, tmp_path / "hf", "huggingface", head=head).output)
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "spam", "1": "ham"}
     assert config["label2id"] == {"spam": 0, "ham": 1}
+    assert config.get("problem_type") == kind.get("problem_type")
     assert assets_in(folder).task == task
     (folder / "task.json").unlink()
-    assert assets_in(folder).task == {"label_names": ["spam", "ham"]}
+    assert assets_in(folder).task == labels
     back = converted(str(folder), tmp_path / "tf2", "tf2").output
-    assert assets_in(back).task == {"label_names": ["spam", "ham"]}
+    assert assets_in(back).task == labels
 
 
 @pytest.mark.parametrize(("labels", "id2label", "expected"), [
@@ -255,6 +264,12 @@ def test_placeholders_are_no_names_and_numbers_must_fit(labels, id2label, expect
     else:
         with pytest.raises(InputError, match=expected):
             assets_in(folder)
+
+
+def test_several_scores_of_hugging_face_are_no_classes(tmp_path):
+    folder = hf_classifier(tmp_path, problem_type="regression")
+    with pytest.raises(InputError, match="problem_type is regression, but the head has 2 outputs, not 1"):
+        assets_in(folder)
 
 
 def hf_classifier(folder: pathlib.Path, labels: int = 2, **changes) -> pathlib.Path:

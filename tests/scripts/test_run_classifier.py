@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import testing
-from albert_tf.cli.options import PAPER_HYPERPARAMETERS
+from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
+from albert_tf.tasks.classification.classification_task import ClassificationTask
 from tests.support.checkpoint_files import randomize, weights_of, write_checkpoint
 from tests.support.classifier_runs import CONFIG, mrpc_flags, only, refusal, results_in, run
 from tests.support.glue_files import write_glue
@@ -422,3 +423,158 @@ def test_data_of_tfds_are_read_where_they_lie(flags, tmp_path, monkeypatch, caps
     flags |= {"task_name": "sst-2", "data_dir": None, "tfds_name": "glue/sst2"}
     assert run(flags, "--do_train", "--do_eval") == 0
     assert "train: 3 examples" in capsys.readouterr().out
+
+
+def test_several_labels_at_once_from_training_to_prediction(flags, tmp_path, capsys):
+    rows = [("the river", "water"), ("boats", "water,trade"), ("wool", "trade"), ("hills", "")]
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.tsv").write_text("\n".join("\t".join(row) for row in [("text", "label"), *rows]))
+    flags |= {"task_name": "custom", "data_dir": None, "train_file": tmp_path / "train.tsv"}
+    flags |= {"dev_file": tmp_path / "dev.tsv", "test_file": tmp_path / "test.tsv"}
+    more = ("--class_weights=balanced", "--label_smoothing=0.1", f"--export_dir={tmp_path / 'export'}")
+    assert run(flags, "--multi_label", "--do_train", "--do_eval", "--do_predict", *more) == 0
+    printed, folder = capsys.readouterr(), tmp_path / "run"
+    results = results_in(folder)
+    assert {"micro_f1", "macro_f1_at_0.5", "water_f1", "trade_threshold", "baseline_micro_f1"} <= set(results)
+    assert "always trade and water" in printed.out
+    task = json.loads((folder / "task.json").read_text())
+    assert (task["problem_type"], task["label_separator"]) == ("multi_label_classification", ",")
+    predictions = (folder / "predictions.tsv").read_text()
+    # The weights know that a text has several labels, and the evaluation which thresholds decide.
+    rest = only(flags, "task_name", "test_file", "output_dir")
+    (folder / "predictions.tsv").unlink()
+    assert run(rest, "--do_predict") == 0
+    assert (folder / "predictions.tsv").read_text() == predictions
+    scored = json.loads((folder / "predict_results.json").read_text())
+    for name in ("micro_f1", "macro_f1", "water_threshold"):
+        assert scored[name] == pytest.approx(results[name])
+    changed = refusal(capsys, run({**flags, "train_step": 6, "loss": "focal"}, "--multi_label", "--do_train"))
+    assert "--loss cross_entropy, not focal" in changed
+    other = refusal(capsys, run({**flags, "labels": "trade,water"}, "--do_train", "--multi_label=false"))
+    assert "is not one of the labels" in other
+
+
+@pytest.mark.parametrize("more", [{"loss": "focal"}, {"class_weights": "balanced"}, {"max_train_samples": 9}])
+def test_a_loss_and_a_sample_are_for_training(more, flags, capsys):
+    message = refusal(capsys, run(flags | more, "--do_eval"), 2)
+    assert f"--{next(iter(more))} needs --do_train" in message
+
+
+def test_training_chooses_by_any_result_and_the_folder_keeps_the_choice(flags, tmp_path, capsys):
+    assert run(flags | {"best_metric": "eval_loss"}, "--do_train", "--do_eval") == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    best = min(history, key=lambda row: row["eval_loss"])["global_step"]
+    assert f"best by eval_loss: step {best}" in capsys.readouterr().err
+    rest = only(flags, "task_name", "data_dir", "output_dir")
+    assert run(rest, "--do_eval") == 0
+    assert f"best by eval_loss: step {best}" in capsys.readouterr().err
+    message = refusal(capsys, run(flags | {"train_step": 6}, "--do_train", "--do_eval"))
+    assert "--best_metric eval_loss, not eval_accuracy" in message
+    flags |= {"output_dir": tmp_path / "other", "best_metric": "f1"}
+    message = refusal(capsys, run(flags, "--do_train", "--do_eval"))
+    assert "--best_metric=f1 is none of the results eval_accuracy, eval_f1, eval_loss" in message
+    assert "--best_metric needs --do_train" in refusal(capsys, run(flags, "--do_eval"), 2)
+
+
+def test_a_sample_to_train_on_does_not_depend_on_the_seed(flags, tmp_path, capsys):
+    flags |= {"max_train_samples": 10, "train_step": 1}
+    for seed in (1, 2):
+        assert run(flags | {"seed": seed, "output_dir": tmp_path / f"run{seed}"}, "--do_train") == 0
+    first, second = (
+        json.loads((tmp_path / f"run{seed}" / "training.json").read_text())["settings"]["train_file"]
+        for seed in (1, 2)
+    )
+    assert first == second
+    assert first.startswith("10 examples")
+
+
+def test_folds_give_a_mean_and_a_prediction_for_every_example(flags, tmp_path, capsys):
+    flags |= {"cross_validation": 2, "train_step": 1}
+    for _ in range(2):  # the same command again finds finished folds
+        assert run(flags, "--do_train", "--do_eval") == 0
+    printed = capsys.readouterr()
+    assert "mrpc, 2 folds" in printed.out
+    assert "nothing left to train" in printed.err
+    rows = json.loads((tmp_path / "run" / "runs.json").read_text())
+    assert list(rows) == ["fold-0", "fold-1", "mean", "std"]
+    means = [rows[f"fold-{fold}"]["eval_loss"] for fold in range(2)]
+    assert rows["mean"]["eval_loss"] == pytest.approx(np.mean(means))
+    with open(tmp_path / "run" / "predictions.tsv", newline="") as file:
+        predictions = list(csv.DictReader(file, dialect="excel-tab"))
+    assert [row["id"] for row in predictions] == [str(number) for number in range(24)]
+    message = refusal(capsys, run(flags | {"cross_validation": 20}, "--do_train", "--do_eval"))
+    assert "20 folds: the label '0' has only" in message
+
+
+def test_a_sweep_runs_every_combination_and_names_the_best(flags, tmp_path, capsys):
+    flags |= {"sweep": "learning_rate=1e-5,3e-3; loss=focal", "train_step": 2}
+    assert run(flags, "--do_train", "--do_eval", "--dry_run") == 0
+    assert not (tmp_path / "run").exists()
+    assert run(flags, "--do_train", "--do_eval") == 0
+    rows = json.loads((tmp_path / "run" / "runs.json").read_text())
+    assert list(rows) == ["learning_rate=1e-5,loss=focal", "learning_rate=3e-3,loss=focal"]
+    started = json.loads((tmp_path / "run" / list(rows)[1] / "training.json").read_text())
+    assert started["flags"]["learning_rate"] == 3e-3
+    assert started["settings"]["loss"] == "focal"
+    best = max(rows, key=lambda name: (rows[name]["eval_accuracy"], -rows[name]["eval_loss"]))
+    assert f"the best by eval_accuracy is {best}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("rate=1", "--sweep: 'rate' is none of learning_rate, train_batch_size"),
+        ("learning_rate=1e-5,1e-5", "must give learning_rate once, with different values"),
+        ("learning_rate=1e-5,", "must give learning_rate once, with different values"),
+        ("train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
+        ("learning_rate=high", "learning_rate"),
+    ],
+)
+def test_a_bad_sweep_is_one_line_before_anything_runs(sweep, message, flags, tmp_path, capsys):
+    assert message in refusal(capsys, run(flags | {"sweep": sweep}, "--do_train", "--do_eval"), 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_seeds_with_one_answer_for_all_are_named_and_replaced(flags, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def only_answer(self, split, outputs):
+        asked.append(split)
+        return "all 13 examples are predicted 1" if len(asked) == 1 else ""
+
+    monkeypatch.setattr(ClassificationTask, "only_answer", only_answer)
+    flags |= {"num_seeds": 2, "seed": 5, "train_step": 1}
+    assert run(flags, "--do_train", "--do_eval", "--discard_failed") == 0
+    assert "seed-5 is left out: all 13 examples are predicted 1" in capsys.readouterr().err
+    assert {"seed-6", "seed-7"} < set(json.loads((tmp_path / "run" / "seeds.json").read_text()))
+    assert "seed-5" not in json.loads((tmp_path / "run" / "seeds.json").read_text())
+    asked.clear()
+    assert run(flags, "--do_train", "--do_eval") == 0
+    assert "seed-5: all 13 examples are predicted 1" in capsys.readouterr().err
+    assert "seed-5" in json.loads((tmp_path / "run" / "seeds.json").read_text())
+
+
+def test_an_ensemble_averages_probabilities(flags, tmp_path, capsys):
+    chances = []
+    for seed in (1, 2):
+        folder = tmp_path / f"run{seed}"
+        more = {"seed": seed, "output_dir": folder, "train_step": 1}
+        assert run(flags | more, "--do_train", "--do_predict") == 0
+        chances.append(np.loadtxt(folder / "predictions.tsv", skiprows=1, usecols=(2, 3)))
+    both = {"ensemble": f"{tmp_path / 'run1'},{tmp_path / 'run2'}", "output_dir": tmp_path / "both"}
+    rest = only(flags, "task_name", "data_dir")
+    assert run(rest | both, "--do_eval", "--do_predict") == 0
+    together = np.loadtxt(tmp_path / "both" / "predictions.tsv", skiprows=1, usecols=(2, 3))
+    np.testing.assert_allclose(together, np.mean(chances, axis=0), atol=1e-6)
+    assert np.abs(chances[0] - chances[1]).max() > 1e-4
+    assert {"eval_accuracy", "baseline_eval_accuracy"} <= set(results_in(tmp_path / "both"))
+    assert "together" in capsys.readouterr().out
+    both["output_dir"] = tmp_path / "run1"
+    message = refusal(capsys, run(rest | both, "--do_eval"))
+    assert "holds a run: choose another --output_dir for the ensemble" in message
+    message = refusal(
+        capsys, run(rest | both | {"task_name": "rte", "output_dir": tmp_path / "x"}, "--do_eval")
+    )
+    assert "has the head of the task mrpc" in message
+    message = refusal(capsys, run(rest | both | {"ensemble": "a,a"}, "--do_eval"), 2)
+    assert "--ensemble needs at least two different models" in message

@@ -106,3 +106,11 @@ def test_what_is_written_can_be_read(tmp_path):
     history(tmp_path, results(2, 0.5), results(1, 0.6))
     stored = json.loads((tmp_path / "history.json").read_text())
     assert [past["global_step"] for past in stored["evaluations"]] == [1, 2]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("eval_loss", 2), ("matched_MSE", 1), ("f1", 3)])
+def test_of_losses_the_lowest_is_the_best(metric, best, tmp_path):
+    kept = History(str(tmp_path), metric, "dev")
+    for step, (loss, error, f1) in enumerate([(0.5, 0.1, 0.2), (0.4, 0.3, 0.1), (0.6, 0.2, 0.9)], 1):
+        kept.add({"global_step": step, "eval_loss": loss, "matched_MSE": error, "f1": f1})
+    assert kept.best()["global_step"] == best

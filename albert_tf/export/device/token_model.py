@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.export.serving.served_model import Tensors, decision, embeddings_of
 from albert_tf.export.serving.served_tags import WORD_SHAPES
 from albert_tf.export.trained_model import TrainedModel
@@ -25,6 +26,7 @@ class TokenModel(tf.Module):
     | head | outputs |
     |---|---|
     | classification | `probabilities` [batch, classes] and `label` [batch], an index; or `score` [batch] |
+    | several labels at once | `probabilities` [batch, labels] |
     | multiple choice | `probabilities` [batch, choices] and `choice` [batch], an index |
     | question answering | `start_logits`, `end_logits` [batch, length] |
     | question answering, 2.0 | the beam of `AlbertForQuestionAnsweringV2`, in context and [CLS] |
@@ -87,6 +89,8 @@ def _classify(trained: TrainedModel, inputs: Tensors) -> Tensors:
     logits = trained.model(inputs, training=False)["logits"]
     if not trained.task["label_names"]:
         return {"score": logits[:, 0]}
+    if trained.task.get("problem_type") == MULTI_LABEL:
+        return {"probabilities": tf.sigmoid(logits)}
     return decision("label", logits)
 
 

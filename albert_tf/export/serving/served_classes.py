@@ -1,10 +1,13 @@
 """Served classification, regression and multiple choice: texts in, a label, a score or an option out."""
 
 import itertools
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from albert_tf.cli.settings import RaceSettings
+from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.export.serving.served_model import (
     ServedModel,
     Signature,
@@ -15,6 +18,7 @@ from albert_tf.export.serving.served_model import (
     strings,
 )
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.tasks.classification.multi_label import known_thresholds
 from albert_tf.tasks.race import BLANKS
 from albert_tf.tokenization.in_graph.text_inputs import first, last, strip
 
@@ -30,6 +34,9 @@ _OPTIONS = ("apples", "pears", "bread", "milk")
 class ServedClassification(ServedModel):
     """Gives `label` and `probabilities` in the order of the task's labels, or `score` if it has no labels.
 
+    If a text may have several labels, `labels` are those that it gets, the most probable first, and "" after
+    them: string [batch, labels]. The thresholds are those of the last evaluation.
+
     The export can hold a number for its clients, `threshold_to_export`, as in the original.
     """
 
@@ -38,11 +45,16 @@ class ServedClassification(ServedModel):
         model, labels = trained.model, trained.task["label_names"]
         self._names = tuple(_TEXTS)[: trained.task["num_texts"]]
         self._threshold = threshold_to_export
+        is_multi = trained.task.get("problem_type") == MULTI_LABEL
+        thresholds = known_thresholds(trained.metrics, labels, trained.path) if is_multi else None
+        self._thresholds = thresholds
 
         def predict(inputs: Tensors) -> Tensors:
             logits = model(inputs, training=False)["logits"]
             if not labels:
                 return {"score": logits[:, 0]}
+            if thresholds is not None:
+                return _chosen_labels(logits, labels, thresholds)
             decided = decision("label", logits)
             return decided | {"label": tf.gather(tf.constant(labels), decided["label"])}
 
@@ -61,10 +73,22 @@ class ServedClassification(ServedModel):
     def _as_the_original(self, outputs: Tensors) -> Tensors:
         if "score" in outputs:
             named = {"predictions": outputs["score"], "probabilities": outputs["score"][:, None]}
+        elif self._thresholds is not None:
+            chances = outputs["probabilities"]
+            chosen = tf.cast(tf.cast(chances, tf.float64) >= self._thresholds, tf.int32)
+            named = {"predictions": chosen, "probabilities": chances}
         else:
             chosen = tf.argmax(outputs["probabilities"], axis=-1, output_type=tf.int32)
             named = {"predictions": chosen, "probabilities": outputs["probabilities"]}
         return named if self._threshold is None else named | {"threshold": tf.constant(self._threshold)}
+
+
+def _chosen_labels(logits: tf.Tensor, labels: Sequence[str], thresholds: np.ndarray) -> Tensors:
+    chances = tf.sigmoid(logits)
+    is_chosen = tf.cast(chances, tf.float64) >= thresholds
+    order = tf.argsort(tf.where(is_chosen, -chances, 2.0), axis=-1, stable=True)
+    names = tf.where(tf.gather(is_chosen, order, batch_dims=1), tf.gather(tf.constant(labels), order), "")
+    return {"labels": names, "probabilities": chances}
 
 
 class ServedMultipleChoice(ServedModel):

@@ -1,5 +1,6 @@
 """`ClassificationTask`: a class or a score for a text or a pair, as in GLUE; its metrics and its files."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,12 +12,14 @@ from sklearn import metrics
 from albert_tf import html_report
 from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE
 from albert_tf.data.features import Features, required
+from albert_tf.errors import InputError
 from albert_tf.html_report import Section
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.tasks import benchmark
 from albert_tf.tasks.benchmark import BenchmarkTask, Outputs, Parts
+from albert_tf.tasks.class_loss import ClassLoss, LossSettings
 from albert_tf.tasks.classification.text_examples import Examples, TextTask
-from albert_tf.tasks.task import Batch, Measures, Model, Seed, mean, outputs_of
+from albert_tf.tasks.task import Batch, Measures, Model, Seed, correct, mean, outputs_of
 
 HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}  # tasks that are judged with the head of another
 
@@ -24,7 +27,8 @@ HEADS_OF_OTHERS = {"mismnli": "mnli", "ax": "mnli"}  # tasks that are judged wit
 class ClassificationTask(BenchmarkTask):
     """A GLUE task, or one of the same kind; `examples` and `features` are by split.
 
-    The loss is softmax cross-entropy; for a score the squared error, unscaled, as in the original.
+    The loss is softmax cross-entropy, or as `loss` says; for a score the squared error, unscaled, as in the
+    original. Evaluations give the plain loss.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class ClassificationTask(BenchmarkTask):
         text_task: TextTask,
         examples: Mapping[str, Examples],
         features: Mapping[str, Features],
+        *,
+        loss: LossSettings | None = None,
         **kwargs,
     ):
         super().__init__(features, **kwargs)
@@ -42,8 +48,17 @@ class ClassificationTask(BenchmarkTask):
         self.label_names = text_task.label_names
         self.best_metric = text_task.metrics[0]
         if text_task.is_score:
+            if loss not in (None, LossSettings()):
+                raise InputError(f"--loss, --label_smoothing, --class_weights: {self.name} predicts a score")
             self.losses = self.metrics = ("squared_error",)
             self.progress_metrics = {}
+            return
+        train = features.get("train")
+        self.loss = ClassLoss.chosen(
+            loss or LossSettings(), self.label_names, train.labels if train else None
+        )
+        self.losses = (self.loss.name,)
+        self.metrics = (self.loss.name, "accuracy")
 
     def build_model(self, dtype: str = "float32") -> Model:
         """A fresh `AlbertForSequenceClassification`."""
@@ -52,10 +67,19 @@ class ClassificationTask(BenchmarkTask):
 
     def measure(self, model: Model, batch: Batch, training: bool, dropout_seed: Seed = None) -> Measures:
         """Loss, and accuracy if there are classes, over the examples of a batch."""
-        if not self.text_task.is_score:
-            return super().measure(model, batch, training, dropout_seed)
-        scores = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)["logits"][:, 0]
-        return {"squared_error": mean((scores - batch["label_ids"]) ** 2)}
+        logits = outputs_of(model, batch, training=training, dropout_seed=dropout_seed)["logits"]
+        labels = batch["label_ids"]
+        if self.text_task.is_score:
+            return {"squared_error": mean((logits[:, 0] - labels) ** 2)}
+        losses = self.loss.of_class(labels, logits)
+        return {self.loss.name: mean(losses), "accuracy": mean(correct(labels, logits))}
+
+    def training_settings(self) -> dict[str, Any]:
+        """See `BenchmarkTask`; and the loss."""
+        if self.text_task.is_score:
+            return super().training_settings()
+        chosen = dataclasses.asdict(self.loss.settings) | {"class_weights": list(self.loss.weights)}
+        return super().training_settings() | chosen
 
     def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """The task's metrics and the loss, for each file of the split."""
@@ -77,12 +101,16 @@ class ClassificationTask(BenchmarkTask):
         predictions = logits[:, 0] if self.text_task.is_score else benchmark.probabilities(logits)
         return write_predictions(folder, self.text_task, self.examples["test"], predictions)
 
+    def texts_by_title(self) -> dict[str, Sequence[str]]:
+        """The texts of the dev split, as the report calls them."""
+        columns = self.examples["dev"].texts
+        titles = ["text"] if len(columns) == 1 else ["first text", "second text"]
+        return dict(zip(titles, columns, strict=True))
+
     def report_sections(self, outputs: Outputs) -> list[Section]:
         """Confusion matrix or scatter plot, and the worst examples."""
-        examples, predicted = self.examples["dev"], self._predicted(outputs["logits"])
-        titles = ["text"] if len(examples.texts) == 1 else ["first text", "second text"]
-        texts = dict(zip(titles, examples.texts, strict=True))
-        labels, names = required(examples.labels), self.label_names
+        texts, predicted = self.texts_by_title(), self._predicted(outputs["logits"])
+        labels, names = required(self.examples["dev"].labels), self.label_names
         if self.text_task.is_score:
             worst = html_report.largest_errors(labels, predicted, texts)
             return [html_report.scatter(labels, predicted), worst]
@@ -144,7 +172,11 @@ _SCORE_RANGE = (0.0, 5.0)  # of STS-B, the one score among the tasks with a serv
 
 
 def write_predictions(
-    output_dir: str, task: TextTask, examples: Examples, predictions: np.ndarray
+    output_dir: str,
+    task: TextTask,
+    examples: Examples,
+    predictions: np.ndarray,
+    labels: Sequence[str] | None = None,
 ) -> list[str]:
     """Writes the predictions for the test split; returns the paths.
 
@@ -159,20 +191,26 @@ def write_predictions(
       task: the task.
       examples: the test split.
       predictions: float32 probabilities `[examples, classes]` or scores `[examples]`.
+      labels: of each example, as they are written; by default its most probable class.
     """
     shown = predictions.astype(np.float32).astype(str)
     if task.is_score:
-        rows = labels = shown.tolist()
+        rows = answers = shown.tolist()
         submitted = [f"{score:.3f}" for score in np.clip(predictions, *_SCORE_RANGE)]
     else:
         rows = ["\t".join(row) for row in shown]
-        labels = submitted = [task.label_names[number] for number in predictions.argmax(axis=1)]
+        best = predictions.argmax(axis=1)
+        answers = submitted = list(labels or (task.label_names[number] for number in best))
     columns: dict[str, Any] = {"id": examples.names}
     if len(examples.parts) > 1:
         sizes = {part: len(examples.names[where]) for part, where in examples.parts.items()}
         columns["part"] = [part for part, size in sizes.items() for _ in range(size)]
-    columns |= {"score": predictions} if task.is_score else benchmark.by_class(task.label_names, predictions)
-    contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, labels)}
+    if task.is_score:
+        columns["score"] = predictions
+    else:
+        title = "label" if task.label_separator is None else "labels"
+        columns |= {title: answers} | benchmark.by_class(task.label_names, predictions)
+    contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, answers)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
             contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])

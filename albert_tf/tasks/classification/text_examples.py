@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from albert_tf.data.tables import digest_of
 from albert_tf.errors import InputError
 
 SPLITS = ("train", "dev", "test")
@@ -32,6 +33,42 @@ class Examples:
     def __len__(self) -> int:
         return len(self.names)
 
+    def take(self, rows: np.ndarray) -> "Examples":
+        """The examples with these numbers, as one part."""
+        return Examples(
+            names=[self.names[row] for row in rows],
+            texts=tuple([column[row] for row in rows] for column in self.texts),
+            labels=None if self.labels is None else self.labels[rows],
+            parts={"": slice(0, len(rows))},
+            digest=digest_of(self.digest, rows.tolist()),
+        )
+
+
+def fold_numbers(examples: Examples, label_names: Sequence[str], folds: int) -> np.ndarray:
+    """int64 [examples]: the fold of each example; every label is spread evenly over the folds.
+
+    Of several labels of a text the rarest counts; scores are spread by their order. InputError if a label has
+    fewer examples than there are folds.
+    """
+    labels = examples.labels
+    if labels is None:
+        raise ValueError("labels are needed")
+    keys = labels
+    if label_names:
+        is_set = labels if labels.ndim == 2 else np.eye(len(label_names), dtype=np.int8)[labels]
+        counts = is_set.sum(axis=0, dtype=np.int64)
+        for name, count in zip(label_names, counts.tolist(), strict=True):
+            if 0 < count < folds:
+                raise InputError(f"{folds} folds: the label {name!r} has only {count} examples")
+        keys = np.where(is_set > 0, counts, len(labels) + 1).argmin(axis=1)
+        keys = np.where(is_set.any(axis=1), keys, -1)
+    if len(labels) < 2 * folds:
+        raise InputError(f"{folds} folds: there are only {len(labels)} examples")
+    order = np.lexsort((np.random.default_rng(0).random(len(labels)), keys))
+    fold_of = np.empty(len(labels), np.int64)
+    fold_of[order] = np.arange(len(labels)) % folds
+    return fold_of
+
 
 def join_parts(parts: Mapping[str, Examples], digest: str) -> Examples:
     """The examples of several files, one after the other."""
@@ -56,6 +93,7 @@ class TextTask:
       label_names: by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
+      label_separator: stands between the labels of a text that may have several; None if it has one.
     """
 
     name: str
@@ -64,6 +102,7 @@ class TextTask:
     text_columns: tuple[str, ...]
     label_column: str = "label"
     submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    label_separator: str | None = None
 
     @property
     def is_score(self) -> bool:

@@ -65,6 +65,7 @@ class SquadTask(BenchmarkTask):
     best_metric = "f1"
     label_names = ()
     examples_name = "windows"
+    has_average = False
     features: Mapping[str, WindowFeatures]
 
     def __init__(
@@ -158,6 +159,10 @@ class SquadTask(BenchmarkTask):
         questions = self.questions[split]
         scores = question_scores(self.version, [""] * len(questions), questions)
         return "always no answer", {"": totals_v2(*scores, questions)}
+
+    def reported_metrics(self) -> tuple[str, ...]:
+        """See `BenchmarkTask`."""
+        return ()
 
     def only_answer(self, split: str, outputs: Outputs) -> str:
         """Says that no question got an answer; without known answers, empty."""

@@ -22,6 +22,7 @@ from albert_tf.tasks.benchmark import (
     Outputs,
     Parts,
     predictions_table,
+    under_one_name,
     write_files,
 )
 from albert_tf.tasks.overview import length_lines
@@ -62,6 +63,7 @@ class TaggingTask(BenchmarkTask):
 
     name = head_name = eval_name = NAME
     examples_name = "windows"
+    has_average = False
     features: Mapping[str, WordFeatures]
 
     def __init__(
@@ -168,6 +170,12 @@ class TaggingTask(BenchmarkTask):
         rows = span_scores(right, found, self.tag_set.types)
         rows["all"] |= accuracy
         return rows
+
+    def reported_metrics(self) -> tuple[str, ...]:
+        """See `BenchmarkTask`."""
+        if "dev" not in self.examples:
+            return ()
+        return (*under_one_name(self._results("dev", required(self.examples["dev"].tags))), "eval_loss")
 
     def baseline(self, split: str) -> tuple[str, Parts]:
         """The results if all words get the commonest tag."""

@@ -12,7 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import albert_tf
 from albert_tf import testing
 from albert_tf.asking.open_model import OpenModel, open_model
-from albert_tf.errors import InputError
+from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.device.token_model import TokenModel
 from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
 from tests.support.checkpoint_files import assert_same_weights, weights_of
@@ -87,6 +87,45 @@ def test_classes_are_those_of_the_keras_model(exported):
     outputs = ask(loaded, "tokens", **IDS)
     assert outputs["label"].tolist() == [[b"no", b"yes"][i] for i in logits.argmax(axis=1)]
     np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(logits), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def several():
+    """A model of a custom task that gives a text several labels; "b" is hardly ever refused."""
+    names = ["a", "b", "c"]
+    task = {"task_name": "custom", "num_texts": 1, "problem_type": "multi_label_classification"}
+    trained = trained_model("classification", label_names=names, **task)
+    return dataclasses.replace(trained, metrics={"a_threshold": 0.9, "b_threshold": 0.01, "c_threshold": 1.0})
+
+
+def test_several_labels_come_with_probabilities_and_obey_their_thresholds(several, tmp_path):
+    trained, loaded = (
+        several,
+        tf.saved_model.load(write_saved_model(serve(several, {}), several, str(tmp_path))),
+    )
+    chances = tf.sigmoid(trained.model(IDS)["logits"]).numpy()
+    decided = chances >= [0.9, 0.01, 1.0]
+    assert decided[:, 1].all()
+    assert not decided[:, 2].any()
+    outputs = ask(loaded, "tokens", **IDS)
+    np.testing.assert_allclose(outputs["probabilities"], chances, atol=1e-6)
+    for row in range(len(chances)):
+        ranked = [n for n in np.argsort(-chances[row]) if decided[row, n]]
+        expected = [b"abc"[n : n + 1] for n in ranked]
+        assert outputs["labels"][row].tolist() == expected + [b""] * (3 - len(expected))
+    served = ask(loaded, "serialized_examples", input=examples(IDS))
+    assert served["predictions"].tolist() == decided.astype(int).tolist()
+    [answer] = open_model(tmp_path).predict("boats")
+    assert "b" in answer["labels"]
+    assert "c" not in answer["labels"]
+    assert list(answer["probabilities"]) == ["a", "b", "c"]
+    on_device = TokenModel(trained)(**{name: tf.constant(ids) for name, ids in IDS.items()})
+    np.testing.assert_allclose(on_device["probabilities"], chances, atol=1e-6)
+
+
+def test_without_an_evaluation_the_thresholds_are_a_half_and_a_warning_says_so(several):
+    with pytest.warns(InputWarning, match="no thresholds of an evaluation: 0.5 is taken for every label"):
+        serve(dataclasses.replace(several, metrics=None), {})
 
 
 def test_a_score_is_that_of_the_keras_model(exported):
