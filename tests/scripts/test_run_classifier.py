@@ -50,8 +50,8 @@ def flags(glue, tmp_path) -> dict[str, object]:
     return mrpc_flags(glue, tmp_path)
 
 
-@pytest.mark.parametrize("task", SERVER_FILES)
-def test_every_task_trains_evaluates_and_predicts(task, flags, tmp_path, capsys):
+@pytest.mark.parametrize("task", ["cola", "mrpc", "sts-b", "mnli", "wnli"])  # others differ in names alone
+def test_every_kind_of_task_trains_evaluates_and_predicts(task, flags, tmp_path, capsys):
     assert run({**flags, "task_name": task.upper()}, "--do_train", "--do_eval", "--do_predict") == 0
     printed, folder = capsys.readouterr(), tmp_path / "run"
     results = results_in(folder)

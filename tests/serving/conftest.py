@@ -17,7 +17,10 @@ def native_program(tmp_path_factory):
     return native_model.compile_program(str(tmp_path_factory.mktemp("native")))
 
 
-@pytest.fixture(scope="session", params=KINDS)
+# Scores and SQuAD 1.1 are left out: their signatures have no part that other kinds lack.
+@pytest.fixture(
+    scope="session", params=[kind for kind in KINDS if kind not in ("regression", "question_answering")]
+)
 def trained(request):
     """A tiny model of each kind."""
     return make_trained_model(request.param)

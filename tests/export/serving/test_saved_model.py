@@ -227,7 +227,9 @@ def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
                 np.testing.assert_array_equal(outputs[output], by_text[output])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TASKS if kind != "question_answering"])
+@pytest.mark.parametrize(
+    "kind", ["classification", "multiple_choice", "pretraining", "question_answering_v2"]
+)
 def test_an_opened_model_answers_as_the_export_to_the_bit(exported, kind):
     trained, loaded, folder = exported(kind)
     signatures = {name: signature.traced for name, signature in serve(trained, {}).signatures().items()}
