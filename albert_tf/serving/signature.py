@@ -1,6 +1,7 @@
 """`Signature`: inputs and outputs of a served model, as its server describes them."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,12 +57,15 @@ class TensorInfo:
     def from_json(self, values: Any) -> np.ndarray:
         """Makes an array of a server's nested lists; ValueError or TypeError if they do not fit.
 
-        An empty array gets the known sizes of the shape.
+        In an empty array, the sizes that the lists do not tell are those of the shape.
         """
         array = np.array(values, self.numpy_dtype)
-        if array.size or self.shape is None:
+        if array.size or self.shape is None or array.ndim == len(self.shape):
             return self.checked(array)
-        return array.reshape([size or 0 for size in self.shape])
+        told = itertools.chain(array.shape, itertools.repeat(0))
+        return array.reshape(
+            [given if size is None else size for size, given in zip(self.shape, told, strict=False)]
+        )
 
     @property
     def numpy_dtype(self) -> np.dtype:

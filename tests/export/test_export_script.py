@@ -177,7 +177,6 @@ def test_a_released_archive_suffices(weights, tmp_path):
         ("order", {}, "--task_name=encoder exports the embeddings alone"),
         ("three", {}, "does not say which task its head is for: give --task_name"),
         ("three", {"task_name": "mrpc"}, "the head has 3 outputs, but the task's labels are 0, 1"),
-        ("three", {"task_name": "mnli"}, set()),
         ("three", {"task_name": "custom", "labels": "a,b,c"}, "one text or two? give --num_texts"),
         ("three", {"task_name": "mnli", "max_seq_length": 600}, "--max_seq_length 600 is longer than the 16"),
         ("three", {"task_name": "mnli", "spm_model_file": testing.VOCAB_FILE}, testing.VOCAB_FILE),

@@ -143,11 +143,17 @@ def test_a_hugging_face_classifier_is_exported_without_a_task_name(tmp_path, cap
     assert (task["task_name"], task["label_names"]) == ("custom", names or ["a", "b"])
 
 
-def test_a_token_classifier_is_not_exported(tmp_path, capsys):
+def test_the_export_of_a_token_classifier_needs_the_names_of_its_tags(tmp_path, capsys):
     folder = hf_folder(tmp_path / "hf", "token_classification", 3)
-    for flags in ({}, {"task_name": "custom", "labels": "a,b,c", "num_texts": 1}):
-        status = run_script(export_saved_model.main, flags | {"input": folder, "export_dir": tmp_path / "x"})
-        assert "a model for token classification" in refused(export_saved_model.main, capsys, status)
+    flags = {"input": folder, "export_dir": tmp_path / "x"}
+    status = run_script(export_saved_model.main, flags)
+    assert "the head has 3 outputs, but the task's labels are no classes: give --labels" in refused(
+        export_saved_model.main, capsys, status
+    )
+    status = run_script(
+        export_saved_model.main, flags | {"task_name": "custom", "labels": "a,b,c", "num_texts": 1}
+    )
+    assert "holds the weights of" in refused(export_saved_model.main, capsys, status)
 
 
 @pytest.mark.parametrize("kind", CASED)

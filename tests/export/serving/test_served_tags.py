@@ -34,9 +34,11 @@ def both(request):
     signatures = serve(trained, {}).signatures()
     signature = signatures["serving_default"]
     by_text = signature.function(text=tf.constant(signature.request["text"]))
-    for name in ("tokens", "serialized_examples"):  # of the same text
+    for name in ("tokens", "serialized_examples"):  # of the first window of the same text
         found = signatures[name].function(**signatures[name].request)["tag"].numpy()
-        assert found[found != b""].tolist() == by_text["tags"].numpy().ravel().tolist()
+        decided = found[found != b""].tolist()
+        assert decided
+        assert decided == by_text["tags"].numpy().ravel().tolist()[: len(decided)]
     ask = tf.function(signature.function, autograph=False).get_concrete_function(
         text=tf.TensorSpec([None], tf.string)
     )
