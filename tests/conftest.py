@@ -24,6 +24,14 @@ def pytest_collection_finish(session):
     gc.set_threshold(50_000, 20, 20)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _collected():
+    """Keeps what stays of a module out of the collector's later rounds, whose time would grow with it."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def two_devices():
     """One strategy for all tests: the collective operations of several in one process collide."""
