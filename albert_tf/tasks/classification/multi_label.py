@@ -45,12 +45,11 @@ class MultiLabelTask(ClassificationTask):
 
     def averaged(self, outputs: Sequence[Outputs]) -> Outputs:
         """See `BenchmarkTask`."""
-        chances = np.mean([special.expit(each["logits"].astype(np.float64)) for each in outputs], axis=0)
+        chances = np.mean([_chances(each) for each in outputs], axis=0)
         return {"logits": special.logit(np.clip(chances, 1e-15, 1 - 1e-15))}
 
-    def _decided(self, split: str, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _decided(self, split: str, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which labels the examples get, bool `[examples, labels]`, by which thresholds `[labels]`."""
-        chances = special.expit(logits.astype(np.float64))
         thresholds = self._thresholds
         if split == "dev":
             thresholds = best_thresholds(required(self.examples["dev"].labels), chances)
@@ -59,7 +58,7 @@ class MultiLabelTask(ClassificationTask):
     def results_by_part(self, split: str, outputs: Outputs) -> Parts:
         """Micro and macro F1 and the share of texts with exactly the right labels; then a part a label."""
         labels, logits = required(self.examples[split].labels), outputs["logits"].astype(np.float64)
-        decided, thresholds = self._decided(split, outputs["logits"])
+        decided, thresholds = self._decided(split, _chances(outputs))
         tuned, plain = label_scores(labels, decided), label_scores(labels, logits >= 0)
         losses = np.logaddexp(0, logits) - labels * logits
         rows = {
@@ -92,7 +91,7 @@ class MultiLabelTask(ClassificationTask):
 
     def only_answer(self, split: str, outputs: Outputs) -> str:
         """Says that all texts of a split got the same labels."""
-        decided, _ = self._decided(split, outputs["logits"])
+        decided, _ = self._decided(split, _chances(outputs))
         if len(decided) < 2 or (decided != decided[0]).any():
             return ""
         labels = escaped(self._joined(decided[:1])[0]) or "no label"
@@ -100,8 +99,8 @@ class MultiLabelTask(ClassificationTask):
 
     def write_predictions(self, folder: str, outputs: Outputs) -> list[str]:
         """See `ClassificationTask`; the label of an example is a list, with the separator of the files."""
-        decided, _ = self._decided("test", outputs["logits"])
-        chances = special.expit(outputs["logits"].astype(np.float64))
+        chances = _chances(outputs)
+        decided, _ = self._decided("test", chances)
         return write_predictions(
             folder, self.text_task, self.examples["test"], chances, self._joined(decided)
         )
@@ -110,8 +109,9 @@ class MultiLabelTask(ClassificationTask):
         """The examples with the largest mistakes."""
         examples = self.examples["dev"]
         labels = required(examples.labels)
-        decided, _ = self._decided("dev", outputs["logits"])
-        mistakes = np.abs(special.expit(outputs["logits"].astype(np.float64)) - labels).max(axis=1)
+        chances = _chances(outputs)
+        decided, _ = self._decided("dev", chances)
+        mistakes = np.abs(chances - labels).max(axis=1)
         right, shown = ([names or "–" for names in self._joined(each)] for each in (labels > 0, decided))
         return [html_report.wrong_examples(right, shown, mistakes, self.texts_by_title())]
 
@@ -124,6 +124,11 @@ class MultiLabelTask(ClassificationTask):
         """See `ClassificationTask`; and what tells several labels from one."""
         kind = {"problem_type": MULTI_LABEL, "label_separator": self.text_task.label_separator}
         return super().describe() | kind
+
+
+def _chances(outputs: Outputs) -> np.ndarray:
+    """float64 `[examples, labels]`: the probability of each label."""
+    return special.expit(outputs["logits"].astype(np.float64))
 
 
 def thresholds_in(results: Mapping[str, Any] | None, label_names: Sequence[str]) -> np.ndarray:
