@@ -32,14 +32,8 @@ class SidecarOptions(ScriptOptions):
         return (*super().needed_paths, "albert_config_file", vocabulary)
 
 
-_OTHER_WORK = (
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "dry_run",
-    "num_seeds",
-    "export_dir",
-)  # than --interactive
+# What --interactive excludes.
+_OTHER_WORK = ("do_train", "do_eval", "do_predict", "dry_run", "num_seeds", "export_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +104,11 @@ class RunOptions(ScriptOptions):
         None, help="multi_worker_mirrored: host:port of every worker, with commas (default: from TF_CONFIG)"
     )
     task_index: int = option(-1, at_least=-1, help="which of --worker_hosts this process is, counted from 0")
+
+    @property
+    def policy(self) -> str:
+        """Keras's name of --mixed_precision."""
+        return self.mixed_precision if self.mixed_precision == "float32" else f"mixed_{self.mixed_precision}"
 
     def __post_init__(self):
         super().__post_init__()
@@ -286,15 +285,8 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             raise UsageError(f"--warmup_proportion must be at most 1, not {self.warmup_proportion}")
         if self.discard_failed and not (self.num_seeds > 1 and self.do_eval):
             raise UsageError("--discard_failed needs --num_seeds and --do_eval")
-        others = (
-            "do_train",
-            "export_dir",
-            "init_checkpoint",
-            "albert_hub_module_handle",
-            "dry_run",
-            "interactive",
-        )
-        for name in others if self.ensemble else ():
+        others = ("do_train", "export_dir", "init_checkpoint", "albert_hub_module_handle")
+        for name in (*others, "dry_run", "interactive") if self.ensemble else ():
             if getattr(self, name):
                 raise UsageError(f"--ensemble excludes --{name}")
         if self.ensemble and (len(set(self.ensemble)) < max(2, len(self.ensemble)) or self.num_seeds > 1):

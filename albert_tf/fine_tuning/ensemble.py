@@ -78,9 +78,8 @@ def _predictor(
     if not task.has_average:
         raise InputError(f"--ensemble is for classes and scores, not for {task.name}")
     task.check_inputs()
-    precision = options.mixed_precision
     with strategy.scope():
-        model = task.build_model(precision if precision == "float32" else f"mixed_{precision}")
+        model = task.build_model(options.policy)
     report, _ = load_initial_weights(
         task, model, options.init_checkpoint or "", init_from_group0=False, with_head=True
     )

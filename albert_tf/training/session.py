@@ -61,8 +61,7 @@ class Session:
         self.results: dict[str, float] = {}
         tf_keras.utils.set_random_seed(options.seed)
         with strategy.scope():
-            precision = options.mixed_precision
-            self.model = task.build_model(precision if precision == "float32" else f"mixed_{precision}")
+            self.model = task.build_model(options.policy)
             self.model.encoder.recompute = options.recompute
             schedule = WarmupPolynomialDecay(
                 options.learning_rate,
@@ -72,10 +71,9 @@ class Session:
                 options.start_warmup_step,
             )
             self.optimizer = OPTIMIZERS[options.optimizer](schedule)
-            self.optimizer.build(
-                self.model.variables
-            )  # of checkpoints: also those that this task does not train
-            self.loss_scale = LossScale() if precision == "float16" else None
+            # Checkpoints have moments of all variables, also of those that this task does not train.
+            self.optimizer.build(self.model.variables)
+            self.loss_scale = LossScale() if options.mixed_precision == "float16" else None
         repair = not options.dry_run
         self._newest = run_folder.newest_whole_checkpoint(folder, repair)
         self._best = run_folder.best_checkpoint(folder, repair)
