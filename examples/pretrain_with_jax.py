@@ -8,12 +8,13 @@ Run: python pretrain_with_jax.py exported --steps=10000 --output=weights.npz
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,12 @@ class Pretraining:
             self.first_state = [stored[str(number)] for number in range(len(self.about["state"]))]
 
     def train(self, state: State, block: int, rate: Callable[[int], float]) -> State:
-        """Draws the masks of a block and trains on it, at the rate of each step."""
+        """Draws the masks of a block and trains on it, at the rate of each of its steps from 0."""
         drawn = self._masks.execute_sharded(self._put(self._records.block(block)))
         batches = [result[0] for result in drawn.disassemble_into_single_device_arrays()]
         state = self._forget(state)
         for number in range(self.steps_of_a_block):
-            state = self._step(batches, number, state, rate(block * self.steps_of_a_block + number))
+            state = self._step(batches, number, state, rate(number))
         return state
 
     def evaluate(self, state: State) -> dict[str, float]:
@@ -134,23 +135,67 @@ def _compile(path: str, device: Any) -> Any:
         return device.client.compile_and_load(module, devices, options)
 
 
+class Run:
+    """The blocks of all stages, one after another, and the rate of each step."""
+
+    def __init__(self, stages: Sequence[Pretraining], blocks: Sequence[int], warmup_steps: int):
+        self._stages, self._blocks, self._warmup_steps = stages, blocks, warmup_steps
+        self.steps = sum(n * stage.steps_of_a_block for n, stage in zip(blocks, stages, strict=True))
+
+    def __iter__(self) -> Iterator[tuple[Pretraining, int, int]]:
+        """Each block: its stage, its number there, and the number of its first step in the run."""
+        step = 0
+        for stage, blocks in zip(self._stages, self._blocks, strict=True):
+            for block in range(blocks):
+                yield stage, block, step
+                step += stage.steps_of_a_block
+
+    def rate(self, peak: float, step: int) -> float:
+        """It rises for the steps of the warm-up, then falls to 0 at the end of the last stage."""
+        return peak * min((step + 1) / self._warmup_steps, 1 - step / self.steps)
+
+
 def _try_rates(
     pretraining: Pretraining, options: argparse.Namespace, rate: Callable[[float, int], float]
 ) -> tuple[float, State]:
     """The peak rate with the lowest loss in the last block of its trial, and the state there."""
     best: tuple[float, float, State] | None = None
     for peak in options.rates:
-        state, means = pretraining.first_state, {}
+        state, means, start = pretraining.first_state, {}, time.monotonic()
         for block in range(options.trial_blocks):
-            state = pretraining.train(state, block, lambda step, peak=peak: rate(peak, step))
+            first = block * pretraining.steps_of_a_block
+            state = pretraining.train(state, block, lambda n, peak=peak, first=first: rate(peak, first + n))
             means = pretraining.means(state)
-        print(f"peak rate {peak:g}: {_shown(means)}", flush=True)
+        speed = options.trial_blocks * pretraining.pieces_of_a_block / (time.monotonic() - start)
+        print(f"peak rate {peak:g}, {speed:,.0f} pieces/s: {_shown(means)}", flush=True)
         loss = means["masked_lm_loss"] + means["sentence_order_loss"]
         if math.isfinite(loss) and (best is None or loss < best[0]):
             best = loss, peak, state
     if best is None:
         sys.exit("error: the losses of all rates became infinite or NaN: try lower --rates")
     return best[1:]
+
+
+def _train(run: Run, peak: float, state: State, options: argparse.Namespace) -> State:
+    """The blocks after those of the trial; prints the progress and writes the weights on the way."""
+    shown = written = time.monotonic()
+    pieces = 0
+    for stage, block, first in itertools.islice(run, options.trial_blocks, None):
+        state = stage.train(state, block, lambda n, first=first: run.rate(peak, first + n))
+        means, now = stage.means(state), time.monotonic()
+        pieces += stage.pieces_of_a_block
+        if not math.isfinite(means["masked_lm_loss"]):
+            kept = f"{options.output} has earlier weights" if os.path.exists(options.output) else "no weights"
+            sys.exit(f"error: a loss or gradient became infinite or NaN at the peak rate {peak:g}; {kept}")
+        if now - shown >= _SECONDS_OF_A_LINE:
+            speed = pieces / (now - shown)
+            done = first + stage.steps_of_a_block
+            print(f"step {done:,} of {run.steps:,}, {speed:,.0f} pieces/s: {_shown(means)}", flush=True)
+            shown, pieces = now, 0
+        if now - written >= _SECONDS_OF_A_FILE:
+            _write(options.output, stage.weights(state))
+            written = now
+    return state
 
 
 def _shown(means: dict[str, float]) -> str:
@@ -166,9 +211,19 @@ def _write(path: str, weights: dict[str, np.ndarray]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compiles, tries the rates, trains, writes and evaluates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", help="what examples.export_pretraining wrote")
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        help="what examples.export_pretraining wrote; one for each length, in their order",
+    )
     parser.add_argument("--output", required=True, help="the .npz file for the weights")
-    parser.add_argument("--steps", type=int, required=True, help="steps; a last block is made whole")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs="+",
+        required=True,
+        help="steps with each folder; a last block is made whole",
+    )
     parser.add_argument(
         "--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3], help="peak rates to try"
     )
@@ -176,45 +231,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--warmup_steps", type=int, default=150, help="steps in which the rate rises")
     parser.add_argument("--platform", help="JAX's name of the devices: cpu, cuda, tpu")
     options = parser.parse_args(argv)
-    if min(options.steps, options.trial_blocks, options.warmup_steps) < 1:
+    if min(*options.steps, options.trial_blocks, options.warmup_steps) < 1:
         parser.error("--steps, --trial_blocks and --warmup_steps must be at least 1")
+    if len(options.steps) != len(options.folders):
+        parser.error(f"--steps needs {len(options.folders)} numbers, one for each folder")
     if os.path.exists(options.output):
         parser.error(f"--output={options.output} exists")
-    if not os.path.exists(os.path.join(options.folder, "about.json")):
-        parser.error(f"{options.folder} is not what examples.export_pretraining wrote")
+    for folder in options.folders:
+        if not os.path.exists(os.path.join(folder, "about.json")):
+            parser.error(f"{folder} is not what examples.export_pretraining wrote")
     os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
 
     import jax
 
     jax.config.update("jax_enable_x64", True)  # the step counts in int64
     device = jax.devices(options.platform)[0]
-    pretraining = Pretraining(options.folder, device)
+    stages = [Pretraining(folder, device) for folder in options.folders]
     print(f"compiled for {device.device_kind}, jax {jax.__version__}", flush=True)
-    blocks = max(options.trial_blocks, math.ceil(options.steps / pretraining.steps_of_a_block))
-    steps = blocks * pretraining.steps_of_a_block
-
-    def rate(peak: float, step: int) -> float:
-        return peak * min((step + 1) / options.warmup_steps, 1 - step / steps)
-
-    peak, state = _try_rates(pretraining, options, rate)
-    shown = written = time.monotonic()
-    since = options.trial_blocks
-    for block in range(options.trial_blocks, blocks):
-        state = pretraining.train(state, block, lambda step: rate(peak, step))
-        means, now = pretraining.means(state), time.monotonic()
-        if not math.isfinite(means["masked_lm_loss"]):
-            kept = f"{options.output} has earlier weights" if os.path.exists(options.output) else "no weights"
-            sys.exit(f"error: a loss or gradient became infinite or NaN at the peak rate {peak:g}; {kept}")
-        if now - shown >= _SECONDS_OF_A_LINE:
-            speed = (block + 1 - since) * pretraining.pieces_of_a_block / (now - shown)
-            done = (block + 1) * pretraining.steps_of_a_block
-            print(f"step {done:,} of {steps:,}, {speed:,.0f} pieces/s: {_shown(means)}", flush=True)
-            shown, since = now, block + 1
-        if now - written >= _SECONDS_OF_A_FILE:
-            _write(options.output, pretraining.weights(state))
-            written = now
-    _write(options.output, pretraining.weights(state))
-    print(f"held out, {steps:,} steps at the peak rate {peak:g}: {_shown(pretraining.evaluate(state))}")
+    if any(stage.about["state"] != stages[0].about["state"] for stage in stages):
+        parser.error("the folders are not of one model and one optimizer")
+    blocks = [math.ceil(n / stage.steps_of_a_block) for n, stage in zip(options.steps, stages, strict=True)]
+    blocks[0] = max(blocks[0], options.trial_blocks)
+    run = Run(stages, blocks, options.warmup_steps)
+    peak, state = _try_rates(stages[0], options, run.rate)
+    state = _train(run, peak, state, options)
+    _write(options.output, stages[-1].weights(state))
+    print(f"{run.steps:,} steps at the peak rate {peak:g}")
+    kept = [np.asarray(value) for value in state]  # a step takes the place of the state that it is given
+    for stage in stages:
+        print(f"held out, length {stage.about['length']}: {_shown(stage.evaluate(kept))}", flush=True)
     return 0
 
 

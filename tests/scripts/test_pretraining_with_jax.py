@@ -48,10 +48,13 @@ def test_imported_weights_are_those_that_jax_trained_and_measured(flags, tmp_pat
     pytest.importorskip("jax", reason="jax is missing: pip install -e '.[stablehlo]'")
     assert run_script(export_pretraining.main, flags) == 0
     weights = str(tmp_path / "weights.npz")
-    run = [str(flags["output_dir"]), f"--output={weights}", "--rates", "1e-9", "0.01", "--platform=cpu"]
-    assert pretrain_with_jax.main([*run, "--steps=60", "--trial_blocks=6", "--warmup_steps=4"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("held out, 60 steps at the peak rate 0.01: ")
+    folders = [str(flags["output_dir"])] * 2
+    run = [*folders, f"--output={weights}", "--rates", "1e-9", "0.01", "--platform=cpu"]
+    assert pretrain_with_jax.main([*run, "--steps", "40", "20", "--trial_blocks=6", "--warmup_steps=4"]) == 0
+    *_, steps, first, last = capsys.readouterr().out.splitlines()
+    assert steps == "60 steps at the peak rate 0.01"
+    assert first == last
+    assert last.startswith(f"held out, length {SEQ_LENGTH}: ")
 
     imported = {"weights": weights, "output_dir": tmp_path / "imported"}
     imported |= {"spm_model_file": testing.SPM_MODEL_FILE, "albert_config_file": flags["albert_config_file"]}
@@ -96,3 +99,6 @@ def test_the_runner_neither_starts_without_an_export_nor_overwrites_weights(tmp_
         with pytest.raises(SystemExit):
             pretrain_with_jax.main([str(tmp_path), f"--output={tmp_path / name}", "--steps=1"])
         assert problem in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        pretrain_with_jax.main([str(tmp_path), f"--output={tmp_path / 'new.npz'}", "--steps", "1", "2"])
+    assert "--steps needs 1 numbers, one for each folder" in capsys.readouterr().err
