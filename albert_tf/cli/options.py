@@ -124,11 +124,8 @@ class RunOptions(ScriptOptions):
             raise UsageError("--init_from_group0 needs --init_checkpoint")
         if self.early_stopping_patience and self.do_train and not self.do_eval:
             raise UsageError("--early_stopping_patience needs --do_eval")
-        if self.jit_compile and self.distribution_strategy not in ("off", "one_device"):
-            raise UsageError(
-                "--jit_compile needs --distribution_strategy=off or one_device, not "
-                f"{self.distribution_strategy} (a TPU compiles by itself)"
-            )
+        if self.jit_compile and self.distribution_strategy == "tpu":
+            raise UsageError("--jit_compile is not for TPUs, which compile by themselves")
         if self.mixed_precision == "float16" and self.distribution_strategy == "tpu":
             raise UsageError("--mixed_precision=float16 is not for TPUs: use --mixed_precision=bfloat16")
 

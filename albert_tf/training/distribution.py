@@ -60,8 +60,12 @@ def check_batch_size(
 
 
 def device_step(step: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
-    """The step as each device runs it, compiled by XLA if asked."""
-    return tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
+    """The step as each device runs it, compiled by XLA if asked: then it must not talk to other devices."""
+    if not jit_compile:
+        return step
+    compiled = tf.function(step, autograph=False, jit_compile=True)
+    # `strategy.run` would take the Python function out of a tf.function, and run it without XLA.
+    return lambda *arguments: compiled(*arguments)
 
 
 def batches_of(

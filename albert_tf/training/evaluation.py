@@ -40,7 +40,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self.batches = batches
         with strategy.scope():
             self._metrics = Means(task, strategy)
-        self._run_replica = device_step(self.replica_step, jit_compile)
+        self._measure = device_step(self._measure_on_device, jit_compile)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """The task's metrics and `loss`, as means over the examples."""
@@ -57,11 +57,14 @@ class Evaluator(orbit.AbstractEvaluator):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _step(self, batch):
-        self.strategy.run(self._run_replica, args=(batch,))
+        self.strategy.run(self.replica_step, args=(batch,))
 
     def replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         """The step of one device, with its share of the batch."""
-        self._metrics.update(self.task.measure(self.model, batch, training=False))
+        self._metrics.update(self._measure(batch))
+
+    def _measure_on_device(self, batch: Mapping[str, tf.Tensor]) -> dict[str, WeightedSum]:
+        return self.task.measure(self.model, batch, training=False)
 
 
 class Means:

@@ -32,7 +32,8 @@ class Trainer(orbit.AbstractTrainer):
       after_step: called on the host with a number of steps: after each step, on a TPU after each loop.
       micro_batches: the number of parts of a device's batch, which run one after another.
       loss_scale: for float16; a step that overflows is skipped, unless the scale is at its smallest.
-      jit_compile: whether XLA compiles the step; for one device (a TPU compiles it anyway).
+      jit_compile: whether XLA compiles the step; of several devices each one's forward and backward pass,
+        without the sums over the devices and the update. A TPU compiles it anyway.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Trainer(orbit.AbstractTrainer):
         self._reached: list[int] = []  # variables that the loss depends on; known once a step is traced
         self._group_norms = GroupNorms(model.trainable_variables)
         self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
-        self._run_replica = device_step(self.replica_step, jit_compile)
+        is_alone = strategy.num_replicas_in_sync == 1
+        self._run_replica = device_step(self.replica_step, jit_compile and is_alone)
+        self._run_passes = device_step(self._passes, jit_compile and not is_alone)
         # Elsewhere, to trace these few operations takes longer than to run them.
         norms = self._norms_of_last_step
         self._measure_norms = tf.function(norms, autograph=False) if self.loops_on_device else norms
@@ -159,15 +162,7 @@ class Trainer(orbit.AbstractTrainer):
         weights = replica.all_reduce(tf.distribute.ReduceOp.SUM, self.task.loss_weights(batch))
         step_seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
         first_part = replica.replica_id_in_sync_group * self.micro_batches
-
-        def measure(number, part):
-            # The parts are numbered over all devices: the seed does not depend on the device.
-            return self._measure(part, weights, tf.random.fold_in(step_seed, first_part + number))
-
-        variables = self.model.trainable_variables
-        zeros = [tf.zeros_like(v) for v in variables], 0.0, dict.fromkeys(self.task.metrics, (0.0, 0.0))
-        used = self.task.used_parts(batch, self.micro_batches)
-        gradients, loss, measured = sum_over_parts(measure, batch, self.micro_batches, zeros, used)
+        gradients, loss, measured = self._run_passes(batch, weights, step_seed, first_part)
         gradients = [gradients[i] for i in self._reached]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.loss_scale:
@@ -190,6 +185,24 @@ class Trainer(orbit.AbstractTrainer):
             replica.merge_call(self._apply_if, args=(is_finite, gradients))
         else:
             self._apply(gradients)
+
+    def _passes(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        weights: Mapping[str, tf.Tensor],
+        step_seed: tf.Tensor,
+        first_part: tf.Tensor,
+    ):
+        """`_measure` of a device's batch, which is the sum over its micro-batches."""
+
+        def measure(number, part):
+            # The parts are numbered over all devices: the seed does not depend on the device.
+            return self._measure(part, weights, tf.random.fold_in(step_seed, first_part + number))
+
+        variables = self.model.trainable_variables
+        zeros = [tf.zeros_like(v) for v in variables], 0.0, dict.fromkeys(self.task.metrics, (0.0, 0.0))
+        used = self.task.used_parts(batch, self.micro_batches)
+        return sum_over_parts(measure, batch, self.micro_batches, zeros, used)
 
     def _measure(self, batch: Mapping[str, tf.Tensor], weights: Mapping[str, tf.Tensor], seed: tf.Tensor):
         """Gradients of all trainable variables; the part's share of the loss; metric -> (total, weight)."""

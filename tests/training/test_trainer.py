@@ -71,7 +71,7 @@ def training_batch() -> dict[str, tf.Tensor]:
     return batch
 
 
-def trainer(task, optimizer, strategy=None, make_batches=None) -> Trainer:
+def trainer(task, optimizer, strategy=None, make_batches=None, micro_batches=1, jit_compile=False) -> Trainer:
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         model = task.build_model("float32")
@@ -85,6 +85,8 @@ def trainer(task, optimizer, strategy=None, make_batches=None) -> Trainer:
         make_batches=lambda: strategy.distribute_datasets_from_function(make_batches or weights_batches),
         seed=1,
         after_step=lambda steps: None,
+        micro_batches=micro_batches,
+        jit_compile=jit_compile,
     )
 
 
@@ -231,6 +233,40 @@ def test_whole_evaluation_step_compiles_with_xla_and_gives_the_same():
         measured = evaluator.evaluate(tf.constant(1))
         results.append({name: float(value) for name, value in measured.items()})
     assert results[1] == pytest.approx(results[0], rel=1e-5)
+
+
+def test_two_devices_whose_passes_xla_compiles_train_what_one_trains(two_devices):
+    task = PretrainingTask(CONFIG, [], [], SEQ_LENGTH)
+    batch = tf.data.Dataset.from_tensor_slices(training_batch())
+
+    def batches(context):
+        return batch.batch(context.get_per_replica_batch_size(8), drop_remainder=True).repeat()
+
+    weights, results = [], []
+    for strategy in (None, two_devices):
+        tf_keras.utils.set_random_seed(1)
+        steps = trainer(
+            task, lambda: LAMB(0.01), strategy, batches, micro_batches=2, jit_compile=bool(strategy)
+        )
+        results.append({name: float(value) for name, value in steps.train(tf.constant(2)).items()})
+        weights.append(steps.model.get_weights())
+    assert results[1] == pytest.approx(results[0], rel=1e-4)
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-6)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_an_operation_of_the_host_in_a_compiled_step_is_an_error(devices, two_devices):
+    class HostTask(SlopeTask):
+        def measure(self, *args, **kwargs):
+            text = tf.strings.as_string(args[0].trainable_variables[0])
+            with tf.control_dependencies([tf.strings.length(text)]):
+                return super().measure(*args, **kwargs)
+
+    strategy = two_devices if devices == 2 else None
+    steps = trainer(HostTask(), lambda: AdamW(0.0), strategy, jit_compile=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="AsString"):
+        steps.train(tf.constant(1))
 
 
 def test_the_loop_of_a_tpu_trains_what_single_steps_train():
