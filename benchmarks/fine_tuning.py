@@ -79,7 +79,12 @@ def _trainer(options: BenchmarkOptions, text_task, features, length: int, pad: b
 
     config = AlbertConfig.from_preset(options.preset)
     task = ClassificationTask(
-        text_task, {}, {"train": features}, config=config, max_seq_length=length, pad_to_max_length=pad
+        text_task,
+        {},
+        {"train": features},
+        config=config,
+        max_seq_length=length,
+        pad_to=(length,) if pad else (),
     )
     return build_trainer(
         task,

@@ -235,6 +235,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     pad_to_max_length: bool = option(
         False, help="pad every batch to --max_seq_length, not to its longest sequence; always done for a TPU"
     )
+    length_buckets: tuple[int, ...] | None = option(
+        None, help="pad every batch to one of these lengths or to --max_seq_length, for few shapes under XLA"
+    )
     best_metric: str | None = option(
         None,
         help="the result by which training chooses its best checkpoint; of a loss and of MSE the lowest "
@@ -266,6 +269,8 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         if not (self.splits or self.export_dir is not None or self.interactive):
             work = "--do_train, --do_eval, --do_predict, --export_dir or --interactive"
             raise UsageError(f"nothing to do: give {work}")
+        if min(self.length_buckets or (1,)) < 1:
+            raise UsageError("--length_buckets must be at least 1")
         if self.dry_run and not self.splits:
             raise UsageError("--dry_run needs --do_train, --do_eval or --do_predict")
         for one, other in [
@@ -310,10 +315,15 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         """The given flags of `export_saved_model.py` for the task."""
         return {}
 
-    @property
-    def has_static_shapes(self) -> bool:
-        """Whether all batches have one shape, because a TPU compiles the step again for each new shape."""
-        return self.pad_to_max_length or self.distribution_strategy == "tpu"
+    def lengths_of_batches(self, max_seq_length: int) -> tuple[int, ...]:
+        """The lengths that batches may have, in ascending order; empty if all may be.
+
+        A TPU and XLA compile a step again for each new shape.
+        """
+        if self.pad_to_max_length or self.distribution_strategy == "tpu":
+            return (max_seq_length,)
+        shorter = {length for length in self.length_buckets or () if length < max_seq_length}
+        return (*sorted(shorter), max_seq_length) if self.length_buckets else ()
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ of a step.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     first_step: int = 0,
-    pad_to: int | None = None,
+    pad_to: Sequence[int] = (),
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of examples of similar length, in an order that depends on `seed` alone.
@@ -37,8 +37,9 @@ def train_batches(
       batch_size: over all devices; divisible by their number.
       seed: not negative.
       first_step: the batch to begin with; earlier ones are not read.
-      pad_to: the length of all batches, at least that of the longest sequence; their shapes are then static.
-        By default a batch is as long as its longest sequence, rounded up to a multiple of 8.
+      pad_to: the lengths that batches may have, in ascending order; the last is at least that of the longest
+        sequence. One length makes shapes static. By default a batch is as long as its longest sequence,
+        rounded up to a multiple of 8.
       input_context: the devices; by default one.
 
     Returns:
@@ -61,7 +62,7 @@ def eval_batches(
     features: Features,
     *,
     batch_size: int,
-    pad_to: int | None = None,
+    pad_to: Sequence[int] = (),
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Batches, as those of `train_batches`, of every example once; the longest come first.
@@ -82,7 +83,7 @@ def longest_batches(
     features: Features,
     *,
     batch_size: int,
-    pad_to: int | None = None,
+    pad_to: Sequence[int] = (),
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """One batch of the longest examples, endlessly: no batch of `train_batches` needs more memory."""
@@ -114,7 +115,7 @@ def _dataset(
     features: Features,
     batches: Callable[[], Iterator[np.ndarray]],
     batch_size: int,
-    pad_to: int | None,
+    pad_to: Sequence[int],
     input_context: tf.distribute.InputContext | None,
 ) -> tf.data.Dataset:
     context = input_context or tf.distribute.InputContext()
@@ -134,7 +135,7 @@ def _dataset(
         return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _gatherer(features: Features, pad_to: Sequence[int]) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """A function from the numbers of examples, int32 [batch], to their batch, in TensorFlow's own threads."""
     shape = (-1, features.num_choices) if features.num_choices > 1 else (-1,)
     all_ids = tf.constant(features.input_ids)
@@ -144,11 +145,18 @@ def _gatherer(features: Features, pad_to: int | None) -> Callable[[tf.Tensor], d
     of_tokens = {name: getattr(features, name) for name in features.BATCHED}
     of_tokens = {name: tf.constant(values) for name, values in of_tokens.items() if values is not None}
 
+    def length_of(longest: tf.Tensor) -> tf.Tensor | int:
+        if len(pad_to) == 1:
+            return pad_to[0]
+        if pad_to:
+            return tf.gather(pad_to, tf.searchsorted(pad_to, longest[None])[0])
+        return -(-longest // LENGTHS_MULTIPLE) * LENGTHS_MULTIPLE
+
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
         examples = tf.maximum(indices, 0)  # what fills a batch looks like the first example
         starts, lengths, first_lengths = (tf.gather(column, examples)[..., None] for column in columns)
         longest = tf.maximum(tf.reduce_max(lengths), 1)  # the maximum of an empty part is negative
-        positions = tf.range(pad_to or -(-longest // LENGTHS_MULTIPLE) * LENGTHS_MULTIPLE)
+        positions = tf.range(length_of(longest))
         inside = positions < lengths
         cells = tf.where(inside, starts + tf.cast(positions, tf.int64), 0)
 

@@ -86,10 +86,10 @@ def run(
     A seed has failed if all examples of the dev split get the same answer.
     """
     task.check_inputs()
-    if options.jit_compile and not options.has_static_shapes:
+    if options.jit_compile and not options.lengths_of_batches(task.max_seq_length):
         text = (
             f"--jit_compile compiles each step once for each of the lengths of its batches, up to "
-            f"{-(-task.max_seq_length // LENGTHS_MULTIPLE)} of them; with --pad_to_max_length there is one"
+            f"{-(-task.max_seq_length // LENGTHS_MULTIPLE)} of them; --length_buckets makes them few"
         )
         warnings.warn(text, InputWarning, stacklevel=2)
     workers = workers_of(strategy)

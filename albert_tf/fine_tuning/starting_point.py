@@ -55,7 +55,7 @@ class StartingPoint:
             config=config,
             max_seq_length=chosen.max_seq_length,
             dropout_prob=chosen.dropout_prob,
-            pad_to_max_length=self.options.has_static_shapes,
+            pad_to=self.options.lengths_of_batches(chosen.max_seq_length),
             do_lower_case=self.assets.do_lower_case,
             keep_accents=bool(self.assets.keep_accents),
             spm_model_file=self.assets.spm_model_file,

@@ -115,7 +115,7 @@ class BenchmarkTask(Task):
         config: AlbertConfig,
         max_seq_length: int,
         dropout_prob: float = 0.1,
-        pad_to_max_length: bool = False,
+        pad_to: Sequence[int] = (),
         do_lower_case: bool = True,
         keep_accents: bool = False,
         spm_model_file: str | None = None,
@@ -129,7 +129,12 @@ class BenchmarkTask(Task):
         self.keep_accents = keep_accents
         self.spm_model_file = spm_model_file
         self.vocab_file = vocab_file
-        self._pad_to = max_seq_length if pad_to_max_length else None
+        self._pad_to = tuple(pad_to)
+
+    @property
+    def _pads_all(self) -> bool:
+        """Whether all sequences are padded to `max_seq_length`."""
+        return self._pad_to == (self.max_seq_length,)
 
     @abc.abstractmethod
     def results_by_part(self, split: str, outputs: Outputs) -> Parts:
@@ -252,7 +257,8 @@ class BenchmarkTask(Task):
             "train_file": f"{len(self.features['train'])} {self.examples_name} ({self._digest('train')})",
             "max_seq_length": self.max_seq_length,
             "dropout_prob": self.dropout_prob,
-            "pad_to_max_length": self._pad_to is not None,
+            "pad_to_max_length": self._pads_all,
+            "length_buckets": list(self._pad_to[:-1]),
             "best_metric": self.best_metric,
         }
 
@@ -260,8 +266,8 @@ class BenchmarkTask(Task):
         """The examples of the train split."""
         features = self.features["train"]
         tokens = len(features.input_ids) / max(1, len(features))
-        if self._pad_to:
-            tokens = self._pad_to * features.num_choices
+        if self._pads_all:
+            tokens = self.max_seq_length * features.num_choices
         return TrainingData(len(features), f"{len(features):,} {self.examples_name}", tokens)
 
     def facts(self) -> dict[str, str]:

@@ -61,6 +61,14 @@ def test_a_tpu_has_two_names_and_wants_static_shapes():
     flags = ["--data_dir=race", "--output_dir=run", "--do_train", "--tpu=mine", "--tpu_zone=here"]
     on_tpu = parse(RaceOptions, ["run_race.py", *flags, "--distribution_strategy=tpu"])
     assert (on_tpu.tpu_name, on_tpu.tpu_zone, on_tpu.gcp_project) == ("mine", "here", None)
-    assert on_tpu.has_static_shapes
-    assert options(do_train=True, pad_to_max_length=True).has_static_shapes
-    assert not options(do_train=True).has_static_shapes
+    assert on_tpu.lengths_of_batches(128) == (128,)
+
+
+@pytest.mark.parametrize(("given", "lengths"), [
+    ({}, ()),
+    ({"pad_to_max_length": True}, (128,)),
+    ({"length_buckets": (64, 32)}, (32, 64, 128)),
+    ({"length_buckets": (64, 128, 256)}, (64, 128)),
+])  # fmt: skip
+def test_batches_may_have_all_lengths_or_some_or_one(given, lengths):
+    assert options(do_train=True, **given).lengths_of_batches(128) == lengths

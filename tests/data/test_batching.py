@@ -65,13 +65,14 @@ def check_content(features, batch):
     "kind",
     [{}, {"num_choices": 4}, {"labels": "float32"}, {"labels": None}, {"dtype": np.uint32, "examples": 5}],
 )
-@pytest.mark.parametrize("pad_to", [None, 50])
+@pytest.mark.parametrize("pad_to", [(), (50,), (12, 24, 50)])
 def test_a_batch_holds_its_examples_padded(make, kind, pad_to):
     features = make_features(**kind)
     for batch in make(features, 5, pad_to=pad_to):
         check_content(features, batch)
         length = batch["input_ids"].shape[-1]
-        assert length == pad_to or (length % 8 == 0 and length - batch["input_mask"].sum(-1).max() < 8)
+        longest = batch["input_mask"].sum(-1).max()
+        assert length == min(n for n in pad_to or range(8, 99, 8) if n >= longest)
         assert ("label_ids" in batch) == (features.labels is not None)
         for name, values in batch.items():
             assert values.dtype == (features.labels.dtype if name == "label_ids" else np.int32)
@@ -140,8 +141,8 @@ def test_fewer_examples_than_a_batch(examples):
 
 def test_padding_does_not_change_the_order():
     features = make_features()
-    assert indices(train(features, 40)) == indices(train(features, 40, pad_to=64))
-    padded = indices(evaluate(features, pad_to=64))
+    assert indices(train(features, 40)) == indices(train(features, 40, pad_to=(64,)))
+    padded = indices(evaluate(features, pad_to=(64,)))
     assert {len(batch) for batch in padded} == {8}
     assert [[index for index in batch if index != FILLER] for batch in padded] == indices(evaluate(features))
 
@@ -195,7 +196,7 @@ def test_shapes_are_known_as_far_as_all_batches_share_them():
     assert spec["label_ids"].shape.as_list() == spec["example_index"].shape.as_list() == [None]
     without = dataclasses.replace(features, labels=None)
     context = tf.distribute.InputContext(num_replicas_in_sync=2)
-    padded = eval_batches(without, batch_size=8, pad_to=64, input_context=context).element_spec
+    padded = eval_batches(without, batch_size=8, pad_to=(64,), input_context=context).element_spec
     assert padded["input_ids"].shape.as_list() == [4, 4, 64]
     assert padded["example_index"].shape.as_list() == [4]
     assert "label_ids" not in padded

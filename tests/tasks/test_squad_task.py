@@ -32,9 +32,7 @@ def mean(measured):
     return float(measured.total / (measured.weight + measured.epsilon))
 
 
-def make_task(
-    version, *, pad_to_max_length=False, rows=ROWS, splits=("train", "dev", "test"), settings=None, **kwargs
-):
+def make_task(version, *, pad_to=(), rows=ROWS, splits=("train", "dev", "test"), settings=None, **kwargs):
     tokenizer = load_tokenizer(spm_model_file=testing.SPM_MODEL_FILE)
     questions = make_questions(rows, version)
     lengths = {"max_seq_length": 48, "doc_stride": 16, "max_query_length": 20}
@@ -47,7 +45,7 @@ def make_task(
         features,
         config=tiny_config(initializer_range=0.5, num_hidden_layers=1),
         max_seq_length=48,
-        pad_to_max_length=pad_to_max_length,
+        pad_to=pad_to,
         settings=SquadSettings(**settings or {}),
         **kwargs,
     )
@@ -93,7 +91,7 @@ def test_a_beam_longer_than_the_text_works(version):
 
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
 def test_the_search_for_spans_compiles_with_xla(version):
-    task = make_task(version, pad_to_max_length=True)
+    task = make_task(version, pad_to=(48,))
     model = task.build_model()
     [batch] = task.eval_dataset(8, tf.distribute.InputContext()).take(1)
     expected = task.outputs(model, batch)

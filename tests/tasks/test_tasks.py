@@ -29,7 +29,7 @@ def golden_task(name: str):
         labels = GOLDENS[name]["labels"]
         columns = [labels["start"], labels["end"], labels.get("is_impossible", [0, 0])]
         version = "1.1" if name == "squad_v1" else "2.0"
-        task = SquadTask(version, {}, {}, config=config, max_seq_length=6, pad_to_max_length=True)
+        task = SquadTask(version, {}, {}, config=config, max_seq_length=6, pad_to=(6,))
         return task, inputs() | {"label_ids": tf.transpose(tf.constant(columns))}
     text_task = TASKS["sts-b" if name == "sts_b" else "mnli"]
     task = ClassificationTask(text_task, {}, {}, config=config, max_seq_length=6)

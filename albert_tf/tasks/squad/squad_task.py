@@ -117,7 +117,7 @@ class SquadTask(BenchmarkTask):
         batches are padded to one length, it includes padding, as in the original.
         """
         if self.version == "1.1":
-            return measure_v1(model, batch, training, dropout_seed, with_padding=bool(self._pad_to))
+            return measure_v1(model, batch, training, dropout_seed, with_padding=self._pads_all)
         return measure_v2(model, batch, training, dropout_seed)
 
     def outputs(self, model: Model, batch: Batch) -> dict[str, tf.Tensor]:
