@@ -7,16 +7,16 @@ import sys
 from typing import Literal
 
 from albert_tf.cli.flags import UsageError, option
-from albert_tf.cli.options import (
+from albert_tf.cli.hyperparameters import (
     PRETRAINING_BATCH,
     PRETRAINING_LENGTH,
     PRETRAINING_RATE,
     PRETRAINING_STEPS,
     PRETRAINING_WARMUP,
-    TrainingOptions,
     scaled_learning_rate,
     warmup_steps,
 )
+from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.script import script
 from albert_tf.cli.text import say
 from albert_tf.config import PRESETS, AlbertConfig

@@ -14,7 +14,6 @@ import math
 import os
 import re
 import shutil
-import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -89,23 +88,6 @@ def open_file(path: str) -> IO[bytes]:
         return tf.io.gfile.GFile(path, "rb") if tf else open(path, "rb")
     except ValueError:
         raise InputError(f"{escaped(path):.200} is no name that a file can have") from None
-
-
-def no_link(path: str, flags: int) -> int:
-    """An `opener` for `open`, for a file of a known name that is written; `InputError` if it is no file.
-
-    Through a symbolic link, a folder from elsewhere would have other files overwritten.
-    """
-    try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise InputError(f"{path} is a link, which is not followed: remove it") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InputError(f"{path} is no regular file: remove it")
-    return descriptor
 
 
 def _require_regular(path: str) -> None:

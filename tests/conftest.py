@@ -4,6 +4,7 @@ import pathlib
 import pytest
 
 from albert_tf.cli.script import quiet_start
+from tests.support.glue_files import write_glue
 
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -38,6 +39,12 @@ def two_devices():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def glue(tmp_path_factory) -> pathlib.Path:
+    """A folder with small files of all tasks of GLUE; no test changes it."""
+    return write_glue(tmp_path_factory.mktemp("glue"))
 
 
 @pytest.fixture

@@ -2,9 +2,13 @@
 
 import dataclasses
 import itertools
+import math
+import warnings
 from collections.abc import Sequence
 
 from albert_tf.cli.flags import UsageError
+from albert_tf.cli.text import say
+from albert_tf.errors import InputWarning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,36 @@ PAPER_HYPERPARAMETERS = {
     "squad_v2": Hyperparameters(3e-5, 48, 0.0, 0.1, 8144, 814, 512),
     "race": Hyperparameters(2e-5, 32, 0.1, 0.1, 12000, 1000, 512),
 }
+
+# Those of the paper's pretraining.
+PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096
+PRETRAINING_STEPS, PRETRAINING_WARMUP = 125_000, 3125
+PRETRAINING_LENGTH = 512
+
+
+def scaled_learning_rate(train_batch_size: int) -> float:
+    """The paper's pretraining rate for another batch size: it grows with the square root of the size."""
+    return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
+
+
+def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, made_for: int) -> int:
+    """The steps of the warm-up: what `flag` gives, else the default.
+
+    The default is for a run of `made_for` steps. In a shorter run it shrinks in proportion, and a line says
+    so. A given warm-up that is longer than the run stays, with a warning.
+    """
+    if given is None:
+        shrunk = default if num_steps >= made_for else num_steps * default // made_for
+        if shrunk != default:
+            say(
+                f"--{flag} is {shrunk:,} in a run of {num_steps:,} steps: the default, {default:,}, is for "
+                f"{made_for:,} steps"
+            )
+        return shrunk
+    if given > num_steps:
+        text = f"--{flag}={given}: the run has only {num_steps} steps, so the rate does not reach its peak"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return given
 
 
 # The flags that --sweep varies.

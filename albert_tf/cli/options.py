@@ -1,15 +1,17 @@
 """The flags that several scripts share, and the rules that combine them."""
 
 import dataclasses
-import math
 import os
 import typing
-import warnings
 
 from albert_tf.cli.flags import ScriptOptions, UsageError, option, with_flags
-from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS, SWEPT, Hyperparameters, combinations
-from albert_tf.cli.text import say
-from albert_tf.errors import InputWarning
+from albert_tf.cli.hyperparameters import (
+    PAPER_HYPERPARAMETERS,
+    SWEPT,
+    Hyperparameters,
+    combinations,
+    warmup_steps,
+)
 from albert_tf.files import problem_for_tensorflow
 
 
@@ -151,37 +153,6 @@ class TrainingOptions(RunOptions):
     num_warmup_steps: int = option(0, at_least=0, help="steps over which the learning rate rises from 0")
     start_warmup_step: int = option(0, at_least=0, help="step at which the learning rate begins to rise")
     max_eval_steps: int | None = option(100, at_least=1, help="the most batches in an evaluation")
-
-
-# The numbers of the paper.
-PRETRAINING_RATE, PRETRAINING_BATCH = 0.00176, 4096
-PRETRAINING_STEPS, PRETRAINING_WARMUP = 125_000, 3125
-PRETRAINING_LENGTH = 512
-
-
-def scaled_learning_rate(train_batch_size: int) -> float:
-    """The paper's pretraining rate for another batch size: it grows with the square root of the size."""
-    return PRETRAINING_RATE * math.sqrt(train_batch_size / PRETRAINING_BATCH)
-
-
-def warmup_steps(flag: str, given: int | None, num_steps: int, default: int, made_for: int) -> int:
-    """The steps of the warm-up: what `flag` gives, else the default.
-
-    The default is for a run of `made_for` steps. In a shorter run it shrinks in proportion, and a line says
-    so. A given warm-up that is longer than the run stays, with a warning.
-    """
-    if given is None:
-        shrunk = default if num_steps >= made_for else num_steps * default // made_for
-        if shrunk != default:
-            say(
-                f"--{flag} is {shrunk:,} in a run of {num_steps:,} steps: the default, {default:,}, is for "
-                f"{made_for:,} steps"
-            )
-        return shrunk
-    if given > num_steps:
-        text = f"--{flag}={given}: the run has only {num_steps} steps, so the rate does not reach its peak"
-        warnings.warn(text, InputWarning, stacklevel=2)
-    return given
 
 
 class Series(typing.NamedTuple):

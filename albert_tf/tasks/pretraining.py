@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.checkpoints.assets import Assets, check_vocabulary_fits
-from albert_tf.cli.options import PRETRAINING_LENGTH
+from albert_tf.cli.hyperparameters import PRETRAINING_LENGTH
 from albert_tf.cli.text import say
 from albert_tf.config import AlbertConfig
 from albert_tf.data import record_checks, records

@@ -1,7 +1,9 @@
-"""Locks the folder of a run: one process at a time writes there."""
+"""Locks the folder of a run, where one process at a time writes, and opens its files through no link."""
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -12,7 +14,6 @@ import tensorflow as tf
 
 from albert_tf.checkpoints.run_folder import LOCK_FILE
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.files import no_link
 from albert_tf.training.checkpointing import remove_unfinished
 
 
@@ -49,6 +50,23 @@ def folder_of_others(folder: str) -> Iterator[None]:
         except OSError as error:
             raise _cannot_be_written(folder, error) from None
         yield
+
+
+def no_link(path: str, flags: int) -> int:
+    """An `opener` for `open`, for a file of a known name that is written; `InputError` if it is no file.
+
+    Through a symbolic link, a folder from elsewhere would have other files overwritten.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"{path} is a link, which is not followed: remove it") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is no regular file: remove it")
+    return descriptor
 
 
 def _take(lock: TextIO, folder: str) -> None:

@@ -27,9 +27,9 @@ from albert_tf.checkpoints.run_folder import (
 )
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
-from albert_tf.files import files_that_begin_with, no_link
+from albert_tf.files import files_that_begin_with
 from albert_tf.training.cluster import NOTICED_WITHIN, Cluster
-from albert_tf.training.folder import folder_of_others, own_folder
+from albert_tf.training.folder import folder_of_others, no_link, own_folder
 
 # Workers may differ in these flags: their number, their devices and messages, and paths on their machine.
 _OWN_FLAGS = ("task_index", "num_gpus", "output_dir", "init_checkpoint", "verbosity", "worker_hosts")

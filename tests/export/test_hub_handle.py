@@ -20,7 +20,6 @@ from albert_tf.export.hub.module import save_hub_module
 from albert_tf.models.pretraining import AlbertForPreTraining
 from tests.support.checkpoint_files import randomize, weights_of, write_hub_module
 from tests.support.classifier_runs import mrpc_flags, refusal, run
-from tests.support.glue_files import write_glue
 from tests.support.script_runs import run_script
 from tests.support.squad_files import write_squad
 
@@ -49,11 +48,6 @@ def cased(model, tmp_path_factory) -> str:
     """A module in TF1 format."""
     folder = tmp_path_factory.mktemp("tf1") / "module"
     return write_hub_module(folder, weights_of(model), CONFIG, do_lower_case=False)
-
-
-@pytest.fixture(scope="module")
-def glue(tmp_path_factory) -> pathlib.Path:
-    return write_glue(tmp_path_factory.mktemp("glue"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""run_classifier.py as a user calls it: every task end to end, and one clear line for what cannot be."""
+"""run_classifier.py as a user calls it: every kind of task end to end."""
 
 import csv
 import dataclasses
@@ -14,9 +14,8 @@ from albert_tf import testing
 from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.pretraining import AlbertForPreTraining
-from albert_tf.tasks.classification.classification_task import ClassificationTask
 from tests.support.checkpoint_files import randomize, weights_of, write_checkpoint
-from tests.support.classifier_runs import CONFIG, mrpc_flags, only, refusal, results_in, run
+from tests.support.classifier_runs import CONFIG, only, refusal, results_in, run
 from tests.support.glue_files import write_glue
 
 SERVER_FILES = {
@@ -31,6 +30,8 @@ SERVER_FILES = {
     "rte": ["RTE.tsv"],
     "wnli": ["WNLI.tsv"],
 }
+
+
 KEYS = {
     "cola": {"matthew_corr", "eval_accuracy", "eval_loss"},
     "mrpc": {"eval_accuracy", "eval_f1", "eval_loss"},
@@ -38,16 +39,6 @@ KEYS = {
     "sts-b": {"pearson", "spearman", "MSE", "eval_loss"},
     "mnli": {"eval_accuracy", "eval_loss", "mismatched_eval_accuracy", "mismatched_eval_loss"},
 }
-
-
-@pytest.fixture(scope="module")
-def glue(tmp_path_factory) -> pathlib.Path:
-    return write_glue(tmp_path_factory.mktemp("glue"))
-
-
-@pytest.fixture
-def flags(glue, tmp_path) -> dict[str, object]:
-    return mrpc_flags(glue, tmp_path)
 
 
 @pytest.mark.parametrize("task", ["cola", "mrpc", "sts-b", "mnli", "wnli"])  # others differ in names alone
@@ -196,25 +187,6 @@ def test_mnli_weights_answer_the_diagnostic_set_and_start_rte(flags, tmp_path, c
     assert "25 variables loaded" in capsys.readouterr().err
 
 
-def test_seeds_give_a_mean_and_a_deviation(flags, tmp_path, capsys):
-    assert run(flags | {"num_seeds": 2}, "--do_train", "--do_eval", "--do_predict") == 0
-    folder = tmp_path / "run"
-    rows = json.loads((folder / "seeds.json").read_text())
-    assert list(rows) == ["seed-12345", "seed-12346", "mean", "std"]
-    values = [results_in(folder / name)["eval_loss"] for name in ("seed-12345", "seed-12346")]
-    assert values[0] != values[1]
-    assert rows["mean"]["eval_loss"] == pytest.approx(np.mean(values))
-    assert rows["std"]["eval_loss"] == pytest.approx(np.std(values, ddof=1))
-    assert results_in(folder)["eval_loss_mean"] == rows["mean"]["eval_loss"]
-    assert (folder / "seed-12346" / "MRPC.tsv").exists()
-    assert "mrpc, dev split, 2 seeds" in capsys.readouterr().out
-    # Again: nothing is left to do, and the results are the same.
-    assert run(flags | {"num_seeds": 2}, "--do_train", "--do_eval") == 0
-    again = json.loads((folder / "seeds.json").read_text())
-    for name in rows:
-        assert again[name] == pytest.approx(rows[name])
-
-
 def test_training_stops_early_when_nothing_gets_better(flags, tmp_path, capsys):
     flags |= {"learning_rate": 0.0, "train_step": 20, "save_checkpoints_steps": 1}
     patience = ["--early_stopping_patience=2", "--do_train", "--do_eval"]
@@ -309,80 +281,6 @@ def test_devices_evaluate_alike(flags, tmp_path, monkeypatch, two_devices):
     np.testing.assert_allclose(rows[0][1], rows[1][1], atol=1e-4)
 
 
-@pytest.mark.parametrize(("changes", "more", "message"), [
-    ({"task_name": "mrcp"}, "--do_train", "mrcp"),
-    ({}, "", "nothing to do"),
-    ({"data_dir": None}, "--do_train", "one of --data_dir and --tfds_name is needed"),
-    ({"num_train_epochs": 1}, "--do_train", "--train_step and --num_train_epochs exclude each other"),
-    ({"train_file": "x.tsv"}, "--do_train", "--train_file belongs to --task_name=custom"),
-    ({"early_stopping_patience": 2}, "--do_train", "--early_stopping_patience needs --do_eval"),
-    ({"dropout_prob": 1}, "--do_train", "--dropout_prob must be below 1"),
-    ({"labels": "a,b"}, "--do_train", "--labels belongs to --task_name=custom, not to mrpc"),
-    ({"task_name": "custom", "data_dir": None}, "--do_train", "--train_file is needed"),
-    ({"use_tpu": "true"}, "--do_train", "--use_tpu is gone"),
-])  # fmt: skip
-def test_flags_that_cannot_be_meant_are_refused(flags, capsys, changes, more, message):
-    status = run({**flags, **changes}, *more.split())
-    assert message in refusal(capsys, status, status)
-    assert status in (1, 2)
-
-
-@pytest.mark.parametrize(("changes", "more", "message"), [
-    ({"max_seq_length": 17}, "--do_train", "--max_seq_length 17 is longer than the 16 positions"),
-    ({"data_dir": "{tmp}"}, "--do_train", "{tmp}/MRPC/train.tsv"),
-    ({"task_name": "ax"}, "--do_train", "ax has no train split"),
-    ({"albert_config_file": None}, "--do_train", "--albert_config_file is needed"),
-    ({"spm_model_file": None}, "--do_train", "a vocabulary is needed"),
-    ({"spm_model_file": "{tmp}/albert_config.json"}, "--do_train", "is not a SentencePiece model"),
-    ({}, "--do_predict", "no checkpoint in {tmp}/run: train first"),
-    ({"init_checkpoint": "{tmp}/none"}, "--do_train", "{tmp}/none does not exist"),
-    ({"albert_hub_module_handle": "{tmp}/none"}, "--do_train", "none"),
-])  # fmt: skip
-def test_what_does_not_fit_is_one_line_and_leaves_nothing_behind(
-    flags, tmp_path, capsys, changes, more, message
-):
-    changes = {k: v.format(tmp=tmp_path) if isinstance(v, str) else v for k, v in changes.items()}
-    assert message.format(tmp=tmp_path) in refusal(capsys, run({**flags, **changes}, *more.split()))
-    assert not list((tmp_path / "run").glob("model.ckpt*"))
-
-
-@pytest.mark.parametrize(("file", "line", "message"), [
-    ("RTE/train.tsv", "3\tonly two", "expected 4 columns, found 2"),
-    ("RTE/train.tsv", "3\ta\tb\tperhaps", "entailment, not_entailment"),
-    ("RTE/train.tsv", "3\ta\t\tentailment", "empty"),
-    ("STS-B/train.tsv", "\t".join(["3", *["x"] * 6, "a", "b", "high"]), "high"),
-])  # fmt: skip
-def test_bad_rows_are_named_with_their_line(flags, glue, tmp_path, capsys, file, line, message):
-    path = tmp_path / "glue" / file
-    path.parent.mkdir(parents=True)
-    path.write_text((glue / file).read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
-    changes = {"data_dir": tmp_path / "glue", "task_name": path.parent.name.lower()}
-    printed = refusal(capsys, run(flags | changes, "--do_train"))
-    assert f"{path}:26:" in printed
-    assert message in printed
-
-
-def test_a_missing_test_split_is_named_before_anything_is_trained(flags, glue, tmp_path, capsys):
-    own = tmp_path / "glue" / "MRPC"
-    own.mkdir(parents=True)
-    for name in ("train.tsv", "dev.tsv"):
-        (own / name).write_bytes((glue / "MRPC" / name).read_bytes())
-    flags["data_dir"] = tmp_path / "glue"
-    message = refusal(capsys, run(flags, "--do_train", "--do_eval", "--do_predict"))
-    assert str(own / "test.tsv") in message
-    assert not (tmp_path / "run").exists()
-
-
-def test_tfds_without_network_is_one_line(flags, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    flags |= {"data_dir": None, "tfds_name": "glue/mrpc"}
-    message = refusal(capsys, run(flags, "--do_train"))
-    assert "could not be downloaded" in message
-    assert "--data_dir" in message
-
-
 @pytest.mark.parametrize("task", ["cola", "rte"])  # one without dropout, and one with
 def test_the_papers_dropout_reaches_the_encoder(flags, task, tmp_path):
     flags |= {"task_name": task, "hparams": "paper", "train_step": 1, "warmup_step": 0}
@@ -454,12 +352,6 @@ def test_several_labels_at_once_from_training_to_prediction(flags, tmp_path, cap
     assert "is not one of the labels" in other
 
 
-@pytest.mark.parametrize("more", [{"loss": "focal"}, {"class_weights": "balanced"}, {"max_train_samples": 9}])
-def test_a_loss_and_a_sample_are_for_training(more, flags, capsys):
-    message = refusal(capsys, run(flags | more, "--do_eval"), 2)
-    assert f"--{next(iter(more))} needs --do_train" in message
-
-
 def test_training_chooses_by_any_result_and_the_folder_keeps_the_choice(flags, tmp_path, capsys):
     assert run(flags | {"best_metric": "eval_loss"}, "--do_train", "--do_eval") == 0
     history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
@@ -486,95 +378,3 @@ def test_a_sample_to_train_on_does_not_depend_on_the_seed(flags, tmp_path, capsy
     )
     assert first == second
     assert first.startswith("10 examples")
-
-
-def test_folds_give_a_mean_and_a_prediction_for_every_example(flags, tmp_path, capsys):
-    flags |= {"cross_validation": 2, "train_step": 1}
-    for _ in range(2):  # the same command again finds finished folds
-        assert run(flags, "--do_train", "--do_eval") == 0
-    printed = capsys.readouterr()
-    assert "mrpc, 2 folds" in printed.out
-    assert "nothing left to train" in printed.err
-    rows = json.loads((tmp_path / "run" / "runs.json").read_text())
-    assert list(rows) == ["fold-0", "fold-1", "mean", "std"]
-    means = [rows[f"fold-{fold}"]["eval_loss"] for fold in range(2)]
-    assert rows["mean"]["eval_loss"] == pytest.approx(np.mean(means))
-    with open(tmp_path / "run" / "predictions.tsv", newline="") as file:
-        predictions = list(csv.DictReader(file, dialect="excel-tab"))
-    assert [row["id"] for row in predictions] == [str(number) for number in range(24)]
-    message = refusal(capsys, run(flags | {"cross_validation": 20}, "--do_train", "--do_eval"))
-    assert "20 folds: the label '0' has only" in message
-
-
-def test_a_sweep_runs_every_combination_and_names_the_best(flags, tmp_path, capsys):
-    flags |= {"sweep": "learning_rate=1e-5,3e-3; loss=focal", "train_step": 2}
-    assert run(flags, "--do_train", "--do_eval", "--dry_run") == 0
-    assert not (tmp_path / "run").exists()
-    assert run(flags, "--do_train", "--do_eval") == 0
-    rows = json.loads((tmp_path / "run" / "runs.json").read_text())
-    assert list(rows) == ["learning_rate=1e-5,loss=focal", "learning_rate=3e-3,loss=focal"]
-    started = json.loads((tmp_path / "run" / list(rows)[1] / "training.json").read_text())
-    assert started["flags"]["learning_rate"] == 3e-3
-    assert started["settings"]["loss"] == "focal"
-    best = max(rows, key=lambda name: (rows[name]["eval_accuracy"], -rows[name]["eval_loss"]))
-    assert f"the best by eval_accuracy is {best}" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("sweep", "message"),
-    [
-        ("rate=1", "--sweep: 'rate' is none of learning_rate, train_batch_size"),
-        ("learning_rate=1e-5,1e-5", "must give learning_rate once, with different values"),
-        ("learning_rate=1e-5,", "must give learning_rate once, with different values"),
-        ("train_batch_size=0", "--train_batch_size must be at least 1, not 0"),
-        ("learning_rate=high", "learning_rate"),
-    ],
-)
-def test_a_bad_sweep_is_one_line_before_anything_runs(sweep, message, flags, tmp_path, capsys):
-    assert message in refusal(capsys, run(flags | {"sweep": sweep}, "--do_train", "--do_eval"), 2)
-    assert not (tmp_path / "run").exists()
-
-
-def test_seeds_with_one_answer_for_all_are_named_and_replaced(flags, tmp_path, capsys, monkeypatch):
-    asked = []
-
-    def only_answer(self, split, outputs):
-        asked.append(split)
-        return "all 13 examples are predicted 1" if len(asked) == 1 else ""
-
-    monkeypatch.setattr(ClassificationTask, "only_answer", only_answer)
-    flags |= {"num_seeds": 2, "seed": 5, "train_step": 1}
-    assert run(flags, "--do_train", "--do_eval", "--discard_failed") == 0
-    assert "seed-5 is left out: all 13 examples are predicted 1" in capsys.readouterr().err
-    assert {"seed-6", "seed-7"} < set(json.loads((tmp_path / "run" / "seeds.json").read_text()))
-    assert "seed-5" not in json.loads((tmp_path / "run" / "seeds.json").read_text())
-    asked.clear()
-    assert run(flags, "--do_train", "--do_eval") == 0
-    assert "seed-5: all 13 examples are predicted 1" in capsys.readouterr().err
-    assert "seed-5" in json.loads((tmp_path / "run" / "seeds.json").read_text())
-
-
-def test_an_ensemble_averages_probabilities(flags, tmp_path, capsys):
-    chances = []
-    for seed in (1, 2):
-        folder = tmp_path / f"run{seed}"
-        more = {"seed": seed, "output_dir": folder, "train_step": 1}
-        assert run(flags | more, "--do_train", "--do_predict") == 0
-        chances.append(np.loadtxt(folder / "predictions.tsv", skiprows=1, usecols=(2, 3)))
-    both = {"ensemble": f"{tmp_path / 'run1'},{tmp_path / 'run2'}", "output_dir": tmp_path / "both"}
-    rest = only(flags, "task_name", "data_dir")
-    assert run(rest | both, "--do_eval", "--do_predict") == 0
-    together = np.loadtxt(tmp_path / "both" / "predictions.tsv", skiprows=1, usecols=(2, 3))
-    np.testing.assert_allclose(together, np.mean(chances, axis=0), atol=1e-6)
-    assert np.abs(chances[0] - chances[1]).max() > 1e-4
-    assert {"eval_accuracy", "baseline_eval_accuracy"} <= set(results_in(tmp_path / "both"))
-    assert "together" in capsys.readouterr().out
-    both["output_dir"] = tmp_path / "run1"
-    message = refusal(capsys, run(rest | both, "--do_eval"))
-    assert "holds a run: choose another --output_dir for the ensemble" in message
-    message = refusal(
-        capsys, run(rest | both | {"task_name": "rte", "output_dir": tmp_path / "x"}, "--do_eval")
-    )
-    assert "has the head of the task mrpc" in message
-    message = refusal(capsys, run(rest | both | {"ensemble": "a,a"}, "--do_eval"), 2)
-    assert "--ensemble needs at least two different models" in message

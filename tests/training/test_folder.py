@@ -6,9 +6,9 @@ import pytest
 
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.errors import InputError
-from albert_tf.files import no_link, write_text
+from albert_tf.files import write_text
 from albert_tf.testing import SPM_MODEL_FILE
-from albert_tf.training.folder import folder_of_others, own_folder
+from albert_tf.training.folder import folder_of_others, no_link, own_folder
 
 
 @pytest.mark.parametrize("lock", [own_folder, folder_of_others])

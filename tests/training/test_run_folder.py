@@ -15,11 +15,6 @@ from tests.support.glue_files import write_glue
 
 
 @pytest.fixture(scope="module")
-def glue(tmp_path_factory) -> pathlib.Path:
-    return write_glue(tmp_path_factory.mktemp("glue"))
-
-
-@pytest.fixture(scope="module")
 def once_trained(glue, tmp_path_factory) -> tuple[pathlib.Path, dict[str, object]]:
     folder = tmp_path_factory.mktemp("trained")
     flags = mrpc_flags(glue, folder)
