@@ -16,6 +16,7 @@ from albert_tf.cli.text import aligned, duration, format_results, say
 from albert_tf.errors import InputError
 from albert_tf.tasks.task import Task
 from albert_tf.training.distribution import check_batch_size, make_strategy
+from albert_tf.training.memory import freed_graphs
 from albert_tf.training.run_report import notes_on_loss, write_run_report
 from albert_tf.training.scalars import training_losses
 from albert_tf.training.session import Session
@@ -87,6 +88,7 @@ def open_session(
         check_batch_size("eval_batch_size", options.eval_batch_size, strategy)
     try:
         with (
+            freed_graphs(),
             workers.watched(),
             workers.interruptible() as check_interrupted,
             workers.run_folder(options.output_dir, options.dry_run) as folder,

@@ -1,8 +1,10 @@
 """The training loop: devices change nothing, runs continue, divergence stops."""
 
 import dataclasses
+import gc
 import json
 import pathlib
+import weakref
 
 import numpy as np
 import pytest
@@ -91,6 +93,21 @@ def test_training_lowers_the_loss_and_writes_what_it_promises(tmp_path, capsys):
     assert (folder / "model.ckpt-best.index").exists()
     assert list((folder / "train").glob("events*"))
     assert list((folder / "eval").glob("events*"))
+
+
+def test_the_variables_of_a_run_are_freed_at_its_end(tmp_path, monkeypatch):
+    built, build = [], PretrainingTask.build_model
+
+    def build_and_note(self, *arguments):
+        model = build(self, *arguments)
+        built.extend(weakref.ref(variable) for variable in model.trainable_variables)
+        return model
+
+    monkeypatch.setattr(PretrainingTask, "build_model", build_and_note)
+    loop.run(task(tmp_path), options(tmp_path, num_train_steps=2))
+    gc.collect()
+    assert built
+    assert not [variable for variable in built if variable() is not None]
 
 
 def test_checkpoints_and_evaluations_come_every_so_many_steps_and_at_the_end(tmp_path, capsys):
