@@ -1,4 +1,7 @@
-"""Makes a served ALBERT from raw text, and prints each command. If you run it again, it continues."""
+"""Shows a small pretrained ALBERT at work, then makes another from raw text; prints each command.
+
+If you run it again, it continues.
+"""
 
 import collections
 import itertools
@@ -19,6 +22,19 @@ CONFIG = "examples/sotu_albert_config.json"
 LENGTH, PREDICTIONS = 64, 10
 MINUTES = 6  # of pretraining, on whatever machine
 MOST_STEPS = 4000
+
+SMALL_MODEL = "albert-small-demo"
+
+COMMON_SENTENCES = """\
+He was born in [MASK] York.
+They were married and had two [MASK].
+She opened the [MASK] and went out.
+"""
+
+SENTENCES_OF_A_CENTURY = """\
+Our relations with the Indian tribes are peaceful.
+We must invest in our schools and our computers.
+"""
 
 MASKED_SENTENCES = """\
 The state of the [MASK] is strong.
@@ -45,9 +61,21 @@ def _run_stages() -> None:
     model = ROOT / "model"
     sizes = [f"--max_seq_length={LENGTH}", f"--max_predictions_per_seq={PREDICTIONS}"]
 
+    stage("The small pretrained model of this package fills masks", None, [
+        "examples/fill_masks.py", f"--input={SMALL_MODEL}",
+    ], text=COMMON_SENTENCES, expected="10 s")  # fmt: skip
     stage("Text: 249 addresses, a sentence a line", text, [
         "examples/sotu_corpus.py", f"--output_dir={corpus}",
     ], expected="5 s")  # fmt: skip
+    century = ROOT / "century"
+    classify = ["run_classifier.py", "--task_name=custom", f"--output_dir={century}"]
+    stage("Fine-tuning: from which century is a sentence?", century / "eval_results.json", [
+        *classify, f"--init_checkpoint={SMALL_MODEL}", f"--train_file={corpus / 'century_train.tsv'}",
+        f"--dev_file={corpus / 'century_dev.tsv'}", "--text_columns=sentence", "--label_column=century",
+        "--max_seq_length=64", "--train_batch_size=32", "--learning_rate=5e-4", "--num_train_epochs=4",
+        "--warmup_proportion=0.1", "--do_train", "--do_eval",
+    ], expected="40 s")  # fmt: skip
+    stage("It answers", None, [*classify, "--interactive"], text=SENTENCES_OF_A_CENTURY, expected="10 s")
     stage("Vocabulary", tokenizer, [
         "-m", "data_prep.train_tokenizer", f"--input_file={text}",
         f"--output_prefix={tokenizer.with_suffix('')}", f"--vocab_size={_config()['vocab_size']}",
