@@ -22,9 +22,11 @@ from tqdm import tqdm
 from albert_tf.errors import InputError
 from albert_tf.files import file_digest, files_that_begin_with, has_scheme, move_file, within, write_text
 
+_HERE = os.path.join(os.path.dirname(__file__), "weights")  # what this package brings along
 _ARCHIVES = "https://storage.googleapis.com/albert_models"  # of the original release
 # Name -> `owner/name@revision` on Hugging Face's hub, an address, or a path. The hub has pickles only of two.
 WEIGHTS: Mapping[str, str] = {
+    "albert-small-demo": os.path.join(_HERE, "albert-small-demo"),
     "albert-base-v1": "albert/albert-base-v1@082438ba120d36b97b9288772a41144e941705b9",
     "albert-large-v1": f"{_ARCHIVES}/albert_large_v1.tar.gz",
     "albert-xlarge-v1": "albert/albert-xlarge-v1@d27456aedbb886136ced8326523680b3dd7d7e80",
@@ -120,7 +122,7 @@ def _source_of(given: str) -> str | None:
     name, _, revision = given.partition("@")
     if name in WEIGHTS and not revision:
         return WEIGHTS[name]
-    if name in WEIGHTS and not has_scheme(WEIGHTS[name]):
+    if name in WEIGHTS and not has_scheme(WEIGHTS[name]) and not os.path.isabs(WEIGHTS[name]):
         return f"{WEIGHTS[name].partition('@')[0]}@{revision}"
     on_hub = _ON_HUB.fullmatch(given)
     is_meant = on_hub and not os.path.isdir(on_hub[1]) and not _OF_FILES.search(name)

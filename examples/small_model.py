@@ -1,4 +1,4 @@
-"""Makes a small ALBERT from text: vocabulary, records, pretraining in three lengths. Run again, it continues.
+"""Makes a small ALBERT from text: vocabulary, records, pretraining in four parts. Run again, it continues.
 
 Run: python -m examples.small_model --text='corpus/*.txt'
 
@@ -10,6 +10,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 if not __package__:  # run by its path
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -17,7 +18,7 @@ if not __package__:  # run by its path
 from albert_tf.cli.flags import ScriptOptions, option
 from albert_tf.cli.script import script
 from albert_tf.errors import InputError
-from albert_tf.files import appear_when_complete, matching_files
+from albert_tf.files import appear_when_complete, matching_files, write_json
 from examples.stages import run_recipe, stage
 
 CONFIG = "examples/small_albert_config.json"
@@ -25,27 +26,36 @@ HELD_OUT = 50  # one of this many documents is kept for evaluation
 
 
 @dataclasses.dataclass(frozen=True)
-class Length:
-    """Pretraining with sequences of one length.
+class Pretraining:
+    """A part of the pretraining.
 
     Attributes:
+      layers: how often the shared layer is applied.
       positions: of a sequence.
       examples: in a step.
       steps: for one pass of the recipe.
-      rate: the peak learning rate of LAMB.
+      rate: the learning rate of LAMB; the last part lets it fall to 0.
     """
 
+    layers: int
     positions: int
     examples: int
     steps: int
     rate: float
 
+    @property
+    def name(self) -> str:
+        """Layers and positions."""
+        return f"{self.layers}x{self.positions}"
 
-# Short sequences come first: they cost least, and teach most of what the model learns.
-LENGTHS = (
-    Length(positions=64, examples=128, steps=45_000, rate=3e-3),
-    Length(positions=128, examples=64, steps=12_000, rate=2e-3),
-    Length(positions=256, examples=32, steps=6_000, rate=1.5e-3),
+
+# Few layers and short sequences come first: they cost least, and teach most of what the model learns. All
+# layers share their weights, so that the weights of a shallow model begin a deeper one.
+PARTS = (
+    Pretraining(layers=2, positions=64, examples=32, steps=30_000, rate=3e-3),
+    Pretraining(layers=4, positions=64, examples=64, steps=60_000, rate=3e-3),
+    Pretraining(layers=4, positions=128, examples=64, steps=12_000, rate=2e-3),
+    Pretraining(layers=4, positions=256, examples=32, steps=6_000, rate=1.5e-3),
 )
 
 
@@ -86,25 +96,27 @@ def _run_stages(options: RecipeOptions) -> None:
     stage("Vocabulary", vocabulary, [
         "-m", "data_prep.train_tokenizer", f"--input_file={texts['train']}",
         f"--output_prefix={vocabulary.with_suffix('')}",
-        f"--vocab_size={json.loads(pathlib.Path(CONFIG).read_text())['vocab_size']}",
+        f"--vocab_size={_config()['vocab_size']}",
     ])  # fmt: skip
     weights: list[str] = []
-    for length in LENGTHS:
-        records = {name: root / f"{name}_{length.positions}.tfrecord" for name in texts}
+    for part in PARTS:
+        records = {name: root / f"{name}_{part.positions}.tfrecord" for name in texts}
         for name, file in records.items():
-            stage(f"Records of {length.positions} positions, {name}", file, [
+            stage(f"Records of {part.positions} positions, {name}", file, [
                 "-m", "data_prep.create_pretraining_data", f"--input_file={texts[name]}",
                 f"--output_file={file}", f"--spm_model_file={vocabulary}", "--masking=dynamic",
-                f"--max_seq_length={length.positions}", "--max_predictions_per_seq=auto",
+                f"--max_seq_length={part.positions}", "--max_predictions_per_seq=auto",
                 f"--dupe_factor={4 if name == 'train' else 1}",
             ])  # fmt: skip
-        output = root / f"pretrained_{length.positions}"
-        steps = max(1, round(length.steps * options.share))
-        stage(f"Pretraining with {length.positions} positions", None, [
-            "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={records['train']}",
+        output, config = root / f"pretrained_{part.name}", root / f"config_{part.layers}.json"
+        write_json(str(config), _config() | {"num_hidden_layers": part.layers})
+        steps = max(1, round(part.steps * options.share))
+        stage(f"Pretraining: {part.layers} layers, {part.positions} positions", None, [
+            "run_pretraining.py", f"--albert_config_file={config}", f"--input_file={records['train']}",
             f"--eval_input_file={records['held_out']}", f"--output_dir={output}", "--do_eval",
-            f"--train_batch_size={length.examples}", f"--learning_rate={length.rate}",
-            f"--num_train_steps={steps}", f"--num_warmup_steps={steps // 40}",
+            f"--train_batch_size={part.examples}", f"--learning_rate={part.rate}",
+            f"--poly_power={int(part == PARTS[-1])}", f"--num_train_steps={steps}",
+            f"--num_warmup_steps={min(1000, steps // 40)}",
             f"--save_checkpoints_steps={max(1, min(1000, steps // 4))}",
             f"--mixed_precision={options.mixed_precision}", *weights,
         ])  # fmt: skip
@@ -113,6 +125,10 @@ def _run_stages(options: RecipeOptions) -> None:
         "convert_checkpoint.py", f"--input={output}", f"--output={root / 'model'}",
         "--output_format=huggingface", "--dtype=float16",
     ])  # fmt: skip
+
+
+def _config() -> dict[str, Any]:
+    return json.loads(pathlib.Path(CONFIG).read_text(encoding="utf-8"))
 
 
 def _divide(files: list[str], root: pathlib.Path) -> dict[str, pathlib.Path]:
