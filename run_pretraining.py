@@ -72,6 +72,12 @@ class PretrainingOptions(TrainingOptions):
     do_whole_word_mask: bool | None = option(
         None, help=f"choose whole words, not single pieces {_OF_UNMASKED}"
     )
+    sentence_loss: str | None = option(
+        None,
+        choices=("sop", "nsp", "none"),
+        help="train the order of sentences, the next sentence, or neither; an evaluation measures what its "
+        "records have (default: what the records to train on have)",
+    )
     packing: bool = option(
         True, help="put several examples into a row of --max_seq_length, so that little of it is padding"
     )
@@ -186,6 +192,7 @@ def main(options: PretrainingOptions) -> None:
         text=text,
         packing=options.packing,
         parts=options.parts,
+        sentence_loss=options.sentence_loss,
         static_shapes=options.has_static_shapes,
     )
     loop.run(task, options)

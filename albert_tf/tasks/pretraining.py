@@ -43,11 +43,16 @@ from albert_tf.tasks.task import (
 )
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
+_SENTENCE_LOSSES = {
+    "sop": "the order of two texts (SOP)",
+    "nsp": "whether the second text is the next one (NSP)",
+    "none": "none; the pooler stays as it is at first",
+}
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
 
 class PretrainingTask(Task):
-    """Masked-LM and sentence-order prediction, both losses weighted equally.
+    """Masked-LM prediction and the prediction of sentences, both losses weighted equally.
 
     Args:
       config: the model's shape.
@@ -58,14 +63,15 @@ class PretrainingTask(Task):
       text: vocabulary and casing of the records, which are kept with the weights; see `Assets.of_records`.
       packing: whether rows hold several examples; see `albert_tf.data.packing`.
       parts: in how many parts a device runs its share of a packed training batch.
+      sentence_loss: which prediction of sentences is trained: "sop", whether two texts are in their order;
+        "nsp", whether the second comes after the first or is another text; or "none". The records must have
+        what is trained, which is the default. Every evaluation measures what its records have.
       static_shapes: whether all batches must have one shape. A training batch then has a row for each of its
         examples, and parts without examples are not run. In evaluation each row holds one example.
     """
 
     metrics = ("masked_lm_loss", "masked_lm_accuracy", "sentence_order_loss", "sentence_order_accuracy")
-    losses = ("masked_lm_loss", "sentence_order_loss")
     best_metric = "masked_lm_accuracy"
-    progress_metrics = {"masked_lm_accuracy": "MLM", "sentence_order_accuracy": "SOP"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -78,6 +84,7 @@ class PretrainingTask(Task):
         text: Assets | None = None,
         packing: bool = False,
         parts: int = 1,
+        sentence_loss: str | None = None,
         static_shapes: bool = False,
     ):
         self.config = config
@@ -88,6 +95,11 @@ class PretrainingTask(Task):
         self.index_file = index_file
         self.packing = packing
         self.parts = parts
+        self.sentence_loss = sentence_loss or next(map(_sentence_kind, input_files), "sop")
+        self.losses, self.progress_metrics = ("masked_lm_loss",), {"masked_lm_accuracy": "MLM"}
+        if self.sentence_loss != "none":  # else the pooler and the head of sentences keep their first weights
+            self.losses += ("sentence_order_loss",)
+            self.progress_metrics |= {"sentence_order_accuracy": self.sentence_loss.upper()}
         self.static_shapes = static_shapes
         if self.eval_files:
             self.eval_name = file_stem(self.eval_files[0])
@@ -134,7 +146,7 @@ class PretrainingTask(Task):
         if not self._are_unmasked:
             masking = {"max_predictions_per_seq": self.masking.max_predictions_per_seq}
         lengths = {"max_seq_length": self.max_seq_length, "packing": self.packing}
-        return {"input_file": files, **lengths, **masking}
+        return {"input_file": files, "sentence_loss": self.sentence_loss, **lengths, **masking}
 
     def eval_data(self) -> str:
         """A digest of the names and sizes of the evaluation files, and of how they are masked."""
@@ -152,18 +164,22 @@ class PretrainingTask(Task):
         return f"{len(self.eval_files)} file{'s' if len(self.eval_files) > 1 else ''}"
 
     def facts(self) -> dict[str, str]:
-        """What rows hold, and the source of the masks."""
+        """What rows hold, what is trained beside masked words, and the source of the masks."""
         rows = f"{self.max_seq_length} positions, " + ("several examples" if self.packing else "one example")
+        facts = {"rows": rows, "sentence loss": _SENTENCE_LOSSES[self.sentence_loss]}
         if not self._are_unmasked:
-            return {"rows": rows, "masks": "as in the records"}
+            return facts | {"masks": "as in the records"}
         share, most = self.masking.masked_lm_prob, self.masking.max_predictions_per_seq
         words = self.masking.ngram
         masks = f"drawn anew each time round: {share:g} of the pieces, at most {most}, by up to {words} words"
-        return {"rows": rows, "masks": masks}
+        return facts | {"masks": masks}
 
     def check_inputs(self) -> None:
         """InputError if the first record of a file, or the vocabulary in its description, does not fit."""
         check_length(self.max_seq_length, self.config)
+        for path in self.input_files if self.sentence_loss != "none" else ():
+            if (kind := _sentence_kind(path)) != self.sentence_loss:
+                raise InputError(f"{path} is for --sentence_loss={kind}, not for {self.sentence_loss}")
         if problem := self.explain_bad_record(limit=1):
             raise InputError(problem)
         tokenizer = self.assets().tokenizer() if self.assets().vocabulary else None
@@ -277,6 +293,12 @@ class PretrainingTask(Task):
             "masked_lm_loss": tf.reduce_sum(tf.cast(batch["masked_lm_weights"], tf.float32)),
             "sentence_order_loss": tf.reduce_sum(_are_examples(batch)),
         }
+
+
+def _sentence_kind(path: str) -> str:
+    """ "nsp" or "sop", as the description of the records says."""
+    settings = (records.read_metadata(path) or {}).get("settings", {})
+    return "nsp" if settings.get("random_next_sentence") else "sop"
 
 
 def _are_examples(batch: Batch) -> tf.Tensor:

@@ -129,6 +129,39 @@ def test_checkpoints_and_evaluations_come_every_so_many_steps_and_at_the_end(tmp
     assert [int(line.split(":")[0].split()[-1]) for line in evaluations] == [4, 8, 10]
 
 
+def test_without_a_loss_of_sentences_their_head_is_not_trained_but_measured(tmp_path, capsys):
+    made = {"settings": {"random_next_sentence": True}}
+    files = [write_records(str(tmp_path / f"{name}.tfrecord"), **made) for name in ("train", "held_out")]
+    weights = {}
+    for loss in ("none", "nsp"):
+        job = PretrainingTask(CONFIG, files[:1], files[1:], SEQ_LENGTH, MASKING, sentence_loss=loss)
+        (tmp_path / loss).mkdir()
+        results = loop.run(job, options(tmp_path / loss))
+        assert results["loss"] == pytest.approx(sum(results[name] for name in job.losses))
+        assert {"sentence_order_loss", "sentence_order_accuracy"} <= results.keys()
+        said = "whether the second text is the next one (NSP)"
+        assert (said in capsys.readouterr().err) == (loss == "nsp")
+        weights[loss] = [weights_at(tmp_path / loss / "model" / f"model.ckpt-{step}") for step in (3, 6)]
+    heads = [name for name in weights["nsp"][0] if "seq_relationship" in name or "pooler" in name]
+    assert len(heads) == 4
+    for name in weights["nsp"][0]:
+        was_trained = {loss: np.any(first[name] != last[name]) for loss, (first, last) in weights.items()}
+        assert was_trained == {"none": name not in heads, "nsp": True}, name
+
+
+@pytest.mark.parametrize(("kind", "given"), [("nsp", "sop"), ("sop", "nsp")])
+def test_records_without_the_pairs_of_the_sentence_loss_are_refused(tmp_path, kind, given):
+    made = {"settings": {"random_next_sentence": kind == "nsp"}}
+    path = write_records(str(tmp_path / "train.tfrecord"), **made)
+    other = write_records(
+        str(tmp_path / "held_out.tfrecord"), settings={"random_next_sentence": kind != "nsp"}
+    )
+    PretrainingTask(CONFIG, [path], [other], SEQ_LENGTH, MASKING).check_inputs()
+    job = PretrainingTask(CONFIG, [path], [path], SEQ_LENGTH, MASKING, sentence_loss=given)
+    with pytest.raises(InputError, match=f"train.tfrecord is for --sentence_loss={kind}, not for {given}"):
+        job.check_inputs()
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     changes = {"num_train_steps": 5, "save_checkpoints_steps": 1, "keep_checkpoint_max": 2}
     loop.run(task(tmp_path), options(tmp_path, **changes))
