@@ -42,7 +42,7 @@ class Options(flags.ScriptOptions):
 
     input_file: tuple[str, ...] = option(help="text files: names and globs, comma-separated")
     spm_model_file: str = option(help="SentencePiece model")
-    albert_config_file: str = option("examples/small_albert_config.json", help="the shape of the model")
+    albert_config_file: str = option("benchmarks/small_albert_config.json", help="the shape of the model")
     max_seq_length: int = option(512, at_least=8, help="length of the records")
     train_batch_size: int = option(32, at_least=1, help="examples in a step")
     num_train_steps: int = option(40, at_least=1, help="steps of a run; it evaluates and saves twice")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -143,6 +144,7 @@ def test_the_published_weights_are_those_of_the_table():
     rows = dict(re.findall(r"^\| `(albert-[a-z0-9-]+)` \|(.*)$", page, re.MULTILINE))
     assert rows.keys() == WEIGHTS.keys()
     for name, source in WEIGHTS.items():
+        source = source.removeprefix(f"{ROOT}{os.sep}")
         repository, _, commit = source.partition("@")
         assert (f"`{repository}` | `{commit[:7]}`," if commit else source) in rows[name]
 
