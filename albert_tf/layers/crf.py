@@ -74,6 +74,11 @@ class LinearChainCrf(tf_keras.layers.Layer):
         chances = tf.gather(self._marginals(chain), tags, batch_dims=2)
         return chain.unpacked(tags), chain.unpacked(chances)
 
+    def chances(self, logits: tf.Tensor, is_word: tf.Tensor) -> tf.Tensor:
+        """The probability of each tag at each word, float32 `[batch, sequence, tags]`; elsewhere 0."""
+        chain = _Chain(logits, is_word)
+        return chain.unpacked(self._marginals(chain))
+
     def _marginals(self, chain: "_Chain") -> tf.Tensor:
         """The probability of each tag at each place of the packed chain, float32 [batch, words, tags]."""
         alphas = self._alphas(chain, tf.reduce_logsumexp)
@@ -121,6 +126,7 @@ class _Chain:
         return tf.gather(tf.pad(values, behind), self._order, batch_dims=1)
 
     def unpacked(self, values: tf.Tensor) -> tf.Tensor:
-        """Values `[batch, words]` at their positions; 0 elsewhere."""
-        kept = tf.where(self.inside, values, tf.zeros_like(values))
+        """Values `[batch, words, ...]` at their positions; 0 elsewhere."""
+        inside = tf.reshape(self.inside, [*tf.unstack(tf.shape(self.inside)), *[1] * (values.shape.rank - 2)])
+        kept = tf.where(inside, values, tf.zeros_like(values))
         return tf.gather(kept, tf.argsort(self._order, axis=1), batch_dims=1)[:, :-1]
