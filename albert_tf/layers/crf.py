@@ -69,7 +69,7 @@ class LinearChainCrf(tf_keras.layers.Layer):
 
         # The tag before a step: the last word's tag stays until its place is reached.
         follows = tf.transpose(chain.inside)[1:]
-        tags = tf.scan(back, (alphas[:-1], follows), initializer=last, reverse=True)
+        tags = _scan_back(back, (alphas[:-1], follows), last)
         tags = tf.transpose(tf.concat([tags, last[None]], axis=0))
         chances = tf.gather(self._marginals(chain), tags, batch_dims=2)
         return chain.unpacked(tags), chain.unpacked(chances)
@@ -90,7 +90,7 @@ class LinearChainCrf(tf_keras.layers.Layer):
             return tf.where(follows[:, None], tf.reduce_logsumexp(scores, axis=-1), beta)
 
         steps = tf.transpose(chain.logits, [1, 0, 2])[1:], tf.transpose(chain.inside)[1:]
-        betas = tf.concat([tf.scan(back, steps, initializer=last, reverse=True), last[None]], axis=0)
+        betas = tf.concat([_scan_back(back, steps, last), last[None]], axis=0)
         return tf.transpose(tf.nn.softmax(alphas + betas), [1, 0, 2])
 
     def _alphas(self, chain: "_Chain", reduce: Callable[..., tf.Tensor]) -> tf.Tensor:
@@ -108,6 +108,11 @@ class LinearChainCrf(tf_keras.layers.Layer):
         alpha = _RATE * self.first + logits[0]
         rest = tf.scan(step, (logits[1:], tf.transpose(chain.inside)[1:]), initializer=alpha)
         return tf.concat([alpha[None], rest], axis=0)
+
+
+def _scan_back(step: Callable[..., tf.Tensor], rows: tuple[tf.Tensor, ...], last: tf.Tensor) -> tf.Tensor:
+    """`tf.scan` from the last row to the first. tf2onnx confuses the rows of its `reverse`."""
+    return tf.scan(step, tuple(values[::-1] for values in rows), initializer=last)[::-1]
 
 
 class _Chain:
