@@ -12,6 +12,8 @@ SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 def pytest_configure(config):
     """Starts TensorFlow as the scripts do, with two logical CPU devices so that distribution is tested."""
     quiet_start("error")
+    if config.getoption("numprocesses", None):
+        return  # the tests run in processes of their own
     import tensorflow as tf
 
     [cpu] = tf.config.list_physical_devices("CPU")

@@ -1,8 +1,9 @@
-"""Several trained models that judge together: the average of their probabilities, or of their scores."""
+"""Several trained models that judge together: the mean of their probabilities, or of their scores."""
 
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from albert_tf.cli.options import FineTuningOptions
 from albert_tf.cli.text import results_table, results_tables, say
 from albert_tf.errors import InputError
 from albert_tf.fine_tuning.starting_point import StartingPoint, open_starting_point
-from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, Outputs, under_one_name
+from albert_tf.tasks.benchmark import Benchmark, BenchmarkTask, under_one_name
 from albert_tf.training.evaluation import Predictor
 from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.report import write_results
@@ -28,32 +29,37 @@ def judge_together(
     Writes the results and predictions of a run into `output_dir`, which then holds no weights.
 
     Raises:
-      InputError: the folder holds a run, the models have other labels, or the task has no average.
+      InputError: the folder holds a run, or the models are of different tasks or have different labels.
     """
     if meant_checkpoint(options.output_dir):
         raise InputError(f"{options.output_dir} holds a run: choose another --output_dir for the ensemble")
     splits = [split for split in options.splits if split in ("dev", "test")]
-    outputs: dict[str, list[Outputs]] = {split: [] for split in splits}
+    votes: dict[str, list[Any]] = {split: [] for split in splits}
     rows: dict[str, dict[str, float]] = {}
-    labels = None
+    first: BenchmarkTask | None = None
     for path in options.ensemble or ():
         todo = dataclasses.replace(options, init_checkpoint=path, ensemble=None)
         with open_starting_point(todo) as start:
             task, _ = start.prepare(make_benchmark(start))
-            if labels not in (None, task.label_names):
-                raise InputError(f"{path} has other labels than {(options.ensemble or ('',))[0]}")
-            labels = task.label_names
+            first = first or task
+            for what, ours, theirs in (
+                ("of another task", task.name, first.name),
+                ("with other labels", task.label_names, first.label_names),
+            ):
+                if ours != theirs:
+                    raise InputError(f"{path} is a model {what} than {(options.ensemble or ('',))[0]}")
             predictor = _predictor(task, start.options, strategy)
             for split in splits:
                 size = options.eval_batch_size if split == "dev" else options.predict_batch_size
-                outputs[split].append(predictor.predict(split, size, os.path.basename(path)))
-            if "dev" in splits:
-                rows[path] = next(iter(task.results_by_part("dev", outputs["dev"][-1]).values()))
+                outputs = predictor.predict(split, size, os.path.basename(path))
+                votes[split].append(task.votes(split, outputs))
+                if split == "dev":
+                    rows[path] = next(iter(task.results_by_part("dev", outputs).values()))
     if not workers_of(strategy).is_chief:
         return
     os.makedirs(options.output_dir, exist_ok=True)
     if "dev" in splits:
-        average = task.averaged(outputs["dev"])
+        average = task.averaged("dev", votes["dev"])
         by_part = task.results_by_part("dev", average)
         results = under_one_name(by_part) | task.baseline_results()
         write_results(options.output_dir, results, RESULTS)
@@ -61,7 +67,7 @@ def judge_together(
         print(f"\n{task.name}, dev split\n{results_tables(by_part, task.baseline('dev'))}")
     if "test" in splits:
         task.use_results(results_of(options.output_dir, None))
-        average = task.averaged(outputs["test"])
+        average = task.averaged("test", votes["test"])
         task.write_predictions(options.output_dir, average)
         if task.has_labels("test"):
             by_part = task.results_by_part("test", average)
@@ -75,9 +81,8 @@ def _predictor(
     task: BenchmarkTask, options: FineTuningOptions, strategy: tf.distribute.Strategy
 ) -> Predictor:
     """Runs one model of the ensemble."""
-    if not task.has_average:
-        raise InputError(f"--ensemble is for classes and scores, not for {task.name}")
     task.check_inputs()
+    task.is_voting = True
     with strategy.scope():
         model = task.build_model(options.policy)
     report, _ = load_initial_weights(

@@ -69,10 +69,15 @@ class LinearChainCrf(tf_keras.layers.Layer):
 
         # The tag before a step: the last word's tag stays until its place is reached.
         follows = tf.transpose(chain.inside)[1:]
-        tags = tf.scan(back, (alphas[:-1], follows), initializer=last, reverse=True)
+        tags = _scan_back(back, (alphas[:-1], follows), last)
         tags = tf.transpose(tf.concat([tags, last[None]], axis=0))
         chances = tf.gather(self._marginals(chain), tags, batch_dims=2)
         return chain.unpacked(tags), chain.unpacked(chances)
+
+    def chances(self, logits: tf.Tensor, is_word: tf.Tensor) -> tf.Tensor:
+        """The probability of each tag at each word, float32 `[batch, sequence, tags]`; elsewhere 0."""
+        chain = _Chain(logits, is_word)
+        return chain.unpacked(self._marginals(chain))
 
     def _marginals(self, chain: "_Chain") -> tf.Tensor:
         """The probability of each tag at each place of the packed chain, float32 [batch, words, tags]."""
@@ -85,7 +90,7 @@ class LinearChainCrf(tf_keras.layers.Layer):
             return tf.where(follows[:, None], tf.reduce_logsumexp(scores, axis=-1), beta)
 
         steps = tf.transpose(chain.logits, [1, 0, 2])[1:], tf.transpose(chain.inside)[1:]
-        betas = tf.concat([tf.scan(back, steps, initializer=last, reverse=True), last[None]], axis=0)
+        betas = tf.concat([_scan_back(back, steps, last), last[None]], axis=0)
         return tf.transpose(tf.nn.softmax(alphas + betas), [1, 0, 2])
 
     def _alphas(self, chain: "_Chain", reduce: Callable[..., tf.Tensor]) -> tf.Tensor:
@@ -105,6 +110,11 @@ class LinearChainCrf(tf_keras.layers.Layer):
         return tf.concat([alpha[None], rest], axis=0)
 
 
+def _scan_back(step: Callable[..., tf.Tensor], rows: tuple[tf.Tensor, ...], last: tf.Tensor) -> tf.Tensor:
+    """`tf.scan` from the last row to the first. tf2onnx confuses the rows of its `reverse`."""
+    return tf.scan(step, tuple(values[::-1] for values in rows), initializer=last)[::-1]
+
+
 class _Chain:
     """The words of sequences, packed to the front; with a place behind, so that no loop has no steps."""
 
@@ -121,6 +131,7 @@ class _Chain:
         return tf.gather(tf.pad(values, behind), self._order, batch_dims=1)
 
     def unpacked(self, values: tf.Tensor) -> tf.Tensor:
-        """Values `[batch, words]` at their positions; 0 elsewhere."""
-        kept = tf.where(self.inside, values, tf.zeros_like(values))
+        """Values `[batch, words, ...]` at their positions; 0 elsewhere."""
+        inside = tf.reshape(self.inside, [*tf.unstack(tf.shape(self.inside)), *[1] * (values.shape.rank - 2)])
+        kept = tf.where(inside, values, tf.zeros_like(values))
         return tf.gather(kept, tf.argsort(self._order, axis=1), batch_dims=1)[:, :-1]

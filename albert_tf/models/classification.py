@@ -143,3 +143,7 @@ class AlbertForTokenClassification(HeadModel):
         best = tf.argmax(logits, axis=-1, output_type=tf.int32)
         chances = tf.reduce_max(tf.nn.softmax(logits), axis=-1)
         return tf.where(is_word, best, 0), tf.where(is_word, chances, 0.0)
+
+    def chances(self, logits: tf.Tensor, is_word: tf.Tensor) -> tf.Tensor:
+        """The probabilities of the classes of the words, float32 `[batch, sequence, num_labels]`."""
+        return tf.nn.softmax(logits) if self.chain is None else self.chain.chances(logits, is_word)

@@ -105,7 +105,7 @@ class BenchmarkTask(Task):
     losses: tuple[str, ...] = ("cross_entropy",)
     metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
     progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
-    has_average = True  # whether the outputs of several models have one, see `averaged`
+    is_voting = False  # whether the model is one of several, so that `votes` needs its outputs
     _chosen: Mapping[str, str] = {}  # the best metric, if the user chose it
 
     def __init__(
@@ -209,11 +209,15 @@ class BenchmarkTask(Task):
             raise InputError(f"--best_metric={metric} is none of the results {', '.join(known)}")
         self.best_metric, self._chosen = metric, {"best_metric": metric}
 
-    def averaged(self, outputs: Sequence[Outputs]) -> Outputs:
+    def votes(self, split: str, outputs: Outputs) -> Any:
+        """What a model says of a split, in a form that does not depend on its vocabulary."""
+        return outputs
+
+    def averaged(self, split: str, votes: Sequence[Any]) -> Outputs:
         """The outputs whose probabilities, or scores, are the means of those of several models."""
         if not self.label_names:
-            return {"logits": np.mean([each["logits"] for each in outputs], axis=0)}
-        chances = np.mean([probabilities(each["logits"]) for each in outputs], axis=0)
+            return {"logits": np.mean([each["logits"] for each in votes], axis=0)}
+        chances = np.mean([probabilities(each["logits"]) for each in votes], axis=0)
         return {"logits": np.log(np.maximum(chances, np.finfo(np.float64).tiny))}
 
     def use_results(self, results: Mapping[str, Any] | None) -> None:

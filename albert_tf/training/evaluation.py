@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import orbit
@@ -119,30 +119,32 @@ class Predictor:
 
     def try_one_batch(self, split: str, batch_size: int) -> None:
         """Runs the batch of the longest examples, to measure time and memory."""
-        self._outputs(next(iter(self._batches(split, batch_size))))
+        next(self._outputs(split, batch_size))
 
     def predict(self, split: str, batch_size: int, description: str) -> dict[str, np.ndarray]:
         """The outputs for all examples, in the order of the split; `description` heads the progress line."""
-        batches = self._batches(split, batch_size)
         size, name = self._task.predicted(split)
         parts = []
         with progress_bar(total=size, desc=description, unit=f" {name}", leave=False, delay=2) as bar:
-            for batch in batches:
-                parts.append(self._outputs(batch))
-                bar.update(np.count_nonzero(parts[-1]["example_index"] != FILLER))
+            for outputs in self._outputs(split, batch_size):
+                parts.append(outputs)
+                bar.update(np.count_nonzero(outputs["example_index"] != FILLER))
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         indices = outputs.pop("example_index")
         order = np.argsort(indices)[np.count_nonzero(indices == FILLER) :]
         return {name: values[order] for name, values in outputs.items()}
 
-    def _batches(self, split: str, batch_size: int) -> tf.distribute.DistributedDataset:
-        return batches_of(self._strategy, lambda context: self._task.eval_dataset(batch_size, context, split))
+    def _outputs(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+        """The outputs for each batch of a split."""
+        batches = batches_of(
+            self._strategy, lambda context: self._task.eval_dataset(batch_size, context, split)
+        )
+        step = self._step.get_concrete_function(batches.element_spec)  # one graph for all their shapes
+        for batch in batches:
+            outputs = step(batch)
+            yield {name: self._strategy.gather(value, axis=0).numpy() for name, value in outputs.items()}
 
-    def _outputs(self, batch: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        outputs = self._step(batch)
-        return {name: self._strategy.gather(value, axis=0).numpy() for name, value in outputs.items()}
-
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(autograph=False)
     def _step(self, batch):
         return self._strategy.run(self._run_replica, args=(batch,))
 

@@ -126,23 +126,27 @@ class AdamW(tf_keras.optimizers.Optimizer):
         """Applies a dense gradient to a variable."""
         index = self._index_dict[self._var_key(variable)]
         m, v = self._moments[0][index], self._moments[1][index]
-        m.assign(self.beta_1 * m + (1.0 - self.beta_1) * gradient)
-        v.assign(self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient))
-        variable.assign_sub(self.last_update(variable))
+        new_m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
+        new_v = self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient)
+        m.assign(new_m)
+        v.assign(new_v)
+        variable.assign_sub(self._update(variable, new_m, new_v))
 
     def last_update(self, variable: tf.Variable) -> tf.Tensor:
         """The update that the moments give: what the last step subtracted from a variable."""
         index = self._index_dict[self._var_key(variable)]
-        m, v = self._moments[0][index], self._moments[1][index]
+        return self._update(variable, self._moments[0][index], self._moments[1][index])
+
+    def _update(self, variable: tf.Variable, m: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         update = m / (tf.sqrt(v) + self.epsilon)
         included = not any(re.search(pattern, variable_name(variable)) for pattern in self.excluded)
         if included:
             update += self.weight_decay_rate * variable
         rate = tf.cast(self.learning_rate, variable.dtype)
-        return rate * self._trust_ratio(variable, update, included) * update
+        return (self._scaled(rate, variable, update) if included else rate) * update
 
-    def _trust_ratio(self, variable: tf.Variable, update: tf.Tensor, included: bool) -> float | tf.Tensor:
-        return 1.0
+    def _scaled(self, rate: tf.Tensor, variable: tf.Variable, update: tf.Tensor) -> tf.Tensor:
+        return rate
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -162,11 +166,9 @@ class LAMB(AdamW):
     The ratio is 1 if either norm is 0, and for excluded variables. A weight that layers share has one ratio.
     """
 
-    def _trust_ratio(self, variable: tf.Variable, update: tf.Tensor, included: bool) -> float | tf.Tensor:
-        if not included:
-            return 1.0
+    def _scaled(self, rate: tf.Tensor, variable: tf.Variable, update: tf.Tensor) -> tf.Tensor:
         weight_norm, update_norm = norm(variable), norm(update)
-        return tf.where((weight_norm > 0) & (update_norm > 0), weight_norm / update_norm, 1.0)
+        return rate * tf.where((weight_norm > 0) & (update_norm > 0), weight_norm / update_norm, 1.0)
 
 
 OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}

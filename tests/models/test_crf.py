@@ -43,6 +43,8 @@ def test_loss_best_chain_and_probabilities_are_those_of_all_chains(random, jit_c
     crf, logits, tags, is_word = random
     losses = tf.function(crf.losses_of, jit_compile=jit_compile)(logits, tags, is_word).numpy()
     best, chances = map(np.asarray, tf.function(crf.decode, jit_compile=jit_compile)(logits, is_word))
+    of_all = tf.function(crf.chances, jit_compile=jit_compile)(logits, is_word).numpy()
+    assert not of_all[~is_word].any()
     assert losses[1] == 0
     assert not best[~is_word].any()
     assert not chances[~is_word].any()
@@ -56,6 +58,8 @@ def test_loss_best_chain_and_probabilities_are_those_of_all_chains(random, jit_c
         np.testing.assert_array_equal(best[row, words], expected)
         marginals = np.exp(logs) @ (chains == expected)
         np.testing.assert_allclose(chances[row, words], marginals, rtol=1e-5)
+        of_tags = [np.exp(logs) @ (chains == tag) for tag in range(logits.shape[-1])]
+        np.testing.assert_allclose(of_all[row, words], np.transpose(of_tags), rtol=1e-4, atol=1e-7)
 
 
 def test_a_chain_of_one_word():

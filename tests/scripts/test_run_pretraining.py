@@ -5,10 +5,8 @@ import functools
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -23,7 +21,6 @@ from albert_tf.data.records import RecordWriter, serialize_examples
 from albert_tf.errors import InputWarning
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.tasks.pretraining import PretrainingTask, masking_of
-from albert_tf.training.scalars import training_losses
 from data_prep import create_pretraining_data
 from tests.support.checkpoint_files import assert_same_weights, weights_of
 from tests.support.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, make_features, write_records
@@ -149,7 +146,8 @@ def read_beyond_the_end_of_training(index, blocks):
 
 pretraining.shuffled_records = functools.partial(record_index.shuffled_records, blocks_of_a_pool=1)
 record_index.RecordIndex.read = read_beyond_the_end_of_training
-sys.exit(run_pretraining.main(["run_pretraining.py", *sys.argv[1:]]))
+status = run_pretraining.main(["run_pretraining.py", *sys.argv[1:]])
+sys.exit(status or "keras" in sys.modules)  # Keras 3, whose import nobody needs
 """
     flags["num_train_steps"] = "2"
     command = [sys.executable, "-c", code, *(f"--{n}={v}" for n, v in flags.items())]
@@ -320,25 +318,6 @@ def test_input_deleted_during_the_run_is_named(flags, tmp_path, capsys, monkeypa
     monkeypatch.setattr(PretrainingTask, "check_inputs", check_then_delete)
     message = refusal(capsys, run({**flags, "input_file": str(tmp_path / "gone.tfrecord")}))
     assert f"{tmp_path / 'gone.tfrecord'}: No such file or directory" in message
-
-
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_run_saves_and_continues(flags, tmp_path, capsys, kill):
-    flags |= {"num_train_steps": "100000", "save_checkpoints_steps": "100000"}
-    command = [sys.executable, str(ROOT / "run_pretraining.py"), *(f"--{n}={v}" for n, v in flags.items())]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    folder = tmp_path / "model"
-    while process.poll() is None and not training_losses(str(folder)):
-        time.sleep(0.1)
-    process.send_signal(kill)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    [saved] = folder.glob("model.ckpt-*.index")
-    step = int(saved.name.removeprefix("model.ckpt-").removesuffix(".index"))
-    assert step >= 100
-    assert run({**flags, "num_train_steps": str(step + 1)}, "--allow_changed_flags") == 0
-    assert f"continues from  {folder / f'model.ckpt-{step}'}, step {step}" in capsys.readouterr().err
 
 
 def test_empty_and_foreign_records_are_named(flags, tmp_path, capsys):

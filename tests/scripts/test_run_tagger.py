@@ -105,6 +105,27 @@ def test_parts_of_speech_are_scored_by_accuracy_and_capitals_are_learned(flags, 
     assert "Confusion matrix" in (folder / "report.html").read_text()
 
 
+def test_an_ensemble_takes_the_tag_of_the_highest_mean_probability(flags, tmp_path, capsys):
+    runs = []
+    for loss, vocabulary in [
+        ("crf", {}),
+        ("softmax", {"spm_model_file": None, "vocab_file": testing.VOCAB_FILE}),
+    ]:
+        runs.append(tmp_path / loss)
+        more = {"output_dir": runs[-1], "loss": loss, "train_step": 1, **vocabulary}
+        assert run(flags | more, "--do_train") == 0
+    both = {name: flags[name] for name in ("dev_file", "test_file", "max_seq_length")}
+    both |= {"ensemble": ",".join(map(str, runs)), "output_dir": tmp_path / "both"}
+    assert run(both, "--do_eval", "--do_predict") == 0
+    assert "together" in capsys.readouterr().out
+    results = json.loads((tmp_path / "both" / "predict_results.json").read_text())
+    assert results == json.loads((tmp_path / "both" / "eval_results.json").read_text())
+    assert results["eval_loss"] > 0
+    rows = [line.split("\t") for line in (tmp_path / "both" / "predictions.conll").read_text().splitlines()]
+    right = [row[1] == row[2] for row in rows if len(row) == 3]
+    assert np.mean(right) == pytest.approx(results["accuracy"])
+
+
 def test_documents_are_read_at_once_and_scored_by_sentence(flags, tmp_path):
     for split in ("train", "dev", "test"):
         path = pathlib.Path(flags[f"{split}_file"])

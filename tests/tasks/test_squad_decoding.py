@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from albert_tf import testing
 from albert_tf.tasks.squad import decoding
-from albert_tf.tasks.squad.decoding import find_answers
+from albert_tf.tasks.squad.decoding import Answers, Candidate, combined, find_answers
 from albert_tf.tasks.squad.windows import window_features
 from albert_tf.tokenization import load_tokenizer
 from tests.support.squad_files import make_questions
@@ -154,3 +154,18 @@ def test_without_a_span_there_is_no_text():
     answers = find_answers(questions, features, never)
     assert answers.texts == [""]
     assert answers.null_scores is None
+
+
+def test_several_models_answer_with_the_mean_probability_of_a_text():
+    def found(**chances):
+        scores = {"start_log_prob": 1.0, "end_log_prob": 2.0}
+        return [Candidate(text, 0, len(text), **scores, probability=p) for text, p in chances.items()]
+
+    one = Answers([found(salt=0.5, wool=0.4, oil=0.1), []], np.array([1.0, -2.0]))
+    two = Answers([found(wool=0.6, ale=0.4), found(iron=1.0)], np.array([2.0, 4.0]))
+    both = combined([one, two], n_best_size=3)
+    assert both.texts == ["wool", "iron"]
+    means = [[(each.text, each.probability) for each in candidates] for candidates in both.candidates]
+    assert means == [[("wool", 0.5), ("salt", 0.25), ("ale", 0.2)], [("iron", 0.5)]]
+    assert both.null_scores.tolist() == [1.5, 1.0]
+    assert combined([Answers([[]], None)] * 2, 3).null_scores is None

@@ -11,6 +11,7 @@ import tf_keras
 from albert_tf import testing
 from albert_tf.cli.settings import SquadSettings
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.span_measures import p_mask
 from albert_tf.tasks.squad.squad_task import SquadTask
 from albert_tf.tasks.squad.windows import window_features
@@ -180,6 +181,18 @@ def test_without_answers_the_threshold_is_that_of_the_last_evaluation(tmp_path):
         (tmp_path / "run").mkdir(exist_ok=True)
         files = predictions(task, tmp_path / "run")
         assert {name for name, text in files["predictions.json"].items() if text} == answered
+
+
+def test_several_models_need_a_threshold_of_their_own(tmp_path):
+    (tmp_path / "before").mkdir()
+    results = json.dumps({"null_score_diff_threshold": 99.0})
+    (tmp_path / "before" / "eval_results.json").write_text(results)
+    task = without_answers(make_task("2.0", splits=("test",), weights_folder=str(tmp_path / "before")))
+    votes = [Answers([[]] * 3, np.array([1.0, 2.0, 3.0])) for _ in range(2)]
+    with pytest.warns(InputWarning, match=r"no threshold was found in \S+: 0 is taken"):
+        task.write_predictions(str(tmp_path), task.averaged("test", votes))
+    null_odds = json.loads((tmp_path / "null_odds.json").read_text())
+    assert list(null_odds.values()) == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"null_score_diff_threshold": null}', "\ud800"])

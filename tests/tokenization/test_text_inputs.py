@@ -61,7 +61,7 @@ def choices():
 def test_examples_hold_as_many_choices_as_the_questions_of_the_training():
     served = ServedMultipleChoice(trained_model("multiple_choice", label_names=["A", "B", "C"]))
     signature = served.task_signatures()["serialized_examples"]
-    assert signature.function(input=signature.request["input"])["probabilities"].shape == (1, 3)
+    assert signature.function(input=signature.request()["input"])["probabilities"].shape == (1, 3)
 
 
 @given(rows=st.lists(st.lists(TEXTS, min_size=6, max_size=6), min_size=1, max_size=3))

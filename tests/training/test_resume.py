@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tests.support.killed_runs import Runner, job
 from tests.support.pretraining_records import CONFIG, PREDICTIONS, SEQ_LENGTH, write_records
 
-KILLS = 20
+KILLS = 9
 
 
 class PretrainingRunner(Runner):
@@ -42,7 +43,7 @@ def flags(tmp_path) -> dict[str, object]:
         "eval_batch_size": 128,
         "optimizer": "adamw",
         "learning_rate": 0.003,
-        "num_train_steps": 90,
+        "num_train_steps": 45,
         "num_warmup_steps": 10,
         "save_checkpoints_steps": 3,
         "iterations_per_loop": 2,
@@ -90,7 +91,7 @@ def scalars(folder: pathlib.Path) -> dict[tuple[str, int], set[float]]:
     return found
 
 
-def test_a_run_killed_twenty_times_ends_as_one_that_was_not(flags, tmp_path, runner):
+def test_a_run_killed_nine_times_ends_as_one_that_was_not(flags, tmp_path, runner):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert runner.run({**flags, "output_dir": whole}) == 0
     rng = np.random.default_rng(8)
@@ -105,7 +106,7 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(flags, tmp_path, run
         assert runner.run({**flags, "output_dir": killed}, **moment) == -9, log_of(killed)
     assert runner.run({**flags, "output_dir": killed}) == 0, log_of(killed)
 
-    assert_same_checkpoint(killed / "model.ckpt-90", whole / "model.ckpt-90")
+    assert_same_checkpoint(killed / "model.ckpt-45", whole / "model.ckpt-45")
     assert_same_checkpoint(killed / "model.ckpt-best", whole / "model.ckpt-best")
     for name in ("history.json", "eval_results.txt", "eval_results.json"):
         assert (killed / name).read_text() == (whole / name).read_text()
@@ -117,4 +118,22 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(flags, tmp_path, run
     for part in ("train", "eval"):
         ours, theirs = scalars(killed / part), scalars(whole / part)
         assert theirs.items() >= ours.items()
-        assert len(theirs) > 100
+        assert len(theirs) > 50
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_a_signal_interrupts_saves_and_continues(flags, tmp_path, runner, kill):
+    folder = tmp_path / "model"
+    flags |= {
+        "output_dir": folder,
+        "do_eval": False,
+        "num_train_steps": 100_000,
+        "save_checkpoints_steps": 30,
+    }
+    moment = {"wait_for": [str(folder / "model.ckpt-30.index")], "seconds": 0.05}
+    assert runner.run(flags, **moment, signal=kill) == 130, log_of(folder)
+    step = newest_step(folder)
+    assert step >= 30
+    assert f"model.ckpt-{step}; the same command continues from there" in log_of(folder)
+    assert runner.run({**flags, "num_train_steps": step + 1, "allow_changed_flags": True}) == 0
+    assert f"continues from  {folder / f'model.ckpt-{step}'}, step {step}" in log_of(folder)

@@ -129,10 +129,10 @@ def write_warmup_requests(folder: str, signatures: Mapping[str, Signature]) -> N
     os.makedirs(folder, exist_ok=True)
     with tf.io.TFRecordWriter(os.path.join(folder, WARMUP_FILE)) as writer:
         for name, signature in signatures.items():
-            request = predict_pb2.PredictRequest()
+            request, example = predict_pb2.PredictRequest(), signature.request()
             request.model_spec.signature_name = name
             for spec in signature.inputs:
-                tensor = tf.make_tensor_proto(signature.request[spec.name], spec.dtype)
+                tensor = tf.make_tensor_proto(example[spec.name], spec.dtype)
                 request.inputs[spec.name].CopyFrom(tensor)
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())

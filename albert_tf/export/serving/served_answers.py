@@ -76,7 +76,7 @@ class ServedQuestionAnswering(ServedModel):
 
     def task_signatures(self) -> dict[str, Signature]:
         """See `ServedModel`."""
-        text = Signature(self._answer, (strings("question"), strings("context")), _REQUEST)
+        text = Signature(self._answer, (strings("question"), strings("context")), lambda: _REQUEST)
         return family(text, self.text_inputs, self._predict)
 
     def _answer(self, question: tf.Tensor, context: tf.Tensor) -> Tensors:

@@ -67,7 +67,7 @@ class ServedClassification(ServedModel):
             return self._predict(**self.text_inputs(*(texts[name] for name in self._names)))
 
         request = {name: [_TEXTS[name]] for name in self._names}
-        text = Signature(predict_text, tuple(map(strings, self._names)), request)
+        text = Signature(predict_text, tuple(map(strings, self._names)), lambda: request)
         return family(text, self.text_inputs, self._predict, for_examples=self._as_the_original)
 
     def _as_the_original(self, outputs: Tensors) -> Tensors:
@@ -112,7 +112,7 @@ class ServedMultipleChoice(ServedModel):
         specs = (strings("passage"), strings("question"), strings("options", rank=2))
         options = list(itertools.islice(itertools.cycle(_OPTIONS), self._num_choices))
         request = _QUESTION | {"options": [options]}
-        text = Signature(predict_text, specs, request)
+        text = Signature(predict_text, specs, lambda: request)
 
         def as_the_original(outputs: Tensors) -> Tensors:
             return {"predictions": outputs["choice"], "probabilities": outputs["probabilities"]}

@@ -1,8 +1,10 @@
 """`ServedModel`, the base of all models for TensorFlow Serving, and `Signature`."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from albert_tf.data.records import serialize_examples
@@ -19,12 +21,12 @@ class Signature(NamedTuple):
     Attributes:
       function: takes the inputs by name, returns the outputs by name.
       inputs: a spec for each input, with its name, in the order of the function.
-      request: valid inputs, which warm a server up and serve as an example.
+      request: makes valid inputs, which warm a server up and serve as an example.
     """
 
     function: Callable[..., Tensors]
     inputs: tuple[tf.TensorSpec, ...]
-    request: Mapping[str, Any]
+    request: Callable[[], Mapping[str, Any]]
 
     def traced(self) -> tf.types.experimental.ConcreteFunction:
         """Traces the function: its graph is the one that a SavedModel holds."""
@@ -62,7 +64,7 @@ class ServedModel(tf.Module):
             inputs = self.text_inputs(text)
             return self._embed(**inputs) | {name: inputs[name] for name in ("input_ids", "input_mask")}
 
-        text = Signature(embed_text, (strings("text"),), {"text": ["A sentence to embed."]})
+        text = Signature(embed_text, (strings("text"),), lambda: {"text": ["A sentence to embed."]})
         embeddings = family(text, self.text_inputs, self._embed, prefix="embeddings")
         task = self.task_signatures() or family(text, self.text_inputs, self._embed)
         return {name: _of_declared_ranks(signature) for name, signature in (task | embeddings).items()}
@@ -96,16 +98,23 @@ def family(
         inputs = {name: _dense(parsed[name], num_choices) for name in names}
         return for_examples(predict(**inputs))
 
-    request = [tf.constant(text.request[spec.name]) for spec in text.inputs]
-    ids = {name: values.numpy() for name, values in inputs_of(*request).items()}
+    @functools.cache
+    def ids() -> dict[str, np.ndarray]:
+        request = text.request()
+        inputs = inputs_of(*(tf.constant(request[spec.name]) for spec in text.inputs))
+        return {name: values.numpy() for name, values in inputs.items()}
+
+    def examples() -> dict[str, list[bytes]]:
+        rows = {name: values.reshape(len(values), -1) for name, values in ids().items()}
+        return {"input": serialize_examples(rows)}
+
     shape = [None, None, None] if num_choices else [None, None]
     specs = tuple(tf.TensorSpec(shape, tf.int32, name) for name in names)
-    examples = serialize_examples({name: values.reshape(len(values), -1) for name, values in ids.items()})
     before = f"{prefix}_" if prefix else ""
     return {
         prefix or "serving_default": text._replace(function=_of_one_batch(text.function)),
         f"{before}tokens": Signature(predict, specs, ids),
-        f"{before}serialized_examples": Signature(predict_examples, (strings("input"),), {"input": examples}),
+        f"{before}serialized_examples": Signature(predict_examples, (strings("input"),), examples),
     }
 
 

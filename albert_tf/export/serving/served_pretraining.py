@@ -67,8 +67,8 @@ class ServedPretraining(ServedModel):
         def order_texts(text: tf.Tensor, text_pair: tf.Tensor) -> Tensors:
             return self._order(**self.text_inputs(text, text_pair))
 
-        masked = Signature(fill_text, (strings("text"),), _MASKED)
-        pair = Signature(order_texts, (strings("text"), strings("text_pair")), _PAIR)
+        masked = Signature(fill_text, (strings("text"),), lambda: _MASKED)
+        pair = Signature(order_texts, (strings("text"), strings("text_pair")), lambda: _PAIR)
         signatures = family(masked, self.inputs_of, self._fill)
         if self._has_sentence_order:
             signatures |= family(pair, self.text_inputs, self._order, prefix="sentence_order")

@@ -58,7 +58,7 @@ class ServedTagging(ServedModel):
             tags = tf.gather(names, tf.where(found["tag"] < 0, count, found["tag"]))
             return {"tag": tags, "probability": found["score"]}
 
-        text = Signature(self._tag, (strings("text"),), _REQUEST)
+        text = Signature(self._tag, (strings("text"),), lambda: _REQUEST)
         return family(text, self._inputs_of, predict_ids, names=_NAMES)
 
     def _inputs_of(self, text: tf.Tensor) -> Tensors:

@@ -43,9 +43,9 @@ class MultiLabelTask(ClassificationTask):
         """Takes the thresholds from an evaluation of the weights, else 0.5, with a warning."""
         self._thresholds = known_thresholds(results, self.label_names, "the run")
 
-    def averaged(self, outputs: Sequence[Outputs]) -> Outputs:
+    def averaged(self, split: str, votes: Sequence[Outputs]) -> Outputs:
         """See `BenchmarkTask`."""
-        chances = np.mean([_chances(each) for each in outputs], axis=0)
+        chances = np.mean([_chances(each) for each in votes], axis=0)
         return {"logits": special.logit(np.clip(chances, 1e-15, 1 - 1e-15))}
 
     def _decided(self, split: str, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """From the scores of positions to answers: the best spans of each question over all of its windows."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -83,6 +84,28 @@ def find_answers(
     if "null_score" in outputs:
         null_scores = np.minimum.reduceat(outputs["null_score"].astype(np.float64), borders[:-1])
     return Answers(found, null_scores)
+
+
+def combined(answers: Sequence[Answers], n_best_size: int) -> Answers:
+    """The answers of several models to the same questions.
+
+    The probability of a text is the mean of those that the models give it, and so is the null score. Scores
+    of start and end are those of the model that finds the text most probable.
+    """
+    found = []
+    for of_models in zip(*(each.candidates for each in answers), strict=True):
+        best: dict[str, Candidate] = {}
+        sums: dict[str, float] = {}
+        for candidate in itertools.chain.from_iterable(of_models):
+            text = candidate.text
+            sums[text] = sums.get(text, 0.0) + candidate.probability
+            if text not in best or candidate.probability > best[text].probability:
+                best[text] = candidate
+        ranked = sorted(best, key=lambda text: -sums[text])[:n_best_size]
+        means = {text: sums[text] / len(answers) for text in ranked}
+        found.append([dataclasses.replace(best[text], probability=means[text]) for text in ranked])
+    null_scores = [each.null_scores for each in answers if each.null_scores is not None]
+    return Answers(found, np.mean(null_scores, axis=0) if null_scores else None)
 
 
 def _best(

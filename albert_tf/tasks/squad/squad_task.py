@@ -29,7 +29,7 @@ from albert_tf.tasks.benchmark import (
 )
 from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.squad import answer_report
-from albert_tf.tasks.squad.decoding import Answers, find_answers
+from albert_tf.tasks.squad.decoding import Answers, combined, find_answers
 from albert_tf.tasks.squad.reading import SquadQuestions, read_squad
 from albert_tf.tasks.squad.results import Results, results_v1, results_v2
 from albert_tf.tasks.squad.scoring import apply_threshold, question_scores, totals_v2
@@ -65,7 +65,6 @@ class SquadTask(BenchmarkTask):
     best_metric = "f1"
     label_names = ()
     examples_name = "windows"
-    has_average = False
     features: Mapping[str, WindowFeatures]
 
     def __init__(
@@ -136,6 +135,17 @@ class SquadTask(BenchmarkTask):
             found = find_answers(self.questions[split], self.features[split], outputs, **sizes)
             self._answered = outputs, found
         return self._answered[1]
+
+    def votes(self, split: str, outputs: Outputs) -> Answers:
+        """See `BenchmarkTask`; the windows of a question depend on the vocabulary, its answers do not."""
+        return self.answers(split, outputs)
+
+    def averaged(self, split: str, votes: Sequence[Answers]) -> Outputs:
+        """See `combined`; the threshold of one model is not that of all."""
+        self._weights_folder = None
+        outputs: Outputs = {}
+        self._answered = outputs, combined(votes, self.settings.n_best_size)
+        return outputs
 
     def results(self, split: str, outputs: Outputs) -> Results:
         """The scores of the answers to the questions of a split; kept until other outputs come."""

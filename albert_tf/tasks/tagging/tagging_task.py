@@ -63,7 +63,6 @@ class TaggingTask(BenchmarkTask):
 
     name = head_name = eval_name = NAME
     examples_name = "windows"
-    has_average = False
     features: Mapping[str, WordFeatures]
 
     def __init__(
@@ -124,6 +123,8 @@ class TaggingTask(BenchmarkTask):
         is_word = words > 0
         tags, scores = model.tags(logits, is_word)
         outputs = {"tag": tags, "score": scores, "example_index": words - 1}
+        if self.is_voting:
+            outputs["chances"] = model.chances(logits, is_word)
         if "tags" in batch:
             if model.chain is None:
                 losses = nll(batch["tags"], logits)
@@ -132,18 +133,34 @@ class TaggingTask(BenchmarkTask):
                 chains = model.chain.losses_of(logits, batch["tags"], is_word)[:, None]
                 losses = tf.math.divide_no_nan(chains, count) + tf.zeros_like(scores)
             outputs["loss"] = tf.where(is_word, tf.maximum(losses, 0.0), 0.0)  # rounding makes less of 0
-        return {name: tf.reshape(values, [-1]) for name, values in outputs.items()}
+        return {name: tf.reshape(values, [-1, *values.shape[2:]]) for name, values in outputs.items()}
 
     def predicted(self, split: str) -> tuple[int, str]:
         """See `BenchmarkTask`; the words that the model can see."""
         return len(self.features[split].decided), "words"
+
+    def votes(self, split: str, outputs: Outputs) -> np.ndarray:
+        """See `BenchmarkTask`: the probabilities of the tags of all words; NaN for those without a piece."""
+        chances = np.full([len(self.examples[split].words.begins), len(self.label_names)], np.nan)
+        chances[self.features[split].decided] = outputs["chances"]
+        return chances
+
+    def averaged(self, split: str, votes: Sequence[np.ndarray]) -> Outputs:
+        """See `BenchmarkTask`; each word gets the tag of the highest mean probability, also with a CRF."""
+        decided = np.flatnonzero(~np.isnan(votes).any(axis=2).all(axis=0))
+        chances = np.nanmean([each[decided] for each in votes], axis=0)
+        outputs = {"tag": chances.argmax(axis=1), "score": chances.max(axis=1), "decided": decided}
+        if (gold := self.examples[split].tags) is not None:
+            of_gold = np.take_along_axis(chances, gold[decided, None], axis=1)[:, 0]
+            outputs["loss"] = -np.log(np.maximum(of_gold, np.finfo(np.float64).tiny))
+        return outputs
 
     def tags_of(self, split: str, outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
         """The tag and its probability for every word of a split.
 
         Words without a piece of their own get the fallback, and 0.
         """
-        decided = self.features[split].decided
+        decided = outputs.get("decided", self.features[split].decided)
         count = len(self.examples[split].words.begins)
         tags, scores = np.full(count, self.tag_set.fallback, np.int32), np.zeros(count, np.float32)
         tags[decided], scores[decided] = outputs["tag"], outputs["score"]

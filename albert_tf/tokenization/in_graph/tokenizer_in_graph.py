@@ -1,6 +1,7 @@
 """What in-graph tokenizers have in common."""
 
 import abc
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -28,13 +29,15 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
     def __init__(self):
         super().__init__()
+        # Both functions call one graph, which is traced once, for whatever graph or SavedModel.
+        self._traced = functools.cache(self._trace)
         # A SavedModel keeps these functions. A decorator would not keep the object.
         for name in ("tokenize", "tokenize_with_offsets"):
             setattr(self, name, tf.function(getattr(self, name), _TEXTS, autograph=False))
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The ids of the pieces of texts, string [batch], maybe none: int32 [batch, (pieces)]."""
-        return self._tokenize(texts)[0]
+        return self._traced()(texts)[0]
 
     def tokenize_with_offsets(
         self, texts: tf.Tensor
@@ -44,7 +47,11 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         The ranges are those of `Tokenizer.encode_with_offsets`: a piece stands for `text[begin:end]` in
         Python, for `tf.strings.substr(text, begin, end - begin, unit="UTF8_CHAR")` in the graph.
         """
-        return self._tokenize(texts)
+        return self._traced()(texts)
+
+    def _trace(self) -> tf.types.experimental.ConcreteFunction:
+        with tf.init_scope():
+            return tf.function(self._tokenize, _TEXTS, autograph=False).get_concrete_function()
 
     def _tokenize(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         characters, fronts = decode(texts)

@@ -77,10 +77,14 @@ def test_litert_gives_what_keras_gives(kind, tmp_path):
 
 
 @needs_onnx
-@pytest.mark.parametrize("kind", ["multiple_choice", "question_answering_v2", "pretraining"])
+@pytest.mark.parametrize(
+    "kind", ["multiple_choice", "question_answering_v2", "pretraining", "token_classification"]
+)
 def test_onnx_gives_what_keras_gives_at_any_length(kind, tmp_path):
     content = convert_to_onnx(TokenModel(trained_model(kind)))
-    assert compare(kind, content, tmp_path, "onnx").largest_difference < 1e-5
+    comparison = compare(kind, content, tmp_path, "onnx")
+    assert comparison.largest_difference < 1e-5
+    assert comparison.agreement == 1
 
 
 def test_fewer_bits_make_a_smaller_file_and_a_small_difference(tmp_path):

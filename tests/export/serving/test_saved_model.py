@@ -213,10 +213,10 @@ def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
     signatures = served.signatures()
     for name in [name for name in signatures if f"{name}_tokens" in signatures or name == "serving_default"]:
         before = "" if name == "serving_default" else f"{name}_"
-        by_text = ask(loaded, name, **signatures[name].request)
-        by_ids = ask(loaded, f"{before}tokens", **signatures[f"{before}tokens"].request)
+        by_text = ask(loaded, name, **signatures[name].request())
+        by_ids = ask(loaded, f"{before}tokens", **signatures[f"{before}tokens"].request())
         by_example = ask(
-            loaded, f"{before}serialized_examples", **signatures[f"{before}serialized_examples"].request
+            loaded, f"{before}serialized_examples", **signatures[f"{before}serialized_examples"].request()
         )
         for outputs in (by_ids, by_example):
             if "score" in by_text:  # the original's name for it

@@ -288,9 +288,9 @@ def test_every_signature_survives_saving(version, tmp_path):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
-    request = {n: tf.constant(v) for n, v in served.signatures()["tokens"].request.items()}
+    request = {n: tf.constant(v) for n, v in served.signatures()["tokens"].request().items()}
     outputs = beam(trained.model, request) if version == "2.0" else trained.model(request)
-    examples = tf.constant(served.signatures()["serialized_examples"].request["input"])
+    examples = tf.constant(served.signatures()["serialized_examples"].request()["input"])
     for found in (loaded["tokens"](**request), loaded["serialized_examples"](input=examples)):
         assert found.keys() == outputs.keys()
         for name, values in outputs.items():

@@ -33,9 +33,9 @@ def both(request):
     trained = trained_model("token_classification", **KINDS[request.param])
     signatures = serve(trained, {}).signatures()
     signature = signatures["serving_default"]
-    by_text = signature.function(text=tf.constant(signature.request["text"]))
+    by_text = signature.function(text=tf.constant(signature.request()["text"]))
     for name in ("tokens", "serialized_examples"):  # of the first window of the same text
-        found = signatures[name].function(**signatures[name].request)["tag"].numpy()
+        found = signatures[name].function(**signatures[name].request())["tag"].numpy()
         decided = found[found != b""].tolist()
         assert decided
         assert decided == by_text["tags"].numpy().ravel().tolist()[: len(decided)]
