@@ -35,7 +35,9 @@ class Part:
       examples: in a step.
       steps: for one pass of the recipe.
       masked: share of the pieces to predict.
-      falls: whether the learning rate falls to 0; else it stays.
+      rate: the peak learning rate of LAMB. At 1e-2, as with AdamW at 1e-3, a fresh model learns only which
+        pieces are the commonest.
+      falls: whether the rate falls to 0; else it stays.
     """
 
     layers: int
@@ -43,6 +45,7 @@ class Part:
     examples: int
     steps: int
     masked: float
+    rate: float = 3e-3
     falls: bool = False
 
 
@@ -52,12 +55,9 @@ class Part:
 PARTS = (
     Part(layers=2, positions=64, examples=32, steps=1200, masked=0.15),
     Part(layers=2, positions=64, examples=32, steps=1200, masked=0.15, falls=True),
-    Part(layers=2, positions=64, examples=64, steps=9000, masked=0.25),
-    Part(layers=4, positions=64, examples=64, steps=2000, masked=0.25),
-    Part(layers=4, positions=128, examples=64, steps=1000, masked=0.15, falls=True),
-)
-RATE = (
-    3e-3  # of LAMB; at 1e-2, as with AdamW at 1e-3, a fresh model learns only which pieces are the commonest
+    Part(layers=2, positions=64, examples=64, steps=6000, masked=0.25),
+    Part(layers=4, positions=64, examples=64, steps=500, masked=0.25),
+    Part(layers=4, positions=128, examples=64, steps=1600, masked=0.15, rate=2e-3, falls=True),
 )
 
 
@@ -117,8 +117,9 @@ def _run_stages(options: RecipeOptions) -> None:
             "run_pretraining.py", f"--albert_config_file={config}", f"--input_file={records['train']}",
             f"--eval_input_file={records['held_out']}", f"--output_dir={output}", "--do_eval",
             f"--train_batch_size={part.examples}", f"--masked_lm_prob={part.masked}",
-            "--max_predictions_per_seq=auto", f"--learning_rate={RATE}", f"--poly_power={int(part.falls)}",
-            f"--num_train_steps={steps}", f"--num_warmup_steps={min(300, steps // 20)}",
+            "--max_predictions_per_seq=auto", f"--learning_rate={part.rate}",
+            f"--poly_power={int(part.falls)}", f"--num_train_steps={steps}",
+            f"--num_warmup_steps={min(300, steps // 20)}",
             f"--save_checkpoints_steps={max(1, min(1000, steps // 4))}",
             f"--mixed_precision={options.mixed_precision}", *weights,
         ])  # fmt: skip
