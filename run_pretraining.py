@@ -36,7 +36,9 @@ class PretrainingOptions(TrainingOptions):
 
     albert_config_file: str | None = option(None, help="the model's albert_config.json")
     preset: str | None = option(
-        None, choices=tuple(PRESETS), help="the shape of a released model, instead of --albert_config_file"
+        None,
+        choices=tuple(PRESETS),
+        help="the shape of a released model or of BERT, instead of --albert_config_file",
     )
     vocab_size: int | None = option(
         None, at_least=1, help="pieces in the vocabulary of a --preset (default: the released model's)"

@@ -122,7 +122,10 @@ class AlbertConfig:
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> "AlbertConfig":
-        """The config of a released model: "base_v1", ..., "xxlarge_zh" (see `PRESETS`), with other fields."""
+        """The config of a released model: "base_v1", ..., "xxlarge_zh" (see `PRESETS`), with other fields.
+
+        "bert_base" and "bert_large" are the models that the paper compares with.
+        """
         if name not in PRESETS:
             raise InputError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
         return dataclasses.replace(PRESETS[name], **changes)
@@ -223,6 +226,9 @@ def _released_sizes() -> dict[str, AlbertConfig]:
             hidden_act="relu",
             initializer_range=initializer_range_zh,
         )
+        if name in ("base", "large"):
+            unshared: dict[str, Any] = {"embedding_size": hidden, "cross_layer_sharing": "none"}
+            presets[f"bert_{name}"] = dataclasses.replace(english, **unshared, **dropouts)
     return presets
 
 

@@ -85,8 +85,14 @@ def test_groups_are_cut_as_in_the_original():
     assert [config.ffn_group(i) for i in range(12)] == [config.attention_group(i) for i in range(12)]
 
 
+@pytest.mark.parametrize(("size", "published"), [("base", 108), ("large", 334)])
+def test_the_models_of_comparison_have_the_parameters_of_the_papers_table_1(size, published):
+    counts = AlbertConfig.from_preset(f"bert_{size}").parameter_count()
+    assert round((counts["embeddings"] + counts["encoder"]) / 1e6) == published
+
+
 def test_presets_follow_the_released_files():
-    assert len(PRESETS) == 12
+    assert len(PRESETS) == 14
     assert PRESETS["base_v1"].hidden_dropout_prob == 0.1
     assert PRESETS["xxlarge_v1"].hidden_dropout_prob == 0.0
     assert PRESETS["xlarge_v2"].num_attention_heads == 16
