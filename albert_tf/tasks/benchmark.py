@@ -96,6 +96,8 @@ class BenchmarkTask(Task):
       head_name: of the task whose head this one uses; mostly its own.
       label_names: of the classes, by number; empty for a score.
       examples_name: what its examples are called.
+      compares_with_start: whether a run also evaluates the weights that it begins with.
+      start: the results of these weights; empty if they are not known.
     """
 
     name: str
@@ -106,6 +108,8 @@ class BenchmarkTask(Task):
     metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
     progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
     is_voting = False  # whether the model is one of several, so that `votes` needs its outputs
+    compares_with_start = False
+    start: Mapping[str, float] = {}
     _chosen: Mapping[str, str] = {}  # the best metric, if the user chose it
 
     def __init__(

@@ -15,6 +15,7 @@ from albert_tf.checkpoints import run_folder
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
+from albert_tf.files import read_json, write_json
 from albert_tf.tasks.task import Task
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
@@ -270,6 +271,14 @@ class Session:
         """Evaluates the current weights."""
         self._run_evaluation()
         self._record_evaluation()
+
+    def start_results(self) -> dict[str, float]:
+        """The results before the first step, from now or from the file of the run; {} if none are known."""
+        path = os.path.join(self.folder, run_folder.START_FILE)
+        if self.options.do_train and not (self.step or self.suffix):
+            self.evaluate()
+            write_json(path, self.results)
+        return read_json(path, dict[str, float]) if os.path.exists(path) else {}
 
     def evaluate_chosen(self) -> None:
         """Evaluates the current weights, unless the last evaluation was of them."""

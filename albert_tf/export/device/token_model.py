@@ -32,6 +32,7 @@ class TokenModel(tf.Module):
     | question answering, 2.0 | the beam of `AlbertForQuestionAnsweringV2`, in context and [CLS] |
     | tagging | `probabilities` [batch, length, tags], `label` [batch, length], an index; see `_tag` |
     | pretraining | `mlm_logits` [batch, positions, pieces]; `sentence_order` [batch, 2], probabilities |
+    | similarity | `embedding` [batch, size] |
     | encoder | `pooled`, `mean` [batch, H], `sequence` [batch, length, H] |
 
     Attributes:
@@ -119,6 +120,7 @@ _PREDICTIONS: Mapping[str, Callable[[TrainedModel, Tensors], Tensors]] = of_expo
             "choice", trained.model(inputs, training=False)["logits"]
         ),
         "question_answering": lambda trained, inputs: trained.model(inputs, training=False),
+        "similarity": lambda trained, inputs: trained.model(inputs, training=False),
         "question_answering_v2": lambda trained, inputs: beam(trained.model, inputs),
         "token_classification": _tag,
         "pretraining": _fill,
