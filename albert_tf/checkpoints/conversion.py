@@ -102,7 +102,9 @@ def convert(conversion: Conversion) -> Converted:
             if needs_card:
                 write_card(temporary, source, assets, head)
             # The index of a checkpoint comes last: without it there is no checkpoint.
-            names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
+            files = (os.path.join(root, name) for root, _, inside in os.walk(temporary) for name in inside)
+            names = [os.path.relpath(path, temporary) for path in files]
+            names.sort(key=lambda name: (name.endswith(".index"), name))
             if exists:
                 _move_into(folder, temporary, names, conversion.overwrite)
             elif not move_folder(temporary, folder):
@@ -167,6 +169,12 @@ def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]
             "Hugging Face's ALBERT has no head like that of SQuAD 2.0: it is kept in model.safetensors under "
             "its own names, and `from_pretrained` loads the encoder alone"
         )
+    pooled = head == "similarity" and source.assets.task.get("pooling") == "pooled"
+    if pooled and conversion.output_format == "huggingface":
+        notes.append(
+            "sentence-transformers has no pooled output: the folder has no modules.json; --pooling=mean or "
+            "--pooling=cls gives vectors that it can make"
+        )
     if "crf/transitions" in source.shapes and conversion.output_format == "huggingface":
         notes.append(
             "Hugging Face's ALBERT has no CRF: it is kept in model.safetensors under its own names, and "
@@ -215,6 +223,7 @@ def _move_into(folder: str, temporary: str, names: list[str], overwrite: bool) -
     for path in replaced:
         os.remove(path)
     for new, target in moves:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         os.replace(new, target)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert_tf.errors import InputError
 from albert_tf.tasks.similarity.objectives import contrastive_losses, cosines, fingerprints, likeness
 from albert_tf.tasks.similarity.similarity_task import SimilarityTask, Vectors
 from albert_tf.testing import tiny_config
@@ -92,7 +93,8 @@ def test_fingerprints_tell_pieces_apart_whatever_the_padding():
         tf.constant(np.pad(ids, [[0, 0], [0, 9]]), tf.int32), np.pad(mask, [[0, 0], [0, 9]])
     )
     assert found.tolist() == padded.numpy().tolist()
-    assert found[0] == found[3] and len(set(found.tolist())) == 3
+    assert found[0] == found[3]
+    assert len(set(found.tolist())) == 3
 
 
 def test_likeness_is_the_mean_cosine_of_different_rows():
@@ -175,8 +177,8 @@ def test_negatives_come_from_all_devices_and_vectors_that_are_all_alike_stop_the
 
 def test_unsupervised_training_needs_dropout():
     task, _ = task_and_batch("unsupervised")
-    with pytest.raises(ValueError, match="needs dropout"):
+    with pytest.raises(InputError, match="needs dropout"):
         SimilarityTask(task.vectors, {}, {}, config=task.config, max_seq_length=12, dropout_prob=0.0)
-    with pytest.raises(ValueError, match="17 is not from 1 to 16"):
-        odd = dataclasses.replace(task.vectors, dimensions=(17,))
+    odd = dataclasses.replace(task.vectors, dimensions=(17,))
+    with pytest.raises(InputError, match="17 is not from 1 to 16"):
         SimilarityTask(odd, {}, {}, config=task.config, max_seq_length=12)

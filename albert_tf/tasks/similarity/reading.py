@@ -194,6 +194,7 @@ def with_retrieval(groups: TextGroups | None, corpus_file: str, queries_file: st
     for place, name in enumerate(corpus.names("id")):
         if places.setdefault(name, place) != place:
             raise corpus.problem("id", place, "is the id of an earlier text")
+    corpus.texts("text")  # none is empty
     relevant = []
     for row, ids in enumerate(label_lists(queries, "relevant", ",")):
         if not ids:
