@@ -84,16 +84,6 @@ HEADS: Mapping[str, Head] = {
             outputs={"sequence_output": "last_hidden_state", "pooled_output": "pooler_output"},
             task_names=("encoder",),
         ),
-        Head(
-            name="similarity",
-            model=AlbertForSentenceEmbedding,
-            weights=("projection/",),  # which not every such model has
-            architectures=("AlbertModel",),
-            pipeline="sentence-similarity",
-            outputs={"embedding": "sentence_embedding"},
-            task_names=("similarity",),
-            settings=("pooling", "normalize"),
-        ),
         _head_with_classes(
             "classification",
             AlbertForSequenceClassification,
@@ -132,6 +122,16 @@ HEADS: Mapping[str, Head] = {
             task_names=("squad_v2",),
             max_seq_length=384,
             settings=("start_n_top", "end_n_top"),
+        ),
+        Head(
+            name="similarity",
+            model=AlbertForSentenceEmbedding,
+            weights=("projection/",),  # which not every such model has
+            architectures=("AlbertModel",),
+            pipeline="sentence-similarity",
+            outputs={"embedding": "sentence_embedding"},
+            task_names=("similarity",),
+            settings=("pooling", "normalize"),
         ),
         Head(
             name="pretraining",
