@@ -374,8 +374,8 @@ class TrainedModelOptions(SidecarOptions):
     )
     task_name: str | None = option(
         None,
-        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, tagging, pretraining, encoder "
-        "(embeddings alone) or custom (default: as the folder or the weights say)",
+        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, tagging, similarity, "
+        "pretraining, encoder (embeddings alone) or custom (default: as the folder or the weights say)",
     )
     labels: tuple[str, ...] | None = option(
         None, help="the classes of a custom task in their order, or other names for the classes of a task"

@@ -66,7 +66,7 @@ class AlbertForSentenceEmbedding(HeadModel):
         vectors = dropout(self._pool(inputs, training, encoder_seed), self.dropout_prob, head_seed)
         if self.projection is not None:
             vectors = self.projection(vectors)
-        vectors = tf.cast(vectors, tf.float32)
+        vectors = tf.reshape(tf.cast(vectors, tf.float32), [-1, self.size])  # what is known of the shape
         return {"embedding": tf.math.l2_normalize(vectors, axis=-1) if self.normalize else vectors}
 
     def _pool(self, inputs: Tensors, training: bool | None, seed: Seed) -> tf.Tensor:

@@ -62,11 +62,12 @@ def _own_and_negatives(logits: tf.Tensor, is_equal: tf.Tensor) -> tf.Tensor:
     return tf.where(is_equal & ~own, _MASKED, logits)
 
 
-def likeness(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The sum of the cosines of all pairs of different rows of `[examples, H]`, and the number of pairs.
+def likeness(vectors: tf.Tensor, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The sum of the cosines of all pairs of different texts, and the number of pairs.
 
-    Their mean is the anisotropy: 1 if all vectors point in one direction.
+    Their mean is the anisotropy: 1 if all vectors point in one direction. Vectors are `[examples, H]`, texts
+    `[examples]`, equal for equal ones.
     """
     units = tf.math.l2_normalize(vectors, axis=-1)
-    count = tf.cast(tf.shape(units)[0], tf.float32)
-    return tf.reduce_sum(tf.reduce_sum(units, axis=0) ** 2) - tf.reduce_sum(units**2), count * (count - 1)
+    differ = tf.cast(texts[:, None] != texts[None], tf.float32)
+    return tf.reduce_sum(tf.matmul(units, units, transpose_b=True) * differ), tf.reduce_sum(differ)

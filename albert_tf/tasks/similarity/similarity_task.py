@@ -146,7 +146,8 @@ class SimilarityTask(BenchmarkTask):
         A contrastive loss compares with the examples of all devices.
         """
         vectors = self._embed(model, batch, dropout_seed, training)
-        measured = {"anisotropy": WeightedSum(*likeness(tf.stop_gradient(vectors[:, 0])))}
+        texts = self._texts(batch)
+        measured = {"anisotropy": WeightedSum(*likeness(tf.stop_gradient(vectors[:, 0]), texts[:, 0]))}
         [loss] = self.losses
         if not self._is_coupled:
             off = [(cosines(vectors[:, 0], vectors[:, 1], n) - batch["label_ids"]) ** 2 for n in self.sizes]
@@ -155,7 +156,7 @@ class SimilarityTask(BenchmarkTask):
             losses, found = mean(batch[_LOSS]), mean(batch[_FOUND])
             pull = tf.reduce_sum(vectors * batch[_GRADIENT])
         else:
-            pull, of_each, was_found = self._whole_loss(vectors, self._texts(batch))
+            pull, of_each, was_found = self._whole_loss(vectors, texts)
             losses, found = mean(tf.stop_gradient(of_each)), mean(was_found)
         # Its value is that of the examples here, its gradient that of the whole batch.
         total = losses.total + pull - tf.stop_gradient(pull)
@@ -187,10 +188,11 @@ class SimilarityTask(BenchmarkTask):
         if not self._is_coupled:
             return batch
         vectors = over_parts(lambda part, seed: self._embed(model, part, seed))
-        vectors = tf.ensure_shape(vectors, [None, self._grouped(batch)["input_ids"].shape[1], model.size])
+        texts = self._texts(batch)
+        vectors = tf.ensure_shape(vectors, [None, texts.shape[1], model.size])
         with tf.GradientTape() as tape:
             tape.watch(vectors)
-            total, losses, found = self._whole_loss(vectors, self._texts(batch))
+            total, losses, found = self._whole_loss(vectors, texts)
         return {**batch, _GRADIENT: tape.gradient(total, vectors), _LOSS: losses, _FOUND: found}
 
     def failure(self, results: Mapping[str, Any]) -> str:
