@@ -52,11 +52,8 @@ def texts_in(folder: str) -> Iterator[str]:
         yield from (" ".join(line.split()) for line in text_lines(str(path)) if line.strip())
 
 
-def make_index(model, folder: str, index: str, overwrite: bool) -> None:
-    """Writes the vectors and the texts of a folder; the index appears when it is complete."""
-    total = sum(1 for _ in texts_in(folder))
-    if not total:
-        raise InputError(f"--texts={folder} has no .txt file with text")
+def make_index(model, folder: str, total: int, index: str, overwrite: bool) -> None:
+    """Writes the vectors and all `total` texts of a folder; the index appears when it is complete."""
     texts, size = texts_in(folder), model.encode([]).shape[1]
     with (
         folder_appears_when_complete(index, overwrite) as target,
@@ -80,9 +77,12 @@ def main(options: SearchOptions) -> None:
     from albert_tf import open_model
     from albert_tf.tasks.similarity.judging import best_first
 
+    total = sum(1 for _ in texts_in(options.texts)) if options.texts else 0
+    if options.texts and not total:
+        raise InputError(f"--texts={options.texts} has no .txt file with text")
     model = open_model(options.model)
     if options.texts:
-        make_index(model, options.texts, options.index, options.overwrite)
+        make_index(model, options.texts, total, options.index, options.overwrite)
     paths = [os.path.join(options.index, name) for name in (_VECTORS, _TEXTS)]
     if not all(map(os.path.isfile, paths)):
         raise InputError(f"--index={options.index} holds no index: --texts makes one")
