@@ -35,6 +35,6 @@ class ServedSimilarity(ServedModel):
             one, other = tf.split(tf.math.l2_normalize(both, axis=-1), 2)
             return {"similarity": tf.reduce_sum(one * other, axis=-1)}
 
-        text = Signature(embed, (strings("text"),), {"text": _TEXTS["text"]})
-        pair = Signature(compare, tuple(map(strings, _TEXTS)), _TEXTS)
+        text = Signature(embed, (strings("text"),), lambda: {"text": _TEXTS["text"]})
+        pair = Signature(compare, tuple(map(strings, _TEXTS)), lambda: _TEXTS)
         return {**family(text, self.text_inputs, self._predict), "similarity": pair}
