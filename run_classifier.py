@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own."""
+"""Fine-tunes ALBERT on a task of GLUE or CLUE, or on a classification or scoring task of your own."""
 
 import dataclasses
 import sys
@@ -48,7 +48,7 @@ class CustomTaskOptions(FineTuningOptions):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOptions(CustomTaskOptions):
-    """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
+    """Fine-tunes ALBERT on a task of GLUE or CLUE, or on a classification or scoring task of your own.
 
     Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
     dropout 0.1 before the head, at most 512 pieces.
@@ -59,9 +59,12 @@ class ClassifierOptions(CustomTaskOptions):
     DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1000, 0, 512)  # in the order of its fields
 
     task_name: str = option(
-        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"
+        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax; clue/afqmc, clue/tnews, "
+        "clue/iflytek, clue/cmnli, clue/csl, clue/wsc; or custom for your own files"
     )
-    data_dir: str | None = option(None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, ...)")
+    data_dir: str | None = option(
+        None, help="folder with a sub-folder for each task (CoLA, SST-2, afqmc_public, ...)"
+    )
     tfds_name: str | None = option(
         None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )

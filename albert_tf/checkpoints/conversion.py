@@ -14,7 +14,7 @@ from albert_tf.checkpoints.model_card import CARD_FILE, write_card
 from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
-from albert_tf.checkpoints.weight_source import WeightSource
+from albert_tf.checkpoints.weight_source import WeightSource, with_merged_lora
 from albert_tf.errors import InputError
 from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folder
 from albert_tf.layers.variables import variable_name
@@ -65,7 +65,8 @@ def convert(conversion: Conversion) -> Converted:
     """Converts; the output appears when it is complete.
 
     Heads and poolers that the input lacks are not written. Only the format "tf2" holds whole models: it has
-    their initial values, and the report names them.
+    their initial values, and the report names them. LoRA factors become part of
+    the weights, and each layer has weights of its own.
 
     Raises:
       InputError: see `load_weights`; or the weights are not whole, the output exists, the config is missing,
@@ -80,6 +81,7 @@ def convert(conversion: Conversion) -> Converted:
             do_lower_case=conversion.do_lower_case,
             keep_accents=conversion.keep_accents,
         )
+        source, assets = with_merged_lora(source, assets)
         config = assets.needed_config()
         tokenizer = assets.tokenizer() if assets.vocabulary else None
         head = _head(conversion, source)

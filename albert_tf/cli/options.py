@@ -66,6 +66,19 @@ class RunOptions(ScriptOptions):
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
     eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
     optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
+    layer_decay: float = option(
+        1.0,
+        at_least=0.01,
+        at_most=1,
+        help="factor of the learning rate from each layer to the one below it, down to the embeddings; for "
+        "models with cross_layer_sharing=none",
+    )
+    freeze_layers: int | None = option(
+        None,
+        at_least=0,
+        help="do not train the embeddings and so many of the first layers; more than 0 only for models with "
+        "cross_layer_sharing=none",
+    )
     save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
     keep_checkpoint_max: int = option(5, at_least=1, help="newest checkpoints to keep, besides the best one")
     iterations_per_loop: int = option(
@@ -208,6 +221,12 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     )
     length_buckets: tuple[int, ...] | None = option(
         None, help="pad every batch to one of these lengths or to --max_seq_length, for few shapes under XLA"
+    )
+    lora_rank: int | None = option(
+        None,
+        at_least=1,
+        help="train the head, the pooler and LoRA factors of this rank alone: each layer gets its own small "
+        "difference to the shared projections of queries and values (default: as the weights say)",
     )
     best_metric: str | None = option(
         None,

@@ -7,6 +7,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.layers.attention import SelfAttention, attention_bias, bias_between_examples
 from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.feed_forward import FeedForward
+from albert_tf.layers.lora import LoraFactors
 
 
 class SharedEncoder(tf_keras.layers.Layer):
@@ -14,6 +15,8 @@ class SharedEncoder(tf_keras.layers.Layer):
 
     The weights of a group have the original's names, `group_<g>/inner_group_<k>/...`. If
     `cross_layer_sharing` leaves a half of the blocks unshared, that half has a group for every layer.
+
+    With a `lora_rank`, each block has `LoraFactors` of its own.
     """
 
     def __init__(self, config: AlbertConfig, **kwargs):
@@ -22,6 +25,15 @@ class SharedEncoder(tf_keras.layers.Layer):
         # In the order of the computation. The lists are flat because Keras saves no lists of lists.
         self.attention = self._in_order(SelfAttention, config.attention_group)
         self.feed_forward = self._in_order(FeedForward, config.ffn_group)
+        if config.lora_rank:
+            blocks = range(len(self.attention))
+            self.lora = [LoraFactors(config, block, dtype=self.dtype_policy) for block in blocks]
+
+    def freeze(self, layers: int) -> None:
+        """Leaves the blocks of the first layers as they are in training, but not their LoRA factors."""
+        blocks = layers * self.config.inner_group_num
+        for half in (*self.attention[:blocks], *self.feed_forward[:blocks]):
+            half.trainable = False
 
     def _in_order(self, half_class, group_of_layer) -> list:
         """Makes one half of each of the L x `inner_group_num` blocks; layers of a group share objects."""
@@ -76,7 +88,11 @@ class SharedEncoder(tf_keras.layers.Layer):
             if output_positions is not None and is_last:
                 queries = tf.gather(hidden, output_positions, batch_dims=1)
             attended, probs = self.attention[number](
-                hidden, last_bias if is_last else bias, queries=queries, dropout_seed=seeds[2 * number]
+                hidden,
+                last_bias if is_last else bias,
+                queries=queries,
+                dropout_seed=seeds[2 * number],
+                lora=self.lora[number] if self.config.lora_rank else None,
             )
             return self.feed_forward[number](attended, dropout_seed=seeds[2 * number + 1]), probs
 

@@ -11,6 +11,8 @@ from albert_tf.layers.heads import OutputHead, WordShapes
 from albert_tf.models.encoder import INPUT_NAMES, HeadModel, Tensors, dropout_seed_for
 from albert_tf.tokenization.words import Shape
 
+_NEVER = -1e9  # the score of what cannot be chosen
+
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertForSequenceClassification(HeadModel):
@@ -66,7 +68,7 @@ class AlbertForMultipleChoice(HeadModel):
     def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
         """Scores the candidates: float32 `logits` `[batch, choices]`; their softmax gives probabilities.
 
-        Here each input is `[batch, choices, sequence]`.
+        Here each input is `[batch, choices, sequence]`. A choice without a token has the probability 0.
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         shape = tf.shape(inputs["input_ids"])
@@ -74,7 +76,11 @@ class AlbertForMultipleChoice(HeadModel):
         flat = {name: tf.reshape(value, [-1, value.shape[-1] or shape[2]]) for name, value in given.items()}
         pooled = self.pooled_output(flat, training, encoder_seed)
         scores = self.choice(dropout(pooled, self.classifier_dropout_prob, head_seed))
-        return {"logits": tf.reshape(scores, shape[:2])}
+        logits = tf.reshape(scores, shape[:2])
+        if "input_mask" in given:
+            is_there = tf.reduce_any(given["input_mask"] > 0, axis=-1)
+            logits = tf.where(is_there, logits, _NEVER)
+        return {"logits": logits}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")

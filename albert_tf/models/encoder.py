@@ -101,6 +101,8 @@ class ConfiguredModel(tf_keras.Model):
 class AlbertEncoder(ConfiguredModel):
     """The ALBERT encoder: embeddings, shared layers and pooler (paper 3.1).
 
+    With a `lora_rank` in the config, of all these only the LoRA factors and the pooler are trainable.
+
     Attributes:
       recompute: whether the backward pass of training computes each block again from its input. The gradients
         are the same; a step needs a fraction of the memory and 1.4 times the time. False unless you set it.
@@ -120,6 +122,13 @@ class AlbertEncoder(ConfiguredModel):
         self.encoder = SharedEncoder(config, dtype=self.dtype_policy)
         self.pooler = pooler(config, dtype=self.dtype_policy)
         self.recompute = False
+        if config.lora_rank:
+            self.freeze(config.num_hidden_layers)
+
+    def freeze(self, layers: int) -> None:
+        """Leaves the embeddings and the first layers as they are in training."""
+        self.embeddings.trainable = False
+        self.encoder.freeze(layers)
 
     def call(
         self,

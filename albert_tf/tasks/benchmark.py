@@ -5,7 +5,7 @@ import csv
 import hashlib
 import os
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -268,6 +268,7 @@ class BenchmarkTask(Task):
             "pad_to_max_length": self._pads_all,
             "length_buckets": list(self._pad_to[:-1]),
             "best_metric": self.best_metric,
+            "lora_rank": self.config.lora_rank,
         }
 
     def training_data(self) -> TrainingData:
@@ -337,13 +338,16 @@ def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, floa
     }
 
 
-def write_files(folder: str, contents: Mapping[str, str]) -> list[str]:
-    """Writes files, name -> text, which appear together when all are complete; returns their paths."""
+def write_files(folder: str, contents: Mapping[str, str | Iterable[str]]) -> list[str]:
+    """Writes files, name -> text or its parts, which appear together when all are complete.
+
+    Returns their paths.
+    """
     paths = [os.path.join(folder, name) for name in contents]
     with appear_when_complete(paths) as temporary:
         for path, text in zip(temporary, contents.values(), strict=True):
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines([text] if isinstance(text, str) else text)
     return paths
 
 

@@ -1,6 +1,7 @@
 """`ClassificationTask`: a class or a score for a text or a pair, as in GLUE; its metrics and its files."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -213,7 +214,8 @@ def write_predictions(
     contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, answers)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
-            contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])
+            form = _json_answers if task.submits_json else _answers
+            contents[task.submission_files[part]] = form(examples.names[where], submitted[where])
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in contents.items()}
     texts[PREDICTIONS_FILE] = benchmark.predictions_table(columns)
     return benchmark.write_files(output_dir, texts)
@@ -222,3 +224,8 @@ def write_predictions(
 def _answers(names: Sequence[str], answers: Sequence[str]) -> list[str]:
     lines = zip(names, answers, strict=True)
     return ["index\tprediction", *(f"{name}\t{answer}" for name, answer in lines)]
+
+
+def _json_answers(names: Sequence[str], answers: Sequence[str]) -> list[str]:
+    ids = [int(name) if name.isdecimal() else name for name in names]
+    return [json.dumps({"id": i, "label": answer}) for i, answer in zip(ids, answers, strict=True)]

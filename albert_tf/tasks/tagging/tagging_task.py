@@ -222,13 +222,13 @@ class TaggingTask(BenchmarkTask):
         """
         examples = self.examples["test"]
         tags, scores = self.tags_of("test", outputs)
-        columns = [np.array(self.label_names, object)[tags].tolist()]
-        if examples.tags is not None:
-            columns.insert(0, np.array(self.label_names, object)[examples.tags].tolist())
-        words = map(examples.word, range(len(tags)))
-        lines = ["\t".join(row) for row in zip(words, *columns, strict=True)]
-        ends = np.append(examples.is_first[1:], True).tolist()
-        conll = "".join(f"{line}\n" + "\n" * end for line, end in zip(lines, ends, strict=True))
+        columns = [tags] if examples.tags is None else [examples.tags, tags]
+        ends = np.append(examples.is_first[1:], True)
+        conll = (
+            "\t".join((examples.word(i), *(self.label_names[column[i]] for column in columns)))
+            + "\n" * (1 + ends[i])
+            for i in range(len(tags))
+        )
         spans = [np.asarray(values) for values in self.spans_of("test", tags)]
         table = predictions_table(self._span_columns(examples, Spans(*spans), scores))
         return write_files(folder, {CONLL_FILE: conll, PREDICTIONS_FILE: table})
