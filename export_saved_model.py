@@ -4,8 +4,8 @@
 import dataclasses
 import sys
 
+from albert_tf.cli.export_options import TrainedModelOptions
 from albert_tf.cli.flags import option
-from albert_tf.cli.options import TrainedModelOptions
 from albert_tf.cli.script import script
 from albert_tf.cli.settings import MASK_GUESSES, RaceSettings, SquadSettings, kept_option
 from albert_tf.errors import escaped

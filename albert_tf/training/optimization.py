@@ -177,18 +177,4 @@ class LAMB(AdamW):
         return rate * tf.where((weight_norm > 0) & (update_norm > 0), weight_norm / update_norm, 1.0)
 
 
-def layer_rates(names: Iterable[str], num_layers: int, decay: float) -> dict[str, float]:
-    """The `rate_factors` of layer-wise decay: `decay` for the last layer, its square for the one below.
-
-    And so on down to the embeddings. Pooler and heads have the full rate. Each layer has weights of its own.
-    """
-    factors = {}
-    for name in names:
-        if found := re.match(r"bert/encoder/transformer/group_(\d+)/", name):
-            factors[name] = decay ** (num_layers - int(found[1]))
-        elif name.startswith(("bert/embeddings/", "bert/encoder/embedding_hidden_mapping_in/")):
-            factors[name] = decay ** (num_layers + 1)
-    return factors
-
-
 OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}

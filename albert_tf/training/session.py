@@ -16,7 +16,6 @@ from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
 from albert_tf.files import read_json, write_json
-from albert_tf.layers.variables import variable_name
 from albert_tf.tasks.task import Task
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
@@ -26,9 +25,10 @@ from albert_tf.training.evaluation import evaluated_data, make_evaluator
 from albert_tf.training.gradients import LossScale
 from albert_tf.training.history import History, loss_of
 from albert_tf.training.initial_weights import load_initial_weights
-from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay, layer_rates
+from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.report import Forecast, TrainingProgress, without_orbits_prints, write_results
 from albert_tf.training.scalars import EVAL_FOLDER, TRAIN_FOLDER, EvaluationScalars, write_flags
+from albert_tf.training.single_layers import freeze_layers, layer_rates
 from albert_tf.training.train_step import Trainer
 from albert_tf.training.workers import Workers
 
@@ -65,9 +65,7 @@ class Session:
         with strategy.scope():
             self.model = task.build_model(options.policy)
             self.model.encoder.recompute = options.recompute
-            self._check_layers()
-            if options.freeze_layers is not None:
-                self.model.encoder.freeze(options.freeze_layers)
+            freeze_layers(options, self.model)
             schedule = WarmupPolynomialDecay(
                 options.learning_rate,
                 options.num_train_steps,
@@ -75,9 +73,7 @@ class Session:
                 options.poly_power,
                 options.start_warmup_step,
             )
-            names = map(variable_name, self.model.variables)
-            layers, decay = task.config.num_hidden_layers, options.layer_decay
-            factors = layer_rates(names, layers, decay) if decay != 1 else None
+            factors = layer_rates(self.model.variables, task.config.num_hidden_layers, options.layer_decay)
             self.optimizer = OPTIMIZERS[options.optimizer](schedule, rate_factors=factors)
             # Checkpoints have moments of all variables, also of those that this task does not train.
             self.optimizer.build(self.model.variables)
@@ -111,21 +107,6 @@ class Session:
                 eval_summary_manager=EvaluationScalars(
                     eval_folder, self.optimizer.iterations, lambda: self.history.is_before(self.step)
                 ),
-            )
-
-    def _check_layers(self) -> None:
-        """Raises `InputError` if flags mean single layers of a model whose layers share their weights."""
-        options, config = self.options, self.task.config
-        some = options.freeze_layers not in (None, 0, config.num_hidden_layers)
-        for flag, is_given in {"--layer_decay": options.layer_decay != 1, "--freeze_layers": some}.items():
-            if is_given and not config.has_layers_of_their_own:
-                raise InputError(
-                    f"{flag}: layers of the model share their weights, so that what holds for one of them "
-                    "holds for others; the flag is for cross_layer_sharing=none"
-                )
-        if (options.freeze_layers or 0) > config.num_hidden_layers:
-            raise InputError(
-                f"--freeze_layers={options.freeze_layers}: the model has {config.num_hidden_layers} layers"
             )
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from albert_tf.errors import InputError, InputWarning
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.encoder import AlbertEncoder
-from albert_tf.training.optimization import AdamW, layer_rates
+from albert_tf.training.optimization import AdamW
+from albert_tf.training.single_layers import layer_rates
 from tests.support.checkpoint_files import randomize
 
 SHAPE = {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2}
@@ -89,7 +90,7 @@ def test_a_config_without_the_factors_is_refused(tmp_path):
 def test_lower_layers_get_lower_rates():
     config = testing.tiny_config(num_hidden_layers=2, cross_layer_sharing="none")
     model = AlbertForSequenceClassification(config, 2)
-    factors = layer_rates(map(variable_name, model.variables), 2, 0.5)
+    factors = layer_rates(model.variables, 2, 0.5)
     group = "bert/encoder/transformer/group_{}/inner_group_0/attention_1/self/query/kernel"
     assert [factors[group.format(layer)] for layer in (0, 1)] == [0.25, 0.5]
     assert factors["bert/embeddings/word_embeddings"] == 0.125
