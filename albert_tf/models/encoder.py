@@ -47,11 +47,11 @@ class ConfiguredModel(tf_keras.Model):
         self.config = config
         self.built = True  # the constructors make all variables
 
+    @tf.autograph.experimental.do_not_convert  # for `fit`: models hold TensorFlow operations only
     def __call__(self, inputs: Tensors, *args: Any, **kwargs: Any) -> Any:
         """Does what `call` does; `InputError` if the inputs have wrong names, ranks, shapes or types."""
         return super().__call__(self._checked(inputs), *args, **kwargs)
 
-    @tf.autograph.experimental.do_not_convert
     def _checked(self, inputs: Tensors) -> dict[str, Any]:
         """The inputs that are given, as tensors."""
         model = type(self).__name__

@@ -118,6 +118,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
             [self.add_variable_from_reference(v, slot) for v in var_list] for slot in ("adam_m", "adam_v")
         ]
 
+    @tf.autograph.experimental.do_not_convert  # for `fit`
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Any, tf.Variable]], *args: Any, **kwargs: Any
     ) -> Any:

@@ -1,14 +1,12 @@
 """`ClassificationTask`: a class or a score for a text or a pair, as in GLUE; its metrics and its files."""
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics
 
 from albert_tf import html_report
 from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE
@@ -145,14 +143,25 @@ def _zero_if_constant(metric: Metric) -> Metric:
     return guarded
 
 
+def _of(module: str, name: str, **settings: Any) -> Metric:
+    """A function of a module whose import takes a while, and which few scripts need."""
+
+    def metric(labels: np.ndarray, predicted: np.ndarray) -> float:
+        found = getattr(importlib.import_module(module), name)(labels, predicted, **settings)
+        return getattr(found, "statistic", found)
+
+    return metric
+
+
 METRICS: Mapping[str, Metric] = {
-    "matthew_corr": _zero_if_constant(metrics.matthews_corrcoef),
-    "eval_accuracy": metrics.accuracy_score,
-    "eval_f1": partial(metrics.f1_score, zero_division=0.0),
-    "macro_f1": partial(metrics.f1_score, average="macro", zero_division=0.0),  # of the classes that occur
-    "pearson": _zero_if_constant(lambda labels, predicted: stats.pearsonr(labels, predicted).statistic),
-    "spearman": _zero_if_constant(lambda labels, predicted: stats.spearmanr(labels, predicted).statistic),
-    "MSE": metrics.mean_squared_error,
+    "matthew_corr": _zero_if_constant(_of("sklearn.metrics", "matthews_corrcoef")),
+    "eval_accuracy": _of("sklearn.metrics", "accuracy_score"),
+    "eval_f1": _of("sklearn.metrics", "f1_score", zero_division=0.0),
+    # Of the classes that occur.
+    "macro_f1": _of("sklearn.metrics", "f1_score", average="macro", zero_division=0.0),
+    "pearson": _zero_if_constant(_of("scipy.stats", "pearsonr")),
+    "spearman": _zero_if_constant(_of("scipy.stats", "spearmanr")),
+    "MSE": _of("sklearn.metrics", "mean_squared_error"),
 }
 
 

@@ -7,15 +7,15 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
 
 import albert_tf
 from albert_tf import testing
 from albert_tf.asking.open_model import OpenModel, open_model
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.device.token_model import TokenModel
-from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
+from albert_tf.export.serving.saved_model import describe, serve, write_saved_model
 from tests.support.checkpoint_files import assert_same_weights, weights_of
+from tests.support.serving_exports import warmup_requests
 from tests.support.trained_models import LENGTH, TASKS, trained_model
 
 IDS = {
@@ -208,15 +208,13 @@ def test_embeddings_are_those_of_the_encoder(exported, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in TASKS if not kind.startswith(("question", "token"))])
 def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
-    trained, loaded, _ = exported(kind)
-    served = serve(trained, {})
-    signatures = served.signatures()
-    for name in [name for name in signatures if f"{name}_tokens" in signatures or name == "serving_default"]:
+    _, loaded, folder = exported(kind)
+    requests = warmup_requests(str(folder))
+    for name in [name for name in requests if f"{name}_tokens" in requests or name == "serving_default"]:
         before = "" if name == "serving_default" else f"{name}_"
-        by_text = ask(loaded, name, **signatures[name].request())
-        by_ids = ask(loaded, f"{before}tokens", **signatures[f"{before}tokens"].request())
-        by_example = ask(
-            loaded, f"{before}serialized_examples", **signatures[f"{before}serialized_examples"].request()
+        by_text, by_ids, by_example = (
+            ask(loaded, way, **requests[way])
+            for way in (name, f"{before}tokens", f"{before}serialized_examples")
         )
         for outputs in (by_ids, by_example):
             if "score" in by_text:  # the original's name for it
@@ -254,13 +252,10 @@ def test_an_opened_model_answers_as_the_export_to_the_bit(exported, kind):
 @pytest.mark.parametrize("kind", TASKS)
 def test_warm_up_asks_every_signature_something_that_it_answers(exported, kind):
     _, loaded, folder = exported(kind)
-    asked = set()
-    for record in tf.data.TFRecordDataset(str(folder / "assets.extra" / WARMUP_FILE)):
-        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        name = request.model_spec.signature_name
-        ask(loaded, name, **{key: tf.make_ndarray(value) for key, value in request.inputs.items()})
-        asked.add(name)
-    assert asked == set(loaded.signatures)
+    requests = warmup_requests(str(folder))
+    assert set(requests) == set(loaded.signatures)
+    for name, request in requests.items():
+        ask(loaded, name, **request)
 
 
 def test_a_threshold_travels_with_the_examples(tmp_path):
