@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, refuse_keras_3
 from albert_tf.layers.variables import variable_name
 
@@ -175,6 +176,19 @@ class LAMB(AdamW):
     def _scaled(self, rate: tf.Tensor, variable: tf.Variable, update: tf.Tensor) -> tf.Tensor:
         weight_norm, update_norm = norm(variable), norm(update)
         return rate * tf.where((weight_norm > 0) & (update_norm > 0), weight_norm / update_norm, 1.0)
+
+
+def check_single_layers(config: AlbertConfig, layer_decay: float, freeze_layers: int | None) -> None:
+    """Raises `InputError` if flags mean single layers of a model whose layers share their weights."""
+    some = freeze_layers not in (None, 0, config.num_hidden_layers)
+    for flag, is_given in {"--layer_decay": layer_decay != 1, "--freeze_layers": some}.items():
+        if is_given and not config.has_layers_of_their_own:
+            raise InputError(
+                f"{flag}: layers of the model share their weights, so that what holds for one of them holds "
+                "for others; the flag is for cross_layer_sharing=none"
+            )
+    if (freeze_layers or 0) > config.num_hidden_layers:
+        raise InputError(f"--freeze_layers={freeze_layers}: the model has {config.num_hidden_layers} layers")
 
 
 def layer_rates(names: Iterable[str], num_layers: int, decay: float) -> dict[str, float]:

@@ -25,7 +25,12 @@ from albert_tf.training.evaluation import evaluated_data, make_evaluator
 from albert_tf.training.gradients import LossScale
 from albert_tf.training.history import History, loss_of
 from albert_tf.training.initial_weights import load_initial_weights
-from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay, layer_rates
+from albert_tf.training.optimization import (
+    OPTIMIZERS,
+    WarmupPolynomialDecay,
+    check_single_layers,
+    layer_rates,
+)
 from albert_tf.training.report import Forecast, TrainingProgress, without_orbits_prints, write_results
 from albert_tf.training.scalars import EVAL_FOLDER, TRAIN_FOLDER, EvaluationScalars, write_flags
 from albert_tf.training.train_step import Trainer
@@ -64,7 +69,7 @@ class Session:
         with strategy.scope():
             self.model = task.build_model(options.policy)
             self.model.encoder.recompute = options.recompute
-            self._check_layers()
+            check_single_layers(task.config, options.layer_decay, options.freeze_layers)
             if options.freeze_layers is not None:
                 self.model.encoder.freeze(options.freeze_layers)
             schedule = WarmupPolynomialDecay(
@@ -110,21 +115,6 @@ class Session:
                 eval_summary_manager=EvaluationScalars(
                     eval_folder, self.optimizer.iterations, lambda: self.history.is_before(self.step)
                 ),
-            )
-
-    def _check_layers(self) -> None:
-        """Raises `InputError` if flags mean single layers of a model whose layers share their weights."""
-        options, config = self.options, self.task.config
-        some = options.freeze_layers not in (None, 0, config.num_hidden_layers)
-        for flag, is_given in {"--layer_decay": options.layer_decay != 1, "--freeze_layers": some}.items():
-            if is_given and not config.has_layers_of_their_own:
-                raise InputError(
-                    f"{flag}: layers of the model share their weights, so that what holds for one of them "
-                    "holds for others; the flag is for cross_layer_sharing=none"
-                )
-        if (options.freeze_layers or 0) > config.num_hidden_layers:
-            raise InputError(
-                f"--freeze_layers={options.freeze_layers}: the model has {config.num_hidden_layers} layers"
             )
 
     def close(self) -> None:
