@@ -217,11 +217,11 @@ class TaggingTask(BenchmarkTask):
         examples = self.examples["test"]
         tags, scores = self.tags_of("test", outputs)
         columns = [tags] if examples.tags is None else [examples.tags, tags]
-        ends = np.append(examples.is_first[1:], True)
+        words = map(examples.word, range(len(tags)))
+        ends = np.append(examples.is_first[1:], True).tolist()
         conll = (
-            "\t".join((examples.word(i), *(self.label_names[column[i]] for column in columns)))
-            + "\n" * (1 + ends[i])
-            for i in range(len(tags))
+            "\t".join((word, *map(self.label_names.__getitem__, row))) + "\n" * (1 + end)
+            for word, end, *row in zip(words, ends, *(column.tolist() for column in columns), strict=True)
         )
         spans = [np.asarray(values) for values in self.spans_of("test", tags)]
         table = predictions_table(self._span_columns(examples, Spans(*spans), scores))
