@@ -27,6 +27,11 @@ class SavedModelOptions(TrainedModelOptions):
     threshold_to_export: float | None = option(
         None, help="classification: a constant for clients, which serialized_examples returns as `threshold`"
     )
+    exit: str | None = option(
+        None,
+        help="classification, trained with --early_exit: patience:3, entropy:0.2, budget:0.5 or, for scores, "
+        "patience:3:0.1; see run_classifier.py (default: all layers)",
+    )
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length", "race: ")
     top_k: int | None = option(
         None, at_least=1, help=f"pretraining: guesses for each [MASK] (default: {MASK_GUESSES})"

@@ -301,7 +301,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         return tuple(name for name in names if getattr(self, name) != FROM_HUB)
 
     @property
-    def export_settings(self) -> dict[str, float]:
+    def export_settings(self) -> dict[str, typing.Any]:
         """The given flags of `export_saved_model.py` for the task."""
         return {}
 

@@ -1,12 +1,14 @@
 """Served classification, regression and multiple choice: texts in, a label, a score or an option out."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.cli.settings import RaceSettings
+from albert_tf.cli.flags import UsageError
+from albert_tf.cli.settings import ExitRule, RaceSettings
 from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.export.serving.served_model import (
     ServedModel,
@@ -18,6 +20,8 @@ from albert_tf.export.serving.served_model import (
     strings,
 )
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.models.early_exit import answer_early
+from albert_tf.tasks.classification.early_exit_task import known_rule
 from albert_tf.tasks.classification.multi_label import known_thresholds
 from albert_tf.tasks.race import BLANKS
 from albert_tf.tokenization.in_graph.text_inputs import first, last, strip
@@ -37,10 +41,13 @@ class ServedClassification(ServedModel):
     If a text may have several labels, `labels` are those that it gets, the most probable first, and "" after
     them: string [batch, labels]. The thresholds are those of the last evaluation.
 
-    The export can hold a number for its clients, `threshold_to_export`, as in the original.
+    The export can hold a number for its clients, `threshold_to_export`, as in the original. With the rule
+    `exit` of a model with early exit, there is also `layers_used`, int32 [batch].
     """
 
-    def __init__(self, trained: TrainedModel, threshold_to_export: float | None = None):
+    def __init__(
+        self, trained: TrainedModel, threshold_to_export: float | None = None, exit: str | None = None
+    ):
         super().__init__(trained)
         model, labels = trained.model, trained.task["label_names"]
         self._names = tuple(_TEXTS)[: trained.task["num_texts"]]
@@ -48,15 +55,23 @@ class ServedClassification(ServedModel):
         is_multi = trained.task.get("problem_type") == MULTI_LABEL
         thresholds = known_thresholds(trained.metrics, labels, trained.path) if is_multi else None
         self._thresholds = thresholds
+        run = functools.partial(model, training=False)
+        if exit is not None:
+            if not model.early_exit:
+                raise UsageError(f"--exit={exit} needs a model that was trained with --early_exit")
+            rule = known_rule(ExitRule.parse(exit, bool(labels)), trained.metrics, trained.path)
+            run = functools.partial(answer_early, model, rule=rule)
 
         def predict(inputs: Tensors) -> Tensors:
-            logits = model(inputs, training=False)["logits"]
+            found = run(inputs)
+            logits = found["logits"]
+            used = {name: found[name] for name in ("layers_used",) if name in found}
             if not labels:
-                return {"score": logits[:, 0]}
+                return {"score": logits[:, 0], **used}
             if thresholds is not None:
                 return _chosen_labels(logits, labels, thresholds)
             decided = decision("label", logits)
-            return decided | {"label": tf.gather(tf.constant(labels), decided["label"])}
+            return decided | {"label": tf.gather(tf.constant(labels), decided["label"]), **used}
 
         self._predict = on_inputs(predict, model)
 
@@ -80,6 +95,8 @@ class ServedClassification(ServedModel):
         else:
             chosen = tf.argmax(outputs["probabilities"], axis=-1, output_type=tf.int32)
             named = {"predictions": chosen, "probabilities": outputs["probabilities"]}
+        if "layers_used" in outputs:
+            named["layers_used"] = outputs["layers_used"]
         return named if self._threshold is None else named | {"threshold": tf.constant(self._threshold)}
 
 
