@@ -121,7 +121,8 @@ class EarlyExitTask(ClassificationTask):
         if "layer_logits" not in outputs:
             return {}
         rows = {name: row for rows in self._curves(split, outputs).values() for name, row in rows.items()}
-        return {f"early exit of {outputs['layer_logits'].shape[1]} layers": rows}
+        layers = outputs["layer_logits"].shape[1]
+        return {f"early exit on the {split} split: the mean of {layers} layers used": rows}
 
     def _curves(self, split: str, outputs: Outputs) -> dict[str, Parts]:
         """Kind of choice -> the layer or rule -> `layers`, the mean of those used, and the metrics."""
