@@ -74,10 +74,8 @@ def test_every_kind_of_task_trains_evaluates_and_predicts(task, flags, tmp_path,
 
 
 def test_a_model_with_early_exit_is_trained_shown_and_asked(flags, tmp_path, capsys):
-    config = dataclasses.replace(CONFIG, num_hidden_layers=3)
-    config.to_json_file(str(flags["albert_config_file"]))
     todo = ("--do_train", "--do_eval", "--do_predict", "--early_exit", "--exit=budget:0.5")
-    assert run(flags, *todo) == 0
+    assert run(flags | {"num_hidden_layers": 3}, *todo) == 0
     shown, results = capsys.readouterr().out, results_in(tmp_path / "run")
     assert "early exit on the dev split: the mean of 3 layers used" in shown
     assert results["exit_layers"] <= 1.5

@@ -1,4 +1,4 @@
-"""A task with early exit: the loss of its heads, one pass for all rules, the rule that decides predictions."""
+"""A task with early exit: the loss of its heads, one pass for all rules, a rule that decides predictions."""
 
 import csv
 
