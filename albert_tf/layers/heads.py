@@ -94,7 +94,7 @@ class ExitHeads(tf_keras.layers.Layer):
     def of_layer(self, layer: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
         """Maps `[batch, hidden_size]` behind a layer, from 0, to float32 logits `[batch, size]`."""
         weights, bias = self.output_weights[layer], self.output_bias[layer]
-        return tf.cast(tf.matmul(pooled, weights, transpose_b=True) + bias, tf.float32)
+        return tf.matmul(tf.cast(pooled, tf.float32), weights, transpose_b=True) + bias
 
 
 class WordShapes(tf_keras.layers.Layer):

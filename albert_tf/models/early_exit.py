@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.cli.settings import ExitRule
+from albert_tf.errors import InputError
 from albert_tf.layers.attention import attention_bias
 from albert_tf.models.classification import AlbertForSequenceClassification
 from albert_tf.models.encoder import Tensors
@@ -124,13 +125,16 @@ def layers_used(rule: ExitRule, layer_logits: np.ndarray) -> np.ndarray:
 def rule_of_budget(share: float, layer_logits: np.ndarray) -> ExitRule:
     """The rule of entropy by which examples use at most this share of all layers, and nearly that.
 
-    `layer_logits` are those of the examples, float32 `[examples, layers, classes]`. Every rule uses a layer.
+    `layer_logits` are those of the examples, float32 `[examples, layers, classes]`. InputError if the share is
+    less than one layer.
     """
     rows, layers, _ = layer_logits.shape
+    if share * layers < 1:
+        raise InputError(f"--exit=budget:{share:g} is less than one of {layers} layers")
     # An example uses a layer behind the first one if no layer before has an entropy of the threshold or less.
     least = np.minimum.accumulate(entropy(tf.constant(layer_logits[:, :-1])).numpy(), axis=1)
     falling = np.sort(least, axis=None)[::-1]
-    above = min(max(int((share * layers - 1) * rows), 0), len(falling) - 1)
+    above = min(int((share * layers - 1) * rows), len(falling) - 1)
     return ExitRule("entropy", _rounded_up(float(falling[above])))
 
 

@@ -118,6 +118,11 @@ def test_a_budget_is_used_but_not_exceeded(share):
     assert share - 0.02 < layers_used(rule, logits).mean() / LAYERS <= share
 
 
+def test_a_budget_of_less_than_a_layer_is_refused():
+    with pytest.raises(InputError, match=r"^--exit=budget:0.1 is less than one of 5 layers$"):
+        rule_of_budget(0.1, of_answers("00000"))
+
+
 @pytest.mark.parametrize("change", [{"num_hidden_layers": 1}, {"cross_layer_sharing": "attention"}])
 def test_layers_that_share_no_weights_are_refused(change):
     config = testing.tiny_config(**{"num_hidden_layers": 2} | change)

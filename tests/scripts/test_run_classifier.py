@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import albert_tf
 from albert_tf import testing
 from albert_tf.cli.hyperparameters import PAPER_HYPERPARAMETERS
 from albert_tf.models.classification import AlbertForSequenceClassification
@@ -73,7 +72,7 @@ def test_every_kind_of_task_trains_evaluates_and_predicts(task, flags, tmp_path,
     assert "http://" not in page.replace("http://www.w3.org/", "")
 
 
-def test_a_model_with_early_exit_is_trained_shown_and_asked(flags, tmp_path, capsys):
+def test_a_model_with_early_exit_is_trained_shown_and_known_again(flags, tmp_path, capsys):
     todo = ("--do_train", "--do_eval", "--do_predict", "--early_exit", "--exit=budget:0.5")
     assert run(flags | {"num_hidden_layers": 3}, *todo) == 0
     shown, results = capsys.readouterr().out, results_in(tmp_path / "run")
@@ -84,9 +83,6 @@ def test_a_model_with_early_exit_is_trained_shown_and_asked(flags, tmp_path, cap
     rest = only(flags, "task_name", "data_dir", "output_dir")
     assert run(rest, "--do_predict", "--exit=patience:1") == 0  # the folder knows that it can exit early
     assert "layers_used" in (tmp_path / "run" / "predictions.tsv").read_text().splitlines()[0]
-    model = albert_tf.open_model(tmp_path / "run", exit="patience:1")
-    answers = model.predict(["boats", "the river"], ["hills", "market"])
-    assert all(answer["layers_used"] in (2, 3) for answer in answers)
 
 
 def test_training_learns_what_the_words_tell(flags, tmp_path):
