@@ -96,7 +96,8 @@ def answer_early(model: AlbertForSequenceClassification, inputs: Tensors, rule: 
     empty = tf.zeros([batch, model.num_labels]), tf.zeros([batch], tf.int32)
     start = [tf.constant(0), tf.range(batch), hidden, bias, *nothing_seen(batch), *empty]
     shapes: list[list[int | None]] = [[None, *value.shape[1:]] if value.shape.rank else [] for value in start]
-    shapes[2:4] = [None, None, config.hidden_size], [None, None, None, None]
+    # With these shapes TensorFlow fuses scale and bias into the matmul.
+    shapes[2:4] = [None, None, config.hidden_size], [None, 1, 1, None]
     _, rows, hidden, bias, _, _, logits, used = tf.while_loop(
         goes_on, compute, start, [*map(tf.TensorShape, shapes)]
     )
@@ -125,8 +126,8 @@ def layers_used(rule: ExitRule, layer_logits: np.ndarray) -> np.ndarray:
 def rule_of_budget(share: float, layer_logits: np.ndarray) -> ExitRule:
     """The rule of entropy by which examples use at most this share of all layers, and nearly that.
 
-    `layer_logits` are those of the examples, float32 `[examples, layers, classes]`. InputError if the share is
-    less than one layer.
+    `layer_logits` are those of the examples, float32 `[examples, layers, classes]`. `InputError` if the share
+    is less than one layer.
     """
     rows, layers, _ = layer_logits.shape
     if share * layers < 1:
