@@ -73,7 +73,7 @@ class OutputHead(tf_keras.layers.Layer):
 
 
 class ExitHeads(tf_keras.layers.Layer):
-    """An `OutputHead` for each layer but the last one, which read what the pooler makes of their layer."""
+    """An `OutputHead` for each layer but the last one, which reads the first position behind its layer."""
 
     def __init__(self, layers: int, size: int, hidden_size: int, **kwargs):
         super().__init__(**kwargs)
@@ -86,15 +86,15 @@ class ExitHeads(tf_keras.layers.Layer):
             name="exits/output_bias", shape=[layers - 1, size], initializer="zeros"
         )
 
-    def call(self, pooled: tf.Tensor) -> tf.Tensor:
+    def call(self, firsts: tf.Tensor) -> tf.Tensor:
         """Maps `[layers - 1, batch, hidden_size]` to float32 logits `[layers - 1, batch, size]`."""
-        logits = tf.matmul(pooled, self.output_weights, transpose_b=True) + self.output_bias[:, None]
+        logits = tf.matmul(firsts, self.output_weights, transpose_b=True) + self.output_bias[:, None]
         return tf.cast(logits, tf.float32)
 
-    def of_layer(self, layer: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
+    def of_layer(self, layer: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
         """Maps `[batch, hidden_size]` behind a layer, from 0, to float32 logits `[batch, size]`."""
         weights, bias = self.output_weights[layer], self.output_bias[layer]
-        return tf.matmul(tf.cast(pooled, tf.float32), weights, transpose_b=True) + bias
+        return tf.matmul(tf.cast(first, tf.float32), weights, transpose_b=True) + bias
 
 
 class WordShapes(tf_keras.layers.Layer):

@@ -65,10 +65,10 @@ class AlbertForSequenceClassification(HeadModel):
             pooled = self.pooled_output(inputs, training, encoder_seed)
             return {"logits": self.classifier(dropout(pooled, rate, head_seed))}
         firsts = self.first_of_layers(inputs, training, encoder_seed)
-        flat = tf.reshape(firsts, [-1, self.config.hidden_size])
-        pooled = dropout(tf.reshape(self.encoder.pooler(flat), tf.shape(firsts)), rate, head_seed)
-        logits = self.classifier(pooled[-1])
-        of_layers = tf.concat([self.exits(pooled[:-1]), logits[tf.newaxis]], axis=0)
+        last_seed, exits_seed = split_seed(head_seed, 2)
+        logits = self.classifier(dropout(self.encoder.pooler(firsts[-1]), rate, last_seed))
+        of_exits = self.exits(dropout(firsts[:-1], rate, exits_seed))
+        of_layers = tf.concat([of_exits, logits[tf.newaxis]], axis=0)
         return {"logits": logits, "layer_logits": tf.transpose(of_layers, [1, 0, 2])}
 
 

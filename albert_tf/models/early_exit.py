@@ -76,7 +76,7 @@ def answer_early(model: AlbertForSequenceClassification, inputs: Tensors, rule: 
     def compute(layer, rows, hidden, bias, answer, agreeing, logits, used):
         for number in range(inner):
             hidden, _ = blocks.block(number, hidden, bias)
-        found = exits.of_layer(layer, encoder.pooler(hidden[:, 0]))
+        found = exits.of_layer(layer, hidden[:, 0])
         is_sure, seen = judge(rule, found, Seen(answer, agreeing))
         layer += 1
         logits, used = record(rows, found, layer, logits, used)

@@ -38,21 +38,24 @@ def logits_of(labels: int) -> np.ndarray:
     return model_of(labels)(random_inputs())["layer_logits"].numpy()
 
 
-def test_each_head_is_that_of_a_plain_model_of_its_depth():
+def test_each_head_reads_the_first_position_behind_its_layer():
     model, weights = model_of(3), weights_of(model_of(3))
-    for layers in (2, LAYERS):
-        config = testing.tiny_config(**CONFIG.to_dict() | {"num_hidden_layers": layers})
-        plain = AlbertForSequenceClassification(config, 3)
-        for variable in plain.variables:
-            name = variable_name(variable)
-            if layers < LAYERS and name.startswith("output_"):
-                variable.assign(weights[f"exits/{name}"][layers - 1])
-            else:
-                variable.assign(weights[name])
-        expected = plain(random_inputs())["logits"]
-        np.testing.assert_allclose(logits_of(3)[:, layers - 1], expected, atol=1e-5)
-    assert set(plain(random_inputs())) == {"logits"}
-    np.testing.assert_array_equal(model(random_inputs())["logits"], logits_of(3)[:, -1])
+    hidden = model.encode(random_inputs(), return_all_layers=True)["all_layer_outputs"]
+    for layer in range(LAYERS - 1):
+        kernel, bias = (weights[f"exits/output_{name}"][layer] for name in ("weights", "bias"))
+        expected = hidden[2 * layer + 1][:, 0].numpy() @ kernel.T + bias
+        np.testing.assert_allclose(logits_of(3)[:, layer], expected, atol=1e-5)
+
+
+def test_the_last_head_is_that_of_a_plain_model():
+    plain, weights = AlbertForSequenceClassification(CONFIG, 3), weights_of(model_of(3))
+    for variable in plain.variables:
+        variable.assign(weights.pop(variable_name(variable)))
+    assert set(weights) == {"exits/output_weights", "exits/output_bias"}
+    outputs = plain(random_inputs())
+    assert set(outputs) == {"logits"}
+    np.testing.assert_allclose(logits_of(3)[:, -1], outputs["logits"], atol=1e-5)
+    np.testing.assert_array_equal(model_of(3)(random_inputs())["logits"], logits_of(3)[:, -1])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -55,23 +55,18 @@ class ServedClassification(ServedModel):
         is_multi = trained.task.get("problem_type") == MULTI_LABEL
         thresholds = known_thresholds(trained.metrics, labels, trained.path) if is_multi else None
         self._thresholds = thresholds
-        run = functools.partial(model, training=False)
-        if exit is not None:
-            if not model.early_exit:
-                raise UsageError(f"--exit={exit} needs a model that was trained with --early_exit")
-            rule = known_rule(ExitRule.parse(exit, bool(labels)), trained.metrics, trained.path)
-            run = functools.partial(answer_early, model, rule=rule)
+        run = classifier_of(trained, exit)
 
         def predict(inputs: Tensors) -> Tensors:
             found = run(inputs)
             logits = found["logits"]
-            used = {name: found[name] for name in ("layers_used",) if name in found}
+            used = {name: values for name, values in found.items() if name == "layers_used"}
             if not labels:
-                return {"score": logits[:, 0], **used}
+                return used | {"score": logits[:, 0]}
             if thresholds is not None:
                 return _chosen_labels(logits, labels, thresholds)
-            decided = decision("label", logits)
-            return decided | {"label": tf.gather(tf.constant(labels), decided["label"]), **used}
+            decided = used | decision("label", logits)
+            return decided | {"label": tf.gather(tf.constant(labels), decided["label"])}
 
         self._predict = on_inputs(predict, model)
 
@@ -98,6 +93,22 @@ class ServedClassification(ServedModel):
         if "layers_used" in outputs:
             named["layers_used"] = outputs["layers_used"]
         return named if self._threshold is None else named | {"threshold": tf.constant(self._threshold)}
+
+
+def classifier_of(trained: TrainedModel, exit: str | None) -> Callable[[Tensors], Tensors]:
+    """What makes `logits` of a model's inputs; with a rule to exit early also `layers_used`, int32 [batch].
+
+    Raises:
+      UsageError: the model cannot exit early, or has no use for the rule.
+      InputError: no evaluation found the threshold of the budget.
+    """
+    if exit is None:
+        return functools.partial(trained.model, training=False)
+    if not getattr(trained.model, "early_exit", False):
+        raise UsageError(f"--exit={exit} needs a model that was trained with --early_exit")
+    rule = ExitRule.parse(exit, has_classes=bool(trained.task["label_names"]))
+    known = known_rule(rule, trained.metrics, trained.path)
+    return functools.partial(answer_early, trained.model, rule=known)
 
 
 def _chosen_labels(logits: tf.Tensor, labels: Sequence[str], thresholds: np.ndarray) -> Tensors:
