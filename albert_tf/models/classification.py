@@ -50,7 +50,7 @@ class AlbertForSequenceClassification(HeadModel):
         self.exits = None
         if early_exit:
             last = config.num_hidden_layers - 1
-            if not last or config.attention_group(last) or config.ffn_group(last):
+            if not last or config.attention_group(last) or config.ffn_group(last) or config.lora_rank:
                 raise InputError("early exit needs at least two layers, which share all their weights")
             self.exits = ExitHeads(config.num_hidden_layers, num_labels, size, dtype=policy)
 

@@ -126,7 +126,9 @@ def test_a_budget_of_less_than_a_layer_is_refused():
         rule_of_budget(0.1, of_answers("00000"))
 
 
-@pytest.mark.parametrize("change", [{"num_hidden_layers": 1}, {"cross_layer_sharing": "attention"}])
+@pytest.mark.parametrize(
+    "change", [{"num_hidden_layers": 1}, {"cross_layer_sharing": "attention"}, {"lora_rank": 2}]
+)
 def test_layers_that_share_no_weights_are_refused(change):
     config = testing.tiny_config(**{"num_hidden_layers": 2} | change)
     with pytest.raises(InputError, match="at least two layers, which share all their weights"):

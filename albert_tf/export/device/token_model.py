@@ -93,7 +93,7 @@ class TokenModel(tf.Module):
 
 
 def _classify(
-    trained: TrainedModel, inputs: Tensors, run: Callable[[Tensors], Tensors] | None = None
+    trained: TrainedModel, inputs: Tensors, run: Callable[[Tensors], Mapping[str, tf.Tensor]] | None = None
 ) -> Tensors:
     found = (run or trained.model)(inputs)
     logits = found["logits"]

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -95,7 +95,7 @@ class ServedClassification(ServedModel):
         return named if self._threshold is None else named | {"threshold": tf.constant(self._threshold)}
 
 
-def classifier_of(trained: TrainedModel, exit: str | None) -> Callable[[Tensors], Tensors]:
+def classifier_of(trained: TrainedModel, exit: str | None) -> Callable[[Tensors], Mapping[str, tf.Tensor]]:
     """What makes `logits` of a model's inputs; with a rule to exit early also `layers_used`, int32 [batch].
 
     Raises:
