@@ -9,6 +9,7 @@ from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.hyperparameters import Hyperparameters
 from albert_tf.cli.options import FineTuningOptions, Series
 from albert_tf.cli.script import script
+from albert_tf.cli.settings import ExitRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,21 @@ class ClassifierOptions(CustomTaskOptions):
         "evaluate and predict it",
     )
     fold: int | None = dataclasses.field(default=None, kw_only=True)  # of --cross_validation, from 0
+    early_exit: bool = option(
+        False, help="train a head behind each layer, so that sure answers need fewer layers; see --exit"
+    )
+    exit_distillation: float = option(
+        0.0,
+        at_least=0,
+        at_most=1,
+        help="share of the last layer's answer in what the other heads of --early_exit learn",
+    )
+    exit: str | None = option(
+        None,
+        help="when a model of --early_exit is sure: patience:3 (3 layers in a row confirm the layer before), "
+        "entropy:0.2 (of the largest possible), budget:0.5 (of the layers, by entropy as found on the dev "
+        "split); for scores patience:3:0.1 (with a tolerance)",
+    )
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -105,7 +121,15 @@ class ClassifierOptions(CustomTaskOptions):
                     raise UsageError(f"--cross_validation excludes --{name}")
             if self.num_seeds > 1:
                 raise UsageError("--cross_validation excludes --num_seeds")
-        for name in ("loss", "label_smoothing", "class_weights", "max_train_samples"):
+        if self.exit is not None:
+            ExitRule.parse(self.exit, has_classes=self.exit.count(":") < 2)  # the task knows if it has
+            if self.do_train and not self.early_exit:
+                raise UsageError("--exit needs --early_exit")
+            if self.ensemble:
+                raise UsageError("--ensemble excludes --exit")
+        if self.exit_distillation and not self.early_exit:
+            raise UsageError("--exit_distillation needs --early_exit")
+        for name in ("loss", "label_smoothing", "class_weights", "max_train_samples", "early_exit"):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default and not self.do_train:
                 raise UsageError(f"--{name} needs --do_train")
         if self.task_name.lower() != "custom":
@@ -149,10 +173,10 @@ class ClassifierOptions(CustomTaskOptions):
         return (*super().needed_paths, *(f"{split}_file" for split in self.needed_splits), *weights)
 
     @property
-    def export_settings(self) -> dict[str, float]:
+    def export_settings(self) -> dict[str, Any]:
         """See `FineTuningOptions`."""
-        threshold = self.threshold_to_export
-        return {} if threshold is None else {"threshold_to_export": threshold}
+        given = {"threshold_to_export": self.threshold_to_export, "exit": self.exit}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @script(ClassifierOptions)
@@ -178,6 +202,9 @@ def main(options: ClassifierOptions) -> None:
             "max_train_samples": here.max_train_samples,
             "fold": here.fold,
             "folds": here.cross_validation or 1,
+            "early_exit": here.early_exit or bool(start.kept.get("early_exit")),
+            "exit_distillation": here.exit_distillation,
+            "exit_rule": here.exit,
         }
         if glue_task:
             return GlueBenchmark(glue_task, options.data_dir, options.tfds_name, **training)

@@ -182,6 +182,11 @@ def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]
             "Hugging Face's ALBERT has no CRF: it is kept in model.safetensors under its own names, and "
             "`from_pretrained` decides about each piece alone"
         )
+    if "exits/output_weights" in source.shapes and conversion.output_format == "huggingface":
+        notes.append(
+            "Hugging Face's ALBERT does not exit early: the heads behind its layers are kept in "
+            "model.safetensors under their own names, and `from_pretrained` loads the last one alone"
+        )
     return notes
 
 

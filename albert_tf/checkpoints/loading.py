@@ -88,6 +88,8 @@ _KEYS = (
     (r"intermediate/dense/kernel", ("hidden_size", "intermediate_size")),
     (r"intermediate/dense/bias", ("intermediate_size",)),
     (r"intermediate/output/dense/kernel", ("intermediate_size", "hidden_size")),
+    (r"exits/output_weights", ("num_hidden_layers", "the number of labels", "hidden_size")),
+    (r"exits/output_bias", ("num_hidden_layers", "the number of labels")),
     (r"(^|seq_relationship/|squad/)output_weights", ("the number of labels", "hidden_size")),
     (r"(^|seq_relationship/|squad/)output_bias", ("the number of labels",)),
     (r"/lora/.*/a$", ("hidden_size", "lora_rank")),

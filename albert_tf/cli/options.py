@@ -210,6 +210,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     encoder_dropout_prob: float | None = option(
         None, at_least=0, help="dropout in the encoder (default: the config's)"
     )
+    num_hidden_layers: int | None = option(
+        None, at_least=1, help="how often the shared layers are applied (default: the config's)"
+    )
     train_step: int | None = option(None, at_least=1, help="training steps")
     num_train_epochs: float | None = option(None, at_least=0, help="epochs to train, instead of --train_step")
     warmup_step: int | None = option(None, at_least=0, help="steps over which the learning rate rises from 0")
@@ -301,7 +304,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         return tuple(name for name in names if getattr(self, name) != FROM_HUB)
 
     @property
-    def export_settings(self) -> dict[str, float]:
+    def export_settings(self) -> dict[str, typing.Any]:
         """The given flags of `export_saved_model.py` for the task."""
         return {}
 

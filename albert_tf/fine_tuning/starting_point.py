@@ -53,6 +53,8 @@ class StartingPoint:
             if config.lora_rank not in (None, rank):
                 raise InputError(f"--lora_rank={rank}: the weights have factors of rank {config.lora_rank}")
             config = dataclasses.replace(config, lora_rank=rank)
+        if layers := self.options.num_hidden_layers:
+            config = dataclasses.replace(config, num_hidden_layers=layers)
         task = benchmark.task(
             examples,
             features,

@@ -83,25 +83,45 @@ class SharedEncoder(tf_keras.layers.Layer):
         blocks = len(self.attention)
         seeds = split_seed(dropout_seed, 2 * blocks)
 
-        def block(hidden, number):
-            is_last, queries = number == blocks - 1, None
-            if output_positions is not None and is_last:
-                queries = tf.gather(hidden, output_positions, batch_dims=1)
-            attended, probs = self.attention[number](
-                hidden,
-                last_bias if is_last else bias,
-                queries=queries,
-                dropout_seed=seeds[2 * number],
-                lora=self.lora[number] if self.config.lora_rank else None,
-            )
-            return self.feed_forward[number](attended, dropout_seed=seeds[2 * number + 1]), probs
+        def compute(hidden, number):
+            is_last = number == blocks - 1
+            positions = output_positions if is_last else None
+            seed_pair = seeds[2 * number], seeds[2 * number + 1]
+            return self.block(number, hidden, last_bias if is_last else bias, positions, seed_pair)
 
         outputs, probabilities = [], []
         for number in range(blocks):
             if recompute:
-                hidden = tf.recompute_grad(lambda hidden, number=number: block(hidden, number)[0])(hidden)
+                hidden = tf.recompute_grad(lambda hidden, number=number: compute(hidden, number)[0])(hidden)
             else:
-                hidden, probs = block(hidden, number)
+                hidden, probs = compute(hidden, number)
                 probabilities.append(probs)
             outputs.append(hidden)
         return outputs, probabilities
+
+    def block(
+        self,
+        number: int,
+        hidden: tf.Tensor,
+        bias: tf.Tensor,
+        positions: tf.Tensor | None = None,
+        seeds: tuple[Seed, Seed] = (None, None),
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes one block, of the L x `inner_group_num` in the order of the computation.
+
+        Args:
+          number: of the block, from 0.
+          hidden: `[batch, sequence, H]`.
+          bias: from `attention_bias`.
+          positions: int `[batch, outputs]`, the positions to compute; default: all.
+          seeds: of the dropout in its two halves.
+
+        Returns:
+          The output `[batch, outputs, H]`, and the attention probabilities.
+        """
+        queries = None if positions is None else tf.gather(hidden, positions, batch_dims=1)
+        lora = self.lora[number] if self.config.lora_rank else None
+        attended, probs = self.attention[number](
+            hidden, bias, queries=queries, dropout_seed=seeds[0], lora=lora
+        )
+        return self.feed_forward[number](attended, dropout_seed=seeds[1]), probs

@@ -239,6 +239,19 @@ class HeadModel(ConfiguredModel):
         )
         return encoded["pooled_output"]
 
+    def first_of_layers(self, inputs: Tensors, training: bool | None, dropout_seed: Seed) -> tf.Tensor:
+        """Encodes a batch; returns the first position behind each layer, `[layers, batch, H]`."""
+        first = tf.zeros([tf.shape(inputs["input_ids"])[0], 1], tf.int32)
+        encoded = self.encode(
+            inputs,
+            training=training,
+            output_positions=first,
+            return_all_layers=True,
+            dropout_seed=dropout_seed,
+        )
+        inner = self.config.inner_group_num
+        return tf.stack([hidden[:, 0] for hidden in encoded["all_layer_outputs"][inner - 1 :: inner]])
+
 
 def _example_begins(example_starts: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Where the example of each position begins, int `[batch, sequence]`, from `[batch, examples]`."""

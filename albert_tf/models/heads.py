@@ -200,8 +200,8 @@ def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int,
         if head == "token_classification":
             parts = {"crf": "crf/transitions", "casing_feature": "word_shapes/vectors"}
             return model(config, num_labels=labels, **{part: name in shapes for part, name in parts.items()})
-        if head != "multiple_choice":
-            return model(config, num_labels=labels)
+        if head == "classification":
+            return model(config, num_labels=labels, early_exit="exits/output_weights" in shapes)
         if labels != 1:
             raise InputError(f"the head has {labels} labels; multiple choice has 1, a score for each choice")
     if head == "similarity":

@@ -374,7 +374,8 @@ def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, np.nd
 
     A class whose name is that of another column has "p(...)" around it.
     """
-    heads = [f"p({name})" if name in ("id", "part", "label", "labels") else name for name in label_names]
+    taken = ("id", "part", "label", "labels", "layers_used")
+    heads = [f"p({name})" if name in taken else name for name in label_names]
     return dict(zip(heads, chances.T, strict=True))
 
 

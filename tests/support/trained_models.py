@@ -38,6 +38,7 @@ def trained_model(
     vocab_file: str | None = None,
     config: dict[str, Any] | None = None,
     crf: bool = True,
+    early_exit: bool = False,
     **task: Any,
 ) -> TrainedModel:
     """Makes a model with random weights; `task` overrides the entries of `TASKS`.
@@ -57,6 +58,8 @@ def trained_model(
     arguments: dict[str, Any] = {}
     if head in ("classification", "token_classification"):
         arguments["num_labels"] = len(task["label_names"]) or 1
+    if early_exit:
+        arguments["early_exit"] = True
     if head == "token_classification":
         arguments |= {"crf": crf, "casing_feature": crf}
     if head == "similarity":

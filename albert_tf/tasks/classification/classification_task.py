@@ -98,7 +98,8 @@ class ClassificationTask(BenchmarkTask):
         """Writes the files of the original and the files for the GLUE server."""
         logits = outputs["logits"]
         predictions = logits[:, 0] if self.text_task.is_score else benchmark.probabilities(logits)
-        return write_predictions(folder, self.text_task, self.examples["test"], predictions)
+        more = {name: outputs[name].tolist() for name in ("layers_used",) if name in outputs}
+        return write_predictions(folder, self.text_task, self.examples["test"], predictions, more=more)
 
     def texts_by_title(self) -> dict[str, Sequence[str]]:
         """The texts of the dev split, as the report calls them."""
@@ -187,6 +188,7 @@ def write_predictions(
     examples: Examples,
     predictions: np.ndarray,
     labels: Sequence[str] | None = None,
+    more: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[str]:
     """Writes the predictions for the test split; returns the paths.
 
@@ -202,6 +204,7 @@ def write_predictions(
       examples: the test split.
       predictions: float32 probabilities `[examples, classes]` or scores `[examples]`.
       labels: of each example, as they are written; by default its most probable class.
+      more: further columns of `predictions.tsv` by name.
     """
     shown = predictions.astype(np.float32).astype(str)
     if task.is_score:
@@ -220,6 +223,7 @@ def write_predictions(
     else:
         title = "label" if task.label_separator is None else "labels"
         columns |= {title: answers} | benchmark.by_class(task.label_names, predictions)
+    columns |= more or {}
     contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, answers)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
