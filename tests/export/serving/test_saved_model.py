@@ -14,7 +14,7 @@ from albert_tf.asking.open_model import OpenModel, open_model
 from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.device.token_model import TokenModel
-from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
+from albert_tf.export.serving.saved_model import describe, serve, write_saved_model
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.early_exit import layers_used, rule_of_budget
 from tests.support.checkpoint_files import assert_same_weights, weights_of
