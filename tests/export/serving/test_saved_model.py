@@ -32,6 +32,7 @@ HEADS = {
         *("serving_default", "tokens", "serialized_examples"),
         *("sentence_order", "sentence_order_tokens", "sentence_order_serialized_examples"),
     },
+    "similarity": {"serving_default", "tokens", "serialized_examples", "similarity"},
 }
 ASKED = {
     "text": ["The [MASK] carry wool.", "[MASK] 河水 " * 30],
