@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own."""
+"""Fine-tunes ALBERT on a task of GLUE or CLUE, or on a classification or scoring task of your own."""
 
 import dataclasses
 import sys
@@ -9,6 +9,7 @@ from albert_tf.cli.flags import UsageError, option
 from albert_tf.cli.hyperparameters import Hyperparameters
 from albert_tf.cli.options import FineTuningOptions, Series
 from albert_tf.cli.script import script
+from albert_tf.cli.settings import ExitRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class CustomTaskOptions(FineTuningOptions):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOptions(CustomTaskOptions):
-    """Fine-tunes ALBERT on a GLUE task, or on a classification or scoring task of your own.
+    """Fine-tunes ALBERT on a task of GLUE or CLUE, or on a classification or scoring task of your own.
 
     Defaults, if --hparams is not given: learning rate 5e-5, batches of 32, 1000 steps without warm-up,
     dropout 0.1 before the head, at most 512 pieces.
@@ -59,9 +60,12 @@ class ClassifierOptions(CustomTaskOptions):
     DEFAULTS = Hyperparameters(5e-5, 32, None, 0.1, 1000, 0, 512)  # in the order of its fields
 
     task_name: str = option(
-        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, or custom for your own files"
+        help="cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax; clue/afqmc, clue/tnews, "
+        "clue/iflytek, clue/cmnli, clue/csl, clue/wsc; or custom for your own files"
     )
-    data_dir: str | None = option(None, help="folder with a sub-folder for each GLUE task (CoLA, SST-2, ...)")
+    data_dir: str | None = option(
+        None, help="folder with a sub-folder for each task (CoLA, SST-2, afqmc_public, ...)"
+    )
     tfds_name: str | None = option(
         None, help="TensorFlow data set to read instead of --data_dir, for example glue/mrpc"
     )
@@ -86,6 +90,21 @@ class ClassifierOptions(CustomTaskOptions):
         "evaluate and predict it",
     )
     fold: int | None = dataclasses.field(default=None, kw_only=True)  # of --cross_validation, from 0
+    early_exit: bool = option(
+        False, help="train a head behind each layer, so that sure answers need fewer layers; see --exit"
+    )
+    exit_distillation: float = option(
+        0.0,
+        at_least=0,
+        at_most=1,
+        help="share of the last layer's answer in what the other heads of --early_exit learn",
+    )
+    exit: str | None = option(
+        None,
+        help="when a model of --early_exit is sure: patience:3 (3 layers in a row confirm the layer before), "
+        "entropy:0.2 (of the largest possible), budget:0.5 (of the layers, by entropy as found on the dev "
+        "split); for scores patience:3:0.1 (with a tolerance)",
+    )
     threshold_to_export: float | None = option(
         None, help="a constant; the model in --export_dir returns it with serialized_examples"
     )
@@ -102,7 +121,15 @@ class ClassifierOptions(CustomTaskOptions):
                     raise UsageError(f"--cross_validation excludes --{name}")
             if self.num_seeds > 1:
                 raise UsageError("--cross_validation excludes --num_seeds")
-        for name in ("loss", "label_smoothing", "class_weights", "max_train_samples"):
+        if self.exit is not None:
+            ExitRule.parse(self.exit, has_classes=self.exit.count(":") < 2)  # the task knows if it has
+            if self.do_train and not self.early_exit:
+                raise UsageError("--exit needs --early_exit")
+            if self.ensemble:
+                raise UsageError("--ensemble excludes --exit")
+        if self.exit_distillation and not self.early_exit:
+            raise UsageError("--exit_distillation needs --early_exit")
+        for name in ("loss", "label_smoothing", "class_weights", "max_train_samples", "early_exit"):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default and not self.do_train:
                 raise UsageError(f"--{name} needs --do_train")
         if self.task_name.lower() != "custom":
@@ -146,10 +173,10 @@ class ClassifierOptions(CustomTaskOptions):
         return (*super().needed_paths, *(f"{split}_file" for split in self.needed_splits), *weights)
 
     @property
-    def export_settings(self) -> dict[str, float]:
+    def export_settings(self) -> dict[str, Any]:
         """See `FineTuningOptions`."""
-        threshold = self.threshold_to_export
-        return {} if threshold is None else {"threshold_to_export": threshold}
+        given = {"threshold_to_export": self.threshold_to_export, "exit": self.exit}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @script(ClassifierOptions)
@@ -175,6 +202,9 @@ def main(options: ClassifierOptions) -> None:
             "max_train_samples": here.max_train_samples,
             "fold": here.fold,
             "folds": here.cross_validation or 1,
+            "early_exit": here.early_exit or bool(start.kept.get("early_exit")),
+            "exit_distillation": here.exit_distillation,
+            "exit_rule": here.exit,
         }
         if glue_task:
             return GlueBenchmark(glue_task, options.data_dir, options.tfds_name, **training)

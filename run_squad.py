@@ -70,6 +70,12 @@ class SquadOptions(FineTuningOptions):
         help="version 2.0: how the best threshold is found; 'original': by the original's search, in which "
         "the threshold for answering nothing is 0",
     )
+    answer_segmentation: str = option(
+        "auto",
+        choices=("space", "character", "auto"),
+        help="the words by which answers are compared: 'space' as SQuAD's scripts, 'character' as the script "
+        "of CMRC 2018: a Chinese character is a word; 'auto': as most letters of the contexts ask for",
+    )
     skip_misplaced_answers: bool = option(
         False, help="leave out questions of --train_file whose answer is not at its answer_start"
     )
@@ -119,6 +125,7 @@ def main(options: SquadOptions) -> None:
             skip_misplaced_answers=options.skip_misplaced_answers,
             null_score_diff_threshold=options.null_score_diff_threshold,
             threshold_sweep=options.threshold_sweep,
+            answer_segmentation=options.answer_segmentation,
             weights_folder=weights and folder_of(weights),
             feature_files=dict.fromkeys(("dev", "test"), options.predict_feature_file)
             | {"train": options.train_feature_file},

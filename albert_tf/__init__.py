@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getatt
     from albert_tf.models.question_answering import (
         AlbertForQuestionAnsweringV2 as AlbertForQuestionAnsweringV2,
     )
+    from albert_tf.models.sentence_embedding import AlbertForSentenceEmbedding as AlbertForSentenceEmbedding
     from albert_tf.tokenization import load_tokenizer as load_tokenizer
     from albert_tf.tokenization.in_graph.preprocessing_layer import PreprocessingLayer as PreprocessingLayer
     from albert_tf.training.optimization import LAMB as LAMB
@@ -39,6 +40,7 @@ _HOMES = {
     "AlbertForPreTraining": "albert_tf.models.pretraining",
     "AlbertForQuestionAnswering": "albert_tf.models.question_answering",
     "AlbertForQuestionAnsweringV2": "albert_tf.models.question_answering",
+    "AlbertForSentenceEmbedding": "albert_tf.models.sentence_embedding",
     "AlbertForSequenceClassification": "albert_tf.models.classification",
     "AlbertForTokenClassification": "albert_tf.models.classification",
     "InputError": "albert_tf.errors",

@@ -45,6 +45,7 @@ class AlbertConfig:
       max_position_embeddings: longest sequence.
       type_vocab_size: number of segments.
       initializer_range: standard deviation of the truncated-normal initializer.
+      lora_rank: rank of each layer's own difference to its projections of queries and values; None for none.
       carried: keys of released files without meaning; they are written back.
     """
 
@@ -63,6 +64,7 @@ class AlbertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     initializer_range: float = 0.02
+    lora_rank: int | None = None
     carried: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):
@@ -76,6 +78,9 @@ class AlbertConfig:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if field.type is float and not (is_number and abs(value) <= LARGEST_SIZE):
                 raise InputError(f"{name} must be a number, not {_shown(value)}")
+        rank = self.lora_rank
+        if rank is not None and (type(rank) is not int or not 1 <= rank <= self.hidden_size):
+            raise InputError(f"lora_rank must be a whole number from 1 to hidden_size, not {_shown(rank)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
@@ -133,17 +138,27 @@ class AlbertConfig:
     def to_dict(self) -> dict[str, Any]:
         """The config as the keys of an `albert_config.json`.
 
-        `cross_layer_sharing` is left out at its default, so that the original release can read the file.
+        `cross_layer_sharing` and `lora_rank` are left out at their defaults, so that the original release can
+        read the file.
         """
         values = dataclasses.asdict(self)
         carried = values.pop("carried")
         if self.cross_layer_sharing == "all":
             del values["cross_layer_sharing"]
+        if self.lora_rank is None:
+            del values["lora_rank"]
         return values | carried
 
     def to_json_file(self, path: str) -> None:
         """Writes an `albert_config.json`."""
         write_json(path, self.to_dict(), sort_keys=True)
+
+    @property
+    def has_layers_of_their_own(self) -> bool:
+        """Whether no two layers share weights."""
+        layers = range(self.num_hidden_layers)
+        groups = ({group(i) for i in layers} for group in (self.attention_group, self.ffn_group))
+        return all(len(distinct) == self.num_hidden_layers for distinct in groups)
 
     @property
     def has_projection(self) -> bool:
@@ -163,15 +178,16 @@ class AlbertConfig:
         return int(layer / self.num_hidden_layers * self.num_hidden_groups) if shared else layer
 
     def parameter_count(self) -> dict[str, int]:
-        """The trainable parameters of each part; a model has the sum over its parts."""
+        """The parameters of each part; a model has the sum over its parts."""
         v, e, h, f = self.vocab_size, self.embedding_size, self.hidden_size, self.intermediate_size
         layers = range(self.num_hidden_layers)
         attention = (4 * h * h + 4 * h + 2 * h) * len({self.attention_group(i) for i in layers})
         ffn = (2 * h * f + f + h + 2 * h) * len({self.ffn_group(i) for i in layers})
+        lora = 4 * h * (self.lora_rank or 0) * self.num_hidden_layers
         projection = e * h + h if self.has_projection else 0
         return {
             "embeddings": (v + self.type_vocab_size + self.max_position_embeddings + 2) * e,
-            "encoder": projection + self.inner_group_num * (attention + ffn),
+            "encoder": projection + self.inner_group_num * (attention + ffn + lora),
             "pooler": h * h + h,
             "masked_lm": h * e + e + 2 * e + v,
             "sentence_order": 2 * h + 2,

@@ -11,7 +11,7 @@ import numpy as np
 
 from albert_tf.cli.flags import ScriptOptions, UsageError, option
 from albert_tf.cli.script import script
-from albert_tf.cli.text import progress_bar
+from albert_tf.cli.text import progress_bar, width
 from albert_tf.errors import escaped
 from albert_tf.serving.client import PORTS, ServingClient
 from albert_tf.serving.rows import STANDARD_INPUT, Row, opened, rows_of_file, rows_of_pairs
@@ -132,9 +132,9 @@ class _Table:
         lines = [[_cell(value) for value in row.values()] for row in rows]
         if not self._widths:
             lines.insert(0, list(map(escaped, rows[0])))
-            self._widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            self._widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
         for line in lines:
-            cells = (cell.ljust(width) for cell, width in zip(line, self._widths, strict=True))
+            cells = (cell + " " * (wide - width(cell)) for cell, wide in zip(line, self._widths, strict=True))
             print("  ".join(cells).rstrip())
 
 

@@ -111,6 +111,45 @@ class OpenModel:
         names = ("pooled", "mean", *(("sequence", "input_ids", "input_mask") if with_sequence else ()))
         return self._answers("embeddings", {"text": texts}, batch_size, names)
 
+    def encode(
+        self, texts: Any, *, dimensions: int | None = None, batch_size: int = _BATCH_SIZE
+    ) -> np.ndarray:
+        """The vectors of texts by a model for similarity, float32 [texts, size].
+
+        Args:
+          texts: a list of texts, or one text.
+          dimensions: keep so many values of a vector, and give the rest the length 1; the model should be
+            trained for it (--dimensions).
+          batch_size: see `predict`.
+
+        Raises:
+          InputError: the model is of another task, or its vectors have fewer values.
+        """
+        self._check_similarity("encode", "embed")
+        answers = self._answers("serving_default", {"text": texts}, batch_size)
+        size = self._functions["serving_default"].structured_outputs["embedding"].shape[-1]  # type: ignore[attr-defined]
+        vectors = np.array([answer["embedding"] for answer in answers], np.float32).reshape(-1, size)
+        if dimensions is None:
+            return vectors
+        if not 0 < dimensions <= size:
+            raise InputError(f"dimensions must be from 1 to {size}, not {dimensions}")
+        vectors = vectors[:, :dimensions]
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    def similarity(self, one: Any, other: Any, *, batch_size: int = _BATCH_SIZE) -> np.ndarray:
+        """The cosines of texts with others by a model for similarity, float32 [pairs].
+
+        `InputError` if the model is of another task, or the lists have different lengths.
+        """
+        self._check_similarity("similarity", "predict")
+        answers = self._answers("similarity", {"text": one, "text_pair": other}, batch_size)
+        return np.array([answer["similarity"] for answer in answers], np.float32)
+
+    def _check_similarity(self, wanted: str, instead: str) -> None:
+        if self.task_name != "similarity":
+            what = f"{self.path} is a model for {self.task_name}"
+            raise InputError(f"{what}: {wanted} needs one for similarity; it has {instead}")
+
     def _specs(self, signature: str) -> Mapping[str, tf.TensorSpec]:
         if signature not in self._functions:
             self._functions[signature] = self._signatures[signature]()
@@ -148,7 +187,7 @@ class OpenModel:
             of_words = dict.fromkeys(("words", "word_begin", "word_end", "tags"), row["word_begin"] >= 0)
             inside = row["begin"] >= 0
             row = {name: values[of_words.get(name, inside)] for name, values in row.items()}
-        if "pooled" in row:
+        if "pooled" in row or "embedding" in row:
             return row
         answer = {name: _plain(value) for name, value in row.items()}
         if "labels" in answer:

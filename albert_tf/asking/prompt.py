@@ -43,8 +43,12 @@ def answer_at_prompt(options: RunOptions, task_name: str | None, settings: Mappi
 def answer_typed(model: OpenModel) -> None:
     """Reads the inputs of a model from standard input until it ends, and prints the answers."""
     lines = typed_lines()
-    while texts := _typed(model.inputs, lines):
-        [answer] = model.predict(**texts)
+    compares = model.task_name == "similarity"
+    while texts := _typed(("text", "text_pair") if compares else model.inputs, lines):
+        if compares:
+            answer = {"similarity": float(model.similarity(*texts.values())[0])}
+        else:
+            [answer] = model.predict(**texts)
         print("\n".join(_shown(answer, texts)), end="\n\n", flush=True)
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 import tensorflow as tf
@@ -75,6 +75,10 @@ class _Task(TypedDict, total=False):
     context: str
     loss: str
     casing_feature: bool
+    pooling: Literal["mean", "cls", "pooled"]
+    normalize: bool
+    projection_size: _Count | None
+    dimensions: list[_Count]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

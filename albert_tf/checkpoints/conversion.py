@@ -14,7 +14,7 @@ from albert_tf.checkpoints.model_card import CARD_FILE, write_card
 from albert_tf.checkpoints.run_folder import TASK_FILE
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.tensorflow import write_native, write_original
-from albert_tf.checkpoints.weight_source import WeightSource
+from albert_tf.checkpoints.weight_source import WeightSource, with_merged_lora
 from albert_tf.errors import InputError
 from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folder
 from albert_tf.layers.variables import variable_name
@@ -65,7 +65,8 @@ def convert(conversion: Conversion) -> Converted:
     """Converts; the output appears when it is complete.
 
     Heads and poolers that the input lacks are not written. Only the format "tf2" holds whole models: it has
-    their initial values, and the report names them.
+    their initial values, and the report names them. LoRA factors become part of
+    the weights, and each layer has weights of its own.
 
     Raises:
       InputError: see `load_weights`; or the weights are not whole, the output exists, the config is missing,
@@ -80,6 +81,7 @@ def convert(conversion: Conversion) -> Converted:
             do_lower_case=conversion.do_lower_case,
             keep_accents=conversion.keep_accents,
         )
+        source, assets = with_merged_lora(source, assets)
         config = assets.needed_config()
         tokenizer = assets.tokenizer() if assets.vocabulary else None
         head = _head(conversion, source)
@@ -102,7 +104,9 @@ def convert(conversion: Conversion) -> Converted:
             if needs_card:
                 write_card(temporary, source, assets, head)
             # The index of a checkpoint comes last: without it there is no checkpoint.
-            names = sorted(os.listdir(temporary), key=lambda name: (name.endswith(".index"), name))
+            files = (os.path.join(root, name) for root, _, inside in os.walk(temporary) for name in inside)
+            names = [os.path.relpath(path, temporary) for path in files]
+            names.sort(key=lambda name: (name.endswith(".index"), name))
             if exists:
                 _move_into(folder, temporary, names, conversion.overwrite)
             elif not move_folder(temporary, folder):
@@ -167,10 +171,21 @@ def _notes(conversion: Conversion, source: WeightSource, head: str) -> list[str]
             "Hugging Face's ALBERT has no head like that of SQuAD 2.0: it is kept in model.safetensors under "
             "its own names, and `from_pretrained` loads the encoder alone"
         )
+    pooled = head == "similarity" and source.assets.task.get("pooling") == "pooled"
+    if pooled and conversion.output_format == "huggingface":
+        notes.append(
+            "sentence-transformers has no pooled output: the folder has no modules.json; --pooling=mean or "
+            "--pooling=cls gives vectors that it can make"
+        )
     if "crf/transitions" in source.shapes and conversion.output_format == "huggingface":
         notes.append(
             "Hugging Face's ALBERT has no CRF: it is kept in model.safetensors under its own names, and "
             "`from_pretrained` decides about each piece alone"
+        )
+    if "exits/output_weights" in source.shapes and conversion.output_format == "huggingface":
+        notes.append(
+            "Hugging Face's ALBERT does not exit early: the heads behind its layers are kept in "
+            "model.safetensors under their own names, and `from_pretrained` loads the last one alone"
         )
     return notes
 
@@ -215,6 +230,7 @@ def _move_into(folder: str, temporary: str, names: list[str], overwrite: bool) -
     for path in replaced:
         os.remove(path)
     for new, target in moves:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         os.replace(new, target)
 
 

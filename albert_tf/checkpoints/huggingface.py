@@ -1,4 +1,4 @@
-"""Hugging Face folders: `config.json`, `model.safetensors` and the files of the tokenizer."""
+"""Hugging Face folders: `config.json`, `model.safetensors`, the tokenizer, modules of sentence vectors."""
 
 import os
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from albert_tf.checkpoints.huggingface_config import (
     write_config,
 )
 from albert_tf.checkpoints.huggingface_tokenizer import read_casing, special_ids, write_tokenizer
+from albert_tf.checkpoints.sentence_transformers import read_modules, write_modules
 from albert_tf.checkpoints.weight_source import HUGGINGFACE, WeightSource
 from albert_tf.errors import InputError
 from albert_tf.files import open_file, read_json, write_bytes
@@ -84,21 +85,29 @@ def read_folder(folder: str, path: str) -> WeightSource:
     shapes = {ours: tensors.shape(theirs) for ours, theirs in names.items()}
     shapes = {name: shape[::-1] if is_transposed(name) else shape for name, shape in shapes.items()}
 
+    modules, projection = read_modules(folder) or ({}, {})
+    shapes |= {name: value.shape for name, value in projection.items()}
+
     def read(name: str) -> np.ndarray:
+        if name in projection:
+            return projection[name]
         value = tensors.read(names[name])
         return np.ascontiguousarray(value.T) if is_transposed(name) else value
 
     if not config.has_projection:
         _drop_identity(shapes, read, folder)
     labels = next(iter(shapes.get("output_weights", ())), None)
-    told = Assets(place=path, config=config, task=task_in(values, config_file, labels), **read_casing(folder))
+    task = modules or task_in(values, config_file, labels)
+    told = Assets(place=path, config=config, task=task, **read_casing(folder))
+    assets = told.or_else(Assets.read(folder))
+    is_similarity = assets.task.get("task_name") == "similarity"  # whose class there is that of an encoder
     return WeightSource(
         path=path,
         kind=HUGGINGFACE,
         shapes=shapes,
         read=read,
-        assets=told.or_else(Assets.read(folder)),
-        head=head_in(values),
+        assets=assets,
+        head="similarity" if is_similarity else head_in(values),
         notes=tuple(notes),
     )
 
@@ -167,6 +176,8 @@ def write_folder(
     if "word_shapes/vectors" in weights:
         raise InputError("Hugging Face's ALBERT cannot express the casing feature: train without it")
     tensors = dict(weights)
+    if head == "similarity" and write_modules(folder, assets.task, weights, config.hidden_size):
+        tensors = {name: value for name, value in weights.items() if name.startswith("bert/")}
     dtype = next(iter(weights.values())).dtype
     if not config.has_projection:
         size = config.hidden_size

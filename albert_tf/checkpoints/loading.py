@@ -11,6 +11,7 @@ from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning, escaped
+from albert_tf.layers.lora import SCOPE
 from albert_tf.layers.variables import variable_name
 from albert_tf.models.classification import AlbertForMultipleChoice, AlbertForSequenceClassification
 
@@ -87,8 +88,12 @@ _KEYS = (
     (r"intermediate/dense/kernel", ("hidden_size", "intermediate_size")),
     (r"intermediate/dense/bias", ("intermediate_size",)),
     (r"intermediate/output/dense/kernel", ("intermediate_size", "hidden_size")),
+    (r"exits/output_weights", ("num_hidden_layers", "the number of labels", "hidden_size")),
+    (r"exits/output_bias", ("num_hidden_layers", "the number of labels")),
     (r"(^|seq_relationship/|squad/)output_weights", ("the number of labels", "hidden_size")),
     (r"(^|seq_relationship/|squad/)output_bias", ("the number of labels",)),
+    (r"/lora/.*/a$", ("hidden_size", "lora_rank")),
+    (r"/lora/.*/b$", ("lora_rank", "hidden_size")),
 )
 
 
@@ -152,6 +157,11 @@ def assign(
         parts.add("bert/pooler")
     torn = tuple(name for name in missing if _part(name) in parts)
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
+    if any(_part(name) == SCOPE for name in unexpected):
+        raise InputError(
+            f"{source.path} has LoRA factors, without which its weights mean something else: the config of "
+            "the model needs their lora_rank"
+        )
     on_config = config_notes(model.config, source.assets.config, any_depth)
     notes = [*source.notes, *on_config, *_name_notes(variables, source.shapes, torn, unexpected)]
     return LoadReport(
@@ -173,6 +183,8 @@ _ON_POOLED_OUTPUT = (AlbertForSequenceClassification, AlbertForMultipleChoice)
 
 def _part(name: str) -> str:
     """The part of a model that a variable belongs to: the encoder, the pooler or a head."""
+    if name.startswith(f"{SCOPE}/"):
+        return SCOPE
     first, second = [*name.split("/"), ""][:2]
     if first == "bert" and second != "pooler":
         return _ENCODER

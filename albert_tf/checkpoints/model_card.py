@@ -53,7 +53,8 @@ def write_card(folder: str, source: WeightSource, assets: Assets, head: str) -> 
         "training step": source.step,
         "training began with": start,
     }
-    front = {"library_name": "transformers", "pipeline_tag": HEADS[head].pipeline, "tags": ["albert"]}
+    library = "sentence-transformers" if head == "similarity" else "transformers"
+    front = {"library_name": library, "pipeline_tag": HEADS[head].pipeline, "tags": ["albert"]}
     parts = [
         "---",
         *(f"{key}: {json.dumps(value)}" for key, value in front.items()),

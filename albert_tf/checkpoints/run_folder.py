@@ -19,6 +19,7 @@ HISTORY_FILE = "history.json"
 ROLLBACKS_FILE = "rollbacks.json"
 RESULTS, PREDICTION_RESULTS = "eval_results", "predict_results"  # each is a .txt and a .json
 RESULTS_FILE = f"{RESULTS}.json"
+START_FILE = "start_results.json"  # of the weights that the training began with, for tasks that ask for it
 SEEDS_FILE = "seeds.json"
 SERIES_FILE = "runs.json"  # of a sweep or of folds
 PREDICTIONS_FILE = "predictions.tsv"
@@ -28,7 +29,15 @@ LOCK_FILE = ".lock"
 WORKER_FOLDER = "worker-{}"  # with the number of a worker that is not the chief; its messages are in a .log
 _REPORTS = (RESULTS, PREDICTION_RESULTS, REPORT)
 # A run writes small files while it holds the lock; their names begin with these.
-FILES_OF_A_RUN = (HISTORY_FILE, ROLLBACKS_FILE, TASK_FILE, TRAINING_FILE, RECORD_INDEX_FILE, *_REPORTS)
+FILES_OF_A_RUN = (
+    HISTORY_FILE,
+    ROLLBACKS_FILE,
+    TASK_FILE,
+    TRAINING_FILE,
+    RECORD_INDEX_FILE,
+    START_FILE,
+    *_REPORTS,
+)
 
 _LIST = "checkpoint"  # TensorFlow's list of checkpoints
 STEP = "optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"  # the tensor of a checkpoint that holds its step

@@ -1,12 +1,14 @@
 """`WeightSource`: the weights at a path, under the original's variable names."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from albert_tf.checkpoints.assets import Assets
 from albert_tf.errors import InputError
+from albert_tf.layers.lora import PROJECTIONS, SCOPE, factor_names
 
 ORIGINAL, NATIVE, HUGGINGFACE = "original checkpoint", "albert_tf checkpoint", "Hugging Face folder"
 HUB_TF1, HUB_TF2 = "TF1 hub module", "TF2 SavedModel"
@@ -55,3 +57,42 @@ class WeightSource:
                 f"{self.path}: {name} holds values that are not finite numbers (NaN or infinity)"
             )
         return value
+
+
+_LAYER = re.compile(r"(bert/encoder/transformer/group_)(\d+)(/inner_group_(\d+)/(\w+)/.*)")
+
+
+def with_merged_lora(source: WeightSource, assets: Assets) -> tuple[WeightSource, Assets]:
+    """The weights with LoRA factors added to the projections, and their assets with a fitting config.
+
+    Layers that shared their weights then have weights of their own. Without factors nothing changes.
+    """
+    config = assets.needed_config()
+    if config.lora_rank is None:
+        return source, assets
+    shapes: dict[str, tuple[int, ...]] = {}
+    made_of: dict[str, tuple[str, int]] = {}  # name -> name in the source, number of the block
+    for stored, shape in source.shapes.items():
+        found = _LAYER.fullmatch(stored)
+        if not found:
+            shapes |= {} if stored.startswith(f"{SCOPE}/") else {stored: shape}
+            continue
+        before, group, behind, inner, part = found.groups()
+        group_of = config.ffn_group if part in ("ffn_1", "LayerNorm_1") else config.attention_group
+        for layer in range(config.num_hidden_layers):
+            if group_of(layer) == int(group):
+                name = f"{before}{layer}{behind}"
+                made_of[name] = stored, layer * config.inner_group_num + int(inner)
+                shapes[name] = shape
+
+    def read(name: str) -> np.ndarray:
+        stored, block = made_of.get(name, (name, 0))
+        value = source.read(stored)
+        for projection in PROJECTIONS:
+            if stored.endswith(f"/{projection}/kernel"):
+                a, b = map(source.weight, factor_names(block, projection))
+                value = value + a @ b
+        return value
+
+    alone = dataclasses.replace(config, lora_rank=None, cross_layer_sharing="none", num_hidden_groups=1)
+    return dataclasses.replace(source, shapes=shapes, read=read), dataclasses.replace(assets, config=alone)

@@ -66,6 +66,19 @@ class RunOptions(ScriptOptions):
     do_eval: bool = option(False, help="whether to evaluate, while training at every checkpoint")
     eval_batch_size: int = option(8, at_least=1, help="examples in an evaluation step, over all devices")
     optimizer: str = option("adamw", choices=("adamw", "lamb"), help="the optimizer")
+    layer_decay: float = option(
+        1.0,
+        at_least=0.01,
+        at_most=1,
+        help="factor of the learning rate from each layer to the one below it, down to the embeddings; for "
+        "models with cross_layer_sharing=none",
+    )
+    freeze_layers: int | None = option(
+        None,
+        at_least=0,
+        help="do not train the embeddings and so many of the first layers; more than 0 only for models with "
+        "cross_layer_sharing=none",
+    )
     save_checkpoints_steps: int = option(1000, at_least=1, help="steps between checkpoints")
     keep_checkpoint_max: int = option(5, at_least=1, help="newest checkpoints to keep, besides the best one")
     iterations_per_loop: int = option(
@@ -197,6 +210,9 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     encoder_dropout_prob: float | None = option(
         None, at_least=0, help="dropout in the encoder (default: the config's)"
     )
+    num_hidden_layers: int | None = option(
+        None, at_least=1, help="how often the shared layers are applied (default: the config's)"
+    )
     train_step: int | None = option(None, at_least=1, help="training steps")
     num_train_epochs: float | None = option(None, at_least=0, help="epochs to train, instead of --train_step")
     warmup_step: int | None = option(None, at_least=0, help="steps over which the learning rate rises from 0")
@@ -208,6 +224,12 @@ class FineTuningOptions(RunOptions, SidecarOptions):
     )
     length_buckets: tuple[int, ...] | None = option(
         None, help="pad every batch to one of these lengths or to --max_seq_length, for few shapes under XLA"
+    )
+    lora_rank: int | None = option(
+        None,
+        at_least=1,
+        help="train the head, the pooler and LoRA factors of this rank alone: each layer gets its own small "
+        "difference to the shared projections of queries and values (default: as the weights say)",
     )
     best_metric: str | None = option(
         None,
@@ -282,7 +304,7 @@ class FineTuningOptions(RunOptions, SidecarOptions):
         return tuple(name for name in names if getattr(self, name) != FROM_HUB)
 
     @property
-    def export_settings(self) -> dict[str, float]:
+    def export_settings(self) -> dict[str, typing.Any]:
         """The given flags of `export_saved_model.py` for the task."""
         return {}
 
@@ -361,29 +383,3 @@ class FineTuningOptions(RunOptions, SidecarOptions):
             "max_eval_steps": None,
         }
         return TrainingOptions(**shared | chosen_here)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedModelOptions(SidecarOptions):
-    """Which model is exported. Flags that are not given come from the files beside the weights."""
-
-    input: str = option(
-        is_weights=True,
-        help="folder of a run, whose best checkpoint is exported, or weights of any kind: checkpoint, "
-        ".tar.gz, Hugging Face folder, hub module, or a name or address as for --init_checkpoint",
-    )
-    task_name: str | None = option(
-        None,
-        help="what the model is for: a task of GLUE, race, squad_v1, squad_v2, tagging, pretraining, encoder "
-        "(embeddings alone) or custom (default: as the folder or the weights say)",
-    )
-    labels: tuple[str, ...] | None = option(
-        None, help="the classes of a custom task in their order, or other names for the classes of a task"
-    )
-    num_texts: int | None = option(None, at_least=1, help="texts in an example of a custom task: 1 or 2")
-    max_seq_length: int | None = option(None, at_least=4, help="pieces of a sequence (default: as trained)")
-
-    @property
-    def needed_paths(self) -> tuple[str, ...]:
-        """See `ScriptOptions`."""
-        return ("input", *super().needed_paths)

@@ -87,7 +87,7 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
     cells = [["", *metrics]]
     cells += [[name, *(number(row.get(metric)) for metric in metrics)] for name, row in results.items()]
     table = _plain(cells)
-    if max(map(len, table.splitlines()), default=0) > _COLUMNS and len(results) < len(metrics):
+    if max(map(width, table.splitlines()), default=0) > _COLUMNS and len(results) < len(metrics):
         table = _plain(list(zip(*cells, strict=True)))
     return table
 
@@ -126,8 +126,10 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _plain(cells: Sequence[Sequence[str]], others: str = "right") -> str:
     """Rows of cells without lines; the first column is aligned to the left."""
     alignment = ("left", *[others] * (len(cells[0]) - 1)) if cells else ()
-    cells = [[escaped(cell) for cell in row] for row in cells]
-    return tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    # tabulate counts characters: a NUL beside a wide one makes two of it.
+    cells = [["".join(c + "\0" * (width(c) - 1) for c in escaped(cell)) for cell in row] for row in cells]
+    made = tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    return made.replace("\0", "")
 
 
 def bar_lines(title: str, counted: str, counts: Iterable[tuple[str, int]]) -> list[str]:
@@ -153,14 +155,14 @@ def _bar(count: int, largest: int) -> str:
 def _in_name_column(name: str) -> str:
     """The name, cut or filled with spaces to the width of its column."""
     name = escaped(name)
-    if _width(name) > _NAME_WIDTH:
-        while _width(name) >= _NAME_WIDTH:
+    if width(name) > _NAME_WIDTH:
+        while width(name) >= _NAME_WIDTH:
             name = name[:-1]
         name += "…"
-    return name + " " * (_NAME_WIDTH - _width(name))
+    return name + " " * (_NAME_WIDTH - width(name))
 
 
-def _width(text: str) -> int:
+def width(text: str) -> int:
     """The width in a terminal: a Chinese character takes two columns, a combining mark none."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))

@@ -169,7 +169,12 @@ def read_tsv(
 
 
 def read_jsonl(
-    path: str, columns: Sequence[str], *, scalars: Collection[str] = (), lists: Collection[str] = ()
+    path: str,
+    columns: Sequence[str],
+    *,
+    scalars: Collection[str] = (),
+    lists: Collection[str] = (),
+    objects: Collection[str] = (),
 ) -> Table:
     r"""Reads some keys of JSON objects, one a line; blank lines are skipped.
 
@@ -178,6 +183,7 @@ def read_jsonl(
       columns: the keys to read. Their values are strings.
       scalars: those keys whose values may also be finite numbers and booleans, which stay as JSON has them.
       lists: those keys whose values may also be lists, which stay as JSON has them.
+      objects: those keys whose values are objects, which stay as JSON has them.
     """
     digest = hashlib.sha256()
     numbers, rows = [], []
@@ -185,7 +191,7 @@ def read_jsonl(
         if not line.strip():
             continue
         try:
-            rows.append(_json_values(line, columns, scalars, lists))
+            rows.append(_json_values(line, columns, scalars, lists, objects))
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number}: {error}") from None
         numbers.append(number)
@@ -324,7 +330,11 @@ def is_scalar(value: Any) -> bool:
 
 
 def _json_values(
-    line: str, columns: Sequence[str], scalars: Collection[str], lists: Collection[str]
+    line: str,
+    columns: Sequence[str],
+    scalars: Collection[str],
+    lists: Collection[str],
+    objects: Collection[str],
 ) -> list[str]:
     """The values of some keys; `ValueError` says what is wrong with them."""
     try:
@@ -338,8 +348,10 @@ def _json_values(
         if name not in record:
             raise ValueError(f"no key {name!r}, found {listed(record)}")
         value = record[name]
+        if name in objects and not isinstance(value, dict):
+            raise ValueError(f"{name!r} must be an object, not {_short(json.dumps(value))}")
         if (name in scalars and is_scalar(value) and not isinstance(value, str)) or (
-            name in lists and isinstance(value, list)
+            isinstance(value, list) if name in lists else name in objects
         ):
             value = json.dumps(value, ensure_ascii=False)
         if not isinstance(value, str):

@@ -22,7 +22,7 @@ from albert_tf.checkpoints.run_folder import (
 )
 from albert_tf.checkpoints.sources import open_source
 from albert_tf.checkpoints.weight_source import WeightSource
-from albert_tf.cli.options import TrainedModelOptions
+from albert_tf.cli.export_options import TrainedModelOptions
 from albert_tf.cli.text import without_secrets
 from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError, InputWarning

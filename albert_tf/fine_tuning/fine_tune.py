@@ -164,6 +164,8 @@ def _run_once(
             predict = {"prediction step": lambda: predictor.try_one_batch("test", options.predict_batch_size)}
             try_steps(session, predict if options.do_predict else None)
             return {}, "", ""
+        if options.do_eval and task.compares_with_start:
+            task.start = session.start_results()
         if options.do_train:
             session.train()
             if options.do_eval:  # without evaluations, an old best checkpoint would replace the new weights

@@ -44,11 +44,17 @@ class StartingPoint:
         for split, part in examples.items():
             same = [features[other] for other in features if examples[other] is part]
             settings = benchmark.settings(split, chosen.max_seq_length)
-            file = benchmark.feature_files.get(split) or f"{name}_{split}"
+            file = benchmark.feature_files.get(split) or f"{name.replace('/', '_')}_{split}"
             features[split] = same[0] if same else self._features(benchmark, part, settings, file)
         config, rate = self.assets.needed_config(), chosen.encoder_dropout_prob
         if rate is not None:
             config = dataclasses.replace(config, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+        if rank := self.options.lora_rank:
+            if config.lora_rank not in (None, rank):
+                raise InputError(f"--lora_rank={rank}: the weights have factors of rank {config.lora_rank}")
+            config = dataclasses.replace(config, lora_rank=rank)
+        if layers := self.options.num_hidden_layers:
+            config = dataclasses.replace(config, num_hidden_layers=layers)
         task = benchmark.task(
             examples,
             features,

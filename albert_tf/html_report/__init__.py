@@ -4,7 +4,7 @@ Pure functions make the sections of the page; `write_report` puts the sections t
 """
 
 from albert_tf.html_report.answers import AnswerExample, TaggedExample, answers_in_context, tagged_sentences
-from albert_tf.html_report.charts import curves, scatter, threshold_curve
+from albert_tf.html_report.charts import curves, scatter, threshold_curve, tradeoff
 from albert_tf.html_report.examples import largest_errors, wrong_examples
 from albert_tf.html_report.page import Section, write_report
 from albert_tf.html_report.tables import (
@@ -32,6 +32,7 @@ __all__ = [
     "scatter",
     "tagged_sentences",
     "threshold_curve",
+    "tradeoff",
     "write_report",
     "wrong_examples",
 ]

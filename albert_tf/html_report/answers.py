@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from albert_tf.html_report.examples import MOST_EXAMPLES, SHORT_TEXT, card, folded
+from albert_tf.html_report.examples import LONG_WORD, MOST_EXAMPLES, SHORT_TEXT, card, folded
 from albert_tf.html_report.page import Section, escaped
 from albert_tf.html_report.tables import percent
 
 Span = tuple[int, int]  # begin and end: characters [begin, end) of the context
 
 _AROUND = SHORT_TEXT // 2  # characters that an excerpt shows on both sides of each begin and end of a span
-_LONG_WORD = 40  # characters; an excerpt may cut a longer word
 _BOTH = "reference predicted"
 _NO_ANSWER = "<em>no answer</em>"
 
@@ -142,9 +141,9 @@ def _excerpts(context: str, borders: Sequence[int]) -> list[Span]:
     for border in borders or [0]:
         begin, end = max(border - _AROUND, 0), min(border + _AROUND, len(context))
         if begin > 0:
-            begin = max(begin, context.find(" ", begin, begin + _LONG_WORD) + 1)
+            begin = max(begin, context.find(" ", begin, begin + LONG_WORD) + 1)
         if end < len(context):
-            space = context.rfind(" ", end - _LONG_WORD, end)
+            space = context.rfind(" ", end - LONG_WORD, end)
             end = space if space >= 0 else end
         if parts and begin <= parts[-1][1] + 1:
             begin, end = parts[-1][0], max(parts.pop()[1], end)

@@ -97,6 +97,24 @@ def threshold_curve(thresholds: np.ndarray, values: Mapping[str, np.ndarray], ch
     return Section("No-answer threshold", html)
 
 
+def tradeoff(
+    heading: str, cost: str, gain: str, points: Mapping[str, Sequence[tuple[float, float]]]
+) -> Section:
+    """Draws a line for each way to choose, whose points are pairs of what it costs and what it gains."""
+
+    def draw(axes: "Axes") -> None:
+        for (name, pairs), color in zip(points.items(), (_INK, _BLUE, _ORANGE), strict=False):
+            costs, gains = zip(*sorted(pairs), strict=True)
+            axes.plot(costs, gains, color=color, marker="o", ms=3.5, label=name)
+        axes.set(xlabel=cost, ylabel=gain)
+        axes.legend(frameon=False, labelcolor=_INK)
+
+    alt = f"Line chart of {gain} by {cost} for {', '.join(points)}"
+    return Section(
+        heading, _chart(f"<b>{escaped(gain)}</b> by the mean of {escaped(cost)}", alt, _SCATTER_INCHES, draw)
+    )
+
+
 def scatter(labels: np.ndarray, scores: np.ndarray) -> Section:
     """Draws the predicted score of each example over its true score; both are float [examples]."""
 

@@ -8,6 +8,7 @@ from albert_tf.html_report.page import Section, escaped
 from albert_tf.html_report.tables import percent
 
 MOST_EXAMPLES = 20
+LONG_WORD = 40  # characters; an excerpt may cut a longer word
 SHORT_TEXT = 400  # characters of a text that are always visible; the rest folds away
 
 
@@ -70,5 +71,6 @@ def _card(answers: Mapping[str, str], texts: Mapping[str, Sequence[str]], index:
 def _shortened(text: str) -> str:
     if len(text) <= SHORT_TEXT:
         return escaped(text)
-    beginning = text[:SHORT_TEXT].rsplit(" ", 1)[0]
+    space = text.rfind(" ", SHORT_TEXT - LONG_WORD, SHORT_TEXT)  # Chinese has none
+    beginning = text[: space if space >= 0 else SHORT_TEXT]
     return folded(f"{escaped(beginning)} …", escaped(text))

@@ -68,7 +68,8 @@ _STYLE = """\
     --shade: 255 255 255; } }
 * { box-sizing: border-box; }
 body { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem;
-  background: var(--page); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;
+  background: var(--page); color: var(--ink);
+  font: 1rem/1.5 system-ui, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 h1 { margin: 0; font-size: 1.75rem; font-weight: 650; line-height: 1.25; letter-spacing: -0.01em; }

@@ -22,14 +22,14 @@ def facts(values: Mapping[str, object], heading: str = "The run") -> Section:
 def results(rows: Rows, baseline: tuple[str, Rows] = ("", {}), notes: Sequence[str] = ()) -> Section:
     """Shows the results of a run.
 
-    A single row becomes large figures; several rows become a table with a column for each metric. `baseline`
+    A single row becomes large figures; several rows, also of baselines, become a table. `baseline`
     has a name and rows of the same form: what an answer that is always the same would reach. `notes` say what
     the reader must not miss.
     """
     html = "".join(f'<p class="note">{escaped(note[:1].upper() + note[1:])}.</p>\n' for note in notes)
     rows, *others = of_whole_and_parts(rows)
     html_of_others = "\n".join(map(_results_table, others))
-    if len(rows) == 1:
+    if len(rows) == 1 and len(baseline[1]) < 2:
         name, beside = baseline[0], next(iter(baseline[1].values()), {})
         [metrics] = rows.values()
         figures = "".join(

@@ -8,6 +8,7 @@ import tf_keras
 from albert_tf.config import AlbertConfig
 from albert_tf.layers.dense import dense
 from albert_tf.layers.dropout import Seed, dropout, split_seed
+from albert_tf.layers.lora import LoraFactors
 from albert_tf.layers.normalization import layer_norm
 
 
@@ -59,7 +60,12 @@ class SelfAttention(tf_keras.layers.Layer):
         return dense(scope, size, size, self.config.initializer_range, dtype=self.dtype_policy)
 
     def call(
-        self, hidden: tf.Tensor, bias: tf.Tensor, queries: tf.Tensor | None = None, dropout_seed: Seed = None
+        self,
+        hidden: tf.Tensor,
+        bias: tf.Tensor,
+        queries: tf.Tensor | None = None,
+        dropout_seed: Seed = None,
+        lora: LoraFactors | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Attends from some positions to all positions.
 
@@ -67,6 +73,7 @@ class SelfAttention(tf_keras.layers.Layer):
           hidden: `[batch, sequence, H]`, the positions to attend to.
           bias: from `attention_bias`.
           queries: `[batch, queries, H]`, the rows of `hidden` to compute; default: all rows.
+          lora: what this block adds to its projections of queries and values.
 
         Returns:
           The output `[batch, queries, H]` and the probabilities `[batch, heads, queries, sequence]`.
@@ -77,13 +84,16 @@ class SelfAttention(tf_keras.layers.Layer):
         flat = tf.reshape(hidden, [-1, config.hidden_size])
         flat_queries = tf.reshape(queries, [-1, config.hidden_size])
 
+        query, value = self.query(flat_queries), self.value(flat)
+        if lora is not None:
+            query, value = query + lora(flat_queries, "query"), value + lora(flat, "value")
         probs = attention_probabilities(
-            self._split_heads(self.query(flat_queries), queries),
+            self._split_heads(query, queries),
             self._split_heads(self.key(flat), hidden),
             bias,
         )
         dropped = dropout(probs, config.attention_probs_dropout_prob, probs_seed)
-        context = tf.matmul(dropped, self._split_heads(self.value(flat), hidden))
+        context = tf.matmul(dropped, self._split_heads(value, hidden))
         context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, config.hidden_size])
         output = dropout(self.output_dense(context), config.hidden_dropout_prob, output_seed)
         output = self.layer_norm(output + flat_queries)

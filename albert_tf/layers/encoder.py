@@ -7,6 +7,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.layers.attention import SelfAttention, attention_bias, bias_between_examples
 from albert_tf.layers.dropout import Seed, split_seed
 from albert_tf.layers.feed_forward import FeedForward
+from albert_tf.layers.lora import LoraFactors
 
 
 class SharedEncoder(tf_keras.layers.Layer):
@@ -14,6 +15,8 @@ class SharedEncoder(tf_keras.layers.Layer):
 
     The weights of a group have the original's names, `group_<g>/inner_group_<k>/...`. If
     `cross_layer_sharing` leaves a half of the blocks unshared, that half has a group for every layer.
+
+    With a `lora_rank`, each block has `LoraFactors` of its own.
     """
 
     def __init__(self, config: AlbertConfig, **kwargs):
@@ -22,6 +25,15 @@ class SharedEncoder(tf_keras.layers.Layer):
         # In the order of the computation. The lists are flat because Keras saves no lists of lists.
         self.attention = self._in_order(SelfAttention, config.attention_group)
         self.feed_forward = self._in_order(FeedForward, config.ffn_group)
+        if config.lora_rank:
+            blocks = range(len(self.attention))
+            self.lora = [LoraFactors(config, block, dtype=self.dtype_policy) for block in blocks]
+
+    def freeze(self, layers: int) -> None:
+        """Leaves the blocks of the first layers as they are in training, but not their LoRA factors."""
+        blocks = layers * self.config.inner_group_num
+        for half in (*self.attention[:blocks], *self.feed_forward[:blocks]):
+            half.trainable = False
 
     def _in_order(self, half_class, group_of_layer) -> list:
         """Makes one half of each of the L x `inner_group_num` blocks; layers of a group share objects."""
@@ -71,21 +83,45 @@ class SharedEncoder(tf_keras.layers.Layer):
         blocks = len(self.attention)
         seeds = split_seed(dropout_seed, 2 * blocks)
 
-        def block(hidden, number):
-            is_last, queries = number == blocks - 1, None
-            if output_positions is not None and is_last:
-                queries = tf.gather(hidden, output_positions, batch_dims=1)
-            attended, probs = self.attention[number](
-                hidden, last_bias if is_last else bias, queries=queries, dropout_seed=seeds[2 * number]
-            )
-            return self.feed_forward[number](attended, dropout_seed=seeds[2 * number + 1]), probs
+        def compute(hidden, number):
+            is_last = number == blocks - 1
+            positions = output_positions if is_last else None
+            seed_pair = seeds[2 * number], seeds[2 * number + 1]
+            return self.block(number, hidden, last_bias if is_last else bias, positions, seed_pair)
 
         outputs, probabilities = [], []
         for number in range(blocks):
             if recompute:
-                hidden = tf.recompute_grad(lambda hidden, number=number: block(hidden, number)[0])(hidden)
+                hidden = tf.recompute_grad(lambda hidden, number=number: compute(hidden, number)[0])(hidden)
             else:
-                hidden, probs = block(hidden, number)
+                hidden, probs = compute(hidden, number)
                 probabilities.append(probs)
             outputs.append(hidden)
         return outputs, probabilities
+
+    def block(
+        self,
+        number: int,
+        hidden: tf.Tensor,
+        bias: tf.Tensor,
+        positions: tf.Tensor | None = None,
+        seeds: tuple[Seed, Seed] = (None, None),
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes one block, of the L x `inner_group_num` in the order of the computation.
+
+        Args:
+          number: of the block, from 0.
+          hidden: `[batch, sequence, H]`.
+          bias: from `attention_bias`.
+          positions: int `[batch, outputs]`, the positions to compute; default: all.
+          seeds: of the dropout in its two halves.
+
+        Returns:
+          The output `[batch, outputs, H]`, and the attention probabilities.
+        """
+        queries = None if positions is None else tf.gather(hidden, positions, batch_dims=1)
+        lora = self.lora[number] if self.config.lora_rank else None
+        attended, probs = self.attention[number](
+            hidden, bias, queries=queries, dropout_seed=seeds[0], lora=lora
+        )
+        return self.feed_forward[number](attended, dropout_seed=seeds[1]), probs

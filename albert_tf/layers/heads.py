@@ -72,6 +72,31 @@ class OutputHead(tf_keras.layers.Layer):
         return tf.cast(tf.reshape(logits, tf.concat([tf.shape(hidden)[:-1], [size]], 0)), tf.float32)
 
 
+class ExitHeads(tf_keras.layers.Layer):
+    """An `OutputHead` for each layer but the last one, which reads the first position behind its layer."""
+
+    def __init__(self, layers: int, size: int, hidden_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.output_weights = self.add_weight(
+            name="exits/output_weights",
+            shape=[layers - 1, size, hidden_size],
+            initializer=truncated_normal(0.02),
+        )
+        self.output_bias = self.add_weight(
+            name="exits/output_bias", shape=[layers - 1, size], initializer="zeros"
+        )
+
+    def call(self, firsts: tf.Tensor) -> tf.Tensor:
+        """Maps `[layers - 1, batch, hidden_size]` to float32 logits `[layers - 1, batch, size]`."""
+        logits = tf.matmul(firsts, self.output_weights, transpose_b=True) + self.output_bias[:, None]
+        return tf.cast(logits, tf.float32)
+
+    def of_layer(self, layer: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+        """Maps `[batch, hidden_size]` behind a layer, from 0, to float32 logits `[batch, size]`."""
+        weights, bias = self.output_weights[layer], self.output_bias[layer]
+        return tf.matmul(tf.cast(first, tf.float32), weights, transpose_b=True) + bias
+
+
 class WordShapes(tf_keras.layers.Layer):
     """A learned vector for each shape of a word, which is added to the hidden vector of the word."""
 

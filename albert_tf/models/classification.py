@@ -7,9 +7,11 @@ from albert_tf.config import AlbertConfig
 from albert_tf.errors import InputError
 from albert_tf.layers.crf import LinearChainCrf
 from albert_tf.layers.dropout import Seed, dropout, split_seed
-from albert_tf.layers.heads import OutputHead, WordShapes
+from albert_tf.layers.heads import ExitHeads, OutputHead, WordShapes
 from albert_tf.models.encoder import INPUT_NAMES, HeadModel, Tensors, dropout_seed_for
 from albert_tf.tokenization.words import Shape
+
+_NEVER = -1e9  # the score of what cannot be chosen
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -19,6 +21,7 @@ class AlbertForSequenceClassification(HeadModel):
     Args:
       num_labels: number of classes; 1 for a score (regression).
       classifier_dropout_prob: rate of the dropout before the classifier in training.
+      early_exit: whether there is a classifier behind each layer, too; see `models.early_exit.answer_early`.
 
     Example:
 
@@ -28,19 +31,45 @@ class AlbertForSequenceClassification(HeadModel):
     ```
     """
 
-    arguments = ("num_labels", "classifier_dropout_prob")
+    arguments = ("num_labels", "classifier_dropout_prob", "early_exit")
 
-    def __init__(self, config: AlbertConfig, num_labels: int, classifier_dropout_prob: float = 0.1, **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig,
+        num_labels: int,
+        classifier_dropout_prob: float = 0.1,
+        early_exit: bool = False,
+        **kwargs,
+    ):
         super().__init__(config, **kwargs)
         self.num_labels = num_labels
         self.classifier_dropout_prob = classifier_dropout_prob
-        self.classifier = OutputHead(num_labels, config.hidden_size, dtype=self.dtype_policy)
+        self.early_exit = early_exit
+        size, policy = config.hidden_size, self.dtype_policy
+        self.classifier = OutputHead(num_labels, size, dtype=policy)
+        self.exits = None
+        if early_exit:
+            last = config.num_hidden_layers - 1
+            if not last or config.attention_group(last) or config.ffn_group(last) or config.lora_rank:
+                raise InputError("early exit needs at least two layers, which share all their weights")
+            self.exits = ExitHeads(config.num_hidden_layers, num_labels, size, dtype=policy)
 
     def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
-        """Scores the classes: float32 `logits` `[batch, num_labels]`."""
+        """Scores the classes: float32 `logits` `[batch, num_labels]`.
+
+        With `early_exit` there are `layer_logits` `[batch, layers, num_labels]`, too; the last are `logits`.
+        """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
-        pooled = self.pooled_output(inputs, training, encoder_seed)
-        return {"logits": self.classifier(dropout(pooled, self.classifier_dropout_prob, head_seed))}
+        rate = self.classifier_dropout_prob
+        if self.exits is None:
+            pooled = self.pooled_output(inputs, training, encoder_seed)
+            return {"logits": self.classifier(dropout(pooled, rate, head_seed))}
+        firsts = self.first_of_layers(inputs, training, encoder_seed)
+        last_seed, exits_seed = split_seed(head_seed, 2)
+        logits = self.classifier(dropout(self.encoder.pooler(firsts[-1]), rate, last_seed))
+        of_exits = self.exits(dropout(firsts[:-1], rate, exits_seed))
+        of_layers = tf.concat([of_exits, logits[tf.newaxis]], axis=0)
+        return {"logits": logits, "layer_logits": tf.transpose(of_layers, [1, 0, 2])}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")
@@ -66,7 +95,7 @@ class AlbertForMultipleChoice(HeadModel):
     def call(self, inputs: Tensors, training: bool | None = None, dropout_seed: Seed = None) -> Tensors:
         """Scores the candidates: float32 `logits` `[batch, choices]`; their softmax gives probabilities.
 
-        Here each input is `[batch, choices, sequence]`.
+        Here each input is `[batch, choices, sequence]`. A choice without a token has the probability 0.
         """
         encoder_seed, head_seed = split_seed(dropout_seed_for(training, dropout_seed), 2)
         shape = tf.shape(inputs["input_ids"])
@@ -74,7 +103,11 @@ class AlbertForMultipleChoice(HeadModel):
         flat = {name: tf.reshape(value, [-1, value.shape[-1] or shape[2]]) for name, value in given.items()}
         pooled = self.pooled_output(flat, training, encoder_seed)
         scores = self.choice(dropout(pooled, self.classifier_dropout_prob, head_seed))
-        return {"logits": tf.reshape(scores, shape[:2])}
+        logits = tf.reshape(scores, shape[:2])
+        if "input_mask" in given:
+            is_there = tf.reduce_any(given["input_mask"] > 0, axis=-1)
+            logits = tf.where(is_there, logits, _NEVER)
+        return {"logits": logits}
 
 
 @tf_keras.saving.register_keras_serializable(package="albert_tf")

@@ -47,11 +47,11 @@ class ConfiguredModel(tf_keras.Model):
         self.config = config
         self.built = True  # the constructors make all variables
 
+    @tf.autograph.experimental.do_not_convert  # for `fit`: models hold TensorFlow operations only
     def __call__(self, inputs: Tensors, *args: Any, **kwargs: Any) -> Any:
         """Does what `call` does; `InputError` if the inputs have wrong names, ranks, shapes or types."""
         return super().__call__(self._checked(inputs), *args, **kwargs)
 
-    @tf.autograph.experimental.do_not_convert
     def _checked(self, inputs: Tensors) -> dict[str, Any]:
         """The inputs that are given, as tensors."""
         model = type(self).__name__
@@ -101,6 +101,8 @@ class ConfiguredModel(tf_keras.Model):
 class AlbertEncoder(ConfiguredModel):
     """The ALBERT encoder: embeddings, shared layers and pooler (paper 3.1).
 
+    With a `lora_rank` in the config, of all these only the LoRA factors and the pooler are trainable.
+
     Attributes:
       recompute: whether the backward pass of training computes each block again from its input. The gradients
         are the same; a step needs a fraction of the memory and 1.4 times the time. False unless you set it.
@@ -120,6 +122,13 @@ class AlbertEncoder(ConfiguredModel):
         self.encoder = SharedEncoder(config, dtype=self.dtype_policy)
         self.pooler = pooler(config, dtype=self.dtype_policy)
         self.recompute = False
+        if config.lora_rank:
+            self.freeze(config.num_hidden_layers)
+
+    def freeze(self, layers: int) -> None:
+        """Leaves the embeddings and the first layers as they are in training."""
+        self.embeddings.trainable = False
+        self.encoder.freeze(layers)
 
     def call(
         self,
@@ -229,6 +238,19 @@ class HeadModel(ConfiguredModel):
             inputs, training=training, output_positions=no_positions, dropout_seed=dropout_seed
         )
         return encoded["pooled_output"]
+
+    def first_of_layers(self, inputs: Tensors, training: bool | None, dropout_seed: Seed) -> tf.Tensor:
+        """Encodes a batch; returns the first position behind each layer, `[layers, batch, H]`."""
+        first = tf.zeros([tf.shape(inputs["input_ids"])[0], 1], tf.int32)
+        encoded = self.encode(
+            inputs,
+            training=training,
+            output_positions=first,
+            return_all_layers=True,
+            dropout_seed=dropout_seed,
+        )
+        inner = self.config.inner_group_num
+        return tf.stack([hidden[:, 0] for hidden in encoded["all_layer_outputs"][inner - 1 :: inner]])
 
 
 def _example_begins(example_starts: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

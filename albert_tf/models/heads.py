@@ -16,6 +16,7 @@ from albert_tf.models.classification import (
 from albert_tf.models.encoder import AlbertEncoder
 from albert_tf.models.pretraining import AlbertForPreTraining
 from albert_tf.models.question_answering import AlbertForQuestionAnswering, AlbertForQuestionAnsweringV2
+from albert_tf.models.sentence_embedding import PROJECTION, AlbertForSentenceEmbedding
 
 _T = TypeVar("_T")
 
@@ -123,6 +124,16 @@ HEADS: Mapping[str, Head] = {
             settings=("start_n_top", "end_n_top"),
         ),
         Head(
+            name="similarity",
+            model=AlbertForSentenceEmbedding,
+            weights=("projection/",),  # which not every such model has
+            architectures=("AlbertModel",),
+            pipeline="sentence-similarity",
+            outputs={"embedding": "sentence_embedding"},
+            task_names=("similarity",),
+            settings=("pooling", "normalize"),
+        ),
+        Head(
             name="pretraining",
             model=AlbertForPreTraining,
             weights=("cls/predictions/", "cls/seq_relationship/"),
@@ -167,7 +178,7 @@ def head_of(shapes: Mapping[str, Any], told: str | None = None) -> Head:
     """The head of weights, told by their names; for heads with the same names by `told`, else the first."""
     found = [head for head in HEADS.values() if any(name.startswith(head.weights) for name in shapes)]
     if not found:
-        return HEADS["encoder"]
+        return HEADS["similarity" if told == "similarity" else "encoder"]
     return next((head for head in found if head.name == told), found[0])
 
 
@@ -189,8 +200,10 @@ def build_model(head: str, config: AlbertConfig, shapes: Mapping[str, tuple[int,
         if head == "token_classification":
             parts = {"crf": "crf/transitions", "casing_feature": "word_shapes/vectors"}
             return model(config, num_labels=labels, **{part: name in shapes for part, name in parts.items()})
-        if head != "multiple_choice":
-            return model(config, num_labels=labels)
+        if head == "classification":
+            return model(config, num_labels=labels, early_exit="exits/output_weights" in shapes)
         if labels != 1:
             raise InputError(f"the head has {labels} labels; multiple choice has 1, a score for each choice")
+    if head == "similarity":
+        return model(config, projection_size=shapes[PROJECTION][-1] if PROJECTION in shapes else None)
     return model(config)

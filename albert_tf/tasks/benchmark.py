@@ -5,7 +5,7 @@ import csv
 import hashlib
 import os
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -96,6 +96,8 @@ class BenchmarkTask(Task):
       head_name: of the task whose head this one uses; mostly its own.
       label_names: of the classes, by number; empty for a score.
       examples_name: what its examples are called.
+      compares_with_start: whether a run also evaluates the weights that it begins with.
+      start: the results of these weights; empty if they are not known.
     """
 
     name: str
@@ -106,6 +108,8 @@ class BenchmarkTask(Task):
     metrics: tuple[str, ...] = ("cross_entropy", "accuracy")
     progress_metrics: Mapping[str, str] = {"accuracy": "accuracy"}
     is_voting = False  # whether the model is one of several, so that `votes` needs its outputs
+    compares_with_start = False
+    start: Mapping[str, float] = {}
     _chosen: Mapping[str, str] = {}  # the best metric, if the user chose it
 
     def __init__(
@@ -264,6 +268,7 @@ class BenchmarkTask(Task):
             "pad_to_max_length": self._pads_all,
             "length_buckets": list(self._pad_to[:-1]),
             "best_metric": self.best_metric,
+            "lora_rank": self.config.lora_rank,
         }
 
     def training_data(self) -> TrainingData:
@@ -333,13 +338,16 @@ def under_one_name(by_part: Mapping[str, Mapping[str, float]]) -> dict[str, floa
     }
 
 
-def write_files(folder: str, contents: Mapping[str, str]) -> list[str]:
-    """Writes files, name -> text, which appear together when all are complete; returns their paths."""
+def write_files(folder: str, contents: Mapping[str, str | Iterable[str]]) -> list[str]:
+    """Writes files, name -> text or its parts, which appear together when all are complete.
+
+    Returns their paths.
+    """
     paths = [os.path.join(folder, name) for name in contents]
     with appear_when_complete(paths) as temporary:
         for path, text in zip(temporary, contents.values(), strict=True):
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines([text] if isinstance(text, str) else text)
     return paths
 
 
@@ -366,7 +374,8 @@ def by_class(label_names: Sequence[str], chances: np.ndarray) -> dict[str, np.nd
 
     A class whose name is that of another column has "p(...)" around it.
     """
-    heads = [f"p({name})" if name in ("id", "part", "label", "labels") else name for name in label_names]
+    taken = ("id", "part", "label", "labels", "layers_used")
+    heads = [f"p({name})" if name in taken else name for name in label_names]
     return dict(zip(heads, chances.T, strict=True))
 
 

@@ -21,7 +21,10 @@ def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, 
     for name, features in splits.items():
         several = features.num_choices > 1
         title = f"{name}: {len(features):,} example{'s' * (len(features) != 1)}"
-        title += f" of {features.num_choices} choices" * several + ", unlabelled" * (features.labels is None)
+        most = "up to " * (several and not features.lengths.all())
+        title += f" of {most}{features.num_choices} choices" * several + ", unlabelled" * (
+            features.labels is None
+        )
         lines = [title]
         if len(features) and features.labels is not None:
             if label_names is None:
@@ -31,7 +34,8 @@ def overview(splits: Mapping[str, Features], label_names: Sequence[str] | None, 
             lines.append("")
         if len(features):
             counted = "sequences" if several else "examples"
-            lines += length_lines(counted, features.full_lengths, max_seq_length)
+            there = features.lengths > 0  # a question may have fewer options than others
+            lines += length_lines(counted, features.full_lengths[there], max_seq_length)
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
 

@@ -1,7 +1,7 @@
 """`Task`: what the training loop needs to know of a job; losses and accuracies that all tasks share."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -16,6 +16,7 @@ Context: TypeAlias = tf.distribute.InputContext
 Dataset: TypeAlias = tf.data.Dataset
 Model: TypeAlias = tf_keras.Model
 Seed: TypeAlias = tf.Tensor | None
+OverParts: TypeAlias = Callable[[Callable[[Batch, tf.Tensor], tf.Tensor]], tf.Tensor]
 
 
 class WeightedSum(NamedTuple):
@@ -131,6 +132,17 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def eval_dataset(self, batch_size: int, context: Context) -> Dataset:
         """The evaluation examples once, in order; the last batch may be smaller."""
+
+    def before_parts(self, model: Model, batch: Batch, over_parts: OverParts) -> Batch:
+        """A training batch of which parts will be measured, with what the parts must know of each other.
+
+        `over_parts` runs a function on every part, with the seed of its dropout, and joins the results.
+        """
+        return batch
+
+    def failure(self, results: Mapping[str, Any]) -> str:
+        """What means of training say is wrong with the weights; empty if nothing."""
+        return ""
 
     def used_parts(self, batch: Batch, parts: int) -> tf.Tensor | int:
         """How many of the consecutive parts of a training batch hold examples, from the first one."""

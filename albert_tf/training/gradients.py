@@ -34,7 +34,7 @@ def sum_over_parts(
     """
     if parts == 1:
         return measure(0, batch)
-    stacked = {name: _stacked(values, parts) for name, values in batch.items()}
+    stacked = _all_stacked(batch, parts)
 
     def add_next(number: tf.Tensor, sums: Any) -> tuple[tf.Tensor, Any]:
         part = {name: tf.gather(values, number) for name, values in stacked.items()}
@@ -47,6 +47,25 @@ def sum_over_parts(
         parallel_iterations=1,
     )
     return sums
+
+
+def join_over_parts(function: Callable[[tf.Tensor, Batch], tf.Tensor], batch: Batch, parts: int) -> tf.Tensor:
+    """The float32 results `[examples, ...]` of a function of each part's number and the part, joined.
+
+    No gradient flows through it: the memory is that of one part.
+    """
+    numbered = tf.range(parts), _all_stacked(batch, parts)
+    results = tf.map_fn(
+        lambda part: tf.stop_gradient(function(*part)),
+        numbered,
+        parallel_iterations=1,
+        fn_output_signature=tf.float32,
+    )
+    return tf.reshape(results, tf.concat([[-1], tf.shape(results)[2:]], axis=0))
+
+
+def _all_stacked(batch: Batch, parts: int) -> dict[str, tf.Tensor]:
+    return {name: _stacked(values, parts) for name, values in batch.items()}
 
 
 def _stacked(values: tf.Tensor, parts: int) -> tf.Tensor:

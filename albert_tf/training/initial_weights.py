@@ -73,6 +73,8 @@ def _foreign_head(task: Task, model: tf_keras.Model, source: WeightSource) -> st
     stored = {name: tuple(source.shapes[name]) for name in head if name in source.shapes}
     if theirs.get("task_name", described["task_name"]) != described["task_name"]:
         return f"has the head of the task {theirs['task_name']} ({_labels(theirs)})"
+    if not (head or stored):
+        return None
     if not stored:
         return "has no head of a task"
     ours, found = heads.head_of_model(model), heads.head_of(source.shapes, source.head)

@@ -6,7 +6,7 @@ and, in LAMB, not adapted. The training loop clips the gradients once, after it 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -78,6 +78,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
       beta_1, beta_2: decay of the first and the second moment.
       epsilon: added to the root of the second moment.
       excluded: regular expressions; variables that match one are not decayed.
+      rate_factors: what the learning rate of a variable is multiplied with, by its name; 1 for others.
       **kwargs: arguments of `tf_keras.optimizers.Optimizer`, except `weight_decay`.
     """
 
@@ -89,6 +90,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-6,
         excluded: Sequence[str] = EXCLUDED,
+        rate_factors: Mapping[str, float] | None = None,
         name: str | None = None,
         **kwargs,
     ):
@@ -104,6 +106,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.excluded = tuple(excluded)
+        self.rate_factors = dict(rate_factors or {})
 
     def build(self, var_list: Sequence[tf.Variable]) -> None:
         """Creates the moments `adam_m` and `adam_v` of each variable."""
@@ -115,6 +118,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
             [self.add_variable_from_reference(v, slot) for v in var_list] for slot in ("adam_m", "adam_v")
         ]
 
+    @tf.autograph.experimental.do_not_convert  # for `fit`
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Any, tf.Variable]], *args: Any, **kwargs: Any
     ) -> Any:
@@ -143,6 +147,8 @@ class AdamW(tf_keras.optimizers.Optimizer):
         if included:
             update += self.weight_decay_rate * variable
         rate = tf.cast(self.learning_rate, variable.dtype)
+        if factor := self.rate_factors.get(variable_name(variable)):
+            rate = rate * factor
         return (self._scaled(rate, variable, update) if included else rate) * update
 
     def _scaled(self, rate: tf.Tensor, variable: tf.Variable, update: tf.Tensor) -> tf.Tensor:
@@ -156,6 +162,7 @@ class AdamW(tf_keras.optimizers.Optimizer):
             "learning_rate": self._serialize_hyperparameter(self._learning_rate),
             **{name: getattr(self, name) for name in numbers},
             "excluded": list(self.excluded),
+            **({"rate_factors": self.rate_factors} if self.rate_factors else {}),
         }
 
 

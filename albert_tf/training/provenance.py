@@ -21,6 +21,8 @@ _DECISIVE = (
     "train_batch_size",
     "optimizer",
     "learning_rate",
+    "layer_decay",
+    "freeze_layers",
     "num_train_steps",
     "num_warmup_steps",
     "start_warmup_step",

@@ -15,6 +15,7 @@ from albert_tf.checkpoints import run_folder
 from albert_tf.cli.options import TrainingOptions
 from albert_tf.cli.text import say
 from albert_tf.errors import InputError
+from albert_tf.files import read_json, write_json
 from albert_tf.tasks.task import Task
 from albert_tf.training import provenance, summary
 from albert_tf.training.checkpointing import Checkpoints
@@ -27,6 +28,7 @@ from albert_tf.training.initial_weights import load_initial_weights
 from albert_tf.training.optimization import OPTIMIZERS, WarmupPolynomialDecay
 from albert_tf.training.report import Forecast, TrainingProgress, without_orbits_prints, write_results
 from albert_tf.training.scalars import EVAL_FOLDER, TRAIN_FOLDER, EvaluationScalars, write_flags
+from albert_tf.training.single_layers import freeze_layers, layer_rates
 from albert_tf.training.train_step import Trainer
 from albert_tf.training.workers import Workers
 
@@ -63,6 +65,7 @@ class Session:
         with strategy.scope():
             self.model = task.build_model(options.policy)
             self.model.encoder.recompute = options.recompute
+            freeze_layers(options, self.model)
             schedule = WarmupPolynomialDecay(
                 options.learning_rate,
                 options.num_train_steps,
@@ -70,7 +73,8 @@ class Session:
                 options.poly_power,
                 options.start_warmup_step,
             )
-            self.optimizer = OPTIMIZERS[options.optimizer](schedule)
+            factors = layer_rates(self.model.variables, task.config.num_hidden_layers, options.layer_decay)
+            self.optimizer = OPTIMIZERS[options.optimizer](schedule, rate_factors=factors)
             # Checkpoints have moments of all variables, also of those that this task does not train.
             self.optimizer.build(self.model.variables)
             self.loss_scale = LossScale() if options.mixed_precision == "float16" else None
@@ -270,6 +274,14 @@ class Session:
         """Evaluates the current weights."""
         self._run_evaluation()
         self._record_evaluation()
+
+    def start_results(self) -> dict[str, float]:
+        """The results before the first step, from now or from the file of the run; {} if none are known."""
+        path = os.path.join(self.folder, run_folder.START_FILE)
+        if self.options.do_train and not (self.step or self.suffix):
+            self.evaluate()
+            write_json(path, self.results)
+        return read_json(path, dict[str, float]) if os.path.exists(path) else {}
 
     def evaluate_chosen(self) -> None:
         """Evaluates the current weights, unless the last evaluation was of them."""

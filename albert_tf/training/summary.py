@@ -1,5 +1,6 @@
 """What a run says before it begins, and the places of its files that it shows at its end."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +10,7 @@ import tf_keras
 from albert_tf.checkpoints import run_folder
 from albert_tf.checkpoints.run_folder import Saved
 from albert_tf.cli.options import TrainingOptions
-from albert_tf.cli.text import aligned
+from albert_tf.cli.text import aligned, percent
 from albert_tf.tasks.task import Task, TrainingData
 
 
@@ -35,6 +36,9 @@ def before(
         data = task.training_data()
         risen = options.start_warmup_step + options.num_warmup_steps
         warmup = f", warm-up until step {risen:,}" if options.num_warmup_steps else ""
+        if config.lora_rank or options.freeze_layers is not None:
+            trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+            facts["trained"] = f"{trained:,} parameters ({percent(trained, model.count_params())})"
         facts |= {
             "optimizer": f"{options.optimizer}, learning rate {options.learning_rate:.4g}{warmup}",
             "batch": _batch(options, strategy, data),

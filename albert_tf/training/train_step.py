@@ -12,7 +12,7 @@ from albert_tf.tasks.task import Task, WeightedSum
 from albert_tf.training.distribution import device_step, on_all_devices
 from albert_tf.training.divergence import Diverged, explain_gradients
 from albert_tf.training.evaluation import Means
-from albert_tf.training.gradients import GroupNorms, LossScale, norms_of, sum_over_parts
+from albert_tf.training.gradients import GroupNorms, LossScale, join_over_parts, norms_of, sum_over_parts
 from albert_tf.training.optimization import norm
 
 _CLIP_NORM = 1.0
@@ -73,8 +73,9 @@ class Trainer(orbit.AbstractTrainer):
         self._group_norms = GroupNorms(model.trainable_variables)
         self.loops_on_device = isinstance(strategy, tf.distribute.TPUStrategy)  # `train` is one loop there
         is_alone = strategy.num_replicas_in_sync == 1
+        self._compiles_passes = jit_compile and not is_alone
         self._run_replica = device_step(self.replica_step, jit_compile and is_alone)
-        self._run_passes = device_step(self._passes, jit_compile and not is_alone)
+        self._run_passes = device_step(self._passes, self._compiles_passes)
         # Elsewhere, to trace these few operations takes longer than to run them.
         norms = self._norms_of_last_step
         self._measure_norms = tf.function(norms, autograph=False) if self.loops_on_device else norms
@@ -93,7 +94,10 @@ class Trainer(orbit.AbstractTrainer):
                 self._step(self._batches)
                 self.after_step(1)
         sizes = self.check()
-        results = self.results() | {"gradient_norm": self._gradient_norm.result()} | sizes
+        if failure := self.task.failure(means := self.results()):
+            step = int(self.optimizer.iterations.numpy())
+            raise Diverged(f"{failure} at step {step}", step - 1)
+        results = means | {"gradient_norm": self._gradient_norm.result()} | sizes
         if self.loss_scale:
             results["loss_scale"] = tf.identity(self.loss_scale.scale)
             results["skipped_steps"] = tf.identity(self.loss_scale.skipped_steps)
@@ -162,6 +166,16 @@ class Trainer(orbit.AbstractTrainer):
         weights = replica.all_reduce(tf.distribute.ReduceOp.SUM, self.task.loss_weights(batch))
         step_seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
         first_part = replica.replica_id_in_sync_group * self.micro_batches
+        if self.micro_batches > 1 or self._compiles_passes:  # which must not talk to other devices
+            whole = batch
+
+            def over_parts(function):
+                def run(number, part):
+                    return function(part, tf.random.fold_in(step_seed, first_part + number))
+
+                return join_over_parts(run, whole, self.micro_batches)
+
+            batch = self.task.before_parts(self.model, whole, over_parts)
         gradients, loss, measured = self._run_passes(batch, weights, step_seed, first_part)
         gradients = [gradients[i] for i in self._reached]
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

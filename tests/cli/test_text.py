@@ -57,6 +57,12 @@ def test_each_row_of_a_table_is_one_line(made, lines):
     assert "a\\nerror: b" in made
 
 
+def test_chinese_characters_take_two_columns_of_a_table():
+    lines = text.results_table({"新闻": {"f1": 1.0}, "ab": {"f1": 0.5}}).splitlines()
+    assert lines == ["          f1", "新闻  1.0000", "ab    0.5000"]
+    assert text.aligned({"新闻": "x", "abcde": "y"}).splitlines() == ["新闻   x", "abcde  y"]
+
+
 @pytest.mark.parametrize("raised", [None, InputError, UsageError, OSError, KeyboardInterrupt])
 def test_a_script_prints_no_control_character_and_its_errors_are_one_line(raised, capsys):
     @script(dataclasses.dataclass(frozen=True)(type("Options", (ScriptOptions,), {"__doc__": "Tries."})))

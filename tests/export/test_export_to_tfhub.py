@@ -80,6 +80,13 @@ def grouped(tmp_path_factory) -> tuple[AlbertForPreTraining, str]:
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory) -> tuple[AlbertForPreTraining, str]:
+    """A module of one layer, for what does not depend on groups: it is traced in a fraction of the time."""
+    model = randomize(AlbertForPreTraining(ONE_LAYER))
+    return model, saved(tmp_path_factory.mktemp("small"), model)
+
+
+@pytest.fixture(scope="module")
 def with_dropout(tmp_path_factory) -> str:
     return saved(tmp_path_factory.mktemp("dropout"), randomize(AlbertForPreTraining(DROPOUT)))
 
@@ -226,8 +233,8 @@ def test_dropout_is_applied_in_training_only(with_dropout):
     assert frozen.trainable_weights == []
 
 
-def test_two_devices_make_the_step_of_one(grouped, two_devices):
-    model, path = grouped
+def test_two_devices_make_the_step_of_one(small, two_devices):
+    model, path = small
     with two_devices.scope():
         distributed = classifier(hub.KerasLayer(path, trainable=True))
     kernel, bias = map(tf.constant, distributed.layers[-1].get_weights())
@@ -258,8 +265,8 @@ assert not any(name.startswith(("albert_tf", "tf_keras")) for name in sys.module
 """
 
 
-def test_gradients_are_the_same_without_this_package(grouped, tmp_path):
-    model, path = grouped
+def test_gradients_are_the_same_without_this_package(small, tmp_path):
+    model, path = small
     np.savez(tmp_path / "data.npz", **{name: ids.numpy() for name, ids in INPUTS.items()})
     command = [sys.executable, "-c", ELSEWHERE, path, str(tmp_path / "data.npz")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -229,6 +229,12 @@ def test_the_confusion_matrix_counts_rows_of_truth():
     assert section.html.count('class="right"') == 3
 
 
+def test_a_long_text_without_spaces_folds_to_its_beginning():
+    texts = {"text": ["好 " + "中文" * 400]}
+    html = report.wrong_examples(["a"], ["b"], np.array([0.9]), texts).html
+    assert f"<span>好 {'中文' * 199} …" in html
+
+
 def test_of_many_classes_the_most_confused_pairs_are_named():
     labels, predicted = np.array([0, 0, 0, 5, 7]), np.array([31, 31, 0, 5, 8])
     section = report.confusion_matrix(labels, predicted, [f"c{i}" for i in range(32)])

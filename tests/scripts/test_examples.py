@@ -6,7 +6,7 @@ import io
 import pytest
 
 from albert_tf import testing
-from examples import fill_masks, learning_curves, sotu_corpus
+from examples import fill_masks, learning_curves, semantic_search, sotu_corpus
 from tests.support.pretraining_records import PREDICTIONS, SEQ_LENGTH, write_records
 from tests.support.script_runs import run_script
 from tests.support.trained_models import trained_model, write_run
@@ -49,6 +49,23 @@ def test_fill_masks_guesses_for_every_mask(tmp_path, monkeypatch, capsys):
 def test_fill_masks_needs_a_pretrained_model(tmp_path, monkeypatch, capsys):
     assert fill(write_run(trained_model("regression"), tmp_path), monkeypatch, "a [MASK]") == 1
     assert f"--input={tmp_path} is no pretrained model: it is for custom" in capsys.readouterr().err
+
+
+def test_semantic_search_finds_a_text_by_itself(tmp_path, monkeypatch, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("the boats carry wool\n\n  a river  in spring\n")
+    (tmp_path / "texts" / "b.txt").write_text("cheese\n")
+    flags = {"model": write_run(trained_model("similarity"), tmp_path / "run"), "index": tmp_path / "index"}
+    monkeypatch.setattr("sys.stdin", io.StringIO("A river in spring\n\ncheese\n"))
+    assert run_script(semantic_search.main, flags | {"texts": tmp_path / "texts", "count": 2}) == 0
+    answers = [answer.splitlines() for answer in capsys.readouterr().out.split("\n\n")[:2]]
+    assert [answer[0] for answer in answers] == [" 1.0000  a river in spring", " 1.0000  cheese"]
+    assert {len(answer) for answer in answers} == {2}
+    (tmp_path / "texts" / "b.txt").write_text("")
+    (tmp_path / "texts" / "a.txt").unlink()
+    assert run_script(semantic_search.main, flags | {"texts": tmp_path / "texts"}) == 1
+    assert "has no .txt file with text" in capsys.readouterr().err
 
 
 def test_learning_curves_are_a_picture(trained, tmp_path, capsys):

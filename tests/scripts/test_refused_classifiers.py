@@ -16,6 +16,10 @@ from tests.support.classifier_runs import refusal, run
     ({"labels": "a,b"}, "--do_train", "--labels belongs to --task_name=custom, not to mrpc"),
     ({"task_name": "custom", "data_dir": None}, "--do_train", "--train_file is needed"),
     ({"use_tpu": "true"}, "--do_train", "--use_tpu is gone"),
+    ({"exit": "patience:3"}, "--do_train", "--exit needs --early_exit"),
+    ({"exit": "layer:3"}, "--do_predict", "--exit must be patience:N"),
+    ({"exit_distillation": 0.5}, "--do_train", "--exit_distillation needs --early_exit"),
+    ({}, "--do_predict --early_exit", "--early_exit needs --do_train"),
 ])  # fmt: skip
 def test_flags_that_cannot_be_meant_are_refused(flags, capsys, changes, more, message):
     status = run({**flags, **changes}, *more.split())

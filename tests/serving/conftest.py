@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 import tensorflow as tf
+from filelock import FileLock
 
 from tests.support import native_model
 from tests.support.serving_exports import KINDS, export, make_trained_model
@@ -27,9 +28,12 @@ def trained(request):
 
 
 @pytest.fixture(scope="session")
-def export_dir(trained, tmp_path_factory):
-    """The folder of its only version."""
-    return export(trained, str(tmp_path_factory.mktemp(trained.head)))
+def export_dir(trained, tmp_path_factory, worker_id):
+    """The folder of its only version; the first of pytest's processes that needs it makes it for all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / f"export-{trained.head}"
+    with FileLock(f"{folder}.lock"):
+        return str(folder / "1") if folder.exists() else export(trained, str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ TASKS = {
     "question_answering": {"task_name": "squad_v1", "max_query_length": 8},
     "question_answering_v2": {"task_name": "squad_v2", "max_query_length": 8},
     "encoder": {"task_name": "encoder"},
+    "similarity": {"task_name": "similarity", "pooling": "mean", "normalize": True, "projection_size": 8},
 }
 
 
@@ -37,6 +38,7 @@ def trained_model(
     vocab_file: str | None = None,
     config: dict[str, Any] | None = None,
     crf: bool = True,
+    early_exit: bool = False,
     **task: Any,
 ) -> TrainedModel:
     """Makes a model with random weights; `task` overrides the entries of `TASKS`.
@@ -56,8 +58,12 @@ def trained_model(
     arguments: dict[str, Any] = {}
     if head in ("classification", "token_classification"):
         arguments["num_labels"] = len(task["label_names"]) or 1
+    if early_exit:
+        arguments["early_exit"] = True
     if head == "token_classification":
         arguments |= {"crf": crf, "casing_feature": crf}
+    if head == "similarity":
+        arguments = {name: task[name] for name in ("pooling", "normalize", "projection_size")}
     return TrainedModel(
         model=randomize(heads.HEADS[head].model(shape, **arguments)),
         head=head,

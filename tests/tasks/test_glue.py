@@ -201,7 +201,8 @@ def test_tasks_are_found_in_upper_and_lower_case():
         find_task("sst2")
     assert str(caught.value) == (
         "no task 'sst2'; there are "
-        "cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax and custom"
+        "cola, sst-2, mrpc, sts-b, qqp, mnli, mismnli, qnli, rte, wnli, ax, "
+        "clue/afqmc, clue/tnews, clue/iflytek, clue/cmnli, clue/csl, clue/wsc and custom"
     )
 
 

@@ -1,5 +1,6 @@
 """RACE: both layouts read alike, bad files named, questions and options as in the original."""
 
+import dataclasses
 import json
 import re
 import tarfile
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from albert_tf import testing
 from albert_tf.errors import InputError, InputWarning
-from albert_tf.tasks import race
+from albert_tf.tasks import benchmark, race
 from albert_tf.tasks.race import LEVELS, RaceBenchmark, RaceTask, race_features, read_race
 from albert_tf.tokenization import SentencePieceTokenizer, WordPieceTokenizer, preprocess_text
 from tests.support.race_questions import make_questions
@@ -124,7 +125,7 @@ def test_some_answers_are_refused(tmp_path):
     ("bad", "message"),
     [
         (b'{"id": ', "is not JSON: Expecting value: line 1 column 8 (char 7)"),
-        (b"[1]", ": expected `object`, got `array`"),
+        (b"[1]", ": expected `array` of length 3, got 1"),
         (b"[" * 100_000, "is not JSON that can be read: too deep, or a number too long"),
         (b'{"id": ' + b"9" * 5000 + b"}", "is not JSON that can be read: too deep, or a number too long"),
         (json.dumps(passage(article="caf\xe9"), ensure_ascii=False).encode("latin-1"), "is not UTF-8"),
@@ -155,25 +156,119 @@ def test_what_is_wrong_is_named(tmp_path, layout, bad, message):
     assert str(error.value) == f"{tmp_path}/train/high/{place}{'' if message[0] in ':,' else ' '}{message}"
 
 
-@pytest.mark.parametrize("layout", ["files", "all"])
-def test_one_data_set_has_one_number_of_options(tmp_path, layout):
-    three = passage(options=[["a"] * 4, ["a"] * 3], answers=["A", "A"])
-    write(tmp_path, {"high": {1: passage(count=0), 3: passage(), 12: three}}, layout=layout)
-    names = ("3.txt", "12.txt") if layout == "files" else ("all.txt, line 2", "all.txt, line 3")
-    first, second = (f"{tmp_path}/train/high/{name}" for name in names)
-    with pytest.raises(InputError) as error:
+def test_questions_of_one_data_set_may_have_different_numbers_of_options(tmp_path):
+    options = [["walk", "swim"], ["a", "b", "c"]]
+    for split, answers in (("train", ["B", "C"]), ("dev", ["A"])):
+        made = passage(options=options[: len(answers)], answers=answers, count=len(answers))
+        write(tmp_path, {"high": {1: made}}, split)
+    questions = RaceBenchmark(str(tmp_path), ("high",)).read(["train", "dev"])
+    assert questions["train"].options == (["walk", "a"], ["swim", "b"], [None, "c"])
+    features = {split: race_features(TOKENIZER, some, 64) for split, some in questions.items()}
+    train = features["train"]
+    assert [features["dev"].num_choices, train.num_choices, len(train)] == [2, 3, 2]
+    assert (train.lengths == 0).tolist() == [False, False, True, False, False, False]
+    assert train.full_lengths[2] == train.first_lengths[2] == 0
+    alone = race_features(TOKENIZER, dataclasses.replace(questions["train"], options=(["walk", "a"],)), 64)
+    assert sequences(train)[::3] == sequences(alone)
+    task = RaceTask(questions, features, config=testing.tiny_config(), max_seq_length=64)
+    assert task.label_names == ("A", "B", "C")
+    assert "train: 2 examples of up to 3 choices" in task.overview()
+    batch = next(iter(task.eval_dataset(2, None, "train")))
+    logits = task.outputs(task.build_model(), batch)["logits"].numpy()
+    row = batch["example_index"].numpy().tolist().index(0)
+    chances = benchmark.probabilities(logits)
+    assert chances[row, 2] == 0 < chances[1 - row, 2]
+
+
+C3 = [
+    [
+        ["男：你今天晚上有时间吗?", "女：我喜欢喜剧片。"],
+        [{"question": "女的喜欢哪种电影?", "choice": ["恐怖片", "喜剧片"], "answer": "喜剧片"}],
+        "25-35",
+    ],
+    [["足球比赛。"], [{"question": "?", "choice": ["A", "B", "甲"], "answer": "甲"}] * 2, "31-109"],
+]
+
+
+def test_files_of_c3_are_parts_of_a_split(tmp_path):
+    for name, content in (("c3-m-train", C3), ("c3-d-train", C3[:1]), ("c3-d-dev", C3)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    found = read_race(str(tmp_path), "train")
+    assert found.names == ["25-35-0", "25-35-0", "31-109-0", "31-109-1"]
+    assert found.articles[0] == "男：你今天晚上有时间吗?\n女：我喜欢喜剧片。"
+    assert found.options == (["恐怖片"] * 2 + ["A"] * 2, ["喜剧片"] * 2 + ["B"] * 2, [None] * 2 + ["甲"] * 2)
+    assert found.labels.tolist() == [1, 1, 2, 2]
+    assert found.parts == {"c3-d": slice(0, 1), "c3-m": slice(1, 4)}
+    assert read_race(str(tmp_path), "dev").parts == {"c3-d": slice(0, 3)}
+    with pytest.raises(InputError, match="has no levels: --high_only is for RACE's folders"):
         read_race(str(tmp_path), "train", ("high",))
-    assert str(error.value) == (
-        f"{second}, question 2: 3 options, but {first} has questions with 4; "
-        "a data set has one number of options"
-    )
 
 
-def test_splits_have_the_same_number_of_options(tmp_path):
-    for split, number in (("train", 3), ("test", 5)):
-        write(tmp_path, {"high": {1: passage(options=[["a"] * number], count=1)}}, split)
-    with pytest.raises(InputError, match=": 3 in the train split, 5 in the test split"):
-        RaceBenchmark(str(tmp_path), ("high",)).read(["train", "test"])
+def test_c3_to_predict_lacks_answers(tmp_path):
+    hidden = [[["..."], [{"id": 0, "question": "?", "choice": ["甲", "乙"]}], "1"]]
+    for name in ("test1.0", "test1.1"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(hidden))
+    found = read_race(str(tmp_path), "test")
+    assert (found.labels, found.parts) == (None, {"1.0": slice(0, 1), "1.1": slice(1, 2)})
+
+
+def test_questions_with_options_are_records_of_any_json(tmp_path):
+    records = [
+        {"context": ["a", "b"], "question": "x?", "choices": ["p", "q"], "label": 1},
+        {"id": 7, "question": "y?", "options": ["p", "q", "r"], "answer": "C"},
+        passage(count=1),
+        {"passage": "c", "question": "z?", "options": ["2008", "1990"], "answer": "1990"},
+    ]
+    lines = "\n".join(map(json.dumps, records))
+    (tmp_path / "train.jsonl").write_text(lines + "\n")
+    (tmp_path / "dev.json").write_text(json.dumps(records))
+    (tmp_path / "test.json").write_text(lines)
+    for split, first in (("train", "1"), ("dev", "1"), ("test", "1")):
+        found = read_race(str(tmp_path), split)
+        assert found.names == [first, "7", "high1.txt-0", "4"]
+        assert found.articles == ["a\nb", "", "The boats of high 1.", "c"]
+        assert found.labels.tolist() == [1, 2, 1, 1]
+        assert found.parts == {}
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"question": "?"}, ": object missing required field `options`"),
+        ({"question": "?", "options": "pq"}, ": options[0]: expected `array`, got `str`"),
+        ({"question": "?", "options": ["p"], "answer": 0}, ", question 1: 2 to 26 options are needed, not 1"),
+        (
+            {"question": "?", "options": ["p", "q"], "answer": 2},
+            ": the answer 2 is neither an option, nor the letter or the number (from 0) of one",
+        ),
+        (
+            {"question": "?", "options": ["B", "A"], "answer": "A"},
+            ': the answer "A" names one option and is the letter of another',
+        ),
+        ({"question": "?", "options": ["p", "q"]}, ': no "answers"'),
+        ([["x"], [{"question": "?"}], "1"], ": [1][0]: object missing required field `choice`"),
+        ([["x"], []], ": expected `array` of length 3, got 2"),
+        (
+            [["x"], [{"question": "?", "choice": ["p", "q"], "answer": "r"}], "1"],
+            ', question 1: the answer "r" is neither an option, nor the letter or the number (from 0) of one',
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_named(tmp_path, record, message):
+    (tmp_path / "train.json").write_text(json.dumps([record]))
+    with pytest.raises(InputError) as error:
+        read_race(str(tmp_path), "train")
+    assert str(error.value) == f"{tmp_path}/train.json, record 1{message}"
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    for ending in ("json", "jsonl"):
+        (tmp_path / f"train.{ending}").write_text("[]")
+    with pytest.raises(InputError, match=r"train.json and .*train.jsonl are both of the train split"):
+        read_race(str(tmp_path), "train")
+    (tmp_path / "train.jsonl").unlink()
+    with pytest.raises(InputError, match=r"train.json holds no questions"):
+        read_race(str(tmp_path), "train")
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
@@ -207,7 +302,6 @@ def test_passages_may_have_any_name(tmp_path):
     assert [str(warning.message) for warning in caught] == [
         f"{folder}: only .txt and .json files are read, not these 2: 'notes.docx', 'old\\x1b'"
     ]
-    assert caught[0].filename == __file__
 
 
 def test_a_folder_of_one_level_alone_names_the_flag_that_reads_it(tmp_path):
@@ -329,3 +423,8 @@ def test_the_published_files(shared_data, tmp_path):
     features = race_features(tokenizer, questions, 512)
     assert len(features) == len(questions) == 1436
     assert features.lengths.max() == 512
+
+
+def test_the_published_files_of_c3(shared_data):
+    sizes = {split: len(read_race(str(shared_data / "chinese"), split)) for split in ("train", "dev")}
+    assert sizes == {"train": 11869, "dev": 3816}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from albert_tf.cli.text import results_table
 from albert_tf.tasks.squad.answer_report import (
-    ANSWER_LENGTHS,
     QUESTION_WORDS,
     answer_length_group,
+    answer_lengths,
     by_group,
     question_word,
 )
@@ -68,6 +68,7 @@ def test_answers_are_grouped_by_their_words(words, group):
 def test_the_shortest_reference_counts():
     assert answer_length_group(["the Denver Broncos", "Denver Broncos"]) == "2 words"
     assert answer_length_group([]) == "no answer"
+    assert answer_length_group(["武田信玄", "武田信玄等"], "character") == "3 to 5 characters"
 
 
 def test_groups_have_counts_and_means_in_order():
@@ -89,10 +90,10 @@ def test_groups_have_counts_and_means_in_order():
     assert by_group([], QUESTION_WORDS, {"f1": np.zeros(0)}) == {}
 
 
-@given(st.lists(st.tuples(st.sampled_from(ANSWER_LENGTHS), st.floats(0, 1)), min_size=1))
+@given(st.lists(st.tuples(st.sampled_from(answer_lengths()), st.floats(0, 1)), min_size=1))
 def test_the_groups_add_up_to_all(questions):
     groups, scores = zip(*questions, strict=True)
-    found = by_group(groups, ANSWER_LENGTHS, {"f1": np.array(scores)})
+    found = by_group(groups, answer_lengths(), {"f1": np.array(scores)})
     total = sum(row["questions"] * row["f1"] for row in found.values())
     assert total / len(questions) == pytest.approx(100 * np.mean(scores))
 
@@ -104,7 +105,7 @@ def test_the_questions_of_the_dev_set_fall_into_all_groups(shared_data):
     assert set(words) == set(QUESTION_WORDS)
     assert words["other"] < 0.02 * len(questions)
     lengths = Counter(answer_length_group([a["text"] for a in q["answers"]]) for q in questions)
-    assert set(lengths) == set(ANSWER_LENGTHS)
+    assert set(lengths) == set(answer_lengths())
     assert lengths["no answer"] == 5945
 
 

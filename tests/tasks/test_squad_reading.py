@@ -258,6 +258,61 @@ def test_training_needs_starts(read, error_of, start, message):
     assert error_of(content, training=True).startswith(place + message)
 
 
+CMRC = [
+    {
+        "context_id": "TRIAL_0",
+        "context_text": "工商协进会报告，12月消费者信心上升到78.1。",
+        "title": "傻钱策略",
+        "qas": [
+            {"query_id": "Q0", "query_text": "信心指数是多少？", "answers": ["78.1", "到78.1"]},
+            {"query_id": "Q1", "query_text": "", "answers": ["工商协进会"]},
+        ],
+    }
+]
+
+
+@pytest.mark.parametrize("content", [CMRC, {"version": "1.0", "data": CMRC}])
+def test_cmrcs_own_form_is_read(read, content):
+    with pytest.warns(InputWarning, match="1 of 2 questions are blank and are read as they are"):
+        questions = read(content, training=True)
+    assert (questions.version, questions.segmentation, questions.titles) == ("1.1", "character", ["傻钱策略"])
+    assert questions.ids == ["Q0", "Q1"]
+    assert questions.answers == [("78.1", "到78.1"), ("工商协进会",)]
+    assert questions.answer_starts == [(19, 18), (0,)]
+
+
+def test_drcds_form_is_squads(read):
+    asked = {
+        "id": "2128-2-1",
+        "question": "新教?",
+        "answers": [{"id": "1", "text": "因信稱義", "answer_start": 2}],
+    }
+    content = {
+        "version": "1.3",
+        "data": [{"id": "2128", "paragraphs": [{"id": "2128-2", "context": "強調因信稱義", "qas": [asked]}]}],
+    }
+    questions = read(content, training=True)
+    assert (questions.version, questions.segmentation) == ("1.1", "character")
+    assert read(content, segmentation="space").segmentation == "space"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"answers": [{"text": "x"}]}, "data[0].qas[0].answers 0: a text is needed, not an object"),
+        ({"answers": "x"}, "data[0].qas[0].answers: a list is needed, not a text"),
+        ({"query_text": None}, "data[0].qas[0].query_text: a text is needed, not null"),
+    ],
+)
+def test_a_bad_field_of_cmrcs_form_is_named(error_of, changes, message):
+    assert error_of([{"context_text": "x", "qas": [CMRC[0]["qas"][0] | changes]}]) == message
+
+
+def test_an_answer_that_cmrcs_context_lacks_is_named(error_of):
+    asked = {"context_text": "深圳", "qas": [{"query_id": "Q", "query_text": "?", "answers": ["上海"]}]}
+    assert "the answers of 1 of 1 questions do not stand" in error_of([asked], training=True)
+
+
 # ------------------------------------------------------------------------------------------- bad files
 
 
@@ -295,7 +350,7 @@ def test_a_file_of_another_shape_is_named(error_of, content, message):
         ({"identity": " "}, "id: is empty"),
         ({"question": None}, "question: is missing"),
         ({"question": 1.5}, "question: a text is needed, not a number"),
-        ({"question": "\n"}, "question: is empty"),
+        ({"question": 7}, "question: a text is needed, not a whole number"),
         ({"question": "half: \ud800"}, r"question: '\ud800' alone is no character"),
         ({"is_impossible": "no"}, "is_impossible: true or false is needed, not a text"),
         ({"is_impossible": 2}, "is_impossible: true or false is needed, not a whole number"),

@@ -1,5 +1,7 @@
 """SQuAD's metrics: digit for digit those of the official scripts, and thresholds as good as there are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,12 +12,12 @@ from albert_tf.tasks.squad.reading import SquadQuestions, read_squad
 from albert_tf.tasks.squad.scoring import (
     apply_threshold,
     best_threshold,
-    normalize_answer,
     original_best_threshold,
     question_scores,
     totals_v1,
     totals_v2,
 )
+from albert_tf.tasks.squad.segmentation import SEGMENTATIONS, normalize_answer, segmentation_of
 from tests.support.goldens import GOLDENS
 from tests.support.squad_files import official_totals
 
@@ -172,6 +174,51 @@ def test_totals_of_2_0_equal_the_official_ones(pairs):
     assert totals_of("2.0", questions, predictions) == official_totals("2.0", questions, predictions)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("光荣和ω-force开发", "光 荣 和 ωforce 开 发"),  # CMRC 2018 drops the hyphen
+        ("约3.5%，或1,000人", "约 3.5 % 或 1,000 人"),
+        ("Andrew W. Mellon (基金)。", "andrew w. mellon ( 基 金 )"),
+        ("1990—1991年", "1990 — 1991 年"),
+        ("it's don't v1.0.", "it 's do n't v1.0 ."),
+        ('\'Tis "Iskra"…', '\' tis " iskra " …'),
+        ("，。-", ""),
+    ],
+)
+def test_chinese_characters_and_treebank_words(text, words):
+    by = SEGMENTATIONS["character"]
+    assert list(by.words(by.normalize(text))) == words.split()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "references", "exact", "f1"),
+    [
+        ("光荣和《ω-force》", ["光荣和ω-force"], 1, 1.0),
+        ("武田信玄等人", ["武田信玄"], 0, 2 * (4 / 6) * 1 / (4 / 6 + 1)),
+        ("玄信田武", ["武田信玄"], 0, 0.25),  # the longest common run, not common characters
+        ("12月的72", ["72", "11月"], 0, 0.4),  # of 4 and 2 words: 12, 月, 的, 72
+        ("", ["武田"], 0, 0.0),
+        ("上海", ["武田", "上海市"], 0, 0.8),
+    ],
+)
+def test_answers_in_chinese_score_as_in_cmrc(prediction, references, exact, f1):
+    by = SEGMENTATIONS["character"]
+    assert scoring.exact_match("1.1", prediction, references, by) == exact
+    assert scoring.f1("1.1", prediction, references, by) == pytest.approx(f1, abs=1e-15)
+
+
+def test_the_letters_of_the_contexts_choose_the_segmentation():
+    assert segmentation_of(["《战国无双3》是由光荣和ω-force开发的"]) == "character"
+    assert segmentation_of(["これは日本語です", "NHK"]) == "character"
+    assert segmentation_of(["The Chinese name is 北京", "2008"]) == "space"
+
+
+def test_all_results_of_2_0_take_the_segmentation():
+    questions = dataclasses.replace(questions_of([["武田信玄"], [], ["，"]]), segmentation="character")
+    assert totals_of("2.0", questions, ["武田", "", "。"])["f1"] == pytest.approx(100 * (2 / 3 + 2) / 3)
+
+
 def test_parts_without_questions_are_left_out():
     exact, f1 = question_scores("2.0", ["dog"], questions_of([["dog"]]))
     assert totals_v2(exact, f1, questions_of([["dog"]])) == {
@@ -292,3 +339,11 @@ def test_scores_on_the_published_files_equal_the_official_ones(shared_data, vers
     questions = read_squad(str(shared_data / f"squad/dev-v{version}.json"))
     predictions = spans_near_the_answers(questions, np.random.default_rng(0))
     assert totals_of(version, questions, predictions) == official_totals(version, questions, predictions)
+
+
+def test_scores_on_cmrcs_files_equal_its_own_evaluation(shared_data):
+    # Made with CMRC 2018's rules over NLTK's words, for the same predictions.
+    questions = read_squad(str(shared_data / "chinese/cmrc2018_dev.squad.json"))
+    predictions = spans_near_the_answers(questions, np.random.default_rng(0))
+    totals = totals_of("1.1", questions, predictions)
+    assert totals == {"exact_match": 20.378999689344518, "f1": 40.24928614611619}

@@ -143,9 +143,8 @@ def test_two_devices_follow_one(pretraining, alone, tmp_path, monkeypatch, two_d
     assert_same_training(tmp_path / "model", alone)
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_workers_follow_one_process_and_the_first_one_speaks(count, pretraining, alone, tmp_path, runner):
-    folder = tmp_path / "model"
+def test_workers_follow_one_process_and_the_first_one_speaks(pretraining, alone, tmp_path, runner):
+    folder, count = tmp_path / "model", 4  # two workers follow it in the next test
     jobs = workers("run_pretraining", pretraining | {"output_dir": folder}, count)
     assert runner.run(*jobs) == [0] * count, printed(folder, 0)
     assert_same_training(folder, alone)

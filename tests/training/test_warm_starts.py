@@ -150,7 +150,7 @@ def mnli(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.mark.parametrize(("task", "outputs"), [("rte", 2), ("sts-b", 1), ("mrpc", 2)])
+@pytest.mark.parametrize(("task", "outputs"), [("rte", 2), ("sts-b", 1)])
 def test_a_task_begins_with_the_encoder_and_pooler_of_mnli(mnli, tmp_path, capsys, task, outputs):
     flags = {"task_name": task, "data_dir": mnli / "glue", "init_checkpoint": mnli / "run"}
     flags |= {"output_dir": tmp_path / task, "max_seq_length": 16, "train_batch_size": 8}

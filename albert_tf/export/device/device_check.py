@@ -107,7 +107,10 @@ def _batches(
     numbers = np.resize(np.arange(len(texts)), -(-len(texts) // batch_size) * batch_size)
     first = np.repeat(numbers, per_row)
     second = (first + 1 + np.tile(np.arange(per_row), len(numbers))) % len(texts)
-    has_one_text = trained.head in ("encoder", "token_classification") or trained.task.get("num_texts") == 1
+    has_one_text = (
+        trained.head in ("encoder", "similarity", "token_classification")
+        or trained.task.get("num_texts") == 1
+    )
     columns = [first] if has_one_text else [first, second]
     inputs = TextInputs(trained.tokenizer, length)(*(tf.gather(texts, column) for column in columns))
     arrays = {name: np.pad(ids, [(0, 0), (0, length - ids.shape[1])]) for name, ids in inputs.items()}

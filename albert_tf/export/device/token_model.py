@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.data.label_lists import MULTI_LABEL
+from albert_tf.export.serving.served_classes import classifier_of
 from albert_tf.export.serving.served_model import Tensors, decision, embeddings_of
 from albert_tf.export.serving.served_tags import WORD_SHAPES
 from albert_tf.export.trained_model import TrainedModel
@@ -26,12 +27,14 @@ class TokenModel(tf.Module):
     | head | outputs |
     |---|---|
     | classification | `probabilities` [batch, classes] and `label` [batch], an index; or `score` [batch] |
+    | the same with `exit` | in addition `layers_used` [batch], int32; see `classifier_of` |
     | several labels at once | `probabilities` [batch, labels] |
     | multiple choice | `probabilities` [batch, choices] and `choice` [batch], an index |
     | question answering | `start_logits`, `end_logits` [batch, length] |
     | question answering, 2.0 | the beam of `AlbertForQuestionAnsweringV2`, in context and [CLS] |
     | tagging | `probabilities` [batch, length, tags], `label` [batch, length], an index; see `_tag` |
     | pretraining | `mlm_logits` [batch, positions, pieces]; `sentence_order` [batch, 2], probabilities |
+    | similarity | `embedding` [batch, size] |
     | encoder | `pooled`, `mean` [batch, H], `sequence` [batch, length, H] |
 
     Attributes:
@@ -39,7 +42,7 @@ class TokenModel(tf.Module):
       weights: the model's variables, each once.
     """
 
-    def __init__(self, trained: TrainedModel):
+    def __init__(self, trained: TrainedModel, exit: str | None = None):
         super().__init__()
         self.head = trained.head
         self.weights = list(trained.model.variables)
@@ -47,7 +50,11 @@ class TokenModel(tf.Module):
         is_tagger = trained.head == "token_classification"
         self._reads_words = is_tagger and (trained.model.crf or trained.model.casing_feature)
         # The Keras model itself is no attribute, as in `ServedModel`.
-        self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
+        if exit is None:
+            self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
+        else:
+            run = classifier_of(trained, exit)
+            self._predict = lambda inputs: _classify(trained, inputs, run)
 
     def __call__(self, **inputs: tf.Tensor) -> Tensors:
         """The outputs by name, from the inputs of `specs`."""
@@ -85,13 +92,17 @@ class TokenModel(tf.Module):
         return next((outputs[name] for name in ("label", "choice") if name in outputs), None)
 
 
-def _classify(trained: TrainedModel, inputs: Tensors) -> Tensors:
-    logits = trained.model(inputs, training=False)["logits"]
+def _classify(
+    trained: TrainedModel, inputs: Tensors, run: Callable[[Tensors], Mapping[str, tf.Tensor]] | None = None
+) -> Tensors:
+    found = (run or trained.model)(inputs)
+    logits = found["logits"]
+    used = {name: values for name, values in found.items() if name == "layers_used"}
     if not trained.task["label_names"]:
-        return {"score": logits[:, 0]}
+        return used | {"score": logits[:, 0]}
     if trained.task.get("problem_type") == MULTI_LABEL:
         return {"probabilities": tf.sigmoid(logits)}
-    return decision("label", logits)
+    return used | decision("label", logits)
 
 
 def _tag(trained: TrainedModel, inputs: Tensors) -> Tensors:
@@ -119,6 +130,7 @@ _PREDICTIONS: Mapping[str, Callable[[TrainedModel, Tensors], Tensors]] = of_expo
             "choice", trained.model(inputs, training=False)["logits"]
         ),
         "question_answering": lambda trained, inputs: trained.model(inputs, training=False),
+        "similarity": lambda trained, inputs: trained.model(inputs, training=False),
         "question_answering_v2": lambda trained, inputs: beam(trained.model, inputs),
         "token_classification": _tag,
         "pretraining": _fill,

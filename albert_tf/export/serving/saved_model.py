@@ -16,6 +16,7 @@ from albert_tf.export.serving.served_answers import ServedQuestionAnswering
 from albert_tf.export.serving.served_classes import ServedClassification, ServedMultipleChoice
 from albert_tf.export.serving.served_model import ServedModel, Signature
 from albert_tf.export.serving.served_pretraining import ServedPretraining
+from albert_tf.export.serving.served_similarity import ServedSimilarity
 from albert_tf.export.serving.served_tags import ServedTagging
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.files import move_folder, problem_for_tensorflow, temporary_folder, write_json
@@ -96,6 +97,7 @@ def describe(folder: str) -> str:
 _KINDS: Mapping[str, type[ServedModel]] = of_exported(
     {
         "encoder": ServedModel,
+        "similarity": ServedSimilarity,
         "classification": ServedClassification,
         "multiple_choice": ServedMultipleChoice,
         "token_classification": ServedTagging,

@@ -1,12 +1,14 @@
 """Served classification, regression and multiple choice: texts in, a label, a score or an option out."""
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.cli.settings import RaceSettings
+from albert_tf.cli.flags import UsageError
+from albert_tf.cli.settings import ExitRule, RaceSettings
 from albert_tf.data.label_lists import MULTI_LABEL
 from albert_tf.export.serving.served_model import (
     ServedModel,
@@ -18,6 +20,8 @@ from albert_tf.export.serving.served_model import (
     strings,
 )
 from albert_tf.export.trained_model import TrainedModel
+from albert_tf.models.early_exit import answer_early
+from albert_tf.tasks.classification.early_exit_task import known_rule
 from albert_tf.tasks.classification.multi_label import known_thresholds
 from albert_tf.tasks.race import BLANKS
 from albert_tf.tokenization.in_graph.text_inputs import first, last, strip
@@ -37,10 +41,13 @@ class ServedClassification(ServedModel):
     If a text may have several labels, `labels` are those that it gets, the most probable first, and "" after
     them: string [batch, labels]. The thresholds are those of the last evaluation.
 
-    The export can hold a number for its clients, `threshold_to_export`, as in the original.
+    The export can hold a number for its clients, `threshold_to_export`, as in the original. With the rule
+    `exit` of a model with early exit, there is also `layers_used`, int32 [batch].
     """
 
-    def __init__(self, trained: TrainedModel, threshold_to_export: float | None = None):
+    def __init__(
+        self, trained: TrainedModel, threshold_to_export: float | None = None, exit: str | None = None
+    ):
         super().__init__(trained)
         model, labels = trained.model, trained.task["label_names"]
         self._names = tuple(_TEXTS)[: trained.task["num_texts"]]
@@ -48,14 +55,17 @@ class ServedClassification(ServedModel):
         is_multi = trained.task.get("problem_type") == MULTI_LABEL
         thresholds = known_thresholds(trained.metrics, labels, trained.path) if is_multi else None
         self._thresholds = thresholds
+        run = classifier_of(trained, exit)
 
         def predict(inputs: Tensors) -> Tensors:
-            logits = model(inputs, training=False)["logits"]
+            found = run(inputs)
+            logits = found["logits"]
+            used = {name: values for name, values in found.items() if name == "layers_used"}
             if not labels:
-                return {"score": logits[:, 0]}
+                return used | {"score": logits[:, 0]}
             if thresholds is not None:
                 return _chosen_labels(logits, labels, thresholds)
-            decided = decision("label", logits)
+            decided = used | decision("label", logits)
             return decided | {"label": tf.gather(tf.constant(labels), decided["label"])}
 
         self._predict = on_inputs(predict, model)
@@ -80,7 +90,25 @@ class ServedClassification(ServedModel):
         else:
             chosen = tf.argmax(outputs["probabilities"], axis=-1, output_type=tf.int32)
             named = {"predictions": chosen, "probabilities": outputs["probabilities"]}
+        if "layers_used" in outputs:
+            named["layers_used"] = outputs["layers_used"]
         return named if self._threshold is None else named | {"threshold": tf.constant(self._threshold)}
+
+
+def classifier_of(trained: TrainedModel, exit: str | None) -> Callable[[Tensors], Mapping[str, tf.Tensor]]:
+    """What makes `logits` of a model's inputs; with a rule to exit early also `layers_used`, int32 [batch].
+
+    Raises:
+      UsageError: the model cannot exit early, or has no use for the rule.
+      InputError: no evaluation found the threshold of the budget.
+    """
+    if exit is None:
+        return functools.partial(trained.model, training=False)
+    if not getattr(trained.model, "early_exit", False):
+        raise UsageError(f"--exit={exit} needs a model that was trained with --early_exit")
+    rule = ExitRule.parse(exit, has_classes=bool(trained.task["label_names"]))
+    known = known_rule(rule, trained.metrics, trained.path)
+    return functools.partial(answer_early, trained.model, rule=known)
 
 
 def _chosen_labels(logits: tf.Tensor, labels: Sequence[str], thresholds: np.ndarray) -> Tensors:

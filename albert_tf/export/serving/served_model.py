@@ -10,6 +10,7 @@ import tensorflow as tf
 from albert_tf.data.records import serialize_examples
 from albert_tf.export.trained_model import TrainedModel
 from albert_tf.models.encoder import INPUT_NAMES, ConfiguredModel, range_checks
+from albert_tf.models.sentence_embedding import mean_over_pieces
 from albert_tf.tokenization.in_graph.text_inputs import TextInputs
 
 Tensors = dict[str, tf.Tensor]
@@ -162,13 +163,8 @@ def embeddings_of(encoder: Callable[..., Tensors], inputs: Tensors) -> Tensors:
     """
     outputs = encoder(inputs, training=False)
     sequence, pooled = (tf.cast(outputs[f"{kind}_output"], tf.float32) for kind in ("sequence", "pooled"))
-    weights = tf.cast(inputs["input_mask"], tf.float32)[..., None]
-    total = tf.reduce_sum(sequence * weights, axis=1)
-    return {
-        "pooled": pooled,
-        "mean": tf.math.divide_no_nan(total, tf.reduce_sum(weights, axis=1)),
-        "sequence": sequence,
-    }
+    mean = mean_over_pieces(sequence, inputs["input_mask"])
+    return {"pooled": pooled, "mean": mean, "sequence": sequence}
 
 
 def decision(name: str, logits: tf.Tensor) -> Tensors:

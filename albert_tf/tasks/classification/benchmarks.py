@@ -9,10 +9,12 @@ import numpy as np
 
 from albert_tf.data.features import Features, text_features
 from albert_tf.data.tables import has_column
+from albert_tf.errors import InputError
 from albert_tf.tasks.benchmark import Benchmark
 from albert_tf.tasks.class_loss import LossSettings
 from albert_tf.tasks.classification import custom, glue
 from albert_tf.tasks.classification.classification_task import ClassificationTask
+from albert_tf.tasks.classification.early_exit_task import EarlyExitTask
 from albert_tf.tasks.classification.multi_label import MultiLabelTask
 from albert_tf.tasks.classification.text_examples import Examples, GlueTask, TextTask, fold_numbers
 from albert_tf.tasks.classification.tfds import read_tfds
@@ -28,6 +30,9 @@ class TextBenchmark(Benchmark[Examples], abc.ABC):
     max_train_samples: int | None = dataclasses.field(default=None, kw_only=True)
     fold: int | None = dataclasses.field(default=None, kw_only=True)
     folds: int = dataclasses.field(default=1, kw_only=True)
+    early_exit: bool = dataclasses.field(default=False, kw_only=True)
+    exit_distillation: float = dataclasses.field(default=0.0, kw_only=True)
+    exit_rule: str | None = dataclasses.field(default=None, kw_only=True)
 
     def read(self, splits: Sequence[str]) -> dict[str, Examples]:
         """The examples of each split; of "train" a random sample of `max_train_samples`.
@@ -63,8 +68,17 @@ class TextBenchmark(Benchmark[Examples], abc.ABC):
     def task(
         self, examples: Mapping[str, Examples], features: Mapping[str, Features], **arguments: Any
     ) -> ClassificationTask:
-        """See `ClassificationTask` and `MultiLabelTask`."""
-        kind = ClassificationTask if self.text_task.label_separator is None else MultiLabelTask
+        """See `ClassificationTask`, `MultiLabelTask` and `EarlyExitTask`."""
+        kind: type[ClassificationTask] = ClassificationTask
+        if self.text_task.label_separator is not None:
+            kind = MultiLabelTask
+            if self.early_exit:
+                raise InputError("--early_exit is for one class or score of a text, not for several labels")
+        elif self.early_exit:
+            kind = EarlyExitTask
+            arguments |= {"distillation": self.exit_distillation, "exit_rule": self.exit_rule}
+        elif self.exit_rule:
+            raise InputError(f"--exit={self.exit_rule} needs a model that was trained with --early_exit")
         return kind(self.text_task, examples, features, loss=self.loss, **arguments)
 
 

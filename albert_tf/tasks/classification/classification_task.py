@@ -1,13 +1,12 @@
 """`ClassificationTask`: a class or a score for a text or a pair, as in GLUE; its metrics and its files."""
 
 import dataclasses
+import importlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics
 
 from albert_tf import html_report
 from albert_tf.checkpoints.run_folder import PREDICTIONS_FILE
@@ -99,7 +98,8 @@ class ClassificationTask(BenchmarkTask):
         """Writes the files of the original and the files for the GLUE server."""
         logits = outputs["logits"]
         predictions = logits[:, 0] if self.text_task.is_score else benchmark.probabilities(logits)
-        return write_predictions(folder, self.text_task, self.examples["test"], predictions)
+        more = {name: outputs[name].tolist() for name in ("layers_used",) if name in outputs}
+        return write_predictions(folder, self.text_task, self.examples["test"], predictions, more=more)
 
     def texts_by_title(self) -> dict[str, Sequence[str]]:
         """The texts of the dev split, as the report calls them."""
@@ -144,14 +144,25 @@ def _zero_if_constant(metric: Metric) -> Metric:
     return guarded
 
 
+def _of(module: str, name: str, **settings: Any) -> Metric:
+    """A function of a module whose import takes a while, and which few scripts need."""
+
+    def metric(labels: np.ndarray, predicted: np.ndarray) -> float:
+        found = getattr(importlib.import_module(module), name)(labels, predicted, **settings)
+        return getattr(found, "statistic", found)
+
+    return metric
+
+
 METRICS: Mapping[str, Metric] = {
-    "matthew_corr": _zero_if_constant(metrics.matthews_corrcoef),
-    "eval_accuracy": metrics.accuracy_score,
-    "eval_f1": partial(metrics.f1_score, zero_division=0.0),
-    "macro_f1": partial(metrics.f1_score, average="macro", zero_division=0.0),  # of the classes that occur
-    "pearson": _zero_if_constant(lambda labels, predicted: stats.pearsonr(labels, predicted).statistic),
-    "spearman": _zero_if_constant(lambda labels, predicted: stats.spearmanr(labels, predicted).statistic),
-    "MSE": metrics.mean_squared_error,
+    "matthew_corr": _zero_if_constant(_of("sklearn.metrics", "matthews_corrcoef")),
+    "eval_accuracy": _of("sklearn.metrics", "accuracy_score"),
+    "eval_f1": _of("sklearn.metrics", "f1_score", zero_division=0.0),
+    # Of the classes that occur.
+    "macro_f1": _of("sklearn.metrics", "f1_score", average="macro", zero_division=0.0),
+    "pearson": _zero_if_constant(_of("scipy.stats", "pearsonr")),
+    "spearman": _zero_if_constant(_of("scipy.stats", "spearmanr")),
+    "MSE": _of("sklearn.metrics", "mean_squared_error"),
 }
 
 
@@ -177,6 +188,7 @@ def write_predictions(
     examples: Examples,
     predictions: np.ndarray,
     labels: Sequence[str] | None = None,
+    more: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[str]:
     """Writes the predictions for the test split; returns the paths.
 
@@ -192,6 +204,7 @@ def write_predictions(
       examples: the test split.
       predictions: float32 probabilities `[examples, classes]` or scores `[examples]`.
       labels: of each example, as they are written; by default its most probable class.
+      more: further columns of `predictions.tsv` by name.
     """
     shown = predictions.astype(np.float32).astype(str)
     if task.is_score:
@@ -210,10 +223,12 @@ def write_predictions(
     else:
         title = "label" if task.label_separator is None else "labels"
         columns |= {title: answers} | benchmark.by_class(task.label_names, predictions)
+    columns |= more or {}
     contents = {RESULTS_FILE: rows, LABELS_FILE: _answers(examples.names, answers)}
     for part, where in examples.parts.items():
         if part in task.submission_files:
-            contents[task.submission_files[part]] = _answers(examples.names[where], submitted[where])
+            form = _json_answers if task.submits_json else _answers
+            contents[task.submission_files[part]] = form(examples.names[where], submitted[where])
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in contents.items()}
     texts[PREDICTIONS_FILE] = benchmark.predictions_table(columns)
     return benchmark.write_files(output_dir, texts)
@@ -222,3 +237,8 @@ def write_predictions(
 def _answers(names: Sequence[str], answers: Sequence[str]) -> list[str]:
     lines = zip(names, answers, strict=True)
     return ["index\tprediction", *(f"{name}\t{answer}" for name, answer in lines)]
+
+
+def _json_answers(names: Sequence[str], answers: Sequence[str]) -> list[str]:
+    ids = [int(name) if name.isdecimal() else name for name in names]
+    return [json.dumps({"id": i, "label": answer}) for i, answer in zip(ids, answers, strict=True)]

@@ -1,4 +1,4 @@
-"""The GLUE benchmark: its tasks, and their files as GLUE distributes them."""
+"""The tasks of GLUE and CLUE, and the files of GLUE as it distributes them."""
 
 import os
 import warnings
@@ -8,6 +8,7 @@ from typing import Any
 
 from albert_tf.data.tables import Table, digest_of, read_tsv
 from albert_tf.errors import InputError, InputWarning
+from albert_tf.tasks.classification import clue
 from albert_tf.tasks.classification.text_examples import Examples, GlueTask, join_parts
 
 _YES_OR_NO = ("0", "1")
@@ -74,7 +75,7 @@ _ALL = (
     ),
 )
 
-TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _ALL})
+TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in (*_ALL, *clue.ALL)})
 
 
 def find_task(name: str) -> GlueTask:
@@ -91,7 +92,7 @@ def read_split(task: GlueTask, data_dir: str, split: str) -> Examples:
     If one of several files is missing, an `InputWarning` says that it is left out.
 
     Raises:
-      InputError: the split has no file, or a file is not as GLUE has it; the message names file and line.
+      InputError: the split has no file, or a file is not as the benchmark has it; names file and line.
     """
     paths = find_files(task, data_dir, split)
     folder = os.path.dirname(next(iter(paths.values())))
@@ -127,6 +128,8 @@ def find_files(task: GlueTask, data_dir: str, split: str) -> dict[str, str]:
 
 
 def _read_file(task: GlueTask, path: str, split: str) -> Examples:
+    if isinstance(task, clue.ClueTask):
+        return clue.read_file(task, path, split)
     is_test = split == "test"
     table = read_tsv(
         path,

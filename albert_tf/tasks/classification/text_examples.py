@@ -93,6 +93,7 @@ class TextTask:
       label_names: by class number; empty if the label is a score.
       metrics: names of the results; by the first, higher is better, the best checkpoint is chosen.
       submission_files: part of the test split -> the file that the benchmark's server wants for it.
+      submits_json: whether these files are JSON lines of id and label, instead of a table.
       label_separator: stands between the labels of a text that may have several; None if it has one.
     """
 
@@ -102,6 +103,7 @@ class TextTask:
     text_columns: tuple[str, ...]
     label_column: str = "label"
     submission_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    submits_json: bool = False
     label_separator: str | None = None
 
     @property

@@ -12,6 +12,7 @@ from albert_tf.html_report import AnswerExample, Section
 from albert_tf.tasks.squad.decoding import Answers
 from albert_tf.tasks.squad.reading import SquadQuestions
 from albert_tf.tasks.squad.results import Results
+from albert_tf.tasks.squad.segmentation import SEGMENTATIONS
 
 Rows = dict[str, dict[str, float]]  # kind of question -> metric -> value
 
@@ -19,10 +20,10 @@ Rows = dict[str, dict[str, float]]  # kind of question -> metric -> value
 def breakdowns(questions: SquadQuestions, results: Results) -> dict[str, Rows]:
     """Exact match and F1 by answer length and by question word."""
     metrics = {"exact_match": results.exact, "f1": results.f1}
-    lengths = [answer_length_group(answers) for answers in questions.answers]
+    lengths = [answer_length_group(answers, questions.segmentation) for answers in questions.answers]
     words = [question_word(question) for question in questions.questions]
     return {
-        "by answer length": by_group(lengths, ANSWER_LENGTHS, metrics),
+        "by answer length": by_group(lengths, answer_lengths(questions.segmentation), metrics),
         "by question word": by_group(words, QUESTION_WORDS, metrics),
     }
 
@@ -75,7 +76,12 @@ _ANY_WORD = re.compile(r"\b(?:" + "|".join(f"({word})" for word in _WORDS.values
 QUESTION_WORDS = (*_WORDS, "other")
 
 _MOST_WORDS = (0, 1, 2, 5, 10)  # of the answers of each length but the last
-ANSWER_LENGTHS = ("no answer", "1 word", "2 words", "3 to 5 words", "6 to 10 words", "over 10 words")
+
+
+def answer_lengths(segmentation: str = "space") -> tuple[str, ...]:
+    """The names of the groups of answers by the number of their words."""
+    unit = SEGMENTATIONS[segmentation].unit
+    return "no answer", f"1 {unit}", *(f"{some} {unit}s" for some in ("2", "3 to 5", "6 to 10", "over 10"))
 
 
 def question_word(question: str) -> str:
@@ -84,10 +90,11 @@ def question_word(question: str) -> str:
     return QUESTION_WORDS[found.lastindex - 1] if found and found.lastindex else "other"
 
 
-def answer_length_group(references: Sequence[str]) -> str:
-    """One of `ANSWER_LENGTHS`: the group of the shortest reference, or "no answer" if there is none."""
-    shortest = min((len(text.split()) for text in references), default=0)
-    return ANSWER_LENGTHS[bisect.bisect_left(_MOST_WORDS, shortest)]
+def answer_length_group(references: Sequence[str], segmentation: str = "space") -> str:
+    """One of `answer_lengths`: the group of the shortest reference, or "no answer" if there is none."""
+    words = SEGMENTATIONS[segmentation].words
+    shortest = min((len(words(text)) for text in references), default=0)
+    return answer_lengths(segmentation)[bisect.bisect_left(_MOST_WORDS, shortest)]
 
 
 def by_group(groups: Sequence[str], order: Sequence[str], metrics: Mapping[str, np.ndarray]) -> Rows:

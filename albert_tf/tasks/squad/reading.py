@@ -1,4 +1,4 @@
-"""SQuAD's JSON files: every field is checked, and an error names it."""
+"""JSON files of SQuAD's form and of CMRC 2018's own: every field is checked, and an error names it."""
 
 import dataclasses
 import hashlib
@@ -13,6 +13,7 @@ import numpy as np
 from albert_tf.data.tables import as_seen
 from albert_tf.errors import InputError, InputWarning, escaped
 from albert_tf.files import open_file, parse_json
+from albert_tf.tasks.squad.segmentation import segmentation_of
 
 _READING = b"SQuAD 1"  # changes when the same file comes to mean other questions
 _TYPE_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
@@ -39,6 +40,7 @@ class SquadQuestions:
       has_answers: whether the file says what the answers are.
       version: "1.1" or "2.0".
       digest: of the file's content and of how it was read.
+      segmentation: "space" or "character": the words by which answers are compared.
     """
 
     titles: Sequence[str]
@@ -53,6 +55,7 @@ class SquadQuestions:
     has_answers: bool
     version: str
     digest: str
+    segmentation: str = "space"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,9 +80,16 @@ class SquadQuestions:
 
 
 def read_squad(
-    path: str, version: str | None = None, *, training: bool = False, skip_misplaced_answers: bool = False
+    path: str,
+    version: str | None = None,
+    *,
+    training: bool = False,
+    skip_misplaced_answers: bool = False,
+    segmentation: str = "auto",
 ) -> SquadQuestions:
-    """Reads a JSON file in the form of SQuAD.
+    """Reads a JSON file in the form of SQuAD (DRCD has it, too), or in CMRC 2018's own form.
+
+    CMRC's own form does not say where an answer stands: its first place in the context counts.
 
     Args:
       path: the file.
@@ -87,6 +97,7 @@ def read_squad(
       training: whether the first answer of each question must stand in the context where `answer_start`
         says. (The original demanded exactly one answer; here the others are for scoring.)
       skip_misplaced_answers: leaves out, with a warning, questions whose answer is not at that place.
+      segmentation: how answers are cut into words: "space", "character", or "auto" to look at the contexts.
 
     Raises:
       InputError: the file cannot be read or used; names the file and the field or the question.
@@ -98,17 +109,24 @@ def read_squad(
     found: list[_Question] = []
     for article, in_article in _objects(document, "data", f"{path}: "):
         titles.append("" if article.get("title") is None else _text(article, "title", in_article))
-        for paragraph, in_paragraph in _objects(article, "paragraphs", in_article):
+        is_own = "context_text" in article  # an article of CMRC's own form is one paragraph
+        for paragraph, in_paragraph in (
+            [(article, in_article)] if is_own else _objects(article, "paragraphs", in_article)
+        ):
             questions = list(_objects(paragraph, "qas", in_paragraph))
             if not questions:  # tools also write empty contexts
                 continue
             article_of.append(len(titles) - 1)
-            contexts.append(_text(paragraph, "context", in_paragraph, may_be_blank=False))
+            key = "context_text" if is_own else "context"
+            contexts.append(_text(paragraph, key, in_paragraph, may_be_blank=False))
             for qa, in_qa in questions:
-                found.append(_question(qa, in_qa, len(contexts) - 1, training))
+                found.append(_question(qa, in_qa, contexts, training))
     if not found:
         raise InputError(f"{path} holds no questions")
     _check_repeated_ids(path, found, training)
+    if blank := sum(not question.text.strip() for question in found):  # CMRC 2018's trial file has two
+        text = f"{path}: {blank} of {len(found)} questions are blank and are read as they are"
+        warnings.warn(text, InputWarning, stacklevel=2)
     if version is None:
         says_2 = re.fullmatch(r"v?2(\.0)?", str(document.get("version"))) is not None
         version = "2.0" if says_2 or any(q.is_impossible is not None for q in found) else "1.1"
@@ -128,6 +146,7 @@ def read_squad(
         has_answers=has_answers,
         version=version,
         digest=hashlib.sha256(_READING + version.encode() + data).hexdigest(),
+        segmentation=segmentation_of(contexts) if segmentation == "auto" else segmentation,
     )
     return _without_misplaced(path, read, skip_misplaced_answers) if training else read
 
@@ -144,10 +163,13 @@ class _Question(NamedTuple):
     is_impossible: bool | None
 
 
-def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -> _Question:
-    if type(qa.get("id")) is int:
-        qa = {**qa, "id": str(qa["id"])}
-    identity, text = (_text(qa, key, where, may_be_blank=False) for key in ("id", "question"))
+def _question(qa: Mapping[str, Any], where: str, contexts: Sequence[str], training: bool) -> _Question:
+    """A question about the last of the contexts."""
+    context = len(contexts) - 1
+    keys = ("query_id", "query_text") if "query_id" in qa else ("id", "question")  # CMRC's own, or SQuAD's
+    if type(qa.get(keys[0])) is int:
+        qa = {**qa, keys[0]: str(qa[keys[0]])}
+    identity, text = _text(qa, keys[0], where, may_be_blank=False), _text(qa, keys[1], where)
     is_impossible = qa.get("is_impossible")
     if is_impossible in (0, 1):
         is_impossible = bool(is_impossible)
@@ -159,6 +181,8 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
         return _Question(where, context, identity, text, None, (), is_impossible)
     answers: list[str] = []
     starts: list[int] = []
+    if keys[0] == "query_id":
+        qa = _with_places(qa, contexts[context], where)
     for answer, place in _objects(qa, "answers", where):
         answers.append(_text(answer, "text", place))
         start = answer.get("answer_start")
@@ -168,6 +192,13 @@ def _question(qa: Mapping[str, Any], where: str, context: int, training: bool) -
             start = _field(answer, "answer_start", int, place)
         starts.append(start if type(start) is int else -1)
     return _Question(where, context, identity, text, tuple(answers), tuple(starts), is_impossible)
+
+
+def _with_places(qa: Mapping[str, Any], context: str, where: str) -> Mapping[str, Any]:
+    """A question of CMRC's own form, whose answers are mere texts, in SQuAD's form."""
+    answers = dict(enumerate(_field(qa, "answers", list, where)))
+    texts = [_text(answers, i, f"{where}answers ") for i in answers]
+    return {**qa, "answers": [{"text": text, "answer_start": context.find(text)} for text in texts]}
 
 
 def _check_repeated_ids(path: str, found: Sequence[_Question], training: bool) -> None:
@@ -248,6 +279,8 @@ def _read_document(path: str) -> tuple[bytes, Mapping[str, Any]]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     document: Any = parse_json(data, path, object)
+    if type(document) is list and any("context_text" in some for some in document if type(some) is dict):
+        document = {"data": document}  # a file of CMRC 2018
     if type(document) is not dict:
         raise InputError(f"{path} is {_TYPE_NAMES[type(document)]}; {_SHAPE}")
     if "data" not in document:
@@ -263,7 +296,7 @@ def _objects(holder: Mapping[str, Any], key: str, where: str) -> Iterator[tuple[
         yield value, f"{where}{key}[{i}]."
 
 
-def _text(holder: Mapping[str, Any], key: str, where: str, may_be_blank: bool = True) -> str:
+def _text(holder: Mapping[Any, Any], key: Any, where: str, may_be_blank: bool = True) -> str:
     text = _field(holder, key, str, where)
     try:
         text.encode()
@@ -274,7 +307,7 @@ def _text(holder: Mapping[str, Any], key: str, where: str, may_be_blank: bool = 
     return text
 
 
-def _field(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+def _field(holder: Mapping[Any, Any], key: Any, kind: type, where: str) -> Any:
     value = holder.get(key, _MISSING)
     if value is _MISSING:
         raise InputError(f"{where}{key}: is missing")

@@ -1,37 +1,27 @@
-"""The official metrics of SQuAD, digit for digit, and the threshold under which a question is answered."""
+"""The official metrics of SQuAD and CMRC 2018, and the threshold under which a question is answered."""
 
-import collections
-import functools
-import re
-import string
 from collections.abc import Sequence
 
 import numpy as np
 
 from albert_tf.tasks.squad.reading import SquadQuestions
+from albert_tf.tasks.squad.segmentation import SEGMENTATIONS, Segmentation
 
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-
-
-@functools.lru_cache(maxsize=1 << 17)
-def normalize_answer(text: str) -> str:
-    """Lower case without ASCII punctuation and without the words a, an and the, one space between words."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+SPACE = SEGMENTATIONS["space"]
 
 
-def exact_match(version: str, prediction: str, references: Sequence[str]) -> int:
+def exact_match(version: str, prediction: str, references: Sequence[str], by: Segmentation = SPACE) -> int:
     """1 if the prediction is one of the references, as normalized, else 0."""
-    return int(normalize_answer(prediction) in _normalized(version, references))
+    return int(by.normalize(prediction) in _normalized(version, references, by))
 
 
-def f1(version: str, prediction: str, references: Sequence[str]) -> float:
+def f1(version: str, prediction: str, references: Sequence[str], by: Segmentation = SPACE) -> float:
     """Harmonic mean of precision and recall of the normalized words, 0 to 1, for the best of the references.
 
     In version 1.1 a text without words shares none; in 2.0 it equals another such.
     """
-    prediction = normalize_answer(prediction)
-    return max(_overlap(version, prediction, reference) for reference in _normalized(version, references))
+    text = by.normalize(prediction)
+    return max(_overlap(version, text, reference, by) for reference in _normalized(version, references, by))
 
 
 def question_scores(
@@ -39,8 +29,9 @@ def question_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exact match and F1, 0 to 1, of one text a question, each float64 [questions]; "" is for no answer."""
     pairs = list(zip(predictions, questions.answers, strict=True))
-    exact = np.array([exact_match(version, *pair) for pair in pairs], np.float64)
-    return exact, np.array([f1(version, *pair) for pair in pairs], np.float64)
+    by = SEGMENTATIONS[questions.segmentation]
+    exact = np.array([exact_match(version, *pair, by) for pair in pairs], np.float64)
+    return exact, np.array([f1(version, *pair, by) for pair in pairs], np.float64)
 
 
 def totals_v1(exact: np.ndarray, f1: np.ndarray) -> dict[str, float]:
@@ -53,7 +44,8 @@ def totals_v1(exact: np.ndarray, f1: np.ndarray) -> dict[str, float]:
 def totals_v2(exact: np.ndarray, f1: np.ndarray, questions: SquadQuestions) -> dict[str, float]:
     """The percentages of version 2.0: of all questions, of questions with an answer, of questions without."""
     # Whole numbers where the official script has them: from Python 3.12 on `sum` rounds them differently.
-    no_words = [not any(map(normalize_answer, answers)) for answers in questions.answers]
+    normalize = SEGMENTATIONS[questions.segmentation].normalize
+    no_words = [not any(map(normalize, answers)) for answers in questions.answers]
     scores = {
         "exact": exact.astype(int).tolist(),
         "f1": [int(score) if whole else score for score, whole in zip(f1.tolist(), no_words, strict=True)],
@@ -131,18 +123,18 @@ def original_best_threshold(
     return float(100.0 * values[best] / len(gains)), float(thresholds[best])
 
 
-def _normalized(version: str, references: Sequence[str]) -> set[str]:
+def _normalized(version: str, references: Sequence[str], by: Segmentation) -> set[str]:
     """What a prediction is compared with: in version 2.0 the texts that have words, else ""."""
-    texts = set(map(normalize_answer, references))
+    texts = set(map(by.normalize, references))
     return texts if version == "1.1" else texts - {""} or {""}
 
 
-def _overlap(version: str, prediction: str, reference: str) -> float:
+def _overlap(version: str, prediction: str, reference: str, by: Segmentation) -> float:
     """F1 of two normalized texts."""
     if version == "2.0" and not (prediction and reference):
         return int(prediction == reference)
-    words, reference_words = prediction.split(), reference.split()
-    common = (collections.Counter(words) & collections.Counter(reference_words)).total()
+    words, reference_words = by.words(prediction), by.words(reference)
+    common = by.common(words, reference_words)
     if not common:
         return 0
     precision, recall = common / len(words), common / len(reference_words)

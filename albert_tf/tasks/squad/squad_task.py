@@ -44,6 +44,10 @@ _NO_CANDIDATE = {"text": "", "probability": 1.0, "start_log_prob": 0.0, "end_log
 _WINDOWS = ("with the answer", "answer in another one", "no answer in any")
 
 
+def _judged_by(questions: SquadQuestions) -> str:
+    return ", judged by Chinese characters" if questions.segmentation == "character" else ""
+
+
 class _Evaluated(TypedDict):
     null_score_diff_threshold: float
 
@@ -181,7 +185,8 @@ class SquadTask(BenchmarkTask):
 
     def eval_described(self) -> str:
         """The questions of the dev split, and their windows."""
-        return f"{len(self.questions['dev']):,} questions in {super().eval_described()}"
+        questions = self.questions["dev"]
+        return f"{len(questions):,} questions in {super().eval_described()}{_judged_by(questions)}"
 
     def breakdowns(self, split: str, outputs: Outputs) -> Mapping[str, Parts]:
         """Results by answer length and by question word."""
@@ -268,7 +273,8 @@ class SquadTask(BenchmarkTask):
             digest.update(values.tobytes())
         chosen_by = (self.settings.n_best_size, self.settings.max_answer_length, *self._beam)
         sweep = self._threshold, self._threshold_sweep
-        return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by, *sweep)))
+        words = [] if (by := self.questions["dev"].segmentation) == "space" else [by]
+        return " ".join(map(str, (digest.hexdigest()[:16], *chosen_by, *sweep, *words)))
 
     def overview(self) -> str:
         """How many questions and windows each split has, what the windows to train on hold, and lengths."""
@@ -278,7 +284,8 @@ class SquadTask(BenchmarkTask):
             if split == "test" and features is self.features.get("dev"):
                 continue
             asked = f"{len(questions):,} questions about {len(questions.contexts):,} passages"
-            lines.append(f"{split}: {asked} in {len(features):,} windows")
+            judged = "" if split == "train" else _judged_by(questions)
+            lines.append(f"{split}: {asked} in {len(features):,} windows{judged}")
             if split == "train":
                 without = required(features.labels)[:, 2] + questions.is_impossible[features.question_of]
                 counts = np.bincount(without, minlength=3).tolist()
@@ -302,6 +309,7 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
     skip_misplaced_answers: bool = False
     null_score_diff_threshold: float | None = None
     threshold_sweep: str = "scores"
+    answer_segmentation: str = "auto"
     weights_folder: str | None = None
     feature_files: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     features_class = WindowFeatures
@@ -324,7 +332,7 @@ class SquadBenchmark(Benchmark[SquadQuestions]):
             to_train = read_squad(self.train_file or "", version, training=True, skip_misplaced_answers=skip)
             questions["train"], version = to_train, to_train.version
         if "dev" in splits or "test" in splits:
-            to_answer = read_squad(self.predict_file or "", version)
+            to_answer = read_squad(self.predict_file or "", version, segmentation=self.answer_segmentation)
             if "dev" in splits and not to_answer.has_answers:
                 raise InputError(f"{self.predict_file} has no answers, which --do_eval needs")
             if "dev" in splits or ("train" in splits and to_answer.has_answers):

@@ -1,5 +1,6 @@
 """Files of tagged words: columns as in CoNLL's tasks, or JSON lines of words or of texts with spans."""
 
+import array
 import dataclasses
 import hashlib
 import itertools
@@ -111,32 +112,26 @@ def read_tagged(
     read: Iterable[_Sentence] = (
         _json_lines(path, numbered) if is_json else _columns(path, numbered, tag_column)
     )
-    sentences = list(read)
-    if not sentences:
+    joined = _Joined(path, read, context == "document")
+    if not joined.sizes:
         raise InputError(f"{path} holds no words")
-    if len({sentence.tags is None for sentence in sentences}) > 1:
-        first = next(s for s in sentences if (s.tags is None) != (sentences[0].tags is None))
-        raise InputError(f"{path}:{first.lines[0]}: some sentences have tags and some have none")
-    has_tags = sentences[0].tags is not None
+    tags, has_tags = joined.tags, bool(joined.tags)
     if not has_tags and not may_lack_tags:
         raise InputError(f"{path} has no tags")
-    lines = np.concatenate([sentence.lines for sentence in sentences])
-    sizes = [len(sentence.begins) for sentence in sentences]
-    sentence_of = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    lines = np.frombuffer(joined.lines, np.int32)
+    sentence_of = np.repeat(np.arange(len(joined.sizes), dtype=np.int32), joined.sizes)
     is_first = np.append(True, sentence_of[1:] != sentence_of[:-1])
     numbers = None
     if has_tags:
-        tags = [tag for sentence in sentences for tag in sentence.tags or ()]
         tag_set = tag_set or recognise(tags, is_first, path, lines, names)
         numbers = tag_set.numbers(tags, path, lines)
         tag_set.check(numbers, is_first, path, lines)
     assert tag_set
-    if context == "document" and (is_json or sentences[-1].document == 0):
+    if context == "document" and (is_json or joined.document == 0):
         raise InputError(f"{path} has no lines {_DOCUMENT}, at which --context=document begins documents")
-    texts, words = _joined(sentences, context == "document")
     return TaggedWords(
-        texts=texts,
-        words=words,
+        texts=joined.texts(),
+        words=Words(*(np.frombuffer(column, np.int32) for column in joined.words)),
         sentence_of=sentence_of,
         tags=numbers,
         tag_set=tag_set,
@@ -144,25 +139,47 @@ def read_tagged(
     )
 
 
-def _joined(sentences: Sequence[_Sentence], by_document: bool) -> tuple[list[str], Words]:
-    """Texts of sentences, or of documents with a space between sentences; and the words in them."""
-    parts: list[list[str]] = []
-    size, before = 0, -1
-    columns: list[tuple[np.ndarray, ...]] = []
-    for sentence in sentences:
-        if not by_document or sentence.document != before or not parts:
-            parts.append([])
-            size, before = 0, sentence.document
-        columns.append(
-            (
-                np.full(len(sentence.begins), len(parts) - 1, np.int32),
-                sentence.begins + np.int32(size),
-                sentence.ends + np.int32(size),
+class _Joined:
+    """Sentences, or documents with a space between sentences, as columns of all their words.
+
+    A million words take some 30 MB: no object of a sentence but its text is kept.
+    """
+
+    def __init__(self, path: str, sentences: Iterable[_Sentence], by_document: bool):
+        self.words = tuple(array.array("i") for _ in Words._fields)
+        self.lines, self.sizes = array.array("i"), array.array("i")  # sizes: the words of each sentence
+        self.tags: list[str] = []
+        self.document = 0
+        self._texts: list[str] = []
+        self._parts: list[str] = []  # of the current text
+        size = 0
+        for sentence in sentences:
+            if self.sizes and (sentence.tags is None) == bool(self.tags):
+                raise InputError(f"{path}:{sentence.lines[0]}: some sentences have tags and some have none")
+            if self._parts and not (by_document and sentence.document == self.document):
+                self._end_text()
+                size = 0
+            columns = (
+                np.full(len(sentence.begins), len(self._texts)),
+                sentence.begins + size,
+                sentence.ends + size,
             )
-        )
-        parts[-1].append(sentence.text)
-        size += len(sentence.text) + 1
-    return [" ".join(part) for part in parts], Words(*map(np.concatenate, zip(*columns, strict=True)))
+            for column, values in zip((*self.words, self.lines), (*columns, sentence.lines), strict=True):
+                column.frombytes(values.astype(np.int32).tobytes())
+            self.tags += sentence.tags or ()
+            self.sizes.append(len(sentence.begins))
+            self._parts.append(sentence.text)
+            self.document = sentence.document
+            size += len(sentence.text) + 1
+
+    def _end_text(self) -> None:
+        self._texts.append(" ".join(self._parts))
+        self._parts = []
+
+    def texts(self) -> list[str]:
+        """All texts; to be called once."""
+        self._end_text()
+        return self._texts
 
 
 def _columns(path: str, lines: Iterable[tuple[int, str]], tag_column: int | None) -> Iterator[_Sentence]:

@@ -27,7 +27,7 @@ from albert_tf.tasks.benchmark import (
 )
 from albert_tf.tasks.overview import length_lines
 from albert_tf.tasks.tagging.reading import TaggedWords, read_tagged
-from albert_tf.tasks.tagging.tags import PLAIN, Spans, TagSet, span_scores
+from albert_tf.tasks.tagging.tags import PLAIN, Spans, TagSet, most_probable, span_scores
 from albert_tf.tasks.tagging.word_features import WordFeatures, word_features
 from albert_tf.tasks.task import (
     Batch,
@@ -147,13 +147,7 @@ class TaggingTask(BenchmarkTask):
 
     def averaged(self, split: str, votes: Sequence[np.ndarray]) -> Outputs:
         """See `BenchmarkTask`; each word gets the tag of the highest mean probability, also with a CRF."""
-        decided = np.flatnonzero(~np.isnan(votes).any(axis=2).all(axis=0))
-        chances = np.nanmean([each[decided] for each in votes], axis=0)
-        outputs = {"tag": chances.argmax(axis=1), "score": chances.max(axis=1), "decided": decided}
-        if (gold := self.examples[split].tags) is not None:
-            of_gold = np.take_along_axis(chances, gold[decided, None], axis=1)[:, 0]
-            outputs["loss"] = -np.log(np.maximum(of_gold, np.finfo(np.float64).tiny))
-        return outputs
+        return most_probable(votes, self.examples[split].tags)
 
     def tags_of(self, split: str, outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
         """The tag and its probability for every word of a split.
@@ -222,13 +216,13 @@ class TaggingTask(BenchmarkTask):
         """
         examples = self.examples["test"]
         tags, scores = self.tags_of("test", outputs)
-        columns = [np.array(self.label_names, object)[tags].tolist()]
-        if examples.tags is not None:
-            columns.insert(0, np.array(self.label_names, object)[examples.tags].tolist())
+        columns = [tags] if examples.tags is None else [examples.tags, tags]
         words = map(examples.word, range(len(tags)))
-        lines = ["\t".join(row) for row in zip(words, *columns, strict=True)]
         ends = np.append(examples.is_first[1:], True).tolist()
-        conll = "".join(f"{line}\n" + "\n" * end for line, end in zip(lines, ends, strict=True))
+        conll = (
+            "\t".join((word, *map(self.label_names.__getitem__, row))) + "\n" * (1 + end)
+            for word, end, *row in zip(words, ends, *(column.tolist() for column in columns), strict=True)
+        )
         spans = [np.asarray(values) for values in self.spans_of("test", tags)]
         table = predictions_table(self._span_columns(examples, Spans(*spans), scores))
         return write_files(folder, {CONLL_FILE: conll, PREDICTIONS_FILE: table})

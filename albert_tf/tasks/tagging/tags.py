@@ -241,3 +241,23 @@ def _scores(wanted: int, given: int, right: int) -> dict[str, float]:
     precision, recall = (float(right / count) if count else 0.0 for count in (given, wanted))
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0
     return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def most_probable(votes: Sequence[np.ndarray], gold: np.ndarray | None) -> dict[str, np.ndarray]:
+    """What several models say together: the tag with the highest mean probability.
+
+    Args:
+      votes: of each model, the probabilities of the tags, float64 `[words, tags]`; NaN for words that it
+        cannot see.
+      gold: the right tags, int32 `[words]`, if they are known.
+
+    Returns:
+      `decided`, the words that a model sees; of each the `tag`, its `score`, and if it is known the `loss`.
+    """
+    decided = np.flatnonzero(~np.isnan(votes).any(axis=2).all(axis=0))
+    chances = np.nanmean([each[decided] for each in votes], axis=0)
+    outputs = {"tag": chances.argmax(axis=1), "score": chances.max(axis=1), "decided": decided}
+    if gold is not None:
+        of_gold = np.take_along_axis(chances, gold[decided, None], axis=1)[:, 0]
+        outputs["loss"] = -np.log(np.maximum(of_gold, np.finfo(np.float64).tiny))
+    return outputs

@@ -15,6 +15,7 @@ from albert_tf.tokenization.tokenizer import TokenizedTexts
 from albert_tf.tokenization.words import Words, shapes_of
 
 NUM_SPECIAL = 2  # [CLS] window [SEP]
+_WINDOWS_AT_ONCE = 1 << 12  # bounds the memory for indices
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,16 +63,15 @@ def word_features(tokenizer: Tokenizer, examples: TaggedWords, max_seq_length: i
     first = first_pieces(encoded, examples.words)
     numbers = np.flatnonzero(first >= 0)[::-1]  # of words that share a piece the first one stays
     word_of[first[numbers]] = numbers + 1
-    window_of = np.repeat(np.arange(len(windows.starts)), windows.lengths)
-    place = np.arange(len(window_of)) - np.repeat(
-        np.cumsum(windows.lengths) - windows.lengths, windows.lengths
-    )
-    pieces = place + windows.starts[window_of]
-    found = word_of[pieces + texts.starts[windows.text_of[window_of]]]
-    found = np.where(is_max_context(windows, window_of, pieces), found, 0)
-
     words = np.zeros(len(features.input_ids), np.int32)
-    words[place + features.starts[window_of] + 1] = found
+    for begin in range(0, len(windows.starts), _WINDOWS_AT_ONCE):
+        lengths = windows.lengths[begin : begin + _WINDOWS_AT_ONCE]
+        window_of = begin + np.repeat(np.arange(len(lengths)), lengths)
+        place = np.arange(len(window_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        pieces = place + windows.starts[window_of]
+        found = word_of[pieces + texts.starts[windows.text_of[window_of]]]
+        found = np.where(is_max_context(windows, window_of, pieces), found, 0)
+        words[place + features.starts[window_of] + 1] = found
     shapes = shapes_of(examples.texts, examples.words)
     return WordFeatures(
         **{field.name: getattr(features, field.name) for field in dataclasses.fields(Features)},

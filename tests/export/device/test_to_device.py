@@ -13,6 +13,7 @@ import pytest
 
 import export_to_device
 from albert_tf import testing
+from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
 from albert_tf.export.device import to_device
 from albert_tf.export.device.device_check import Comparison, DeviceCheck
@@ -33,6 +34,7 @@ KINDS = (
     "token_classification",
     "pretraining",
     "encoder",
+    "similarity",
 )
 WIDE = {"hidden_size": 64, "intermediate_size": 256}  # weights outweigh the graph
 
@@ -73,7 +75,23 @@ def test_litert_gives_what_keras_gives(kind, tmp_path):
     content = LiteRTConverter(TokenModel(trained_model(kind)), 2, [LENGTH]).convert("float32")
     comparison = compare(kind, content, tmp_path, "tflite")
     assert comparison.largest_difference < 1e-5
-    assert comparison.agreement == (None if kind in ("regression", "encoder") else 1)
+    assert comparison.agreement == (None if kind in ("regression", "encoder", "similarity") else 1)
+
+
+def test_sure_answers_leave_early_on_the_device(tmp_path):
+    trained = trained_model("classification", config={"num_hidden_layers": 4}, early_exit=True)
+    model = TokenModel(trained, exit="patience:1")
+    check = DeviceCheck(model, trained, 2, [LENGTH])
+    content = LiteRTConverter(model, 2, [LENGTH]).convert("float32")
+    run, comparison = check.run(file_for(content, tmp_path, "tflite"))
+    assert comparison.largest_difference < 1e-5
+    assert comparison.agreement == 1
+    used = np.concatenate([outputs["layers_used"] for outputs in run.outputs])
+    assert len(np.unique(used)) > 1
+    with pytest.raises(
+        UsageError, match="--exit=patience:1 needs a model that was trained with --early_exit"
+    ):
+        TokenModel(trained_model("encoder"), exit="patience:1")
 
 
 @needs_onnx

@@ -7,15 +7,18 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
 
 import albert_tf
 from albert_tf import testing
 from albert_tf.asking.open_model import OpenModel, open_model
+from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError, InputWarning
 from albert_tf.export.device.token_model import TokenModel
-from albert_tf.export.serving.saved_model import WARMUP_FILE, describe, serve, write_saved_model
+from albert_tf.export.serving.saved_model import describe, serve, write_saved_model
+from albert_tf.export.trained_model import TrainedModel
+from albert_tf.models.early_exit import layers_used, rule_of_budget
 from tests.support.checkpoint_files import assert_same_weights, weights_of
+from tests.support.serving_exports import warmup_requests
 from tests.support.trained_models import LENGTH, TASKS, trained_model
 
 IDS = {
@@ -29,6 +32,7 @@ HEADS = {
         *("serving_default", "tokens", "serialized_examples"),
         *("sentence_order", "sentence_order_tokens", "sentence_order_serialized_examples"),
     },
+    "similarity": {"serving_default", "tokens", "serialized_examples", "similarity"},
 }
 ASKED = {
     "text": ["The [MASK] carry wool.", "[MASK] 河水 " * 30],
@@ -208,15 +212,13 @@ def test_embeddings_are_those_of_the_encoder(exported, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in TASKS if not kind.startswith(("question", "token"))])
 def test_texts_ids_and_examples_get_the_same_answer(exported, kind):
-    trained, loaded, _ = exported(kind)
-    served = serve(trained, {})
-    signatures = served.signatures()
-    for name in [name for name in signatures if f"{name}_tokens" in signatures or name == "serving_default"]:
+    _, loaded, folder = exported(kind)
+    requests = warmup_requests(str(folder))
+    for name in [name for name in requests if f"{name}_tokens" in requests or name == "serving_default"]:
         before = "" if name == "serving_default" else f"{name}_"
-        by_text = ask(loaded, name, **signatures[name].request())
-        by_ids = ask(loaded, f"{before}tokens", **signatures[f"{before}tokens"].request())
-        by_example = ask(
-            loaded, f"{before}serialized_examples", **signatures[f"{before}serialized_examples"].request()
+        by_text, by_ids, by_example = (
+            ask(loaded, way, **requests[way])
+            for way in (name, f"{before}tokens", f"{before}serialized_examples")
         )
         for outputs in (by_ids, by_example):
             if "score" in by_text:  # the original's name for it
@@ -254,13 +256,10 @@ def test_an_opened_model_answers_as_the_export_to_the_bit(exported, kind):
 @pytest.mark.parametrize("kind", TASKS)
 def test_warm_up_asks_every_signature_something_that_it_answers(exported, kind):
     _, loaded, folder = exported(kind)
-    asked = set()
-    for record in tf.data.TFRecordDataset(str(folder / "assets.extra" / WARMUP_FILE)):
-        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        name = request.model_spec.signature_name
-        ask(loaded, name, **{key: tf.make_ndarray(value) for key, value in request.inputs.items()})
-        asked.add(name)
-    assert asked == set(loaded.signatures)
+    requests = warmup_requests(str(folder))
+    assert set(requests) == set(loaded.signatures)
+    for name, request in requests.items():
+        ask(loaded, name, **request)
 
 
 def test_a_threshold_travels_with_the_examples(tmp_path):
@@ -269,6 +268,63 @@ def test_a_threshold_travels_with_the_examples(tmp_path):
     outputs = ask(tf.saved_model.load(folder), "serialized_examples", input=examples(IDS))
     assert outputs["threshold"] == np.float32(0.25)
     assert outputs["predictions"].tolist() == outputs["probabilities"].argmax(axis=1).tolist()
+
+
+def early_exit_model(kind: str) -> TrainedModel:
+    return trained_model(kind, config={"num_hidden_layers": 4}, early_exit=True)
+
+
+def test_sure_answers_leave_early_and_tell_their_layer(tmp_path):
+    trained = early_exit_model("classification")
+    ids = np.random.default_rng(0).integers(5, 100, [9, 8], np.int32)
+    inputs = {"input_ids": ids, "input_mask": np.ones_like(ids), "segment_ids": np.zeros_like(ids)}
+    logits = trained.model(inputs)["layer_logits"].numpy()
+    rule = rule_of_budget(0.6, logits)
+    used = layers_used(rule, logits)
+    assert len(np.unique(used)) > 1
+    trained = dataclasses.replace(trained, metrics={"exit_budget": 0.6, "exit_threshold": rule.value})
+    folder = write_saved_model(serve(trained, {"exit": "budget:0.6"}), trained, str(tmp_path))
+    loaded = tf.saved_model.load(folder)
+    outputs = ask(loaded, "tokens", **inputs)
+    np.testing.assert_array_equal(outputs["layers_used"], used)
+    left = tf.nn.softmax(logits[np.arange(len(used)), used - 1])
+    np.testing.assert_allclose(outputs["probabilities"], left, atol=1e-6)
+    by_examples = ask(loaded, "serialized_examples", input=examples(inputs))
+    np.testing.assert_array_equal(by_examples["layers_used"], used)
+    [answer] = open_model(str(tmp_path)).predict("boats", "hills")
+    assert answer["layers_used"] in (1, 2, 3, 4)
+
+
+def test_a_score_can_leave_early_and_a_model_without_a_rule_uses_all_layers():
+    trained = early_exit_model("regression")
+    logits = trained.model(IDS)["layer_logits"].numpy()
+    answer = serve(trained, {"exit": "patience:1:100"}).signatures()["tokens"].function(**IDS)
+    np.testing.assert_array_equal(answer["layers_used"], [2, 2])
+    np.testing.assert_allclose(answer["score"], logits[:, 1, 0], atol=1e-6)
+    answer = serve(trained, {}).signatures()["tokens"].function(**IDS)
+    np.testing.assert_allclose(answer["score"], logits[:, -1, 0], atol=1e-6)
+    assert set(answer) == {"score"}
+
+
+@pytest.mark.parametrize(
+    ("trained", "rule", "message"),
+    [
+        (
+            lambda: trained_model("classification"),
+            "patience:3",
+            "needs a model that was trained with --early",
+        ),
+        (
+            lambda: early_exit_model("classification"),
+            "budget:0.5",
+            "was not evaluated with --exit=budget:0.5",
+        ),
+        (lambda: early_exit_model("regression"), "entropy:0.5", "for scores must be patience:N:TOLERANCE"),
+    ],
+)
+def test_a_rule_that_does_not_fit_the_model_is_one_line(trained, rule, message):
+    with pytest.raises((InputError, UsageError), match=message):
+        serve(trained(), {"exit": rule})
 
 
 @pytest.mark.parametrize("kind", TASKS)

@@ -1,0 +1,1 @@
+"""Sentence vectors: what they are trained on, and how they are judged."""
