@@ -2,29 +2,23 @@
 
 import os
 
-import numpy as np
 import pytest
 
 import albert_tf
 from albert_tf.published import local_weights
 
 NAME = "albert-small-demo"
-# None of them is in the text of the training. The answer is among the model's five guesses.
+# Kept sentences, which are in no text of its training.
 SENTENCES = {
     "He is the president of the United [MASK].": "states",
-    "She opened the [MASK] and went out.": "door",
     "He was born in [MASK] York.": "new",
-    "The boy and the [MASK] were brother and sister.": "girl",
+    "She opened the [MASK] and went out.": "door",
+    '"Yes," she [MASK].': "said",
+    "The two brothers went [MASK] to the house.": "back",
+    "I do not [MASK] what you mean.": "know",
+    "The capital of [MASK] is Paris.": "france",
+    "He looked at [MASK] watch.": "his",
 }
-TEXTS = [
-    ("He opened the letter with a trembling hand.", "Then he read it twice and put it into his pocket."),
-    ("The town was founded in 1821.", "It was named after the first governor of the state."),
-]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return albert_tf.open_model(NAME)
 
 
 def test_its_files_are_few_megabytes_with_config_vocabulary_and_card():
@@ -34,13 +28,15 @@ def test_its_files_are_few_megabytes_with_config_vocabulary_and_card():
     assert sum(sizes.values()) < 12e6
 
 
-@pytest.mark.parametrize(("sentence", "piece"), SENTENCES.items())
-def test_it_fills_masks(model, sentence, piece):
-    [answer] = model.predict(sentence)
-    assert f"▁{piece}" in answer["pieces"][0]
+def test_it_has_learned_what_stands_in_sentences():
+    answers = albert_tf.open_model(NAME).predict(list(SENTENCES))
+    guesses = [[piece.removeprefix("▁") for piece in answer["pieces"][0]] for answer in answers]
+    right = [word in words for word, words in zip(SENTENCES.values(), guesses, strict=True)]
+    assert all(right), guesses
+    first = [word == words[0] for word, words in zip(SENTENCES.values(), guesses, strict=True)]
+    assert sum(first) >= 6  # a guess of the commonest piece has none
 
 
-def test_a_filled_mask_is_worth_more_than_a_guess(model):
-    answers = model.predict(list(SENTENCES))
-    best = [answer["probabilities"][0][0] for answer in answers]
-    assert np.mean(best) > 50 / 8000
+def test_a_revision_of_it_does_not_exist():
+    with pytest.raises(albert_tf.InputError, match="albert-small-demo"):
+        local_weights(f"{NAME}@main")
