@@ -7,7 +7,7 @@ import sys
 from albert_tf.cli.export_options import TrainedModelOptions
 from albert_tf.cli.flags import option
 from albert_tf.cli.script import script
-from albert_tf.cli.settings import EXIT_HELP, MASK_GUESSES, RaceSettings, SquadSettings, kept_option
+from albert_tf.cli.settings import MASK_GUESSES, RaceSettings, SquadSettings, kept_option
 from albert_tf.errors import escaped
 
 
@@ -27,7 +27,11 @@ class SavedModelOptions(TrainedModelOptions):
     threshold_to_export: float | None = option(
         None, help="classification: a constant for clients, which serialized_examples returns as `threshold`"
     )
-    exit: str | None = option(None, help=EXIT_HELP)
+    exit: str | None = option(
+        None,
+        help="classification, trained with --early_exit: patience:3, entropy:0.2, budget:0.5 or, for scores, "
+        "patience:3:0.1; see run_classifier.py (default: all layers)",
+    )
     max_qa_length: int | None = kept_option(RaceSettings, "max_qa_length", "race: ")
     top_k: int | None = option(
         None, at_least=1, help=f"pretraining: guesses for each [MASK] (default: {MASK_GUESSES})"

@@ -7,7 +7,6 @@ import sys
 from albert_tf.cli.export_options import TrainedModelOptions
 from albert_tf.cli.flags import option
 from albert_tf.cli.script import script
-from albert_tf.cli.settings import EXIT_HELP
 from albert_tf.errors import escaped
 
 _FORMATS = ("litert_float32", "litert_float16", "litert_int8", "onnx")
@@ -35,7 +34,6 @@ class DeviceOptions(TrainedModelOptions):
         "model has so many positions)",
     )
     batch_size: int = option(1, at_least=1, help="sequences, or questions, that LiteRT files take at once")
-    exit: str | None = option(None, help=EXIT_HELP)
     sentences_file: str | None = option(
         None, help="text to compare with, one sentence a line, up to 50 (default: some English ones)"
     )
@@ -55,7 +53,7 @@ def main(options: DeviceOptions) -> None:
     from albert_tf.export.trained_model import arguments_of, open_trained_model
 
     sentences = read_sentences(options.sentences_file) if options.sentences_file else SENTENCES
-    names = ("output_dir", "formats", "max_seq_lengths", "batch_size", "exit", "overwrite")
+    names = ("output_dir", "formats", "max_seq_lengths", "batch_size", "overwrite")
     given = {name: getattr(options, name) for name in names}
     with open_trained_model(**arguments_of(options)) as trained:
         exported = export_to_device(trained, sentences=sentences, **given)

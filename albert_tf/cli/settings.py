@@ -72,10 +72,6 @@ class ExitRule:
         return f"{self.kind}:{self.value:g}" + (f":{self.tolerance:g}" if self.tolerance else "")
 
 
-EXIT_HELP = (
-    "classification, trained with --early_exit: patience:3, entropy:0.2, budget:0.5 or, for scores, "
-    "patience:3:0.1; see run_classifier.py (default: all layers)"
-)
 _RULES = {
     True: "patience:N, entropy:SHARE or budget:SHARE, such as patience:3, entropy:0.2 or budget:0.5",
     False: "patience:N:TOLERANCE, such as patience:3:0.1",

@@ -107,7 +107,6 @@ def export_to_device(
     formats: Sequence[str] | None = None,
     max_seq_lengths: Sequence[int] | None = None,
     batch_size: int = 1,
-    exit: str | None = None,
     sentences: Sequence[str] = SENTENCES,
     overwrite: bool = False,
     tolerance: float = 1e-4,
@@ -122,7 +121,6 @@ def export_to_device(
       formats: keys of `FILES`; by default all whose packages are installed.
       max_seq_lengths, batch_size: of the LiteRT files and of the check; the lengths are 32, 128 and 512 by
         default, but no more than the model has positions.
-      exit: the rule of a model with early exit; by default it uses all layers.
       sentences: texts for the check.
       overwrite: whether to replace an earlier export.
       tolerance: largest difference from the Keras model that rounding explains in a file in float32.
@@ -142,7 +140,7 @@ def export_to_device(
             what = ", ".join(missing)
             raise InputError(f"ONNX needs {what}: pip install '.[export]' in this project's folder")
         lengths = _lengths(trained, max_seq_lengths)
-        model = TokenModel(trained, exit)
+        model = TokenModel(trained)
         litert = LiteRTConverter(model, batch_size, lengths)
         with progress_bar(total=len(formats), desc="converting and checking", unit=" formats") as bar:
             check = DeviceCheck(model, trained, batch_size, lengths, sentences)

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf.data.label_lists import MULTI_LABEL
-from albert_tf.export.serving.served_classes import classifier_of
 from albert_tf.export.serving.served_model import Tensors, decision, embeddings_of
 from albert_tf.export.serving.served_tags import WORD_SHAPES
 from albert_tf.export.trained_model import TrainedModel
@@ -27,7 +26,6 @@ class TokenModel(tf.Module):
     | head | outputs |
     |---|---|
     | classification | `probabilities` [batch, classes] and `label` [batch], an index; or `score` [batch] |
-    | the same with `exit` | in addition `layers_used` [batch], int32; see `classifier_of` |
     | several labels at once | `probabilities` [batch, labels] |
     | multiple choice | `probabilities` [batch, choices] and `choice` [batch], an index |
     | question answering | `start_logits`, `end_logits` [batch, length] |
@@ -42,7 +40,7 @@ class TokenModel(tf.Module):
       weights: the model's variables, each once.
     """
 
-    def __init__(self, trained: TrainedModel, exit: str | None = None):
+    def __init__(self, trained: TrainedModel):
         super().__init__()
         self.head = trained.head
         self.weights = list(trained.model.variables)
@@ -50,11 +48,7 @@ class TokenModel(tf.Module):
         is_tagger = trained.head == "token_classification"
         self._reads_words = is_tagger and (trained.model.crf or trained.model.casing_feature)
         # The Keras model itself is no attribute, as in `ServedModel`.
-        if exit is None:
-            self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
-        else:
-            run = classifier_of(trained, exit)
-            self._predict = lambda inputs: _classify(trained, inputs, run)
+        self._predict = lambda inputs: _PREDICTIONS[trained.head](trained, inputs)
 
     def __call__(self, **inputs: tf.Tensor) -> Tensors:
         """The outputs by name, from the inputs of `specs`."""
@@ -92,17 +86,13 @@ class TokenModel(tf.Module):
         return next((outputs[name] for name in ("label", "choice") if name in outputs), None)
 
 
-def _classify(
-    trained: TrainedModel, inputs: Tensors, run: Callable[[Tensors], Mapping[str, tf.Tensor]] | None = None
-) -> Tensors:
-    found = (run or trained.model)(inputs)
-    logits = found["logits"]
-    used = {name: values for name, values in found.items() if name == "layers_used"}
+def _classify(trained: TrainedModel, inputs: Tensors) -> Tensors:
+    logits = trained.model(inputs, training=False)["logits"]
     if not trained.task["label_names"]:
-        return used | {"score": logits[:, 0]}
+        return {"score": logits[:, 0]}
     if trained.task.get("problem_type") == MULTI_LABEL:
         return {"probabilities": tf.sigmoid(logits)}
-    return used | decision("label", logits)
+    return decision("label", logits)
 
 
 def _tag(trained: TrainedModel, inputs: Tensors) -> Tensors:

@@ -13,7 +13,6 @@ import pytest
 
 import export_to_device
 from albert_tf import testing
-from albert_tf.cli.flags import UsageError
 from albert_tf.errors import InputError
 from albert_tf.export.device import to_device
 from albert_tf.export.device.device_check import Comparison, DeviceCheck
@@ -76,22 +75,6 @@ def test_litert_gives_what_keras_gives(kind, tmp_path):
     comparison = compare(kind, content, tmp_path, "tflite")
     assert comparison.largest_difference < 1e-5
     assert comparison.agreement == (None if kind in ("regression", "encoder", "similarity") else 1)
-
-
-def test_sure_answers_leave_early_on_the_device(tmp_path):
-    trained = trained_model("classification", config={"num_hidden_layers": 4}, early_exit=True)
-    model = TokenModel(trained, exit="patience:1")
-    check = DeviceCheck(model, trained, 2, [LENGTH])
-    content = LiteRTConverter(model, 2, [LENGTH]).convert("float32")
-    run, comparison = check.run(file_for(content, tmp_path, "tflite"))
-    assert comparison.largest_difference < 1e-5
-    assert comparison.agreement == 1
-    used = np.concatenate([outputs["layers_used"] for outputs in run.outputs])
-    assert len(np.unique(used)) > 1
-    with pytest.raises(
-        UsageError, match="--exit=patience:1 needs a model that was trained with --early_exit"
-    ):
-        TokenModel(trained_model("encoder"), exit="patience:1")
 
 
 @needs_onnx
