@@ -157,7 +157,7 @@ def assign(
         parts.add("bert/pooler")
     torn = tuple(name for name in missing if _part(name) in parts)
     unexpected = tuple(sorted(source.shapes.keys() - found.values()))
-    if any(_part(name) == SCOPE for name in unexpected):
+    if model.config.lora_rank is None and any(_part(name) == SCOPE for name in unexpected):
         raise InputError(
             f"{source.path} has LoRA factors, without which its weights mean something else: the config of "
             "the model needs their lora_rank"
