@@ -29,6 +29,8 @@ def flags(tmp_path_factory):
         "output_dir": folder / "first",
         "max_seq_length": 12,
         "train_batch_size": 4,
+        "eval_batch_size": 32,
+        "predict_batch_size": 32,
         "train_step": 2,
         "save_checkpoints_steps": 2,
         "projection_size": 8,
