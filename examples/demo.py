@@ -72,7 +72,7 @@ def _run_stages() -> None:
     stage("Fine-tuning: from which century is a sentence?", century / "eval_results.json", [
         *classify, f"--init_checkpoint={SMALL_MODEL}", f"--train_file={corpus / 'century_train.tsv'}",
         f"--dev_file={corpus / 'century_dev.tsv'}", "--text_columns=sentence", "--label_column=century",
-        "--max_seq_length=64", "--train_batch_size=32", "--learning_rate=5e-4", "--num_train_epochs=4",
+        "--max_seq_length=64", "--train_batch_size=32", "--learning_rate=2e-4", "--num_train_epochs=4",
         "--warmup_proportion=0.1", "--do_train", "--do_eval",
     ], expected="40 s")  # fmt: skip
     stage("It answers", None, [*classify, "--interactive"], text=SENTENCES_OF_A_CENTURY, expected="10 s")
