@@ -21,7 +21,7 @@ ROOT = pathlib.Path("demo")
 CONFIG = "examples/sotu_albert_config.json"
 LENGTH, PREDICTIONS = 64, 10
 MINUTES = 6  # of pretraining, on whatever machine
-MOST_STEPS = 4000
+MOST_STEPS = 8000
 
 SMALL_MODEL = "albert-small-demo"
 
@@ -88,7 +88,7 @@ def _run_stages() -> None:
     pretraining = [
         "run_pretraining.py", f"--albert_config_file={CONFIG}", f"--input_file={train}",
         f"--eval_input_file={held_out}", f"--output_dir={model}", *sizes, "--do_eval",
-        "--train_batch_size=64", "--optimizer=lamb", "--learning_rate=3e-3",
+        "--train_batch_size=32", "--optimizer=lamb", "--learning_rate=3e-3",
     ]  # fmt: skip
     steps = _steps(pretraining)
     stage("Pretraining", None, [

@@ -44,9 +44,9 @@ from albert_tf.tasks.task import (
 
 _EVAL_SEED = 0  # of the masks of unmasked records; the same in all runs, so that their results compare
 _SENTENCE_LOSSES = {
-    "sop": "the order of two texts (SOP)",
-    "nsp": "whether the second text is the next one (NSP)",
-    "none": "none; the pooler stays as it is at first",
+    "sop": "the order of two is trained (SOP)",
+    "nsp": "whether one is the next is trained (NSP)",
+    "none": "nothing is trained; the pooler stays as it is at first",
 }
 _EPSILON = 1e-5  # in the denominator of the masked-LM loss, as in the original
 
@@ -166,7 +166,7 @@ class PretrainingTask(Task):
     def facts(self) -> dict[str, str]:
         """What rows hold, what is trained beside masked words, and the source of the masks."""
         rows = f"{self.max_seq_length} positions, " + ("several examples" if self.packing else "one example")
-        facts = {"rows": rows, "sentence loss": _SENTENCE_LOSSES[self.sentence_loss]}
+        facts = {"rows": rows, "sentences": _SENTENCE_LOSSES[self.sentence_loss]}
         if not self._are_unmasked:
             return facts | {"masks": "as in the records"}
         share, most = self.masking.masked_lm_prob, self.masking.max_predictions_per_seq

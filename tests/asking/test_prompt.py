@@ -56,7 +56,7 @@ def test_each_mask_has_a_line_of_guesses(opened, typed, capsys):
 
 def test_a_text_shows_its_spans(opened, typed, capsys):
     answer = {"begin": [0, 6], "end": [4, 10], "type": ["river", "place"], "score": [0.5, 0.875], "tags": []}
-    model = types.SimpleNamespace(inputs=("text",), predict=lambda text: [answer])
+    model = types.SimpleNamespace(task_name="tagging", inputs=("text",), predict=lambda text: [answer])
     typed("Taff, Wye\x1bs\n")
     answer_typed(model)
     assert capsys.readouterr().out == "[Taff](river 50.0%), [Wye\\x1b](place 87.5%)s\n\n"

@@ -58,6 +58,7 @@ FITS = {
     "classification": ({}, CLASSES, CROSSENTROPY),
     "multiple_choice": ({}, np.array([1]), CROSSENTROPY),
     "token_classification": ({}, IDS % 2, CROSSENTROPY),
+    "similarity": ({}, {"embedding": np.eye(len(IDS), 16)}, tf_keras.losses.CosineSimilarity()),
     "question_answering": ({}, dict.fromkeys(["start_logits", "end_logits"], CLASSES), CROSSENTROPY),
     "question_answering_v2": (
         {"start_positions": CLASSES},

@@ -122,7 +122,18 @@ def test_fresh_process_is_quiet_and_switches_onednn_on(flags):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == ""
     assert [line.split()[0] for line in done.stderr.splitlines() if line and line.split()[0] != "step"] == [
-        *("devices", "strategy", "precision", "model", "optimizer", "batch", "data", "rows", "masks"),
+        *(
+            "devices",
+            "strategy",
+            "precision",
+            "model",
+            "optimizer",
+            "batch",
+            "data",
+            "rows",
+            "sentences",
+            "masks",
+        ),
         *("training", "seed", "starts", "folder"),
         *("folder", "newest", "results", "TensorBoard", "the"),
     ]

@@ -166,6 +166,6 @@ def test_thresholds_that_a_user_broke_are_one_line(value):
 
 def test_the_average_of_several_models_is_that_of_their_probabilities():
     found = made([[1, 0, 0], [0, 1, 0]]).averaged(
-        [{"logits": np.log([[1.0, 3, 1]])}, {"logits": np.zeros([1, 3])}]
+        "dev", [{"logits": np.log([[1.0, 3, 1]])}, {"logits": np.zeros([1, 3])}]
     )
     assert 1 / (1 + np.exp(-found["logits"])) == pytest.approx(np.array([[0.5, 0.625, 0.5]]))

@@ -184,7 +184,7 @@ def test_a_run_compiled_with_xla_trains_and_evaluates(tmp_path, monkeypatch):
     monkeypatch.setattr(tf, "function", function)
     flags = {"num_train_steps": 2, "gradient_accumulation_steps": 2, "recompute": True, "jit_compile": True}
     results = loop.run(task(tmp_path), options(tmp_path, **flags))
-    assert sorted(compiled) == ["Evaluator.replica_step", "Trainer.replica_step"]
+    assert sorted(compiled) == ["Evaluator._measure_on_device", "Trainer.replica_step"]
     assert results == pytest.approx(loop.run(task(tmp_path), options(tmp_path, do_train=False)), rel=1e-5)
 
 
