@@ -1,4 +1,4 @@
-# demo: from raw text to a served model, in about eight minutes.  test: all tests.  lint: style, imports and links.
+# demo: a small model at work, then from raw text to a served model, in about eight minutes.  test: all tests.  lint: style, imports and links.
 # docs: the site, build/site.  architecture: draws docs/architecture.svg.
 PYTHON ?= python3
 VENV := .venv
