@@ -65,8 +65,8 @@ def convert(conversion: Conversion) -> Converted:
     """Converts; the output appears when it is complete.
 
     Heads and poolers that the input lacks are not written. Only the format "tf2" holds whole models: it has
-    their initial values, and the report names them. LoRA factors become part of
-    the weights, and each layer has weights of its own.
+    their initial values, and the report names them. LoRA factors become part of the weights, and each layer
+    has weights of its own.
 
     Raises:
       InputError: see `load_weights`; or the weights are not whole, the output exists, the config is missing,

@@ -1,6 +1,7 @@
 """Fine-tuning: trains a benchmark's task, evaluates and predicts with its best checkpoint, and reports."""
 
 import dataclasses
+import gc
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +67,8 @@ def fine_tune(options: FineTuningOptions, make_benchmark: Callable[[StartingPoin
         return judge_together(options, make_benchmark, strategy)
     rows: dict[str, dict[str, float]] = {}
     for name, todo in (series.runs or {"": options}).items():
+        if rows:
+            gc.collect()  # the model of the run before
         if name:
             say(f"\n{name}, run {len(rows) + 1} of {len(series.runs)}")
         with open_starting_point(todo) as start:
@@ -105,6 +108,8 @@ def run(
         failed: dict[str, str] = {}
         suffix = ""
         while len(results) < options.num_seeds:
+            if results or failed:
+                gc.collect()  # the model of the run before
             training = options.training_options(chosen, len(results) + len(failed) * options.discard_failed)
             name = os.path.relpath(training.output_dir, options.output_dir) if options.num_seeds > 1 else ""
             found, suffix, failure = _run_once(task, training, options, strategy, workers)

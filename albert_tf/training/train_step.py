@@ -171,7 +171,7 @@ class Trainer(orbit.AbstractTrainer):
 
             def over_parts(function):
                 def run(number, part):
-                    return function(part, tf.random.fold_in(step_seed, first_part + number))
+                    return function(part, _seed_of_part(step_seed, first_part, number))
 
                 return join_over_parts(run, whole, self.micro_batches)
 
@@ -210,8 +210,7 @@ class Trainer(orbit.AbstractTrainer):
         """`_measure` of a device's batch, which is the sum over its micro-batches."""
 
         def measure(number, part):
-            # The parts are numbered over all devices: the seed does not depend on the device.
-            return self._measure(part, weights, tf.random.fold_in(step_seed, first_part + number))
+            return self._measure(part, weights, _seed_of_part(step_seed, first_part, number))
 
         variables = self.model.trainable_variables
         zeros = [tf.zeros_like(v) for v in variables], 0.0, dict.fromkeys(self.task.metrics, (0.0, 0.0))
@@ -271,6 +270,11 @@ class Trainer(orbit.AbstractTrainer):
         self._norms.assign(tf.where(is_news, norms, self._norms))
         self._loss.assign(tf.where(is_news, loss, self._loss))
         self._first_bad_step.assign(tf.where(is_news & is_bad, step, self._first_bad_step))
+
+
+def _seed_of_part(step_seed: tf.Tensor, first_part: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+    """The parts are numbered over all devices, so that the seed does not depend on the device."""
+    return tf.random.fold_in(step_seed, first_part + number)
 
 
 def _or_zero(condition: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
